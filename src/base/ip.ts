@@ -1,0 +1,120 @@
+/**
+ * Ip: addresses, prefixes and host:port pairs as text and as numbers.
+ *
+ * IPv4 is parsed strictly (four decimal octets, no leading zeros: `010.0.0.1` means different things to different
+ * programs). IPv6 is told apart and compared as text in its usual form; arithmetic on it is not needed yet.
+ *
+ * Pure.
+ */
+
+import { isIP } from "node:net";
+
+import { failed, success, type Result } from "./failure.ts";
+
+/** An IPv4 prefix: `base` is the first address as a 32-bit number, `size` how many addresses it holds. */
+export interface Prefix {
+  readonly text: string;
+  readonly base: number;
+  readonly size: number;
+  readonly bits: number;
+}
+
+/** A host (name or address, without brackets) and a port. */
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** True for an IPv4 address in strict dotted form. */
+export function isIpv4(text: string): boolean {
+  return isIP(text) === 4;
+}
+
+/** True for an IPv6 address, with or without a zone. */
+export function isIpv6(text: string): boolean {
+  return isIP(text) === 6;
+}
+
+/** An IPv4 address as a 32-bit number; the text must be a valid one. */
+export function ipv4ToNumber(text: string): number {
+  return text.split(".").reduce((sum, octet) => sum * 256 + Number(octet), 0);
+}
+
+/** A 32-bit number as dotted text. */
+export function numberToIpv4(value: number): string {
+  return [value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255].join(".");
+}
+
+/** `::ffff:a.b.c.d`, as dual-stack sockets show IPv4 clients, to `a.b.c.d`; other text as it is. */
+export function unmapped(address: string): string {
+  return address.startsWith("::ffff:") && isIpv4(address.slice(7)) ? address.slice(7) : address;
+}
+
+/** Parses `10.96.0.0/12`; the host bits must be zero. */
+export function parsePrefix(text: string): Result<Prefix> {
+  const [address = "", bitsText = ""] = text.split("/");
+  const bits = /^\d{1,2}$/.test(bitsText) ? Number(bitsText) : Number.NaN;
+  if (!isIpv4(address) || !(bits <= 32) || text.split("/").length !== 2) {
+    return failed("invalid", `prefix is "${text}"; expected an IPv4 prefix such as 10.96.0.0/12`);
+  }
+  const size = 2 ** (32 - bits);
+  const base = ipv4ToNumber(address);
+  if (base % size !== 0) {
+    const first = numberToIpv4(base - (base % size));
+    return failed("invalid", `prefix is "${text}"; expected its first address, ${first}/${bits}`);
+  }
+  return success({ text, base, size, bits });
+}
+
+/** True when the IPv4 address lies in the prefix; false for anything that is not IPv4. */
+export function contains(prefix: Prefix, address: string): boolean {
+  if (!isIpv4(address)) return false;
+  const value = ipv4ToNumber(address);
+  return value >= prefix.base && value < prefix.base + prefix.size;
+}
+
+/** True when two prefixes share an address. */
+export function overlaps(one: Prefix, other: Prefix): boolean {
+  return one.base < other.base + other.size && other.base < one.base + one.size;
+}
+
+/** True for loopback addresses (RFC 1122 127/8, RFC 4291 ::1). */
+export function isLoopback(address: string): boolean {
+  const plain = unmapped(address);
+  return plain === "::1" || (isIpv4(plain) && plain.startsWith("127."));
+}
+
+const PRIVATE_V4 = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"];
+const PRIVATE_PREFIXES = PRIVATE_V4.map((text) => parsePrefix(text)).flatMap((parsed) =>
+  parsed.ok ? [parsed.value] : [],
+);
+
+/** True for addresses that are not routed on the internet (RFC 1918, 3927, 6598, 4193, 4291) and for loopback. */
+export function isPrivate(address: string): boolean {
+  const plain = unmapped(address);
+  if (isLoopback(plain)) return true;
+  if (isIpv6(plain)) return /^(f[cd]|fe[89ab])/i.test(plain);
+  return PRIVATE_PREFIXES.some((prefix) => contains(prefix, plain));
+}
+
+/** Renders host and port, with brackets around an IPv6 address. */
+export function renderHostPort(pair: HostPort): string {
+  return isIpv6(pair.host) ? `[${pair.host}]:${pair.port}` : `${pair.host}:${pair.port}`;
+}
+
+/**
+ * Parses `host:port`, `[v6]:port` or, when `defaultPort` is given, a bare host.
+ *
+ * @param defaultPort  the port of a bare host; without it a bare host is refused
+ */
+export function parseHostPort(text: string, defaultPort?: number): Result<HostPort> {
+  const refusal = failed("invalid", `address is "${text}"; expected host:port, with a port in 1..65535`);
+  if (defaultPort !== undefined && isIpv6(text)) return success({ host: text, port: defaultPort });
+  const match = /^(?:\[([^\]]+)\]|([^:[\]\s]+))(?::(\d{1,5}))?$/.exec(text);
+  if (match === null) return refusal;
+  const host = match[1] ?? match[2] ?? "";
+  if (match[1] !== undefined && !isIpv6(host)) return refusal;
+  const port = match[3] === undefined ? defaultPort : Number(match[3]);
+  if (port === undefined || port < 1 || port > 65_535) return refusal;
+  return success({ host, port });
+}

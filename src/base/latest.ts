@@ -1,0 +1,51 @@
+/**
+ * Latest: hands a consumer the newest value, one at a time, and lets it skip the ones between.
+ *
+ * Our layers give each other whole values, not edits; so while a consumer is busy with one value only the newest of
+ * those that came since is worth its time. This is the one place where that rule is written.
+ *
+ * Pure.
+ */
+
+/** A cell with one asynchronous consumer. */
+export interface Latest<T> {
+  /** Offers a value; the consumer sees it unless a newer one comes before it is free. */
+  set(value: T): void;
+  /** Settles when every value set so far has been consumed or skipped. Never rejects. */
+  idle(): Promise<void>;
+}
+
+/**
+ * Makes a Latest.
+ *
+ * @param consume  called with one value at a time, never concurrently
+ * @param failed   told what `consume` threw; the next value is consumed all the same
+ */
+export function latest<T>(
+  consume: (value: T) => Promise<void>,
+  failed: (thrown: unknown) => void,
+): Latest<T> {
+  let waiting: { readonly value: T } | null = null;
+  let running: Promise<void> | null = null;
+
+  const drain = async (): Promise<void> => {
+    while (waiting !== null) {
+      const { value } = waiting;
+      waiting = null;
+      try {
+        await consume(value);
+      } catch (thrown) {
+        failed(thrown);
+      }
+    }
+    running = null;
+  };
+
+  return {
+    set(value) {
+      waiting = { value };
+      running ??= drain();
+    },
+    idle: () => running ?? Promise.resolve(),
+  };
+}

@@ -1,0 +1,89 @@
+/**
+ * Endpoint: one running copy of a service on this host, as a source discovered it.
+ *
+ * Sources hand over their whole set each time, not edits, so a lost event heals with the next set. An endpoint is
+ * discovered whether or not it is ready: health decides that, and rejoins at the catalog.
+ *
+ * Pure.
+ */
+
+import type { ReplicaId } from "./ids.ts";
+import type { ServiceDeclaration } from "./service.ts";
+
+/** An active check of one endpoint. Times in milliseconds; `rise` and `fall` are results in a row, at least 1. */
+export interface ProbePlan {
+  readonly kind: "tcp" | "http";
+  readonly port: number;
+  /** Request path for `http`; empty for `tcp`. */
+  readonly path: string;
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  readonly rise: number;
+  readonly fall: number;
+}
+
+/**
+ * Who says whether an endpoint is ready: our own probe, Docker's HEALTHCHECK, or nobody (running is ready, as for a
+ * service with UDP ports only).
+ */
+export type HealthSource =
+  | { readonly kind: "probe"; readonly probe: ProbePlan }
+  | { readonly kind: "reported"; readonly status: "starting" | "healthy" | "unhealthy" }
+  | { readonly kind: "none" };
+
+/**
+ * How hosts other than its own reach an endpoint: `direct` by its address, `stream` relayed by its host's daemon
+ * because the address means nothing elsewhere (a bridge network, loopback).
+ */
+export type Reach = "direct" | "stream";
+
+/** What the source says of the copy itself. `stopping`: it has been sent its stop signal. */
+export type Lifecycle = "running" | "paused" | "stopping";
+
+/** One copy of a service on this host. */
+export interface Discovered {
+  readonly id: ReplicaId;
+  /** A DNS label, unique in its service on this host: the container's name. */
+  readonly name: string;
+  /** Compose's container number; null where there is none. */
+  readonly slot: number | null;
+  readonly network: string;
+  readonly service: string;
+  /** Compose project; null where there is none. */
+  readonly stack: string | null;
+  readonly address: string;
+  readonly reach: Reach;
+  readonly declaration: ServiceDeclaration;
+  /** 0 to 100; 0 takes no new traffic. */
+  readonly weight: number;
+  /** When the copy started, by its host's clock; orders declarations of one service. */
+  readonly startedAtMs: number;
+  readonly lifecycle: Lifecycle;
+  readonly health: HealthSource;
+}
+
+/** A container or process of this host that asks for names: its address, and the networks it may see, own first. */
+export interface LocalClient {
+  readonly address: string;
+  readonly name: string;
+  readonly networks: readonly string[];
+}
+
+/** Something wrong with one source's input that left the rest of it usable: a bad label, a bad reply. */
+export interface Problem {
+  /** What it is about: `container web-1`, `service web`. */
+  readonly subject: string;
+  /** Lower case, naming thing, value and expectation. */
+  readonly text: string;
+}
+
+/** All that one source knows at a moment. A source that lost its origin keeps its last set and says so. */
+export interface Discovery {
+  /** Which source: `docker`, `static`. */
+  readonly source: string;
+  readonly endpoints: readonly Discovered[];
+  readonly clients: readonly LocalClient[];
+  readonly problems: readonly Problem[];
+  /** Why the set may be out of date; null when it is fresh. */
+  readonly stale: string | null;
+}

@@ -1,0 +1,239 @@
+/**
+ * Record: what a node publishes, one body per key, as JSON text inside its log.
+ *
+ * Gossip moves these bodies without reading them; this file alone knows what they hold. Bodies come from peers, so
+ * `parseRecord` trusts nothing: a malformed one is refused by itself and its neighbours still count. Unknown fields
+ * are ignored, so a newer peer can say more.
+ *
+ * Pure.
+ */
+
+import { failed, success, type Result } from "../base/failure.ts";
+import { isIpv4, isIpv6 } from "../base/ip.ts";
+
+import type { Reach } from "./endpoint.ts";
+import { isLabel, type ReplicaId } from "./ids.ts";
+import { LIMITS } from "./limits.ts";
+import {
+  isPort,
+  type HttpRoute,
+  type PublishedPort,
+  type ServiceDeclaration,
+  type ServicePort,
+} from "./service.ts";
+
+/** The `node` record: what a node says of itself. */
+export interface NodeRecord {
+  readonly kind: "node";
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  readonly zone: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly role: "manager" | "worker";
+  readonly software: string;
+}
+
+/** States of a replica that its owner publishes; a gone replica is a tombstone. */
+export type ReplicaState = "starting" | "ready" | "unready" | "draining";
+
+/** A `replica/<id>` record. */
+export interface ReplicaRecord {
+  readonly kind: "replica";
+  readonly id: ReplicaId;
+  readonly name: string;
+  readonly slot: number | null;
+  readonly network: string;
+  readonly service: string;
+  readonly stack: string | null;
+  readonly address: string;
+  readonly reach: Reach;
+  readonly declaration: ServiceDeclaration;
+  readonly weight: number;
+  readonly startedAtMs: number;
+  readonly state: ReplicaState;
+  /** Why it is in that state, in words: `probe: connection refused`. */
+  readonly reason: string;
+  /** For `draining`: every alive member has applied it. */
+  readonly drainApplied: boolean;
+}
+
+/** A `vip/<network>/<service>` record: the owner has a replica of the service and holds this address for it. */
+export interface VipRecord {
+  readonly kind: "vip";
+  readonly network: string;
+  readonly service: string;
+  readonly address: string;
+  /** Lamport counter of the first claim, copied by later claimants. */
+  readonly order: number;
+}
+
+/** Any record this version understands. */
+export type NodeLogRecord = NodeRecord | ReplicaRecord | VipRecord;
+
+/** The key of a record in its owner's log. */
+export function recordKey(record: NodeLogRecord): string {
+  switch (record.kind) {
+    case "node":
+      return "node";
+    case "replica":
+      return `replica/${record.id}`;
+    case "vip":
+      return `vip/${record.network}/${record.service}`;
+  }
+}
+
+/** Renders a record's body: JSON with its fields in their declared order, so equal records have equal bodies. */
+export function renderRecord(record: NodeLogRecord): string {
+  return JSON.stringify(record);
+}
+
+/**
+ * Parses a record's body.
+ *
+ * @returns the record; null for a key this version does not know; a failure when the body does not fit its key
+ */
+export function parseRecord(key: string, body: string): Result<NodeLogRecord | null> {
+  const kind = key.split("/", 1)[0];
+  if (kind !== "node" && kind !== "replica" && kind !== "vip") return success(null);
+  if (body.length > LIMITS.recordBytes)
+    return refuse(key, `${body.length} bytes`, `at most ${LIMITS.recordBytes}`);
+  let fields: unknown;
+  try {
+    fields = JSON.parse(body);
+  } catch {
+    return refuse(key, "not JSON", "a JSON object");
+  }
+  if (!isObject(fields)) return refuse(key, typeof fields, "a JSON object");
+  const record =
+    kind === "node" ? nodeFrom(fields) : kind === "replica" ? replicaFrom(fields) : vipFrom(fields);
+  if (record === null) return refuse(key, body.slice(0, 120), `the fields of a ${kind} record`);
+  return recordKey(record) === key
+    ? success(record)
+    : refuse(key, recordKey(record), "the key its body names");
+}
+
+function refuse(key: string, value: string, expected: string): Result<never> {
+  return failed("invalid", `record "${key.slice(0, 160)}" holds ${value}; expected ${expected}`);
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function isObject(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function nodeFrom(fields: Fields): NodeRecord | null {
+  const { name, host, port, zone, labels, role, software } = fields;
+  if (typeof name !== "string" || !isLabel(name) || typeof host !== "string" || !isShort(host)) return null;
+  if (typeof port !== "number" || !isPort(port) || !isShort(zone) || !isShort(software)) return null;
+  if (!isObject(labels) || Object.keys(labels).length > LIMITS.namesPerService) return null;
+  if (!Object.values(labels).every(isShort) || (role !== "manager" && role !== "worker")) return null;
+  return { kind: "node", name, host, port, zone, labels: labels as Record<string, string>, role, software };
+}
+
+const STATES: readonly unknown[] = ["starting", "ready", "unready", "draining"] satisfies ReplicaState[];
+
+function replicaFrom(fields: Fields): ReplicaRecord | null {
+  const { id, name, slot, network, service, stack, address, reach, weight, startedAtMs, state, reason } =
+    fields;
+  const names =
+    isText(id, /^[a-z0-9_.-]{1,80}$/) && isLabelText(name) && isLabelText(network) && isLabelText(service);
+  if (!names || !(stack === null || isLabelText(stack)) || !(slot === null || isWhole(slot, 1_000_000)))
+    return null;
+  if (typeof address !== "string" || !(isIpv4(address) || isIpv6(address))) return null;
+  if ((reach !== "direct" && reach !== "stream") || !isWhole(weight, 100)) return null;
+  if (!isWhole(startedAtMs, Number.MAX_SAFE_INTEGER) || !STATES.includes(state) || !isShort(reason))
+    return null;
+  const declaration = declarationFrom(fields["declaration"]);
+  if (declaration === null) return null;
+  const drainApplied = fields["drainApplied"] === true;
+  const where: Pick<
+    ReplicaRecord,
+    "id" | "name" | "slot" | "network" | "service" | "stack" | "address" | "reach"
+  > = { id, name, slot, network, service, stack, address, reach };
+  return {
+    kind: "replica",
+    ...where,
+    declaration,
+    weight,
+    startedAtMs,
+    state: state as ReplicaState,
+    reason,
+    drainApplied,
+  };
+}
+
+function vipFrom(fields: Fields): VipRecord | null {
+  const { network, service, address, order } = fields;
+  if (!isLabelText(network) || !isLabelText(service) || typeof address !== "string") return null;
+  if (!isIpv4(address) || !isWhole(order, Number.MAX_SAFE_INTEGER)) return null;
+  return { kind: "vip", network, service, address, order };
+}
+
+function declarationFrom(value: unknown): ServiceDeclaration | null {
+  if (!isObject(value)) return null;
+  const ports = listFrom(value["ports"], LIMITS.portsPerService, servicePortFrom);
+  const publish = listFrom(value["publish"], LIMITS.namesPerService, publishedPortFrom);
+  const http = listFrom(value["http"], LIMITS.namesPerService, routeFrom);
+  const aliases = listFrom(value["aliases"], LIMITS.namesPerService, (alias) =>
+    isLabelText(alias) ? alias : null,
+  );
+  const endpointMode = value["endpointMode"];
+  if (ports === null || publish === null || http === null || aliases === null) return null;
+  if (endpointMode !== "vip" && endpointMode !== "dnsrr") return null;
+  return { ports, publish, http, endpointMode, aliases };
+}
+
+function servicePortFrom(value: unknown): ServicePort | null {
+  if (!isObject(value)) return null;
+  const { name, port, target, protocol } = value;
+  if (!isLabelText(name) || !isPortValue(port) || !isPortValue(target)) return null;
+  return protocol === "tcp" || protocol === "udp" || protocol === "http"
+    ? { name, port, target, protocol }
+    : null;
+}
+
+function publishedPortFrom(value: unknown): PublishedPort | null {
+  if (!isObject(value)) return null;
+  const { published, port, protocol, mode } = value;
+  if (!isPortValue(published) || !isPortValue(port) || (protocol !== "tcp" && protocol !== "udp"))
+    return null;
+  return mode === "ingress" || mode === "host" ? { published, port, protocol, mode } : null;
+}
+
+function routeFrom(value: unknown): HttpRoute | null {
+  if (!isObject(value)) return null;
+  const { host, path } = value;
+  return isShort(host) && isShort(path) && path.startsWith("/") ? { host, path } : null;
+}
+
+function listFrom<T>(
+  value: unknown,
+  countMax: number,
+  from: (element: unknown) => T | null,
+): readonly T[] | null {
+  if (!Array.isArray(value) || value.length > countMax) return null;
+  const list = value.map(from);
+  return list.every((element): element is Awaited<T> & T => element !== null) ? list : null;
+}
+
+function isText(value: unknown, pattern: RegExp): value is string {
+  return typeof value === "string" && pattern.test(value);
+}
+
+function isLabelText(value: unknown): value is string {
+  return typeof value === "string" && isLabel(value);
+}
+
+function isShort(value: unknown): value is string {
+  return typeof value === "string" && value.length <= 512;
+}
+
+function isWhole(value: unknown, greatest: number): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= greatest;
+}
+
+function isPortValue(value: unknown): value is number {
+  return typeof value === "number" && isPort(value);
+}

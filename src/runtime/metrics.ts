@@ -1,0 +1,100 @@
+/**
+ * Metrics: every number we export, declared in one place.
+ *
+ * Names and labels are a contract (Prometheus naming; base units; no label that a client, a path or a peer can make
+ * grow without bound). Parts of the daemon get this object and count; nobody else knows the library.
+ *
+ * Touches: prom-client's registry, the event loop's delay histogram.
+ */
+
+import { monitorEventLoopDelay } from "node:perf_hooks";
+
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+
+const FAST_SECONDS = [
+  0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+];
+
+/** All metrics of a daemon; a test makes its own. */
+export type Metrics = ReturnType<typeof openMetrics>;
+
+/** Makes a fresh registry with every metric in it. */
+export function openMetrics() {
+  const registry = new Registry();
+  const counter = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
+    new Counter<L>({ name: `skein_${name}`, help, labelNames, registers: [registry] });
+  const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
+    new Gauge<L>({ name: `skein_${name}`, help, labelNames, registers: [registry] });
+  const histogram = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
+    new Histogram<L>({
+      name: `skein_${name}`,
+      help,
+      labelNames,
+      buckets: FAST_SECONDS,
+      registers: [registry],
+    });
+
+  return {
+    registry,
+    buildInfo: gauge("build_info", "1, labelled with the version that runs.", ["version", "node"]),
+    members: gauge("members", "Members of the cluster as this node sees them.", ["state"]),
+    gossipMessages: counter("gossip_messages_total", "Gossip frames.", ["kind", "direction"]),
+    gossipBytes: counter("gossip_bytes_total", "Bytes of gossip frames.", ["kind", "direction"]),
+    gossipRefused: counter("gossip_refused_total", "Frames and records refused.", ["reason"]),
+    gossipPropagation: histogram(
+      "gossip_propagation_seconds",
+      "From a change here to its last acknowledgement.",
+    ),
+    viewVersion: gauge("view_version", "Version of the current view; rises with each change."),
+    services: gauge("services", "Services in the current view."),
+    replicas: gauge("replicas", "Replicas in the current view, by how they may be used.", ["state"]),
+    dnsQueries: counter("dns_queries_total", "DNS queries answered.", ["qtype", "rcode", "source"]),
+    dnsDuration: histogram("dns_query_duration_seconds", "From a query's arrival to its answer."),
+    dnsDropped: counter("dns_dropped_total", "DNS packets dropped without an answer.", ["reason"]),
+    proxyConnections: counter("proxy_connections_total", "Client connections over TCP frontends.", [
+      "service",
+      "result",
+    ]),
+    proxyRequests: counter("proxy_requests_total", "HTTP requests proxied.", ["service", "code"]),
+    proxyDuration: histogram(
+      "proxy_request_duration_seconds",
+      "From a request's head to the end of its answer.",
+      ["service"],
+    ),
+    proxyRetries: counter("proxy_retries_total", "Attempts moved on to another replica.", [
+      "service",
+      "reason",
+    ]),
+    proxyRefused: counter("proxy_refused_total", "Connections and requests refused at the edge.", ["reason"]),
+    ejections: counter("upstream_ejections_total", "Replicas ejected by this proxy.", ["service"]),
+    streams: counter("relayed_streams_total", "Relayed streams served for other hosts.", ["result"]),
+    sourceProblems: gauge("source_problems", "Things wrong with labels or config of services.", ["source"]),
+    sourceStale: gauge("source_stale", "1 while a source cannot be read and its last set is used.", [
+      "source",
+    ]),
+    eventLoopDelay: gauge("event_loop_delay_seconds", "Event loop delay since the last scrape.", [
+      "quantile",
+    ]),
+  };
+}
+
+/** Feeds `event_loop_delay_seconds`; the returned function stops it. */
+export function watchEventLoop(metrics: Metrics): () => void {
+  const delay = monitorEventLoopDelay({ resolution: 20 });
+  delay.enable();
+  metrics.eventLoopDelay.reset();
+  const collect = (): void => {
+    // Not `delay.mean`: it includes the timer's own resolution; the excess over it is what hurts.
+    for (const quantile of [50, 99, 100]) {
+      const seconds = Math.max(0, delay.percentile(quantile) / 1e9 - 0.02);
+      metrics.eventLoopDelay.set({ quantile: String(quantile / 100) }, seconds);
+    }
+    delay.reset();
+  };
+  const timer = setInterval(collect, 5000);
+  timer.unref();
+  return () => {
+    clearInterval(timer);
+    delay.disable();
+  };
+}
