@@ -40,6 +40,16 @@ export type Reach = "direct" | "stream";
 /** What the source says of the copy itself. `stopping`: it has been sent its stop signal. */
 export type Lifecycle = "running" | "paused" | "stopping";
 
+/**
+ * What health says of one endpoint, and why, in words that stay the same while nothing changes (they are published).
+ * `starting`: not proven yet, and too early to call it broken.
+ */
+export interface Readiness {
+  readonly state: "starting" | "ready" | "unready";
+  /** Who says so and why: `probe: connection refused`, `docker: health check failing`. */
+  readonly reason: string;
+}
+
 /** One copy of a service on this host. */
 export interface Discovered {
   readonly id: ReplicaId;

@@ -36,6 +36,10 @@ export const LIMITS = {
   linkOverfullBytes: 16 * 1024 * 1024,
   /** Links at once, strangers that have not said hello included. */
   linksMax: 512,
+  /** Connections to the mesh port that have not yet said what they want: they cost a socket and nothing more. */
+  meshStrangersMax: 1024,
+  /** The head of a request on the mesh port: ours have under 400 bytes. */
+  meshHeadBytes: 8 * 1024,
   /** Relayed streams at once through one daemon, each two sockets. */
   streamsMax: 16_384,
 
@@ -50,16 +54,54 @@ export const LIMITS = {
 
   /** Queries being forwarded at once; more are answered SERVFAIL. */
   dnsForwardsMax: 1024,
-  /** Finished answers kept. */
+  /** Finished answers kept, in number and in size with their keys. */
   dnsCacheEntries: 16_384,
+  dnsCacheBytes: 8 * 1024 * 1024,
+  /** A query: room for one question, EDNS options and a signature; longer ones only cost time to parse. */
+  dnsQueryBytes: 1500,
+  /** Address records in one answer: as many AAAA (28 bytes each) as a message of 64 kB holds, and some room. */
+  dnsRecordsMax: 2000,
   /** Idle or busy DNS connections over TCP, in all and from one address. */
   dnsConnectionsMax: 1024,
   dnsConnectionsPerAddress: 64,
+  /** Queries of one TCP connection being answered at once; further ones wait unread. */
+  dnsPipelineMax: 64,
+  /** A TCP connection with more than this unsent is not read from until its client reads. */
+  dnsConnectionBufferedBytes: 256 * 1024,
 
   /** Events kept for `skein events` and the API. */
   eventsKept: 1024,
+  /** Connections at once to each listener of the admin API: people, scrapers and dashboards are few. */
+  adminConnectionsMax: 256,
+  /** A request body of the admin API; the largest that makes sense names one replica. */
+  adminBodyBytes: 16 * 1024,
+  /** An answer of the admin API as the CLI reads it: ten thousands of replicas explained. */
+  adminAnswerBytes: 64 * 1024 * 1024,
+  /** Followers of the event stream at once, each of them a connection held open. */
+  eventStreamsMax: 64,
+  /** A follower with more than this unsent is dropped: above all the events kept, so that a replay fits. */
+  eventStreamBufferedBytes: 1024 * 1024,
+
   /** One line of Docker's event stream. */
   dockerEventBytes: 1024 * 1024,
+  /** One reply of Docker: the list of 10,000 containers is about 30 MB. */
+  dockerReplyBytes: 64 * 1024 * 1024,
+  /** Containers inspected at once: Docker answers no faster with more. */
+  dockerInspectsAtOnce: 8,
+  /** One label's value: the longest useful list is far below. */
+  labelValueBytes: 4096,
+  /** HTTP routes of one service as text, so that a record with every other list full still fits. */
+  routesBytes: 8 * 1024,
+  /** Problems reported of one container or service, and of one source. */
+  problemsPerSubject: 32,
+  problemsPerSource: 1024,
+  /** One problem's or reason's text; longer input is cut, not repeated in full. */
+  problemTextBytes: 300,
+
+  /** Health probes in flight at once, each one socket. */
+  probesInFlight: 256,
+  /** What is read of the body of a health probe's answer, so that the connection can close cleanly. */
+  probeBodyBytes: 64 * 1024,
   /** A config or state file. */
   fileBytes: 64 * 1024 * 1024,
 } as const;

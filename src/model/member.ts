@@ -33,3 +33,19 @@ export interface Member {
   /** True for the node whose view this is. */
   readonly self: boolean;
 }
+
+/** What the links tell of a node: whether it lives, and where it was last reached. */
+export interface Standing {
+  readonly id: NodeId;
+  readonly state: MemberState;
+  readonly sinceMs: number;
+  readonly rttMs: number | null;
+}
+
+/** Where a node says it can be reached. */
+export interface Acquaintance {
+  readonly id: NodeId;
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+}

@@ -1,0 +1,101 @@
+/**
+ * Hosts: three daemons on three loopback addresses, standing in for three machines.
+ *
+ * They share one network stack, so only the first listens on VIPs. Each has its own folder, its own ports on its own
+ * address, and its own replicas, which the others reach relayed through it, as they would across machines.
+ *
+ * Touches: child processes, a temporary folder.
+ */
+
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import type { Child, Children } from "./children.ts";
+
+const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+const REPLICA = fileURLToPath(new URL("replica.ts", import.meta.url));
+
+/** Ports of every host, each on its own address. */
+export const PORTS = { mesh: 7650, admin: 7651, dns: 5300, http: 8080 } as const;
+/** The service's own port, on its VIP. */
+export const SERVICE_PORT = 8000;
+
+/** One process serving `web`. */
+export interface DemoReplica {
+  readonly name: string;
+  /** Its own loopback address, 127.0.<host>.<number>: DNS lists addresses, not ports. */
+  readonly address: string;
+  readonly port: number;
+  child: Child;
+}
+
+/** One machine of the demo. */
+export interface DemoHost {
+  readonly name: string;
+  readonly address: string;
+  readonly dir: string;
+  readonly replicas: DemoReplica[];
+  daemon: Child | null;
+}
+
+/** Starts the replicas of a host; the system chooses their ports. */
+export async function startHost(
+  children: Children,
+  options: { readonly index: number; readonly dir: string; readonly replicaCount: number },
+): Promise<DemoHost> {
+  const address = `127.0.0.${options.index}`;
+  const name = `host-${options.index}`;
+  const dir = join(options.dir, name);
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const replicas: DemoReplica[] = [];
+  for (let number = 1; number <= options.replicaCount; number += 1) {
+    const replicaName = `web-${(options.index - 1) * options.replicaCount + number}`;
+    const replicaAddress = `127.0.${options.index}.${number}`;
+    const child = children.start(replicaName, [REPLICA, replicaName, replicaAddress, "0"]);
+    const { port } = JSON.parse(await child.firstLine) as { port: number };
+    replicas.push({ name: replicaName, address: replicaAddress, port, child });
+  }
+  const host: DemoHost = { name, address, dir, replicas, daemon: null };
+  writeFileSync(join(dir, "skein.yaml"), configOf(host));
+  startDaemon(children, host);
+  return host;
+}
+
+/** Starts, or starts again, the daemon of a host. */
+export function startDaemon(children: Children, host: DemoHost): void {
+  host.daemon = children.start(host.name, [MAIN, "run", "--config", join(host.dir, "skein.yaml")]);
+}
+
+/** Starts a replica again, on the port it had. */
+export async function restartReplica(
+  children: Children,
+  host: DemoHost,
+  replica: DemoReplica,
+): Promise<void> {
+  replica.child = children.start(replica.name, [REPLICA, replica.name, host.address, String(replica.port)]);
+  await replica.child.firstLine;
+}
+
+function configOf(host: DemoHost): string {
+  const isFirst = host.address === "127.0.0.1";
+  const join_ = isFirst ? [] : [`127.0.0.1:${PORTS.mesh}`];
+  const services = {
+    name: "web",
+    ports: [{ name: "web", port: SERVICE_PORT, protocol: "http" }],
+    replicas: host.replicas.map(({ address, port }) => `${address}:${port}`),
+    http: [{ host: "web.example.com" }],
+    health: { http: "/healthz" },
+  };
+  return JSON.stringify({
+    node: { name: host.name, dataDir: host.dir },
+    mesh: { listen: `${host.address}:${PORTS.mesh}`, join: join_ },
+    docker: { socket: "off" },
+    dns: { listen: [`${host.address}:${PORTS.dns}`], upstream: [] },
+    vip: { pool: "127.96.0.0/12", listen: isFirst },
+    ingress: { address: host.address, http: PORTS.http },
+    admin: { listen: `${host.address}:${PORTS.admin}`, socket: join(host.dir, "skein.sock") },
+    log: { format: "text" },
+    services: host.replicas.length > 0 ? [services] : [],
+  });
+}

@@ -1,0 +1,122 @@
+/**
+ * Load: a steady stream of requests, and an account of what became of each.
+ *
+ * Open loop: requests leave at their times whether or not earlier ones came back, as users do; so a stall shows as
+ * slow and failed requests and not as a pause in asking. Bounded in rate and in requests under way.
+ *
+ * Touches: HTTP connections, timers.
+ */
+
+import { Agent, request } from "node:http";
+
+/** Beyond this many unanswered requests further ones count as failed at once. */
+const UNDER_WAY_MAX = 512;
+const ANSWER_DEADLINE_MS = 10_000;
+
+/** What became of the requests of one stretch. */
+export interface Account {
+  asked: number;
+  answered: number;
+  failed: number;
+  readonly countByReplica: Map<string, number>;
+  readonly failures: string[];
+  /** Slowest answer, in milliseconds. */
+  slowestMs: number;
+}
+
+/** An account with nothing in it. */
+export function emptyAccount(): Account {
+  return { asked: 0, answered: 0, failed: 0, countByReplica: new Map(), failures: [], slowestMs: 0 };
+}
+
+/** Where requests go. */
+export interface Aim {
+  readonly host: string;
+  readonly port: number;
+  /** Host header, where it matters. */
+  readonly hostHeader?: string;
+}
+
+/** Sends one GET and accounts for it. Never rejects. */
+export function ask(aim: Aim, agent: Agent, account: Account): Promise<void> {
+  account.asked += 1;
+  const startMs = performance.now();
+  const headers = aim.hostHeader === undefined ? {} : { host: aim.hostHeader };
+  return new Promise((resolve) => {
+    const fail = (why: string): void => {
+      account.failed += 1;
+      account.failures.push(why);
+      resolve();
+    };
+    const sent = request({ host: aim.host, port: aim.port, path: "/", agent, headers }, (response) => {
+      let body = "";
+      response.setEncoding("utf8");
+      response.on("data", (text: string) => (body += text));
+      response.on("error", (error) => fail(error.message));
+      response.on("end", () => {
+        if (response.statusCode !== 200) {
+          fail(`status ${response.statusCode}: ${body.slice(0, 100)}`);
+          return;
+        }
+        const replica = body.trim();
+        account.answered += 1;
+        account.countByReplica.set(replica, (account.countByReplica.get(replica) ?? 0) + 1);
+        account.slowestMs = Math.max(account.slowestMs, performance.now() - startMs);
+        resolve();
+      });
+    });
+    sent.setTimeout(ANSWER_DEADLINE_MS, () =>
+      sent.destroy(new Error(`no answer in ${ANSWER_DEADLINE_MS} ms`)),
+    );
+    sent.on("error", (error) => fail(error.message));
+    sent.end();
+  });
+}
+
+/** A running stream of requests. */
+export interface SteadyLoad {
+  /** The account of the stretch that runs now. */
+  readonly account: () => Account;
+  /** Begins a new stretch; requests under way count for the one in which they left. */
+  readonly turn: () => Account;
+  /** Stops asking and waits for what is under way. */
+  readonly stop: () => Promise<void>;
+}
+
+/** Asks `perSecond` times a second, over keep-alive connections, until stopped. */
+export function steadyLoad(aim: Aim, perSecond: number): SteadyLoad {
+  const agent = new Agent({ keepAlive: true, maxSockets: 64 });
+  const underWay = new Set<Promise<void>>();
+  let account = emptyAccount();
+  const startMs = performance.now();
+  let sent = 0;
+  const send = (): void => {
+    // Catches up after a late timer, so that the rate holds on a busy machine.
+    const due = Math.floor(((performance.now() - startMs) / 1000) * perSecond);
+    for (; sent < due; sent += 1) {
+      if (underWay.size >= UNDER_WAY_MAX) {
+        account.asked += 1;
+        account.failed += 1;
+        account.failures.push(`more than ${UNDER_WAY_MAX} requests unanswered`);
+        continue;
+      }
+      const one = ask(aim, agent, account);
+      underWay.add(one);
+      void one.then(() => underWay.delete(one));
+    }
+  };
+  const timer = setInterval(send, 5);
+  return {
+    account: () => account,
+    turn() {
+      const ended = account;
+      account = emptyAccount();
+      return ended;
+    },
+    async stop() {
+      clearInterval(timer);
+      await Promise.all(underWay);
+      agent.destroy();
+    },
+  };
+}

@@ -1,0 +1,265 @@
+/**
+ * Contract: what the admin API says, as types, and the routes on which it says it.
+ *
+ * Scripts, the CLI and the dashboard rely on these shapes, and SemVer covers them: the fields that interface.md lists
+ * come first, under exactly those names; the ones after them were added and may grow, never change. Times are Unix
+ * milliseconds (`...Ms`); "there is none" is null, never a missing field. This is all that cli/ and dashboard/ may
+ * know of admin/; routes.ts lists where each shape is served.
+ *
+ * Pure.
+ */
+
+import { CODES, type FailureCode } from "../base/failure.ts";
+import type { NodeId, ReplicaId } from "../model/ids.ts";
+import type { MemberState } from "../model/member.ts";
+import type { ReplicaState } from "../model/record.ts";
+import type { HttpRoute, PublishedPort, ServicePort } from "../model/service.ts";
+import type { Tier } from "../model/view.ts";
+
+/** One line of `node ls`. */
+export interface MemberLine {
+  readonly name: string;
+  readonly id: NodeId;
+  readonly state: MemberState;
+  readonly role: "manager" | "worker";
+  /** `host:port` of its mesh listener; empty while unknown. */
+  readonly address: string;
+  /** How many replicas run there, as far as this node knows. */
+  readonly replicas: number;
+  readonly zone: string;
+  readonly version: string;
+  readonly rttMs: number | null;
+  readonly sinceMs: number;
+  readonly self: boolean;
+}
+
+/** One line of `service ls`. */
+export interface ServiceLine {
+  readonly network: string;
+  readonly name: string;
+  readonly vip: string | null;
+  readonly ports: readonly ServicePort[];
+  /** How many replicas are known. */
+  readonly replicas: number;
+  /** How many of them are eligible for traffic. */
+  readonly ready: number;
+  readonly stack: string | null;
+  readonly endpointMode: "vip" | "dnsrr";
+  readonly publish: readonly PublishedPort[];
+  readonly http: readonly HttpRoute[];
+  readonly problems: readonly string[];
+}
+
+/** One replica in `explain` and `service inspect`: in or out, why, since when, who says so. */
+export interface ReplicaReport {
+  readonly id: ReplicaId;
+  /** Name of the node it runs on. */
+  readonly node: string;
+  readonly address: string;
+  /** True when the cluster lets it take new traffic; `ejected` tells what this node's proxy thinks besides. */
+  readonly eligible: boolean;
+  readonly reason: string;
+  readonly sinceMs: number;
+  /** Name of the node whose word that is. */
+  readonly saidBy: string;
+  readonly tier: Tier;
+  readonly state: ReplicaState;
+  readonly name: string;
+  readonly slot: number | null;
+  readonly local: boolean;
+  readonly weight: number;
+  /** Where it listens for each service port. */
+  readonly ports: readonly ServicePort[];
+  /** For a draining one: every live member has applied it. */
+  readonly drainApplied: boolean;
+  /** This node's proxy keeps it out for a while, from what it saw in its own traffic; null when it does not. */
+  readonly ejected: { readonly reason: string; readonly untilMs: number } | null;
+}
+
+/** `explain NAME`. */
+export interface Explanation {
+  readonly network: string;
+  readonly name: string;
+  readonly vip: string | null;
+  readonly replicas: readonly ReplicaReport[];
+  readonly problems: readonly string[];
+}
+
+/** `service inspect NAME`: all that is known of a service. */
+export interface ServiceDetail extends Explanation {
+  readonly stack: string | null;
+  readonly endpointMode: "vip" | "dnsrr";
+  readonly aliases: readonly string[];
+  readonly ports: readonly ServicePort[];
+  readonly publish: readonly PublishedPort[];
+  readonly http: readonly HttpRoute[];
+}
+
+/** One network that has services, derived from them. */
+export interface NetworkLine {
+  readonly name: string;
+  readonly services: number;
+  readonly replicas: number;
+  readonly ready: number;
+}
+
+/** `resolve`: what DNS would answer, and to whom. */
+export interface ResolveReport {
+  readonly name: string;
+  /** Query type in capitals: `A`. */
+  readonly type: string;
+  /** In capitals: `NOERROR`, `NXDOMAIN`. */
+  readonly rcode: string;
+  readonly answers: readonly ResolveAnswer[];
+  /** Who was taken to ask, in words: `this host`, `container web-1 (networks front, default)`. */
+  readonly as: string;
+}
+
+/** One record of an answer; `ttl` in seconds, as on the wire; `data` in the text form of zone files. */
+export interface ResolveAnswer {
+  readonly type: string;
+  readonly ttl: number;
+  readonly data: string;
+}
+
+/** What `auto` became: the config key, what was picked, and why. */
+export interface Choice {
+  readonly key: string;
+  readonly value: string;
+  readonly reason: string;
+}
+
+/** What one source of services knows; `stale` says why its set may be out of date, null when it is fresh. */
+export interface SourceLine {
+  readonly name: string;
+  readonly endpoints: number;
+  readonly stale: string | null;
+}
+
+/** Something wrong that the daemon lives with. `area`: where to look: `label`, `port`, `bind`, `state`, `service`. */
+export interface ProblemLine {
+  readonly area: "label" | "port" | "bind" | "state" | "service" | "source";
+  readonly subject: string;
+  readonly text: string;
+}
+
+/** Addresses the daemon listens on, as text; an empty list where it does not. */
+export interface ListenReport {
+  readonly mesh: readonly string[];
+  readonly dns: readonly string[];
+  readonly admin: readonly string[];
+  readonly ingress: readonly string[];
+}
+
+/** `status`: this daemon. */
+export interface StatusReport {
+  readonly node: {
+    readonly id: NodeId;
+    readonly name: string;
+    readonly version: string;
+    readonly role: "manager" | "worker" | null;
+    readonly zone: string;
+    readonly address: string;
+  };
+  readonly startedAtMs: number;
+  readonly uptimeMs: number;
+  readonly dataPlane: { readonly mode: "kernel" | "proxy"; readonly reason: string };
+  readonly choices: readonly Choice[];
+  readonly listen: ListenReport;
+  readonly cluster: { readonly size: number; readonly states: Readonly<Record<MemberState, number>> };
+  readonly view: {
+    readonly version: number;
+    readonly complete: boolean;
+    readonly services: number;
+    readonly replicas: number;
+    readonly ready: number;
+  };
+  readonly sources: readonly SourceLine[];
+  readonly problems: readonly ProblemLine[];
+  readonly warnings: readonly string[];
+}
+
+/** One event. In the stream (server-sent events) it is the data of a message. */
+export interface EventLine {
+  readonly id: number;
+  readonly atMs: number;
+  readonly kind: string;
+  readonly level: "info" | "warn";
+  readonly subject: string;
+  readonly text: string;
+}
+
+/** Data of the stream's message `gap`: how many events were dropped between the asked one and the oldest kept. */
+export interface EventGap {
+  readonly missed: number;
+}
+
+/** Body of `POST drains`. `replica`: an id, a unique start of one, or a name that only one replica has. */
+export interface DrainRequest {
+  readonly replica: string;
+  /** True to be answered when every live member has applied it, or after 10 s. */
+  readonly wait: boolean;
+}
+
+/** What became of a drain. HTTP 200 when `applied`, 202 while members are missing. */
+export interface DrainResult {
+  readonly replica: ReplicaId;
+  /** True when every live member has applied it. */
+  readonly applied: boolean;
+  /** Names of the live members that have not applied it yet. */
+  readonly pending: readonly string[];
+}
+
+/** An error (RFC 9457 3.1); `code` is a code of base/failure.ts, which decides the CLI's exit status. */
+export interface Problem {
+  readonly type: "about:blank";
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly code: FailureCode;
+}
+
+/**
+ * Makes the problem that tells of a failure. The type is `about:blank`, so the title is the status's own phrase
+ * (RFC 9457 4.2.1); programs read `code`.
+ *
+ * @param status  HTTP status where it says more than the code's own (405, 413)
+ */
+export function problemOf(code: FailureCode, detail: string, status: number = CODES[code].http): Problem {
+  return { type: "about:blank", title: PHRASES[status] ?? "Error", status, detail, code };
+}
+
+/** Status phrases (RFC 9110 15) of the statuses we answer with. Not node:http's: the dashboard has none. */
+const PHRASES: Readonly<Record<number, string>> = {
+  400: "Bad Request",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  409: "Conflict",
+  413: "Content Too Large",
+  422: "Unprocessable Content",
+  500: "Internal Server Error",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+};
+
+/** True for a JSON value that is a Problem of ours, as far as a client needs it. */
+export function isProblem(value: unknown): value is Problem {
+  if (typeof value !== "object" || value === null) return false;
+  if (!("code" in value) || !("detail" in value)) return false;
+  return typeof value.code === "string" && value.code in CODES && typeof value.detail === "string";
+}
+
+/** What decides where the admin socket is; `runtimeDir` is XDG_RUNTIME_DIR. */
+export interface SocketPlace {
+  readonly root: boolean;
+  readonly runtimeDir: string | null;
+  readonly dataDir: string;
+}
+
+/** The admin socket's path when `admin.socket` is `auto`; the daemon listens there, the CLI looks there. */
+export function defaultSocketPath(place: SocketPlace): string {
+  if (place.root) return "/run/skein/skein.sock";
+  return `${place.runtimeDir ?? place.dataDir}/skein.sock`;
+}

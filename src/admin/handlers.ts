@@ -1,0 +1,227 @@
+/**
+ * Handlers: the snapshot of a daemon, told in the shapes of the contract.
+ *
+ * The admin API is one more projection of the View: it says of each replica what view/merge.ts decided, and decides
+ * nothing itself. What it adds are facts of this daemon that are in no view: how it was set up, what its sources know,
+ * and whom its own proxy keeps out for a while. Each function takes the whole snapshot, so that one answer never
+ * mixes two moments.
+ *
+ * Pure.
+ */
+
+import { success, type Result } from "../base/failure.ts";
+import { renderHostPort } from "../base/ip.ts";
+import type { Event } from "../model/event.ts";
+import type { ReplicaId } from "../model/ids.ts";
+import type { Member, MemberState } from "../model/member.ts";
+import type { Replica, Service, View } from "../model/view.ts";
+
+import type {
+  Choice,
+  EventLine,
+  Explanation,
+  ListenReport,
+  MemberLine,
+  NetworkLine,
+  ProblemLine,
+  ReplicaReport,
+  ServiceDetail,
+  ServiceLine,
+  SourceLine,
+  StatusReport,
+} from "./contract.ts";
+import { findService } from "./lookup.ts";
+
+/** A replica that this node's proxy keeps out, from what it saw in its own traffic. */
+export interface Ejection {
+  readonly replica: ReplicaId;
+  readonly reason: string;
+  readonly untilMs: number;
+}
+
+/** All that the admin API tells, at one moment. */
+export interface Snapshot {
+  /** When it was taken, Unix milliseconds. */
+  readonly atMs: number;
+  readonly view: View;
+  /** Name and software version of this daemon; the view may not know its own member yet. */
+  readonly nodeName: string;
+  readonly version: string;
+  readonly startedAtMs: number;
+  readonly dataPlane: StatusReport["dataPlane"];
+  /** Everything that `auto` became. */
+  readonly choices: readonly Choice[];
+  readonly listen: ListenReport;
+  readonly sources: readonly SourceLine[];
+  readonly problems: readonly ProblemLine[];
+  readonly warnings: readonly string[];
+  readonly ejections: readonly Ejection[];
+  /** The last ones, oldest first, ids rising by one. */
+  readonly events: readonly Event[];
+}
+
+/** `status`; problems of services stand behind the daemon's own. */
+export function statusOf(snapshot: Snapshot): StatusReport {
+  const { view, version } = snapshot;
+  const self = view.members.find((member) => member.self);
+  const replicas = view.services.flatMap((service) => service.replicas);
+  const ofServices = view.services.flatMap((service) =>
+    service.problems.map((text): ProblemLine => ({ area: "service", subject: service.key, text })),
+  );
+  return {
+    node: {
+      id: view.self,
+      name: snapshot.nodeName,
+      version,
+      role: self?.role ?? null,
+      zone: self?.zone ?? "",
+      address: self === undefined ? "" : addressOf(self),
+    },
+    startedAtMs: snapshot.startedAtMs,
+    uptimeMs: Math.max(0, snapshot.atMs - snapshot.startedAtMs),
+    dataPlane: snapshot.dataPlane,
+    choices: snapshot.choices,
+    listen: snapshot.listen,
+    cluster: { size: view.members.length, states: statesOf(view.members) },
+    view: {
+      version: view.version,
+      complete: view.complete,
+      services: view.services.length,
+      replicas: replicas.length,
+      ready: readyOf(replicas),
+    },
+    sources: snapshot.sources,
+    problems: [...snapshot.problems, ...ofServices],
+    warnings: snapshot.warnings,
+  };
+}
+
+/** `node ls`, in the view's order: by name, then id. */
+export function membersOf(snapshot: Snapshot): readonly MemberLine[] {
+  const countByNode = new Map<string, number>();
+  for (const replica of snapshot.view.services.flatMap((service) => service.replicas)) {
+    countByNode.set(replica.node, (countByNode.get(replica.node) ?? 0) + 1);
+  }
+  return snapshot.view.members.map((member) => ({
+    name: member.name,
+    id: member.id,
+    state: member.state,
+    role: member.role,
+    address: addressOf(member),
+    replicas: countByNode.get(member.id) ?? 0,
+    zone: member.zone,
+    version: member.software,
+    rttMs: member.rttMs,
+    sinceMs: member.sinceMs,
+    self: member.self,
+  }));
+}
+
+/** `service ls`, in the view's order: by network, then name. `network`: only its services; null for all. */
+export function servicesOf(snapshot: Snapshot, network: string | null): readonly ServiceLine[] {
+  const services = snapshot.view.services.filter(
+    (service) => network === null || service.network === network,
+  );
+  return services.map((service) => ({
+    network: service.network,
+    name: service.name,
+    vip: service.vip,
+    ports: service.ports,
+    replicas: service.replicas.length,
+    ready: readyOf(service.replicas),
+    stack: service.stack,
+    endpointMode: service.endpointMode,
+    publish: service.publish,
+    http: service.http,
+    problems: service.problems,
+  }));
+}
+
+/** `service inspect`. Names are found as lookup.ts tells; fails as findService does. */
+export function serviceOf(snapshot: Snapshot, name: string, network: string | null): Result<ServiceDetail> {
+  const found = findService(snapshot.view, name, network);
+  if (!found.ok) return found;
+  const service = found.value;
+  return success({
+    ...explained(snapshot, service),
+    stack: service.stack,
+    endpointMode: service.endpointMode,
+    aliases: service.aliases,
+    ports: service.ports,
+    publish: service.publish,
+    http: service.http,
+  });
+}
+
+/** `explain`. Names are found as lookup.ts tells; fails as findService does. */
+export function explain(snapshot: Snapshot, name: string, network: string | null): Result<Explanation> {
+  const found = findService(snapshot.view, name, network);
+  return found.ok ? success(explained(snapshot, found.value)) : found;
+}
+
+/** Networks that have services, sorted by name. */
+export function networksOf(snapshot: Snapshot): readonly NetworkLine[] {
+  const lineByName = new Map<string, NetworkLine>();
+  for (const { network, replicas } of snapshot.view.services) {
+    const line = lineByName.get(network) ?? { name: network, services: 0, replicas: 0, ready: 0 };
+    lineByName.set(network, {
+      name: network,
+      services: line.services + 1,
+      replicas: line.replicas + replicas.length,
+      ready: line.ready + readyOf(replicas),
+    });
+  }
+  return [...lineByName.values()].sort((one, other) => (one.name < other.name ? -1 : 1));
+}
+
+/** The events kept whose id is greater than `afterId`, oldest first; 0 for all. */
+export function eventsAfter(events: readonly Event[], afterId: number): readonly EventLine[] {
+  return events.filter((event) => event.id > afterId).map(eventLine);
+}
+
+/** One event in the shape of the contract. */
+export function eventLine(event: Event): EventLine {
+  const { id, atMs, kind, level, subject, text } = event;
+  return { id, atMs, kind, level, subject, text };
+}
+
+function explained(snapshot: Snapshot, service: Service): Explanation {
+  const { network, name, vip, replicas, problems } = service;
+  return { network, name, vip, replicas: replicas.map((replica) => reportOf(snapshot, replica)), problems };
+}
+
+function reportOf(snapshot: Snapshot, replica: Replica): ReplicaReport {
+  const ejection = snapshot.ejections.find((one) => one.replica === replica.id);
+  return {
+    id: replica.id,
+    node: replica.nodeName,
+    address: replica.address,
+    eligible: replica.tier === "eligible",
+    reason: replica.reason,
+    sinceMs: replica.sinceMs,
+    saidBy: replica.saidBy,
+    tier: replica.tier,
+    state: replica.state,
+    name: replica.name,
+    slot: replica.slot,
+    local: replica.local,
+    weight: replica.weight,
+    ports: replica.ports,
+    drainApplied: replica.drainApplied,
+    ejected: ejection === undefined ? null : { reason: ejection.reason, untilMs: ejection.untilMs },
+  };
+}
+
+function readyOf(replicas: readonly Replica[]): number {
+  return replicas.filter((replica) => replica.tier === "eligible").length;
+}
+
+function addressOf(member: Member): string {
+  return member.host === "" ? "" : renderHostPort(member);
+}
+
+function statesOf(members: readonly Member[]): Record<MemberState, number> {
+  const states: Record<MemberState, number> = { alive: 0, suspect: 0, dead: 0, left: 0 };
+  for (const member of members) states[member.state] += 1;
+  return states;
+}

@@ -1,0 +1,121 @@
+/**
+ * Lookup: which service or replica does a person mean?
+ *
+ * People type what they know: `web`, `web.default`, `default/web`, the full DNS name, an alias, a container's name or
+ * the start of its id. All that names one thing is taken; what names several is refused with the list, and what names
+ * nothing with the nearest name there is, for most unknown names are typing errors. A bare name follows the order in
+ * which DNS answers a process of the host: the network `default` first, else the only network that has it.
+ *
+ * Pure.
+ */
+
+import { failed, success, type Result } from "../base/failure.ts";
+import { DEFAULT_NETWORK } from "../model/ids.ts";
+import type { Replica, Service, View } from "../model/view.ts";
+
+/**
+ * Finds the service that `text` names.
+ *
+ * @param network  the only network to look in; null for all
+ * @returns `not-found` with the nearest name, or `usage` with the candidates when several networks have it
+ */
+export function findService(view: View, text: string, network: string | null): Result<Service> {
+  const wanted = text.toLowerCase().replace(/\.$/, "");
+  const seen = view.services.filter((service) => network === null || service.network === network);
+  const exact = seen.filter((service) => service.key === wanted || service.name === wanted);
+  const found = exact.length > 0 ? exact : seen.filter((service) => answersTo(service, wanted));
+  const first = found.find((service) => service.network === DEFAULT_NETWORK) ?? found[0];
+  if (first === undefined) return missing("service", text, seen.flatMap(namesOf));
+  if (found.length > 1 && first.network !== DEFAULT_NETWORK) {
+    const keys = found.map((service) => service.key);
+    return failed("usage", `service "${text}" could be ${listed(keys)}; expected one of these`);
+  }
+  return success(first);
+}
+
+/** Finds the replica that `text` names: an id, a unique start of one (4 characters at least), or a unique name. */
+export function findReplica(view: View, text: string): Result<Replica> {
+  const replicas = view.services.flatMap((service) => service.replicas);
+  const byId = replicas.filter((replica) => replica.id === text);
+  const byName = byId.length > 0 ? byId : replicas.filter((replica) => replica.name === text);
+  const found = byName.length > 0 ? byName : replicas.filter((replica) => startsId(replica, text));
+  const [first] = found;
+  if (first === undefined) {
+    return missing(
+      "replica",
+      text,
+      replicas.flatMap((replica) => [replica.name, replica.id]),
+    );
+  }
+  if (found.length > 1) {
+    const ids = found.map((replica) => `${replica.id} (on ${replica.nodeName})`);
+    return failed("usage", `replica "${text}" could be ${listed(ids)}; expected one of these ids`);
+  }
+  return success(first);
+}
+
+/**
+ * The candidate that differs least from `text`, by insertions, deletions and changes of characters.
+ *
+ * @returns null when even the nearest differs in more than a third of its characters
+ */
+export function nearest(text: string, candidates: readonly string[]): string | null {
+  let best: string | null = null;
+  let bestDistance = Number.POSITIVE_INFINITY;
+  // A longer text is no typing error, and comparing it with every name would cost its length each time.
+  if (text.length > 128) return null;
+  for (const candidate of new Set(candidates)) {
+    const allowed = Math.max(1, Math.floor(Math.max(text.length, candidate.length) / 3));
+    if (Math.abs(text.length - candidate.length) > allowed) continue;
+    const distance = distanceBetween(text, candidate);
+    if (distance > allowed || distance >= bestDistance) continue;
+    best = candidate;
+    bestDistance = distance;
+  }
+  return best;
+}
+
+/** The other names of a service, as DNS knows them; the domain behind the network may be any. */
+function answersTo(service: Service, wanted: string): boolean {
+  const { name, network, stack, aliases } = service;
+  const labels = [name, ...aliases];
+  if (labels.includes(wanted)) return true;
+  if (labels.some((label) => wanted === `${network}/${label}` || wanted === `${label}.${network}`))
+    return true;
+  if (labels.some((label) => wanted.startsWith(`${label}.${network}.`))) return true;
+  return stack !== null && (wanted === `${name}.${stack}` || wanted === `${stack}_${name}`);
+}
+
+function namesOf(service: Service): readonly string[] {
+  return [service.name, service.key, ...service.aliases];
+}
+
+function startsId(replica: Replica, text: string): boolean {
+  return text.length >= 4 && replica.id.startsWith(text);
+}
+
+function missing(thing: string, text: string, names: readonly string[]): Result<never> {
+  const near = nearest(text, names);
+  const known = `expected a known ${thing}`;
+  return failed("not-found", `no ${thing} "${text}"; ${near === null ? known : `did you mean "${near}"?`}`);
+}
+
+/** At most five, so that a short id start does not print the cluster. */
+function listed(texts: readonly string[]): string {
+  const shown = texts.slice(0, 5).join(", ");
+  return texts.length > 5 ? `${shown} and ${texts.length - 5} more` : shown;
+}
+
+/** Levenshtein distance (1965), by rows. */
+function distanceBetween(one: string, other: string): number {
+  let row = Array.from({ length: other.length + 1 }, (_, at) => at);
+  for (let at = 1; at <= one.length; at += 1) {
+    const next = [at];
+    for (let by = 1; by <= other.length; by += 1) {
+      const changed = (row[by - 1] ?? 0) + (one[at - 1] === other[by - 1] ? 0 : 1);
+      next.push(Math.min(changed, (row[by] ?? 0) + 1, (next[by - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[other.length] ?? 0;
+}

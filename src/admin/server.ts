@@ -1,0 +1,126 @@
+/**
+ * Server: the admin API on its two doors, a unix socket with full rights and a loopback port that only reads.
+ *
+ * Who can open the socket's file has been let in by the system; on the port anybody on this host may knock, web pages
+ * in its browsers included. So both serve the same app (app.ts), with a guard before the second. Everything a caller can
+ * make us hold is bounded: heads, bodies, connections, followers, and the time that each may take.
+ *
+ * Touches: a unix socket, a TCP port, through listen.ts.
+ */
+
+import { createServer, type Server } from "node:http";
+
+import { getRequestListener } from "@hono/node-server";
+
+import type { HostPort } from "../base/ip.ts";
+import type { Event } from "../model/event.ts";
+import { LIMITS } from "../model/limits.ts";
+
+import { buildApp, unreadable, type AdminParts, type Rights } from "./app.ts";
+import { openFollowers, type Followers } from "./follow.ts";
+import { openPort, openSocket } from "./listen.ts";
+
+/** Where to listen and what to serve. */
+export interface AdminOptions extends AdminParts {
+  /** A loopback address and port; null for no TCP door. */
+  readonly tcp: HostPort | null;
+  /** Path of the unix socket; null for none. */
+  readonly socket: string | null;
+  /** Calls `onEvent` with each event from now on; returns what ends that. */
+  readonly subscribe: (onEvent: (event: Event) => void) => () => void;
+}
+
+/** An open admin API. */
+export interface Admin {
+  /** Where it listens; the port is the real one where 0 was asked. */
+  readonly addresses: { readonly tcp: HostPort | null; readonly socket: string | null };
+  /** Ends streams and connections and frees both doors, within a second and a half. */
+  close(): Promise<void>;
+}
+
+const HEAD_DEADLINE_MS = 5000;
+const REQUEST_DEADLINE_MS = 10_000;
+/** A connection on which no byte moves in either direction; streams carry a comment more often than that. */
+const IDLE_DEADLINE_MS = 30_000;
+/** How long answers in the making may go on after close(). */
+const CLOSE_DEADLINE_MS = 1000;
+
+/**
+ * Opens both doors.
+ *
+ * @throws Failure as openSocket and openPort do; whatever was open by then is closed again
+ */
+export async function openAdmin(options: AdminOptions): Promise<Admin> {
+  const { startedAtMs } = options.snapshot();
+  const kept = (): readonly Event[] => options.snapshot().events;
+  const followers = openFollowers({ epochMs: startedAtMs, kept, log: options.log });
+  const closers: (() => Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).reverse()) await closer();
+  };
+  const unsubscribe = options.subscribe((event) => followers.publish(event));
+  try {
+    closers.push(async () => unsubscribe());
+    const socket = options.socket;
+    if (socket !== null) {
+      const server = serverOf(options, followers, "full");
+      const remove = await openSocket(server, socket).catch((thrown: unknown) => abandon(server, thrown));
+      closers.push(() => closeServer(server), remove);
+    }
+    let tcp: HostPort | null = null;
+    if (options.tcp !== null) {
+      const server = serverOf(options, followers, "read");
+      tcp = await openPort(server, options.tcp);
+      closers.push(() => closeServer(server));
+    }
+    closers.push(async () => followers.close());
+    return { addresses: { tcp, socket }, close };
+  } catch (thrown) {
+    followers.close();
+    await close();
+    throw thrown;
+  }
+}
+
+function serverOf(parts: AdminParts, followers: Followers, rights: Rights): Server {
+  const app = buildApp(parts, followers, rights);
+  const listener = getRequestListener(app.fetch, {
+    // It would put its own Request and Response in place of the platform's, for the whole process.
+    overrideGlobalObjects: false,
+    hostname: "localhost",
+    errorHandler: unreadable,
+  });
+  const server = createServer(
+    {
+      headersTimeout: HEAD_DEADLINE_MS,
+      requestTimeout: REQUEST_DEADLINE_MS,
+      connectionsCheckingInterval: 1000,
+      maxHeaderSize: 16 * 1024,
+    },
+    (incoming, outgoing) => {
+      // It answers its own errors and never rejects.
+      void listener(incoming, outgoing);
+    },
+  );
+  server.setTimeout(IDLE_DEADLINE_MS);
+  server.maxConnections = LIMITS.adminConnectionsMax;
+  return server;
+}
+
+/** A socket may be listening under its first name when a later step fails. */
+async function abandon(server: Server, thrown: unknown): Promise<never> {
+  await closeServer(server);
+  throw thrown;
+}
+
+/** Stops accepting, lets answers end, then cuts what is left. Never rejects; harmless when it never listened. */
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => server.closeAllConnections(), CLOSE_DEADLINE_MS);
+    server.close(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}

@@ -1,0 +1,215 @@
+/**
+ * Schema: every key of the configuration, its default, and what it may be.
+ *
+ * Parts of the daemon are handed the few values they use, already checked. Unknown keys are errors: a typo must not run
+ * with a default nobody chose. Keys of the contract that this version does not serve are refused by name rather than
+ * ignored: whoever sets a token expects a lock. Texts of refusals come from the parsers that labels use as well, so
+ * one rule has one wording.
+ *
+ * Pure. load.ts reads the sources and reports mistakes with their place.
+ */
+
+import * as v from "valibot";
+
+import type { Result } from "../base/failure.ts";
+import { isIpv4, isIpv6, parseHostPort, parsePrefix } from "../base/ip.ts";
+import { DEFAULT_NETWORK, parseLabel } from "../model/ids.ts";
+import { LIMITS } from "../model/limits.ts";
+import * as service from "../model/service.ts";
+import { parseDuration, type DurationRange } from "../source/duration.ts";
+import { INTERVAL_RANGE, isProbePath, STREAK_MAX, TIMEOUT_RANGE } from "../source/probe-plan.ts";
+
+/** Keys of the interface that this version does not serve yet, and what to do without them. */
+export const NOT_YET: Readonly<Record<string, string>> = {
+  "mesh.token": "links are not authenticated in this version: keep the mesh port on a private network",
+  "vip.pool6": "VIPs are IPv4 in this version",
+  overlay: "overlay networks are not in this version",
+  "ingress.https": "TLS ends in front of Skein in this version",
+  "ingress.certificates": "TLS ends in front of Skein in this version",
+  "log.access": "there is no access log in this version",
+};
+
+/** What some defaults depend on. */
+export interface Ambience {
+  /** A DNS label made of the host's name. */
+  readonly hostName: string;
+  readonly stateDir: string;
+}
+
+/** The defaults, in the form and order of the file. */
+export function defaults({ hostName, stateDir }: Ambience) {
+  return {
+    node: {
+      name: hostName,
+      dataDir: stateDir,
+      zone: "",
+      labels: {} as Record<string, string>,
+    },
+    mesh: { listen: "0.0.0.0:7650", advertise: "auto", join: [] as string[] },
+    docker: { socket: "auto", exposeByDefault: false },
+    dns: {
+      listen: ["127.0.0.1:5300"],
+      domain: "skein.internal",
+      ttl: "5s",
+      upstream: ["auto"],
+      allow: ["private"],
+    },
+    vip: { pool: "auto", listen: true },
+    ingress: { address: "0.0.0.0", http: 8080, trustedProxies: [] as string[] },
+    dataplane: { mode: "auto" },
+    health: { interval: "1s", timeout: "1s", rise: 1, fall: 2 },
+    admin: { listen: "127.0.0.1:7651", socket: "auto" },
+    log: { level: "info", format: "auto" },
+    services: [] as unknown[],
+  };
+}
+
+/** A checked scalar: the parser's failure text becomes the issue's, so all texts are written where the rule is. */
+function parsed<T>(expected: string, parse: (thing: string, text: string) => Result<T>) {
+  return v.pipe(
+    v.string(expected),
+    v.rawTransform<string, T>(({ dataset, addIssue, NEVER }) => {
+      const result = parse("value", dataset.value);
+      if (result.ok) return result.value;
+      addIssue({ message: expectedOf(result.failure.message) });
+      return NEVER;
+    }),
+  );
+}
+
+const address = (defaultPort?: number) =>
+  parsed("host:port", (_thing, text) => parseHostPort(text, defaultPort));
+const duration = (range: DurationRange) =>
+  parsed("a duration such as 500ms or 1s", (thing, text) => parseDuration(thing, text, range));
+const label = parsed("a name of letters, digits and hyphens", parseLabel);
+const flag = v.boolean("true or false");
+const count = v.pipe(
+  v.number(`a whole number in 1..${STREAK_MAX}`),
+  v.integer(),
+  v.minValue(1),
+  v.maxValue(STREAK_MAX),
+);
+const port = v.custom<number>(
+  (value) => typeof value === "number" && service.isPort(value),
+  "a port in 1..65535",
+);
+const ip = v.custom<string>(
+  (text) => typeof text === "string" && (isIpv4(text) || isIpv6(text)),
+  "an IP address",
+);
+const domain = v.pipe(
+  v.string("a domain such as skein.internal"),
+  v.regex(/^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*$/i, "a domain such as skein.internal"),
+  v.maxLength(128, "a domain of at most 128 characters"),
+  v.toLowerCase(),
+);
+const network = v.custom<string>(
+  (text) =>
+    typeof text === "string" &&
+    (text === "private" || text === "any" || parsePrefix(text).ok || isIpv4(text)),
+  "private, any, an IPv4 address or a prefix such as 10.0.0.0/8",
+);
+
+export const STATIC_SERVICE_SCHEMA = v.strictObject({
+  name: label,
+  network: v.optional(label, DEFAULT_NETWORK),
+  ports: v.optional(
+    v.array(
+      v.strictObject({
+        name: v.optional(label),
+        port,
+        target: v.optional(port),
+        protocol: v.optional(v.picklist(["tcp", "udp", "http"], "tcp, udp or http"), "tcp"),
+      }),
+      "a list of ports",
+    ),
+    [],
+  ),
+  replicas: v.pipe(v.array(address(), "a list of ip:port"), v.maxLength(LIMITS.replicasPerNode)),
+  publish: v.optional(v.array(parsed("published:port", service.parsePublishedPort), "a list"), []),
+  http: v.optional(
+    v.array(
+      v.strictObject({
+        host: parsed("a host name", service.parseRouteHost),
+        path: v.optional(parsed("a path", service.parseRoutePath), "/"),
+      }),
+      "a list of routes",
+    ),
+    [],
+  ),
+  aliases: v.optional(v.array(label, "a list of names"), []),
+  health: v.optional(
+    v.strictObject({
+      http: v.optional(v.custom<string>((path) => typeof path === "string" && isProbePath(path), "a path")),
+      tcp: v.optional(port),
+      interval: v.optional(duration(INTERVAL_RANGE)),
+      timeout: v.optional(duration(TIMEOUT_RANGE)),
+      rise: v.optional(count),
+      fall: v.optional(count),
+    }),
+  ),
+});
+
+/** The checked shape of the file, all keys present. */
+export const CONFIG_SCHEMA = v.strictObject({
+  node: v.strictObject({
+    name: label,
+    dataDir: v.pipe(v.string("a folder"), v.minLength(1, "a folder")),
+    zone: v.pipe(v.string("a name"), v.maxLength(LIMITS.labelBytes)),
+    labels: v.record(v.string(), v.pipe(v.string("text"), v.maxLength(256))),
+  }),
+  mesh: v.strictObject({
+    listen: address(7650),
+    advertise: v.union([v.literal("auto"), address(7650)], "auto or host:port"),
+    join: v.array(address(7650), "a list of host:port"),
+  }),
+  docker: v.strictObject({
+    socket: v.pipe(v.string("auto, off or a path"), v.minLength(1)),
+    exposeByDefault: flag,
+  }),
+  dns: v.strictObject({
+    listen: v.array(address(53), "a list of ip:port"),
+    domain,
+    ttl: duration({ leastMs: 0, mostMs: 3_600_000 }),
+    upstream: v.array(
+      v.union([v.literal("auto"), address(53)], "auto or ip:port"),
+      "auto or a list of ip:port",
+    ),
+    allow: v.array(network, "a list of networks"),
+  }),
+  vip: v.strictObject({
+    pool: v.union(
+      [v.literal("auto"), parsed("a prefix", (_thing, text) => parsePrefix(text))],
+      "auto or a prefix",
+    ),
+    listen: flag,
+  }),
+  ingress: v.strictObject({
+    address: ip,
+    http: v.union([v.literal("off"), port], "off or a port in 1..65535"),
+    trustedProxies: v.array(network, "a list of networks"),
+  }),
+  dataplane: v.strictObject({ mode: v.picklist(["auto", "proxy"], "auto or proxy") }),
+  health: v.strictObject({
+    interval: duration(INTERVAL_RANGE),
+    timeout: duration(TIMEOUT_RANGE),
+    rise: count,
+    fall: count,
+  }),
+  admin: v.strictObject({
+    listen: v.union([v.literal("off"), address(7651)], "off or host:port"),
+    socket: v.pipe(v.string("auto, off or a path"), v.minLength(1)),
+  }),
+  log: v.strictObject({
+    level: v.picklist(["debug", "info", "warn", "error"], "debug, info, warn or error"),
+    format: v.picklist(["auto", "text", "json"], "auto, text or json"),
+  }),
+  services: v.array(STATIC_SERVICE_SCHEMA, "a list of services"),
+});
+
+/** The checked configuration. Durations are in milliseconds. */
+export type Config = v.InferOutput<typeof CONFIG_SCHEMA>;
+
+function expectedOf(failureText: string): string {
+  return failureText.split("; expected ").at(-1) ?? failureText;
+}

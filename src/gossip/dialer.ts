@@ -1,0 +1,105 @@
+/**
+ * Dialer: which addresses to dial, and when.
+ *
+ * Addresses come from the configuration (seeds), from disk (known from an earlier run) and from members' records. An
+ * address that fails is tried again with a doubling, jittered wait. In a small cluster the wait stays within a second,
+ * so that a healed partition is found at once; beyond 24 members thousands of hosts must not knock each second at
+ * one that is down, so it grows to half a minute.
+ *
+ * Pure.
+ */
+
+import { backoffMs, type BackoffRange } from "../base/backoff.ts";
+import { renderHostPort, type HostPort } from "../base/ip.ts";
+import type { Random } from "../base/random.ts";
+
+/** Up to this many addresses the redial wait stays short. */
+const SMALL_CLUSTER = 24;
+const SMALL: BackoffRange = { firstMs: 100, longestMs: 1000 };
+const LARGE: BackoffRange = { firstMs: 500, longestMs: 30_000 };
+
+interface Target {
+  readonly address: HostPort;
+  readonly isSeed: boolean;
+  failures: number;
+  nextAtMs: number;
+  dialling: boolean;
+  tried: boolean;
+}
+
+/** Keeps the addresses and their next attempts. An address is known by its text, `host:port`. */
+export class Dialer {
+  readonly #targets = new Map<string, Target>();
+  /** Addresses that turned out to be this node's own. */
+  readonly #own = new Set<string>();
+  readonly #random: Random;
+
+  constructor(seeds: readonly HostPort[], random: Random) {
+    this.#random = random;
+    for (const address of seeds) this.#add(address, { isSeed: true });
+  }
+
+  /** Adds an address; one that is there already keeps its schedule. */
+  add(address: HostPort): void {
+    this.#add(address, { isSeed: false });
+  }
+
+  /** Drops an address that no member has any more; seeds stay for ever. */
+  drop(address: HostPort): void {
+    const key = renderHostPort(address);
+    if (this.#targets.get(key)?.isSeed === false) this.#targets.delete(key);
+  }
+
+  /** Never dials this address again: it leads back here. */
+  own(address: HostPort): void {
+    const key = renderHostPort(address);
+    this.#targets.delete(key);
+    this.#own.add(key);
+  }
+
+  /** Makes the next attempt due at once: the link to it was lost this moment. */
+  hurry(address: HostPort, nowMs: number): void {
+    const target = this.#targets.get(renderHostPort(address));
+    if (target === undefined) return;
+    target.failures = 0;
+    target.nextAtMs = nowMs;
+  }
+
+  /** Notes that a dial ended, in a link or not. */
+  settled(address: HostPort, outcome: "linked" | "failed", nowMs: number): void {
+    const target = this.#targets.get(renderHostPort(address));
+    if (target === undefined) return;
+    target.dialling = false;
+    target.tried = true;
+    target.failures = outcome === "linked" ? 0 : target.failures + 1;
+    const range = this.#targets.size <= SMALL_CLUSTER ? SMALL : LARGE;
+    target.nextAtMs = nowMs + backoffMs(range, Math.max(0, target.failures - 1), this.#random);
+  }
+
+  /** The addresses to dial now; each counts as being dialled until it is settled. */
+  due(linked: ReadonlySet<string>, nowMs: number): HostPort[] {
+    const due: HostPort[] = [];
+    for (const [key, target] of this.#targets) {
+      if (target.dialling || target.nextAtMs > nowMs || linked.has(key)) continue;
+      target.dialling = true;
+      due.push(target.address);
+    }
+    return due;
+  }
+
+  /** True when every address has been dialled to an end at least once; true when there is none. */
+  get triedAll(): boolean {
+    return Array.from(this.#targets.values()).every(({ tried }) => tried);
+  }
+
+  /** Every address known, to be kept on disk. */
+  get addresses(): readonly HostPort[] {
+    return Array.from(this.#targets.values(), ({ address }) => address);
+  }
+
+  #add(address: HostPort, { isSeed }: { isSeed: boolean }): void {
+    const key = renderHostPort(address);
+    if (this.#own.has(key) || this.#targets.has(key)) return;
+    this.#targets.set(key, { address, isSeed, failures: 0, nextAtMs: 0, dialling: false, tried: false });
+  }
+}

@@ -1,0 +1,32 @@
+/**
+ * Effects: what gossip wants done, as data.
+ *
+ * The core never sends, dials or closes; it says so here, and the daemon or the simulator does it. Lists keep their
+ * order, and frames of one link must be sent in it.
+ *
+ * Pure.
+ */
+
+import type { HostPort } from "../base/ip.ts";
+import type { Happening } from "../model/event.ts";
+
+import type { Message } from "./message.ts";
+
+/** What gossip wants done. Frames of one link are to be sent in order. */
+export interface GossipEffects {
+  readonly send: { readonly link: number; readonly frame: Uint8Array; readonly kind: Message["kind"] }[];
+  readonly dial: HostPort[];
+  readonly close: { readonly link: number; readonly reason: string }[];
+  readonly happenings: Happening[];
+  /** Frames received by kind, for metrics. */
+  readonly received: { readonly kind: Message["kind"]; readonly bytes: number }[];
+  /** Frames and deltas refused, by reason. */
+  readonly refused: string[];
+  /** Asked of this node by a peer: take a replica out, or back in. */
+  readonly drains: { readonly replica: string; readonly draining: boolean; readonly by: string }[];
+}
+
+/** A fresh, empty set of effects. */
+export function noEffects(): GossipEffects {
+  return { send: [], dial: [], close: [], happenings: [], received: [], refused: [], drains: [] };
+}

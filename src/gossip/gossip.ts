@@ -1,0 +1,424 @@
+/**
+ * Gossip: everyone learns what each node publishes.
+ *
+ * A change of this node's log goes at once to every link. What a push missed (a full buffer, a link that was down)
+ * the repair finds: each second one random peer gets the hash of what is held here; where it differs both send their
+ * digests and then what the other lacks. A new link starts with a full exchange. Each peer reports the version it has
+ * applied of this node's log, so that a drain can be acknowledged instead of slept.
+ *
+ * One object holds store, membership and dialer, since a frame may touch all three; each decision is in its own file.
+ * Bodies are never read here.
+ *
+ * Pure: the outside world enters by the methods and leaves by `take()`.
+ */
+
+import { renderHostPort, type HostPort } from "../base/ip.ts";
+import { pick, type Random } from "../base/random.ts";
+import type { Happening } from "../model/event.ts";
+import type { NodeId } from "../model/ids.ts";
+import type { OwnerLog } from "../model/log.ts";
+import type { Acquaintance, Standing } from "../model/member.ts";
+
+import { missing } from "./delta.ts";
+import { Dialer } from "./dialer.ts";
+import { noEffects, type GossipEffects } from "./effects.ts";
+import { Membership, type Move, type Peer } from "./membership.ts";
+import {
+  decode,
+  encode,
+  WIRE_VERSION,
+  type Delta,
+  type Digest,
+  type Hello,
+  type Message,
+} from "./message.ts";
+import { Store } from "./store.ts";
+
+const COMPARE_EVERY_MS = 1000;
+/** A link on which nobody has said who he is by then is closed. */
+const HELLO_DEADLINE_MS = 5000;
+/** After this long a node believes its picture even if a peer's first exchange has not finished. */
+const GRACE_MS = 5000;
+
+/** Who this node is, and where others may find it. */
+export interface GossipOptions {
+  readonly self: Acquaintance;
+  readonly incarnation: number;
+  readonly seeds: readonly HostPort[];
+  readonly random: Random;
+  readonly nowMs: number;
+}
+
+interface OpenLink {
+  readonly id: number;
+  /** The address this node dialled; null for an accepted link. */
+  readonly dialled: HostPort | null;
+  readonly openedAtMs: number;
+  readonly remote: string;
+  peer: Peer | null;
+}
+
+/** The gossip of one node. */
+export class Gossip {
+  readonly #options: GossipOptions;
+  readonly #nonce: number;
+  readonly #store: Store;
+  readonly #membership = new Membership();
+  readonly #dialer: Dialer;
+  readonly #links = new Map<number, OpenLink>();
+  #effects = noEffects();
+  #incarnation: number;
+  #pushedVersion = 0;
+  #comparedAtMs: number;
+  #complete = false;
+  /** What the first peer held when it said hello: reached, the picture is complete. */
+  #awaited: Digest | null = null;
+
+  constructor(options: GossipOptions) {
+    this.#options = options;
+    this.#incarnation = options.incarnation;
+    this.#nonce = Math.floor(options.random() * 2 ** 48);
+    this.#store = new Store(options.self.id, options.incarnation);
+    this.#dialer = new Dialer(options.seeds, options.random);
+    this.#dialer.own({ host: options.self.host, port: options.self.port });
+    this.#comparedAtMs = options.nowMs;
+  }
+
+  get logs(): ReadonlyMap<NodeId, OwnerLog> {
+    return this.#store.logs;
+  }
+
+  get standings(): Standing[] {
+    return this.#membership.standings;
+  }
+
+  /** True once the picture may be believed: removals count from now on. */
+  get complete(): boolean {
+    return this.#complete;
+  }
+
+  get incarnation(): number {
+    return this.#incarnation;
+  }
+
+  /** Addresses of members and seeds, to be kept on disk. */
+  get addresses(): readonly HostPort[] {
+    return this.#dialer.addresses;
+  }
+
+  /** The version that this node's latest write got. */
+  get version(): number {
+    return this.#store.logOf(this.#options.self.id)?.version ?? 0;
+  }
+
+  /** The names of alive members that have not applied this node's log up to `version`. */
+  lagging(version: number): string[] {
+    return Array.from(this.#membership.peers)
+      .filter((peer) => peer.state === "alive")
+      .filter((peer) => peer.appliedIncarnation !== this.#incarnation || peer.appliedVersion < version)
+      .map((peer) => peer.name);
+  }
+
+  /** Everything wanted since the last call; the caller does it. */
+  take(): GossipEffects {
+    const effects = this.#effects;
+    this.#effects = noEffects();
+    return effects;
+  }
+
+  /** Writes this node's own log and pushes the change to every link. */
+  write(changes: ReadonlyMap<string, string | null>, nowMs: number): void {
+    if (this.#store.write(changes, nowMs)) this.#pushOwn();
+  }
+
+  /** Learns where members say they are, from their records. */
+  meet(members: readonly Acquaintance[], nowMs: number): void {
+    for (const member of members) {
+      if (member.id === this.#options.self.id) continue;
+      const known = this.#membership.peer(member.id);
+      if (known !== undefined && known.host === member.host && known.port === member.port) continue;
+      if (known !== undefined && known.link === null) this.#dialer.drop(known);
+      this.#membership.meet(member, nowMs);
+      this.#dialer.add({ host: member.host, port: member.port });
+    }
+  }
+
+  /** A link is up; hello goes first. */
+  linkUp(link: { id: number; dialled: HostPort | null; remote: string }, nowMs: number): void {
+    this.#links.set(link.id, { ...link, openedAtMs: nowMs, peer: null });
+    this.#sendTo(link.id, this.#hello());
+  }
+
+  /** A link is gone. */
+  linkDown(linkId: number, reason: string, nowMs: number): void {
+    const link = this.#links.get(linkId);
+    this.#links.delete(linkId);
+    if (link === undefined) return;
+    if (link.dialled !== null)
+      this.#dialer.settled(link.dialled, link.peer === null ? "failed" : "linked", nowMs);
+    const { peer } = link;
+    if (peer === null || peer.link !== linkId) return;
+    this.#moved(this.#membership.unlinked(peer, reason, nowMs), nowMs);
+    if (peer.state === "suspect") this.#dialer.hurry(peer, nowMs);
+  }
+
+  /** A dial ended without a link. */
+  dialFailed(address: HostPort, outcome: { refused: boolean }, nowMs: number): void {
+    this.#dialer.settled(address, "failed", nowMs);
+    if (!outcome.refused) return;
+    for (const peer of this.#membership.peers) {
+      if (peer.host !== address.host || peer.port !== address.port) continue;
+      this.#moved(this.#membership.refused(peer, nowMs), nowMs);
+    }
+  }
+
+  /** A frame came over a link. */
+  frame(linkId: number, frame: Uint8Array, nowMs: number): void {
+    const link = this.#links.get(linkId);
+    if (link === undefined) return;
+    const decoded = decode(frame);
+    if (!decoded.ok) {
+      this.#refuse(link, decoded.failure.message, nowMs);
+      return;
+    }
+    const message = decoded.value;
+    this.#effects.received.push({ kind: message.kind, bytes: frame.byteLength });
+    if (message.kind === "hello") {
+      this.#greeted(link, message, nowMs);
+      return;
+    }
+    if (link.peer === null) {
+      this.#refuse(link, `"${message.kind}" came before hello`, nowMs);
+      return;
+    }
+    this.#moved(this.#membership.heard(link.peer, nowMs), nowMs);
+    this.#handle(link.peer, link, message, nowMs);
+  }
+
+  /** Asks the owner of a replica, over its link. @returns false when there is no link to it */
+  askDrain(owner: NodeId, replica: string, draining: boolean): boolean {
+    const link = this.#membership.peer(owner)?.link ?? null;
+    if (link === null) return false;
+    this.#sendTo(link, { kind: "drain", replica, draining });
+    return true;
+  }
+
+  /** Says goodbye on every link; nothing is sent after it. */
+  goodbye(): void {
+    for (const peer of this.#membership.peers) {
+      if (peer.link !== null) this.#sendTo(peer.link, { kind: "goodbye", incarnation: this.#incarnation });
+    }
+  }
+
+  /** Judges, pings, repairs, dials; to be called about ten times a second. */
+  tick(nowMs: number): void {
+    const { moves, ping, close, forget, slept } = this.#membership.tick(nowMs);
+    for (const moved of moves) this.#moved(moved, nowMs);
+    for (const { link, pingSequence } of ping) {
+      if (link !== null) this.#sendTo(link, { kind: "ping", sequence: pingSequence });
+    }
+    for (const { link } of close) this.#close(link, "the member is dead");
+    for (const id of forget) this.#store.forget(id);
+    this.#closeSilent(nowMs);
+    this.#compare(slept, nowMs);
+    this.#effects.dial.push(...this.#dialer.due(this.#linkedAddresses(), nowMs));
+    this.#checkComplete(nowMs);
+  }
+
+  #handle(peer: Peer, link: OpenLink, message: Exclude<Message, Hello>, nowMs: number): void {
+    switch (message.kind) {
+      case "delta":
+        this.#apply(message.deltas, link, nowMs);
+        break;
+      case "compare":
+        if (message.hash !== this.#store.digestHash()) {
+          this.#sendTo(link.id, { kind: "digest", digest: this.#store.digest(), wanted: true });
+        }
+        break;
+      case "digest":
+        this.#sendMissing(link.id, message.digest, peer.id);
+        if (message.wanted)
+          this.#sendTo(link.id, { kind: "digest", digest: this.#store.digest(), wanted: false });
+        break;
+      case "ping":
+        this.#sendTo(link.id, { kind: "pong", sequence: message.sequence });
+        break;
+      case "pong":
+        this.#membership.ponged(peer, message.sequence, nowMs);
+        break;
+      case "applied":
+        peer.appliedIncarnation = message.incarnation;
+        peer.appliedVersion = message.version;
+        break;
+      case "drain":
+        this.#effects.drains.push({ replica: message.replica, draining: message.draining, by: peer.name });
+        break;
+      case "goodbye":
+        this.#moved(this.#membership.left(peer, nowMs), nowMs);
+        this.#close(link.id, "the member left");
+        break;
+    }
+  }
+
+  #greeted(link: OpenLink, hello: Hello, nowMs: number): void {
+    const { self } = this.#options;
+    if (hello.wire !== WIRE_VERSION) {
+      this.#refuse(link, `${hello.name} speaks wire version ${hello.wire}; expected ${WIRE_VERSION}`, nowMs);
+      return;
+    }
+    if (hello.id === self.id) {
+      if (link.dialled !== null) this.#dialer.own(link.dialled);
+      if (hello.nonce === this.#nonce) this.#close(link.id, "a link to myself");
+      else this.#refuse(link, `${hello.name} at ${link.remote} uses this node's id ${self.id}`, nowMs);
+      return;
+    }
+    const peer = this.#membership.meet(hello, nowMs);
+    if (!this.#keeps(link, peer, hello.incarnation)) return;
+    if (peer.host !== hello.host || peer.port !== hello.port) this.#dialer.drop(peer);
+    Object.assign(peer, { name: hello.name, host: hello.host, port: hello.port });
+    link.peer = peer;
+    if (link.dialled !== null) this.#dialer.settled(link.dialled, "linked", nowMs);
+    this.#dialer.add({ host: hello.host, port: hello.port });
+    this.#moved(this.#membership.linked(peer, link.id, hello.incarnation, nowMs), nowMs);
+    this.#outrank(hello.digest);
+    this.#awaited ??= hello.digest;
+    this.#sendMissing(link.id, hello.digest, peer.id);
+    this.#acknowledge(peer);
+    this.#checkComplete(nowMs);
+  }
+
+  /** Of two links to one peer keeps the one dialled by the smaller id; of two from one side, the newer. */
+  #keeps(link: OpenLink, peer: Peer, incarnation: number): boolean {
+    const other = peer.link === null ? undefined : this.#links.get(peer.link);
+    if (other === undefined || other.id === link.id) return true;
+    const mine = this.#options.self.id < peer.id;
+    const sameDialler = (other.dialled === null) === (link.dialled === null);
+    // A peer that started anew has no use for a link of its earlier life, whoever dialled it.
+    const keepsNew = incarnation > peer.incarnation || sameDialler || (link.dialled !== null) === mine;
+    const loser = keepsNew ? other : link;
+    if (loser.dialled !== null) this.#dialer.settled(loser.dialled, "linked", peer.sinceMs);
+    loser.peer = null;
+    this.#close(loser.id, "a second link to the same member");
+    return keepsNew;
+  }
+
+  /** A peer that remembers more of this node than it knows itself: the data dir is old. Takes the next incarnation. */
+  #outrank(digest: Digest): void {
+    const remembered = digest.find(({ owner }) => owner === this.#options.self.id);
+    if (remembered === undefined) return;
+    const { incarnation, version } = remembered;
+    const isOld =
+      incarnation > this.#incarnation || (incarnation === this.#incarnation && version > this.version);
+    if (!isOld) return;
+    this.#incarnation = incarnation + 1;
+    this.#store.raise(this.#incarnation);
+    this.#pushedVersion = 0;
+    this.#pushOwn();
+  }
+
+  #apply(deltas: readonly Delta[], link: OpenLink, nowMs: number): void {
+    let hasGap = false;
+    for (const delta of deltas) {
+      const applied = this.#store.apply(delta, nowMs);
+      if (applied === "gap") hasGap = true;
+      if (applied === "refused") this.#effects.refused.push("delta");
+      const owner = this.#membership.peer(delta.owner);
+      if (applied === "applied" && owner !== undefined) this.#acknowledge(owner);
+    }
+    // Asking at once, not at the next repair: a gap means that a push was skipped on this very link.
+    if (hasGap) this.#sendTo(link.id, { kind: "digest", digest: this.#store.digest(), wanted: false });
+    this.#checkComplete(nowMs);
+  }
+
+  #acknowledge(owner: Peer): void {
+    const log = this.#store.logOf(owner.id);
+    if (owner.link === null || log === undefined) return;
+    this.#sendTo(owner.link, { kind: "applied", incarnation: log.incarnation, version: log.version });
+  }
+
+  #pushOwn(): void {
+    const { id } = this.#options.self;
+    const log = this.#store.logOf(id);
+    if (log === undefined) return;
+    const held = [{ owner: id, incarnation: log.incarnation, version: this.#pushedVersion }];
+    this.#pushedVersion = log.version;
+    const frames = missing(new Map([[id, log]]), held, "").map((deltas) => encode({ kind: "delta", deltas }));
+    for (const peer of this.#membership.peers) {
+      const { link } = peer;
+      if (link === null) continue;
+      for (const frame of frames) this.#effects.send.push({ link, frame, kind: "delta" });
+    }
+  }
+
+  #sendMissing(link: number, digest: Digest, recipient: NodeId): void {
+    for (const deltas of missing(this.#store.logs, digest, recipient))
+      this.#sendTo(link, { kind: "delta", deltas });
+  }
+
+  #compare(withAll: boolean, nowMs: number): void {
+    if (!withAll && nowMs - this.#comparedAtMs < COMPARE_EVERY_MS) return;
+    this.#comparedAtMs = nowMs;
+    const linked = Array.from(this.#membership.peers).filter(({ link }) => link !== null);
+    const chosen = withAll ? linked : [pick(this.#options.random, linked)];
+    for (const peer of chosen) {
+      const link = peer?.link ?? null;
+      if (link !== null) this.#sendTo(link, { kind: "compare", hash: this.#store.digestHash() });
+    }
+    this.#store.collect(nowMs);
+  }
+
+  #checkComplete(nowMs: number): void {
+    if (this.#complete) return;
+    const reached = this.#awaited !== null && this.#store.covers(this.#awaited);
+    const alone = this.#dialer.triedAll && this.#links.size === 0;
+    this.#complete = reached || alone || nowMs - this.#options.nowMs >= GRACE_MS;
+    if (this.#complete)
+      this.#happened({ kind: "view.complete", level: "info", subject: "view" }, "complete", nowMs);
+  }
+
+  #closeSilent(nowMs: number): void {
+    for (const link of this.#links.values()) {
+      if (link.peer === null && nowMs - link.openedAtMs > HELLO_DEADLINE_MS)
+        this.#refuse(link, "no hello", nowMs);
+    }
+  }
+
+  #linkedAddresses(): Set<string> {
+    const linked = Array.from(this.#membership.peers).filter(({ link }) => link !== null);
+    const dialled = Array.from(this.#links.values()).flatMap((link) =>
+      link.dialled === null ? [] : [link.dialled],
+    );
+    return new Set([...linked, ...dialled].map((address) => renderHostPort(address)));
+  }
+
+  #hello(): Hello {
+    const { id, name, host, port } = this.#options.self;
+    const head = { kind: "hello", wire: WIRE_VERSION, id, name, host, port } as const;
+    return { ...head, incarnation: this.#incarnation, nonce: this.#nonce, digest: this.#store.digest() };
+  }
+
+  #moved(moved: Move | null, nowMs: number): void {
+    if (moved === null) return;
+    const level = moved.to === "alive" || moved.to === "left" ? "info" : "warn";
+    this.#happened({ kind: `member.${moved.to}`, level, subject: moved.peer.name }, moved.reason, nowMs);
+  }
+
+  #refuse(link: OpenLink, reason: string, nowMs: number): void {
+    const subject = link.peer?.name ?? link.remote;
+    this.#effects.refused.push("frame");
+    this.#happened({ kind: "member.refused", level: "warn", subject }, reason, nowMs);
+    this.#close(link.id, reason);
+  }
+
+  #happened(what: Pick<Happening, "kind" | "level" | "subject">, text: string, atMs: number): void {
+    this.#effects.happenings.push({ ...what, text, atMs });
+  }
+
+  #close(link: number | null, reason: string): void {
+    if (link !== null && this.#links.has(link)) this.#effects.close.push({ link, reason });
+  }
+
+  #sendTo(link: number, message: Message): void {
+    this.#effects.send.push({ link, frame: encode(message), kind: message.kind });
+  }
+}

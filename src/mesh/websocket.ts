@@ -1,0 +1,228 @@
+/**
+ * Websocket: links over RFC 6455, by way of the ws library.
+ *
+ * WebSocket framing gives us whole messages, a closing handshake that tells goodbye from death, and a protocol that
+ * existing tools can read. What ws leaves to its user is done here: `send` never blocks in ws, so what is buffered is
+ * looked at first; a stock ws compresses, follows redirects, takes 100 MiB messages and hands over any number of
+ * messages in one turn of the event loop, and is told not to. Pings are gossip's business, not the WebSocket's: they
+ * carry more than an echo.
+ *
+ * Touches: sockets, timers. The listener hands over upgrade requests; dial.ts makes the connections.
+ */
+
+import type { IncomingMessage } from "node:http";
+
+import { WebSocket, WebSocketServer } from "ws";
+
+import { assert } from "../base/assert.ts";
+import { Failure, systemCodeOf, textOf, type FailureCode } from "../base/failure.ts";
+import { renderHostPort, unmapped, type HostPort } from "../base/ip.ts";
+import { LIMITS } from "../model/limits.ts";
+import { nowMs } from "../runtime/clock.ts";
+
+import { dialSocket } from "./dial.ts";
+import type { Link, LinkEnd, LinkReceiver, SendOutcome, WhenBehind } from "./link.ts";
+import { REASON_HEADER, type Refusal, type Upgrade } from "./upgrade.ts";
+
+/** Path of the upgrade request, and the one subprotocol there is: the version of the wire. */
+export const GOSSIP_PATH = "/gossip";
+export const SUBPROTOCOL = "skein.v1";
+
+/** The whole opening handshake: a peer that is alive answers in milliseconds. */
+export const HANDSHAKE_MS = 5000;
+
+const OPTIONS = {
+  perMessageDeflate: false,
+  maxPayload: LIMITS.frameBytes,
+  maxFragments: 64,
+  // A frame that trickles in is kept as chunks until it is whole: 64 times what a path with 1,448-byte segments needs.
+  maxBufferedChunks: 48 * 1024,
+  // One frame per link in a turn of the event loop, the socket paused meanwhile: see LinkReceiver.frame.
+  allowSynchronousEvents: false,
+  // How long a peer may take to answer our goodbye before the socket is destroyed.
+  closeTimeout: 1000,
+  followRedirects: false,
+} as const;
+
+/** Close codes of RFC 6455 7.4.1. */
+const GOODBYE = 1000;
+const LEAVING = 1001;
+const NO_CODE = 1005;
+const NO_CLOSE_FRAME = 1006;
+const NOT_BINARY = 1003;
+
+/**
+ * Opens a link to a peer's mesh listener.
+ *
+ * @param options.id          the link's id, not used before in this process
+ * @param options.deadlineMs  for connecting and the handshake together
+ * @throws Failure `refused` when nothing listens there (and only then), `timeout`, `unreachable` when the connection
+ *   fails in another way, `busy` when the peer is full, `not-allowed` or `invalid` when what answers says no
+ */
+export async function dialLink(
+  peer: HostPort,
+  options: { readonly id: number; readonly deadlineMs: number },
+): Promise<Link> {
+  const startedMs = nowMs();
+  const socket = await dialSocket(peer, options.deadlineMs);
+  const leftMs = Math.max(1, Math.min(HANDSHAKE_MS, options.deadlineMs - (nowMs() - startedMs)));
+  return new Promise((resolve, reject) => {
+    // Not the peer's own host in the URL: a host told by others may be no URL at all, and nobody reads this header.
+    const webSocket = new WebSocket(`ws://mesh${GOSSIP_PATH}`, [SUBPROTOCOL], {
+      ...OPTIONS,
+      createConnection: () => socket,
+    });
+    let failure: Failure | null = null;
+    const fail = (code: FailureCode, text: string): void => {
+      failure ??= new Failure(code, `${renderHostPort(peer)} ${text}`);
+      // Emits `error`, which rejects below.
+      webSocket.terminate();
+    };
+    // Not ws's handshakeTimeout: it is an idle timeout, which a peer that sends a byte now and then never meets.
+    const timer = setTimeout(() => fail("timeout", `did not answer the handshake in ${leftMs} ms`), leftMs);
+    webSocket.on("unexpected-response", (_request, response) => {
+      const reason = response.headers[REASON_HEADER] ?? "no reason given";
+      const status = response.statusCode ?? 0;
+      fail(codeOfStatus(status), `answered ${status} to the handshake: ${String(reason).slice(0, 160)}`);
+    });
+    const broken = (thrown: Error): void => {
+      clearTimeout(timer);
+      socket.destroy();
+      const text = `${renderHostPort(peer)} broke off the handshake: ${textOf(thrown)}`;
+      reject(failure ?? new Failure(isSystemError(thrown) ? "unreachable" : "invalid", text, { cause: thrown }));
+    };
+    webSocket.once("error", broken);
+    webSocket.once("open", () => {
+      clearTimeout(timer);
+      webSocket.off("error", broken);
+      resolve(linkOver(webSocket, { id: options.id, remote: peer, direction: "dialled" }));
+    });
+  });
+}
+
+/** True for what the network did (ECONNRESET, ...); false for an answer that node:http (HPE_...) or ws cannot take. */
+function isSystemError(thrown: Error): boolean {
+  return systemCodeOf(thrown)?.startsWith("E") === true;
+}
+
+function codeOfStatus(status: number): FailureCode {
+  if (status === 503) return "busy";
+  return status === 401 || status === 403 ? "not-allowed" : "invalid";
+}
+
+/** Makes links of upgrade requests; the listener has one. */
+export interface LinkAcceptor {
+  /**
+   * Answers an upgrade request to GOSSIP_PATH.
+   *
+   * @param id  the link's id, not used before in this process
+   * @returns the link, or why there is none: then the caller answers
+   */
+  accept(upgrade: Upgrade, id: number): Link | Refusal;
+}
+
+/** Opens a LinkAcceptor; it holds nothing that must be closed. */
+export function openLinkAcceptor(): LinkAcceptor {
+  const server = new WebSocketServer({ ...OPTIONS, noServer: true, clientTracking: false });
+  // Invariant: ws calls back, or emits wsClientError, before handleUpgrade returns (there is no verifyClient).
+  let problem = "";
+  server.on("wsClientError", (thrown) => {
+    problem = textOf(thrown);
+  });
+  return {
+    accept({ request, socket, head }, id) {
+      if (!offers(request, SUBPROTOCOL)) {
+        return { status: 400, reason: `expected the WebSocket subprotocol ${SUBPROTOCOL}` };
+      }
+      const remote = { host: unmapped(socket.remoteAddress ?? ""), port: socket.remotePort ?? 0 };
+      let link: Link | null = null;
+      problem = "the connection ended during the handshake";
+      server.handleUpgrade(request, socket, head, (webSocket) => {
+        link = linkOver(webSocket, { id, remote, direction: "accepted" });
+      });
+      return link ?? { status: 400, reason: problem };
+    },
+  };
+}
+
+function offers(request: IncomingMessage, protocol: string): boolean {
+  const offered = request.headers["sec-websocket-protocol"] ?? "";
+  return offered.split(",").some((name) => name.trim() === protocol);
+}
+
+/** The link over an open WebSocket; must be called in the turn in which it opened, before a byte is read. */
+function linkOver(webSocket: WebSocket, about: Pick<Link, "id" | "remote" | "direction">): Link {
+  let receiver: LinkReceiver | null = null;
+  // Why it ends, once that is decided: the first reason counts, what the library says later only follows from it.
+  let ending: LinkEnd | null = null;
+  let ended: LinkEnd | null = null;
+  webSocket.pause();
+
+  webSocket.on("message", (frame, isBinary) => {
+    if (ending !== null) return;
+    if (isBinary) {
+      // Invariant: binaryType is left at "nodebuffer".
+      receiver?.frame(frame as Buffer);
+      return;
+    }
+    ending = { kind: "violation", text: "the peer sent a text frame; expected binary" };
+    webSocket.close(NOT_BINARY, "expected binary frames");
+  });
+  webSocket.on("error", (thrown) => {
+    const isViolation = systemCodeOf(thrown)?.startsWith("WS_ERR_") === true;
+    ending ??= { kind: isViolation ? "violation" : "lost", text: textOf(thrown) };
+  });
+  webSocket.once("close", (code, reason) => {
+    ended = ending ?? endOf(code, reason.toString());
+    ending = ended;
+    receiver?.closed(ended);
+  });
+
+  const sendNow = (frame: Uint8Array, whenBehind: WhenBehind): SendOutcome => {
+    if (ending !== null || webSocket.readyState !== WebSocket.OPEN) return "closed";
+    if (frame.byteLength > LIMITS.frameBytes) return "oversize";
+    const behindBytes = webSocket.bufferedAmount;
+    if (behindBytes > LIMITS.linkOverfullBytes) {
+      ending = { kind: "overfull", text: `the peer left ${behindBytes} bytes unread` };
+      // Not close(): the goodbye would wait behind all that the peer does not read.
+      webSocket.terminate();
+      return "closed";
+    }
+    if (behindBytes > LIMITS.linkBufferedBytes && whenBehind === "skip") return "skipped";
+    webSocket.send(frame, { binary: true }, (error) => {
+      if (error) ending ??= { kind: "lost", text: textOf(error) };
+    });
+    return "sent";
+  };
+
+  return {
+    ...about,
+    get bufferedBytes() {
+      return webSocket.bufferedAmount;
+    },
+    start(to) {
+      assert(receiver === null, "a link is started once");
+      receiver = to;
+      const already = ended;
+      if (already === null) webSocket.resume();
+      else setImmediate(() => to.closed(already));
+    },
+    send: (frame, whenBehind = "skip") => sendNow(frame, whenBehind),
+    close(reason) {
+      if (ending !== null) return;
+      ending = { kind: "ours", text: reason };
+      // Three bytes at most to a UTF-16 unit: 40 of them fit the 123 bytes of a close frame.
+      webSocket.close(GOODBYE, reason.slice(0, 40));
+      // A link that was never started is paused, and would not read the peer's answer.
+      webSocket.resume();
+    },
+  };
+}
+
+function endOf(code: number, reason: string): LinkEnd {
+  const said = reason === "" ? "" : `: ${reason}`;
+  if (code === GOODBYE || code === LEAVING || code === NO_CODE)
+    return { kind: "goodbye", text: `the peer said goodbye${said}` };
+  if (code === NO_CLOSE_FRAME) return { kind: "lost", text: "the connection ended without goodbye" };
+  return { kind: "violation", text: `the peer closed with ${code}${said}` };
+}

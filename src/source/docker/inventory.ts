@@ -1,0 +1,115 @@
+/**
+ * Inventory: what we hold of Docker's containers between one reply and the next.
+ *
+ * Two hints are acted on before Docker is asked again. `die` takes the container out. `kill` with the container's stop
+ * signal (or SIGKILL) marks it as stopping: it comes before the signal is sent, the earliest there is, and each
+ * millisecond of it keeps requests off a copy that is about to close. Any other signal (`docker kill -s HUP`) is a
+ * message to the program and changes nothing. A container that outlives its stop signal did not mean to stop, as with
+ * `docker kill -s TERM` to a program that ignores it: after a minute, or its own stop timeout and a bit more when that
+ * is longer, it counts as running again. A new start ends the mark at once.
+ *
+ * Pure: the time is told. watch.ts feeds it and asks for the set.
+ */
+
+import type { Discovery, Problem } from "../../model/endpoint.ts";
+import { problem } from "../problem.ts";
+
+import { isCandidate, planContainers, type DockerPlanOptions } from "./container.ts";
+import type { ContainerFacts } from "./facts.ts";
+import { SIGKILL } from "./signals.ts";
+
+/** How long a container may outlive its stop signal before it counts as running again. */
+const STOPPING_MS = 60_000;
+/** Docker kills after the stop timeout; this much later there would have been a `die`. */
+const STOPPING_SLACK_MS = 10_000;
+
+/** A container that was sent its stop signal: which run of it, and when the mark lapses. */
+interface Stopping {
+  readonly startedAtMs: number;
+  readonly untilMs: number;
+}
+
+/** The containers of one engine, by id. */
+export class Inventory {
+  readonly #options: DockerPlanOptions;
+  readonly #factsById = new Map<string, ContainerFacts>();
+  readonly #stoppingById = new Map<string, Stopping>();
+  /** Containers whose last inspection failed, and how; their facts before it still count. */
+  readonly #unreadById = new Map<string, Problem>();
+
+  constructor(options: DockerPlanOptions) {
+    this.#options = options;
+  }
+
+  /** True when the container must be inspected for its plan: the list does not tell enough of an endpoint. */
+  needsInspection(facts: ContainerFacts): boolean {
+    return isCandidate(facts.labels, this.#options.exposeByDefault);
+  }
+
+  /** A signal is about to be sent to a container; true when that says it will stop. */
+  killed(id: string, signal: number, nowMs: number): boolean {
+    const facts = this.#factsById.get(id);
+    if (facts === undefined || (signal !== facts.stopSignal && signal !== SIGKILL)) return false;
+    const waitMs = Math.max(STOPPING_MS, facts.stopTimeoutMs + STOPPING_SLACK_MS);
+    this.#stoppingById.set(id, { startedAtMs: facts.startedAtMs, untilMs: nowMs + waitMs });
+    return true;
+  }
+
+  /** A container ended or was removed. */
+  died(id: string): void {
+    this.#factsById.delete(id);
+    this.#stoppingById.delete(id);
+    this.#unreadById.delete(id);
+  }
+
+  /** What Docker says of one container now. */
+  inspected(facts: ContainerFacts): void {
+    this.#unreadById.delete(facts.id);
+    if (facts.state === "gone") {
+      this.died(facts.id);
+      return;
+    }
+    this.#factsById.set(facts.id, facts);
+    const stopping = this.#stoppingById.get(facts.id);
+    if (stopping !== undefined && stopping.startedAtMs !== facts.startedAtMs) {
+      this.#stoppingById.delete(facts.id);
+    }
+  }
+
+  /** Docker could not describe a container; what was known of it stays. */
+  unread(id: string, why: string): void {
+    const name = this.#factsById.get(id)?.name ?? id.slice(0, 12);
+    this.#unreadById.set(id, problem(`container ${name}`, `docker cannot describe it: ${why}`));
+  }
+
+  /** Docker has listed everything that runs: whatever is not among these ids is gone. */
+  keepOnly(ids: ReadonlySet<string>): void {
+    for (const id of [...this.#factsById.keys(), ...this.#unreadById.keys()]) {
+      if (!ids.has(id)) this.died(id);
+    }
+  }
+
+  /** Lets marks of stopping lapse whose time is over; true when any did. */
+  lapse(nowMs: number): boolean {
+    const before = this.#stoppingById.size;
+    for (const [id, { untilMs }] of this.#stoppingById) {
+      if (untilMs <= nowMs) this.#stoppingById.delete(id);
+    }
+    return this.#stoppingById.size < before;
+  }
+
+  /** When the next mark of stopping lapses; Infinity when there is none. */
+  nextLapseMs(): number {
+    return Math.min(Infinity, ...[...this.#stoppingById.values()].map(({ untilMs }) => untilMs));
+  }
+
+  /** The whole set as it is known now. */
+  discovery(stale: string | null): Discovery {
+    const planned = planContainers(
+      [...this.#factsById.values()],
+      new Set(this.#stoppingById.keys()),
+      this.#options,
+    );
+    return { ...planned, problems: [...planned.problems, ...this.#unreadById.values()], stale };
+  }
+}

@@ -1,0 +1,284 @@
+/**
+ * Merge: members' records become services with replicas and VIPs.
+ *
+ * Each node writes only its own records, so merging is grouping: replicas by service, declarations by newest start,
+ * claims by the rules of vip.ts. Records of a dead member stay in the picture as replicas that are never used, so a
+ * name does not vanish because its host did; those of a member that left are gone. A malformed record is left out and
+ * named; its neighbours count.
+ *
+ * Parsed records are remembered by their entry, and a service that came out as before is the same object as before, so
+ * a change of one replica among thousands costs what it touches.
+ *
+ * Pure.
+ */
+
+import type { Prefix } from "../base/ip.ts";
+import { serviceKey, type NodeId, type ServiceKey } from "../model/ids.ts";
+import type { Entry, OwnerLog } from "../model/log.ts";
+import type { Member, Standing } from "../model/member.ts";
+import { parseRecord, type NodeLogRecord, type ReplicaRecord } from "../model/record.ts";
+import { EMPTY_DECLARATION, type PublishedPort, type ServiceDeclaration } from "../model/service.ts";
+import type { Replica, Service, View } from "../model/view.ts";
+
+import { rule } from "./tier.ts";
+import { assign, type Assignment, type Claim } from "./vip.ts";
+
+/** What a view is made of. */
+export interface MergeInput {
+  readonly self: NodeId;
+  readonly incarnation: number;
+  readonly standings: readonly Standing[];
+  readonly logs: ReadonlyMap<NodeId, OwnerLog>;
+  readonly complete: boolean;
+  readonly pool: Prefix;
+  /** When this node started: since when it is alive in its own eyes. */
+  readonly startedAtMs: number;
+  readonly nowMs: number;
+}
+
+/** A view, and what it was made from. */
+export interface Merged {
+  readonly view: View;
+  readonly assignment: Assignment;
+  /** Malformed records: owner's name and what is wrong. */
+  readonly malformed: readonly string[];
+}
+
+interface Placed {
+  readonly entry: Entry;
+  readonly record: ReplicaRecord;
+  readonly owner: Member;
+}
+
+/** Makes views, one after the other; remembers the last one to reuse its parts. */
+export class Merger {
+  readonly #parsedByEntry = new WeakMap<Entry, NodeLogRecord | string | null>();
+  readonly #recordByReplica = new WeakMap<Replica, Entry>();
+  #last: View | null = null;
+
+  /** The picture these records make. Services and replicas that did not change are the same objects as last time. */
+  merge(input: MergeInput): Merged {
+    const malformed: string[] = [];
+    const members = this.#members(input);
+    const observer = members.find(({ self }) => self)?.name ?? input.self;
+    const claims: Claim[] = [];
+    const placedByKey = new Map<ServiceKey, Placed[]>();
+    for (const owner of members) {
+      if (owner.state === "left") continue;
+      for (const [key, entry] of input.logs.get(owner.id)?.entryByKey ?? []) {
+        const record = this.#parsed(key, entry);
+        if (typeof record === "string") malformed.push(`${owner.name}: ${record}`);
+        else if (record?.kind === "vip") claims.push(claimOf(record));
+        else if (record?.kind === "replica") place(placedByKey, { entry, record, owner });
+      }
+    }
+    const assignment = assign(claims, input.pool);
+    const services = this.#services(placedByKey, assignment, { ...input, observer });
+    const view: View = {
+      version: (this.#last?.version ?? 0) + 1,
+      complete: input.complete,
+      self: input.self,
+      members,
+      services,
+    };
+    this.#last = view;
+    return { view, assignment, malformed };
+  }
+
+  #services(
+    placedByKey: ReadonlyMap<ServiceKey, readonly Placed[]>,
+    assignment: Assignment,
+    context: { readonly observer: string; readonly self: NodeId; readonly nowMs: number },
+  ): Service[] {
+    const lastByKey = new Map(this.#last?.services.map((service) => [service.key, service]));
+    const services: Service[] = [];
+    for (const key of [...placedByKey.keys()].sort()) {
+      const placed = placedByKey.get(key) ?? [];
+      const last = lastByKey.get(key);
+      const fresh = this.#service(key, placed, { ...context, assignment, last });
+      services.push(last !== undefined && isSame(last, fresh) ? last : fresh);
+    }
+    return withPortConflicts(services, assignment);
+  }
+
+  #service(
+    key: ServiceKey,
+    placed: readonly Placed[],
+    context: {
+      readonly observer: string;
+      readonly self: NodeId;
+      readonly nowMs: number;
+      readonly assignment: Assignment;
+      readonly last: Service | undefined;
+    },
+  ): Service {
+    const lastById = new Map(
+      context.last?.replicas.map((replica) => [`${replica.node} ${replica.id}`, replica]),
+    );
+    const replicas = placed.map((one) => {
+      return this.#replica(one, lastById.get(`${one.owner.id} ${one.record.id}`), context);
+    });
+    replicas.sort((one, other) => compareText(one.id, other.id) || compareText(one.node, other.node));
+    const newest = newestOf(placed);
+    const declaration: ServiceDeclaration = newest?.declaration ?? EMPTY_DECLARATION;
+    const hasVip = declaration.endpointMode === "vip" && declaration.ports.length > 0;
+    const lost = context.assignment.lostByKey.get(key);
+    const { ports, publish, http, endpointMode, aliases } = declaration;
+    return {
+      key,
+      network: newest?.network ?? "",
+      name: newest?.service ?? "",
+      stack: newest?.stack ?? null,
+      vip: hasVip ? (context.assignment.claimByKey.get(key)?.address ?? null) : null,
+      ports,
+      publish,
+      http,
+      endpointMode,
+      aliases,
+      replicas,
+      problems: hasVip && lost !== undefined ? [lost] : [],
+    };
+  }
+
+  #replica(
+    { entry, record, owner }: Placed,
+    last: Replica | undefined,
+    context: { readonly observer: string; readonly self: NodeId; readonly nowMs: number },
+  ): Replica {
+    const ruling = rule(record, owner, context.observer);
+    const isUnchanged =
+      last !== undefined && this.#recordByReplica.get(last) === entry && last.nodeName === owner.name;
+    if (isUnchanged && last.tier === ruling.tier && last.reason === ruling.reason) return last;
+    const { id, name, slot, address, reach, weight, state, drainApplied } = record;
+    const replica: Replica = {
+      id,
+      name,
+      slot,
+      node: owner.id,
+      nodeName: owner.name,
+      local: owner.id === context.self,
+      address,
+      reach,
+      ports: record.declaration.ports,
+      weight,
+      state,
+      drainApplied,
+      ...ruling,
+      sinceMs: last !== undefined && last.tier === ruling.tier ? last.sinceMs : context.nowMs,
+    };
+    this.#recordByReplica.set(replica, entry);
+    return replica;
+  }
+
+  #members(input: MergeInput): Member[] {
+    const own: Standing = { id: input.self, state: "alive", sinceMs: input.startedAtMs, rttMs: null };
+    const members: Member[] = [];
+    for (const standing of [own, ...input.standings]) {
+      const log = input.logs.get(standing.id);
+      const entry = log?.entryByKey.get("node");
+      const record = entry === undefined ? null : this.#parsed("node", entry);
+      // Without its record a member has no name to show and no address to use; it comes with its first exchange.
+      if (log === undefined || record === null || typeof record === "string" || record.kind !== "node")
+        continue;
+      const { name, host, port, zone, labels, role, software } = record;
+      const said = { name, host, port, zone, labels, role, software };
+      members.push({ ...standing, ...said, incarnation: log.incarnation, self: standing.id === input.self });
+    }
+    return members.sort((one, other) => compareText(one.name, other.name) || compareText(one.id, other.id));
+  }
+
+  /** The record of an entry; null for a tombstone or a kind not known here; a text that says what is wrong. */
+  #parsed(key: string, entry: Entry): NodeLogRecord | string | null {
+    const known = this.#parsedByEntry.get(entry);
+    if (known !== undefined) return known;
+    const result = entry.body === null ? null : parseRecord(key, entry.body);
+    const parsed = result === null ? null : result.ok ? result.value : result.failure.message;
+    this.#parsedByEntry.set(entry, parsed);
+    return parsed;
+  }
+}
+
+function claimOf(record: { network: string; service: string; address: string; order: number }): Claim {
+  return { key: serviceKey(record.network, record.service), address: record.address, order: record.order };
+}
+
+function place(placedByKey: Map<ServiceKey, Placed[]>, placed: Placed): void {
+  const key = serviceKey(placed.record.network, placed.record.service);
+  const others = placedByKey.get(key);
+  if (others === undefined) placedByKey.set(key, [placed]);
+  else others.push(placed);
+}
+
+/** The declaration that counts: of the newest start, ties by replica id; a node that is gone does not speak. */
+function newestOf(placed: readonly Placed[]): ReplicaRecord | null {
+  const present = placed.filter(({ owner }) => owner.state === "alive");
+  let newest: ReplicaRecord | null = null;
+  for (const { record } of present.length > 0 ? present : placed) {
+    const isNewer =
+      newest === null ||
+      record.startedAtMs > newest.startedAtMs ||
+      (record.startedAtMs === newest.startedAtMs && record.id > newest.id);
+    if (isNewer) newest = record;
+  }
+  return newest;
+}
+
+/**
+ * A published port belongs to one service: the lower (order, key). The others keep the rest of theirs and say so.
+ * The same holds for an HTTP route.
+ */
+function withPortConflicts(services: readonly Service[], assignment: Assignment): Service[] {
+  const orderOf = (service: Service): number => assignment.claimByKey.get(service.key)?.order ?? Infinity;
+  const byRight = [...services].sort((one, other) => {
+    return orderOf(one) - orderOf(other) || compareText(one.key, other.key);
+  });
+  const holderByWanted = new Map<string, ServiceKey>();
+  const refusedByKey = new Map<ServiceKey, Set<string>>();
+  for (const service of byRight) {
+    for (const wanted of wantedBy(service)) {
+      const holder = holderByWanted.get(wanted);
+      if (holder === undefined) holderByWanted.set(wanted, service.key);
+      else if (holder !== service.key) refuse(refusedByKey, service.key, wanted);
+    }
+  }
+  return services.map((service) => {
+    const refused = refusedByKey.get(service.key);
+    if (refused === undefined) return service;
+    const problems = Array.from(refused, (wanted) => `${wanted} belongs to ${holderByWanted.get(wanted)}`);
+    const publish = service.publish.filter((port) => !refused.has(publishText(port)));
+    const http = service.http.filter((route) => !refused.has(routeText(route)));
+    return { ...service, publish, http, problems: [...service.problems, ...problems] };
+  });
+}
+
+function refuse(refusedByKey: Map<ServiceKey, Set<string>>, key: ServiceKey, wanted: string): void {
+  const refused = refusedByKey.get(key) ?? new Set<string>();
+  refused.add(wanted);
+  refusedByKey.set(key, refused);
+}
+
+function wantedBy(service: Service): string[] {
+  return [...service.publish.map(publishText), ...service.http.map(routeText)];
+}
+
+function publishText({ published, protocol }: PublishedPort): string {
+  return `published port ${published}/${protocol}`;
+}
+
+function routeText({ host, path }: { readonly host: string; readonly path: string }): string {
+  return `route ${host}${path}`;
+}
+
+function isSame(one: Service, other: Service): boolean {
+  const replicasAreSame =
+    one.replicas.length === other.replicas.length &&
+    one.replicas.every((replica, index) => replica === other.replicas[index]);
+  return (
+    replicasAreSame && JSON.stringify({ ...one, replicas: [] }) === JSON.stringify({ ...other, replicas: [] })
+  );
+}
+
+function compareText(one: string, other: string): number {
+  if (one === other) return 0;
+  return one < other ? -1 : 1;
+}

@@ -1,0 +1,127 @@
+/**
+ * Architecture: which folder may import what, which files touch the world, what a pure file may use.
+ *
+ * The tables here are the law; folders.ts, packages.ts, purity.ts and shape.ts are its readers. A change to a table is a
+ * reviewed line, and its reason goes into ARCHITECTURE.md in the same commit.
+ *
+ * Shell files are two lists. An entry of SHELL_FILES that names no file is a violation, so the list cannot rot. An entry
+ * of PLANNED_SHELL_FILES may be missing: the file is a shell as soon as it is written. Not one list with a lenient mode:
+ * whoever runs the test could not tell a stale entry from a promise. The test prints what is still planned.
+ *
+ * Pure.
+ */
+
+import { folderViolations } from "./folders.ts";
+import type { FolderRule, Layout } from "./layout.ts";
+import { packageViolations, type Manifest } from "./packages.ts";
+import { purityViolations } from "./purity.ts";
+import { shapeViolations } from "./shape.ts";
+import { parseSources, type Texts, type Violation } from "./source.ts";
+
+const SIBLING: FolderRule = { all: ["base", "model"], shell: ["runtime"] };
+const FRONT: FolderRule = { all: ["base", "model", "admin/contract.ts"] };
+const EVERYTHING: FolderRule = { all: ["*"] };
+
+const FOLDERS: Readonly<Record<string, FolderRule>> = {
+  base: { all: [] },
+  model: { all: ["base"] },
+  runtime: { all: ["base", "model"] },
+  source: SIBLING,
+  health: SIBLING,
+  catalog: SIBLING,
+  gossip: SIBLING,
+  mesh: SIBLING,
+  trust: SIBLING,
+  view: SIBLING,
+  dns: SIBLING,
+  proxy: SIBLING,
+  kernel: SIBLING,
+  admin: SIBLING,
+  cli: FRONT,
+  dashboard: FRONT,
+  "node.ts": { all: ["base", "model"], pureOf: ["catalog", "health", "gossip", "trust", "view"] },
+  "daemon.ts": EVERYTHING,
+  "config.ts": EVERYTHING,
+  "main.ts": EVERYTHING,
+};
+
+/** Files that touch the world and exist; an entry ending in "/" is a whole folder. */
+export const SHELL_FILES: readonly string[] = ["runtime/clock", "runtime/log", "runtime/metrics"];
+
+/** Files that will touch the world and may not be written yet. Move an entry up when its file is there. */
+export const PLANNED_SHELL_FILES: readonly string[] = [
+  ...["main", "daemon", "config"],
+  ...["runtime/exec", "runtime/files", "runtime/lifecycle"],
+  ...["source/docker/client", "source/docker/watch", "health/probe"],
+  ...["mesh/listener", "mesh/websocket", "mesh/stream"],
+  ...["trust/authority", "trust/join"],
+  ...["dns/forward", "dns/server"],
+  ...["proxy/http", "proxy/upgrade", "proxy/tcp", "proxy/udp", "proxy/certificates"],
+  ...["kernel/observe", "kernel/apply", "kernel/reconcile"],
+  ...["admin/server", "cli/"],
+];
+
+export const LAYOUT: Layout = {
+  folders: FOLDERS,
+  shellFiles: SHELL_FILES,
+  plannedShellFiles: PLANNED_SHELL_FILES,
+  // Values that depend on their arguments alone. Not node:path: `resolve` reads the working directory. Not `sign` and
+  // `randomBytes` of node:crypto: an ECDSA signature and a random number differ from call to call.
+  pureModules: {
+    "node:buffer": ["Buffer", "isAscii", "isUtf8"],
+    "node:crypto": ["createHash", "createHmac", "createPublicKey", "hash", "timingSafeEqual", "verify"],
+    "node:net": ["BlockList", "isIP", "isIPv4", "isIPv6"],
+    "node:url": ["domainToASCII", "domainToUnicode"],
+    "node:util": ["isDeepStrictEqual", "stripVTControlCharacters", "types"],
+    "node:util/types": "all",
+  },
+  // Deterministic packages. dns2 only for its Packet: the rest of it opens sockets.
+  purePackages: {
+    dns2: { names: ["Packet"], folders: ["dns"] },
+    valibot: { names: "all", folders: Object.keys(FOLDERS) },
+    yaml: { names: ["parse", "parseDocument", "stringify", "LineCounter"], folders: Object.keys(FOLDERS) },
+  },
+};
+
+/**
+ * Every violation of the architecture in a tree.
+ *
+ * @param texts  all files of the project by path; TypeScript below src, test and config is read
+ */
+export function checkArchitecture(
+  texts: Texts,
+  manifest: Manifest,
+  layout: Layout = LAYOUT,
+): readonly Violation[] {
+  const sources = parseSources(texts, ["src", "test", "config"]);
+  const own = sources.filter((source) => source.path.startsWith("src/"));
+  return [
+    ...folderViolations(own, [...texts.keys()], layout),
+    ...packageViolations(sources, manifest),
+    ...purityViolations(own, layout),
+    ...shapeViolations(own),
+  ];
+}
+
+/** Each rule as the sentence that its test is named by. */
+export const ARCHITECTURE_RULES: Readonly<Record<string, string>> = {
+  "unknown-folder": "every file of src lies in a folder of the table",
+  "folder-import": "every import follows the folder table",
+  "stale-shell-entry": "every listed shell file exists",
+  "package-folder": "each npm package is imported in one folder only",
+  "undeclared-package": "every imported package is declared in package.json",
+  "unused-dependency": "every dependency is imported somewhere in src",
+  "impure-module": "a pure file takes only deterministic names from node: modules and packages",
+  "ambient-clock": "a pure file does not read the clock",
+  "ambient-randomness": "a pure file does not roll dice",
+  "ambient-timer": "a pure file does not wait",
+  "ambient-world": "a pure file does not reach for process, console or the network",
+  "import-cycle": "no two files of src import each other, directly or round a circle",
+  "unresolved-import": "every relative import means a file",
+  barrel: "no file only passes on what others export",
+  enum: "no enum",
+  "default-export": "no default export",
+  "side-effect-import": "no import for its side effect",
+  "module-state": "no mutable state at module level",
+  "refused-name": "no file name that says nothing",
+};

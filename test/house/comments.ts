@@ -1,0 +1,80 @@
+/**
+ * Comments: every file opens by saying what it decides, every exported function by saying what it gives.
+ *
+ * Only presence, size and the closing word can be judged here; whether the words are worth reading is for people. The
+ * bounds are lenient by the two delimiters: a block of 4 lines may count them, one of 15 lines need not.
+ *
+ * Pure.
+ */
+
+import { isShell, type Layout } from "./layout.ts";
+import type { Token } from "./lexer.ts";
+import type { Source, Violation } from "./source.ts";
+
+const HEADER_LINES_MIN = 4;
+const HEADER_LINES_MAX = 15;
+const HEADER_BEGINS_BY_LINE = 3;
+
+/** Rules `header`, `header-kind`, `doc-comment` and `suppressed-type-error`, over one file. */
+export function commentViolations(source: Source, layout: Layout): readonly Violation[] {
+  return [...headerViolations(source, layout), ...missingDocs(source), ...suppressions(source)];
+}
+
+function headerViolations(source: Source, layout: Layout): readonly Violation[] {
+  const { path, tokens, text } = source;
+  const header = tokens[0];
+  const beginsBy = HEADER_BEGINS_BY_LINE + (text.startsWith("#!") ? 1 : 0);
+  const present = header?.kind === "comment" && header.line <= beginsBy;
+  if (path.startsWith("test/")) {
+    return present ? [] : [at(source, "header", 1, "expected a header comment")];
+  }
+  if (!present || !header.text.startsWith("/*")) {
+    return [at(source, "header", 1, "expected a header of the form /** ... */")];
+  }
+  const size = header.text.split("\n").length;
+  const sized = size >= HEADER_LINES_MIN && size - 2 <= HEADER_LINES_MAX;
+  const expected = `expected ${HEADER_LINES_MIN} to ${HEADER_LINES_MAX}`;
+  const found = sized ? [] : [at(source, "header", header.line, `a header of ${size} lines; ${expected}`)];
+  const kind = isShell(path, layout) ? "Touches:" : "Pure.";
+  if (!path.startsWith("src/") || header.text.includes(kind)) return found;
+  return [...found, at(source, "header-kind", header.line, `expected "${kind}" in the header`)];
+}
+
+function at({ path }: Source, rule: string, line: number, text: string): Violation {
+  return { rule, file: path, line, text };
+}
+
+/** Exported functions, and constants that are functions, without a doc comment right above; an overload set has one. */
+function missingDocs(source: Source): readonly Violation[] {
+  if (!source.path.startsWith("src/")) return [];
+  const documented = new Set<string>();
+  return source.tokens.flatMap((token, index) => {
+    const name = exportedFunction(source.tokens, index);
+    if (name === null || documented.has(name)) return [];
+    documented.add(name);
+    const above = source.tokens[index - 1];
+    const isDoc =
+      above?.kind === "comment" && above.text.startsWith("/**") && above.endLine >= token.line - 1;
+    return isDoc ? [] : [at(source, "doc-comment", token.line, `${name} has no doc comment`)];
+  });
+}
+
+/** The name of the function that the token `export` begins to export, or null. */
+function exportedFunction(tokens: readonly Token[], index: number): string | null {
+  if (tokens[index]?.kind !== "word" || tokens[index].text !== "export") return null;
+  const words = tokens.slice(index + 1, index + 40).filter((token) => token.kind !== "comment");
+  const texts = words.map((token) => token.text);
+  const head = /^(?:async )?function (?:\* )?(\S+)/.exec(texts.slice(0, 4).join(" "));
+  if (head !== null) return head[1] ?? null;
+  const constant = /^const (\S+) (?:: [^=]+)?= (?:async )?(?:function\b|\([^;]*?\) (?:: [^;]+? )?=>|\w+ =>)/;
+  return constant.exec(texts.join(" "))?.[1] ?? null;
+}
+
+function suppressions(source: Source): readonly Violation[] {
+  return source.tokens.flatMap((token) => {
+    const mark = token.kind === "comment" ? /@ts-(?:ignore|expect-error|nocheck)/.exec(token.text) : null;
+    if (mark === null) return [];
+    const line = token.line + token.text.slice(0, mark.index).split("\n").length - 1;
+    return [at(source, "suppressed-type-error", line, mark[0])];
+  });
+}

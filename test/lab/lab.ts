@@ -1,0 +1,134 @@
+/**
+ * Lab: real Docker hosts on one machine, for tests that fakes cannot answer.
+ *
+ *   const lab = await openLab({ hosts: 3 });
+ *   after(() => lab.close());
+ *   const h1 = lab.host(1);
+ *   await h1.runReplica("web-1", { labels: { "skein.service": "web" } });
+ *
+ * Opening takes some three seconds, so a test file opens one lab for all its tests. Labs open side by side do not
+ * touch. What a lab needs is told by requirements.ts; where it is missing a test is skipped with the reason.
+ *
+ * Touches: all of the lab's parts.
+ */
+
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { bridgeSubnet } from "./engine.ts";
+import { guardExit } from "./guard.ts";
+import { LAB_IMAGE, LabHost } from "./host.ts";
+import { ensureBaseImage } from "./image.ts";
+import { removeRun, sweepStaleRuns } from "./removal.ts";
+import { claimRun, newRunId } from "./run.ts";
+import type { Run } from "./run.ts";
+import { openSwitch } from "./switch.ts";
+import type { Direction, LabSwitch } from "./switch.ts";
+
+export type LabOptions = {
+  /** How many hosts, 1..50; default 3. They are named h1, h2... */
+  readonly hosts?: number;
+  /** 1 to 32 of a-z 0-9 and -; by default one that is never used twice. */
+  readonly runId?: string;
+  /** Whether the hosts get the image skein-lab:base; default true. */
+  readonly image?: boolean;
+  /** The ranges of the hosts' docker0; default "distinct". See engine.ts. */
+  readonly bridgeSubnets?: "distinct" | "same";
+  /** Further arguments of dockerd. */
+  readonly engineArguments?: readonly string[];
+};
+
+const LOG_LINES = 40;
+
+export class Lab {
+  readonly runId: string;
+  readonly hosts: readonly LabHost[];
+  /** The image's name on every host. */
+  readonly image = LAB_IMAGE;
+  /** The address of this machine, where tests run, as the hosts see it; it can reach the hosts' addresses. */
+  readonly machineAddress: string;
+  readonly #run: Run;
+  readonly #wire: LabSwitch;
+  readonly #callOff: () => void;
+
+  /** Use `openLab`. */
+  constructor(run: Run, parts: { wire: LabSwitch; hosts: readonly LabHost[]; callOff: () => void }) {
+    this.runId = run.id;
+    this.hosts = parts.hosts;
+    this.machineAddress = parts.wire.machineAddress;
+    this.#run = run;
+    this.#wire = parts.wire;
+    this.#callOff = parts.callOff;
+  }
+
+  /** The nth host, from 1: `host(1)` is h1. */
+  host(nth: number): LabHost {
+    const host = this.hosts[nth - 1];
+    if (host === undefined)
+      throw new Error(`the lab has ${this.hosts.length} hosts; there is no host ${nth}`);
+    return host;
+  }
+
+  /** Drops what goes from one host to another, named by `name`; replies still pass the other way. */
+  async block(direction: Direction): Promise<void> {
+    await this.#wire.block(direction);
+  }
+
+  async unblock(direction: Direction): Promise<void> {
+    await this.#wire.unblock(direction);
+  }
+
+  /** The last lines of every log of every host, to be printed when a test fails. */
+  logs(): string {
+    return this.hosts
+      .flatMap((host) =>
+        readdirSync(join(host.folder, "logs")).map((name) => join(host.folder, "logs", name)),
+      )
+      .map((path) => `== ${path}\n${readFileSync(path, "utf8").split("\n").slice(-LOG_LINES).join("\n")}`)
+      .join("\n");
+  }
+
+  /** Ends and removes everything of the lab; throws when something stays. Closing twice is harmless. */
+  // oxlint-disable-next-line typescript/require-await -- callers await every close; that this one blocks is its own affair
+  async close(): Promise<void> {
+    this.#callOff();
+    removeRun(this.#run);
+  }
+}
+
+/** Opens a lab; when that fails halfway, what was opened is removed before the error is thrown. */
+export async function openLab(options: LabOptions = {}): Promise<Lab> {
+  sweepStaleRuns();
+  const run = claimRun(options.runId ?? newRunId());
+  const callOff = guardExit(() => removeRun(run));
+  try {
+    const wire = await openSwitch(run);
+    const hosts = planHosts(run, wire, options);
+    await allSettled(hosts.map(async (host) => await host.boot()));
+    if (options.image ?? true) {
+      const tarball = await ensureBaseImage();
+      await allSettled(hosts.map(async (host) => void (await host.docker("import", tarball, LAB_IMAGE))));
+    }
+    return new Lab(run, { wire, hosts, callOff });
+  } catch (error) {
+    callOff();
+    removeRun(run);
+    throw error;
+  }
+}
+
+function planHosts(run: Run, wire: LabSwitch, options: LabOptions): LabHost[] {
+  const { hosts = 3, bridgeSubnets = "distinct", engineArguments = [] } = options;
+  return Array.from({ length: hosts }, (_, index) => {
+    const nth = index + 1;
+    const address = `${wire.range.prefix}.${10 + nth}`;
+    const subnet = bridgeSubnet(bridgeSubnets, nth);
+    return new LabHost(run, wire, { name: `h${nth}`, address, subnet, engineArguments });
+  });
+}
+
+/** Not Promise.all: after the first failure the others would go on making what is being removed. */
+async function allSettled(steps: readonly Promise<void>[]): Promise<void> {
+  const failed = (await Promise.allSettled(steps)).find((result) => result.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
+}

@@ -1,0 +1,88 @@
+/**
+ * Tests of what is left of a lab after its test process came to a bad end: nothing.
+ *
+ * Each ends a child process (abandon.ts) that has a lab open with a running container, and looks for the run's
+ * traces on this machine.
+ *
+ * Touches: labs of one host.
+ */
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+import { openLab } from "./lab.ts";
+import { findLeftovers, removeRun, sweepStaleRuns } from "./removal.ts";
+import { skipReason } from "./requirements.ts";
+import { newRunId, runOf } from "./run.ts";
+import { until } from "./wait.ts";
+
+const ABANDON = fileURLToPath(new URL("abandon.ts", import.meta.url));
+
+type End = { readonly runId: string; readonly code: number | null; readonly signal: NodeJS.Signals | null };
+
+/** Runs abandon.ts until its lab is open, then has it end as told; returns how it did. */
+async function abandon(how: string, signal: NodeJS.Signals | null = null): Promise<End> {
+  const runId = newRunId();
+  const child = spawn(process.execPath, [ABANDON, runId, how], { stdio: ["ignore", "pipe", "ignore"] });
+  const ended = once(child, "exit") as Promise<[number | null, NodeJS.Signals | null]>;
+  let said = "";
+  child.stdout.on("data", (chunk: Buffer) => {
+    said += chunk.toString();
+  });
+  await until("the abandoned lab to be open", () => said.includes("open"), { timeoutMs: 60_000 });
+  if (signal !== null) child.kill(signal);
+  const [code, endSignal] = await ended;
+  return { runId, code, signal: endSignal };
+}
+
+describe("removal", { skip: skipReason(), timeout: 300_000 }, () => {
+  test("removal: an exception nobody catches leaves nothing behind", async () => {
+    const end = await abandon("throw");
+    assert.equal(end.code, 1);
+    assert.deepEqual(findLeftovers(end.runId), []);
+  });
+
+  test("removal: process.exit leaves nothing behind and keeps its code", async () => {
+    const end = await abandon("exit");
+    assert.equal(end.code, 3);
+    assert.deepEqual(findLeftovers(end.runId), []);
+  });
+
+  test("removal: SIGTERM leaves nothing behind and still counts as SIGTERM", async () => {
+    const end = await abandon("wait", "SIGTERM");
+    assert.equal(end.signal, "SIGTERM");
+    assert.deepEqual(findLeftovers(end.runId), []);
+  });
+
+  test("removal: SIGKILL ends everything that runs, and the next sweep takes the rest", async () => {
+    const { runId } = await abandon("wait", "SIGKILL");
+    await until("the host to end with its owner", () =>
+      findLeftovers(runId).every((left) => /^(folder|cgroup) /.test(left)),
+    );
+    assert.ok(sweepStaleRuns().includes(runId));
+    assert.deepEqual(findLeftovers(runId), []);
+  });
+
+  test("removal: a lab that fails to open halfway leaves nothing behind", async () => {
+    const runId = newRunId();
+    const opening = openLab({ runId, hosts: 2, image: false, engineArguments: ["--no-such-flag"] });
+    await assert.rejects(opening, (error: Error) => /unknown flag/.test(String(error.cause)));
+    assert.deepEqual(findLeftovers(runId), []);
+  });
+
+  test("removal: a folder whose owner is not written yet is left alone, and one of a dead owner is swept", () => {
+    const run = runOf(newRunId());
+    mkdirSync(run.folder);
+    assert.ok(!sweepStaleRuns().includes(run.id));
+    // The pid is ours, but we did not start when the machine did: the pid was used again.
+    writeFileSync(join(run.folder, "owner.json"), JSON.stringify({ pid: process.pid, startTicks: "1" }));
+    assert.ok(sweepStaleRuns().includes(run.id));
+    removeRun(run);
+    assert.deepEqual(findLeftovers(run.id), []);
+  });
+});

@@ -1,0 +1,157 @@
+/**
+ * Removal: takes one run off this machine, and tells what of it is still there.
+ *
+ * There is one removal, used when a lab is closed, when opening it failed halfway, when the test process is
+ * interrupted or throws, and for the runs of processes that were killed. It is synchronous, since the exit
+ * handler of a dying process is not allowed to wait in any other way. It asks nobody: it looks for the run's mark.
+ *
+ * The order is the reverse of opening: processes (and with them, by the kernel, their mounts, interfaces and
+ * rules), the link in the machine's own network namespace, cgroups, and last the folder, whose presence is what
+ * lets a later sweep find the run.
+ *
+ * Touches: processes, links, cgroups, mounts, the temp folder.
+ */
+
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+
+import { labEnvironment } from "./command.ts";
+import { RUN_MARK, runOf, staleRuns } from "./run.ts";
+import type { Run } from "./run.ts";
+import { untilSync } from "./wait.ts";
+
+const REMOVE_MS = 15_000;
+const CGROUPS = "/sys/fs/cgroup";
+
+type Link = { readonly ifname: string; readonly ifalias?: string };
+
+/** Removes all of a run; throws, naming what is left, when that takes longer than 15 s. Doing it twice is harmless. */
+export function removeRun(run: Run): void {
+  const removed = untilSync(() => removeOnce(run), { timeoutMs: REMOVE_MS });
+  if (!removed) throw new Error(`lab ${run.id} cannot be removed: ${findLeftovers(run.id).join(", ")}`);
+}
+
+/** Removes the runs whose owner process is gone, and returns their ids. */
+export function sweepStaleRuns(): string[] {
+  return staleRuns(Date.now()).map((run) => {
+    removeRun(run);
+    return run.id;
+  });
+}
+
+/** What is still on this machine of a run, in words: processes, mounts, links, cgroups, the folder. */
+export function findLeftovers(runId: string): string[] {
+  const run = runOf(runId);
+  return [
+    ...processesOf(run).map((pid) => `process ${pid} (${commandOf(pid)})`),
+    ...mountsBelow("self", run.folder).map((path) => `mount ${path}`),
+    ...foreignMountsOf(run),
+    ...linksOf(run).map((name) => `link ${name}`),
+    ...cgroupsOf(run).map((path) => `cgroup ${path}`),
+    ...(existsSync(run.folder) ? [`folder ${run.folder}`] : []),
+  ];
+}
+
+/** The alias by which a link in the machine's network namespace is known as a run's. */
+export function linkAlias(run: Run): string {
+  return `skein-lab ${run.id}`;
+}
+
+/** The cgroup, below each hierarchy's root, that holds all of a run's containers. */
+export function cgroupName(run: Run): string {
+  return `skein-lab-${run.id}`;
+}
+
+function removeOnce(run: Run): boolean {
+  const processes = processesOf(run);
+  for (const pid of processes) endProcess(pid);
+  // Not yet the rest: what a live process holds cannot be removed, or is made anew.
+  if (processes.length > 0) return false;
+  for (const path of mountsBelow("self", run.folder).reverse()) spawnTool("umount", "--lazy", path);
+  for (const name of linksOf(run)) spawnTool("ip", "link", "del", name);
+  for (const path of cgroupsOf(run)) removeCgroup(path);
+  if (cgroupsOf(run).length > 0 || linksOf(run).length > 0) return false;
+  rmSync(run.folder, { recursive: true, force: true, maxRetries: 3 });
+  return true;
+}
+
+function processesOf(run: Run): number[] {
+  const mark = `${RUN_MARK}=${run.id}`;
+  return readdirSync("/proc")
+    .map(Number)
+    .filter((pid) => Number.isInteger(pid) && pid > 1 && pid !== process.pid)
+    .filter((pid) => readProc(pid, "environ").split("\0").includes(mark));
+}
+
+/** A process's command line, shortened to what tells which one it is. */
+function commandOf(pid: number): string {
+  return readProc(pid, "cmdline")
+    .replaceAll(/[\0\s]+/g, " ")
+    .trim()
+    .slice(0, 100);
+}
+
+/** A file of a process; empty when the process is gone or has given up its memory. */
+function readProc(pid: number | "self", name: string): string {
+  try {
+    return readFileSync(join("/proc", String(pid), name), "utf8");
+  } catch {
+    return "";
+  }
+}
+
+function endProcess(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
+function mountsBelow(pid: number | "self", folder: string): string[] {
+  return readProc(pid, "mountinfo")
+    .split("\n")
+    .map((line) => line.split(" ")[4] ?? "")
+    .filter((path) => path === folder || path.startsWith(`${folder}/`));
+}
+
+/** Mounts of the run in mount namespaces other than ours: seen only where a process of ours lives on unmarked. */
+function foreignMountsOf(run: Run): string[] {
+  return readdirSync("/proc")
+    .map(Number)
+    .filter((pid) => Number.isInteger(pid))
+    .filter((pid) => mountsBelow(pid, run.folder).length > 0)
+    .map((pid) => `mounts seen by process ${pid} (${commandOf(pid)})`);
+}
+
+function linksOf(run: Run): string[] {
+  const { stdout } = spawnTool("ip", "-json", "link", "show");
+  const links = JSON.parse(stdout === "" ? "[]" : stdout) as Link[];
+  return links.filter((link) => link.ifalias === linkAlias(run)).map((link) => link.ifname);
+}
+
+function cgroupsOf(run: Run): string[] {
+  if (!existsSync(CGROUPS)) return [];
+  const hierarchies = readdirSync(CGROUPS, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return [CGROUPS, ...hierarchies.map((entry) => join(CGROUPS, entry.name))]
+    .map((root) => join(root, cgroupName(run)))
+    .filter((path) => existsSync(path));
+}
+
+/** Removes a cgroup and those below it; one that still holds processes stays, for the next attempt. */
+function removeCgroup(path: string): void {
+  try {
+    const inner = readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+    for (const entry of inner) removeCgroup(join(path, entry.name));
+    // Not rm -r: the files in a cgroup cannot be removed, and go with the folder.
+    rmdirSync(path);
+  } catch (error) {
+    const { code = "" } = error as NodeJS.ErrnoException;
+    if (!["EBUSY", "ENOENT", "ENOTEMPTY"].includes(code)) throw error;
+  }
+}
+
+function spawnTool(program: string, ...args: readonly string[]): { readonly stdout: string } {
+  return spawnSync(program, args, { encoding: "utf8", env: labEnvironment(), timeout: 5_000 });
+}

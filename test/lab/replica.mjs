@@ -1,0 +1,85 @@
+/**
+ * Replica: a small service to run in the lab's containers, one that says who it is.
+ *
+ * Tests of load balancing ask who answered, tests of retries need failures on demand, tests of addresses ask who
+ * was seen asking, and tests of drain need slow answers and a proper end. It uses plain Node and runs as the first
+ * process of its container: there SIGTERM has no default effect, so it must be handled, and everything still in
+ * flight is answered before it ends.
+ *
+ *   GET /            the name, and a newline       GET /healthz     200 or what was set
+ *   PUT /healthz?status=503                        GET /slow?ms=N   the name, after N ms
+ *   GET /status?code=N                             GET /drop        the connection is reset
+ *   GET /whoami      JSON: name, client, headers   POST /echo       the body
+ *   GET with Upgrade: bytes are echoed             UDP, same ports: the name
+ *
+ * Environment: REPLICA_NAME (default: the host name), REPLICA_ADDRESS (all), REPLICA_PORTS (8080; several by comma),
+ * REPLICA_GRACE_MS (10000): how long SIGTERM waits for what is in flight, before it ends with exit code 1.
+ */
+
+import { createSocket } from "node:dgram";
+import { createServer } from "node:http";
+import { hostname } from "node:os";
+
+const NAME = process.env.REPLICA_NAME ?? hostname();
+const ADDRESS = process.env.REPLICA_ADDRESS ?? "0.0.0.0";
+const PORTS = (process.env.REPLICA_PORTS ?? "8080").split(",").map(Number);
+const GRACE_MS = Number(process.env.REPLICA_GRACE_MS ?? 10_000);
+const SLOW_MS_MAX = 60_000;
+
+const state = { healthStatus: 200, stopping: false };
+
+const ROUTES = {
+  "/": (_request, response) => response.end(`${NAME}\n`),
+  "/healthz": (request, response, query) => {
+    if (request.method === "PUT") state.healthStatus = Number(query.get("status") ?? 200);
+    response.writeHead(request.method === "PUT" ? 204 : state.healthStatus).end();
+  },
+  "/slow": (_request, response, query) => {
+    const delayMs = Math.min(Number(query.get("ms") ?? 0), SLOW_MS_MAX);
+    setTimeout(() => response.end(`${NAME}\n`), delayMs);
+  },
+  "/status": (_request, response, query) => response.writeHead(Number(query.get("code"))).end(`${NAME}\n`),
+  "/drop": (request) => request.socket.resetAndDestroy(),
+  "/whoami": (request, response) => {
+    const { remoteAddress, remotePort } = request.socket;
+    const client = { address: remoteAddress, port: remotePort };
+    response.setHeader("content-type", "application/json");
+    response.end(JSON.stringify({ name: NAME, client, headers: request.headers }));
+  },
+  "/echo": (request, response) => request.pipe(response),
+};
+
+function answer(request, response) {
+  // An idle connection kept alive would keep a stopping replica alive for as long.
+  response.on("close", () => state.stopping && request.socket.end());
+  const url = new URL(request.url ?? "/", "http://replica");
+  const route = ROUTES[url.pathname];
+  response.setHeader("x-replica", NAME);
+  if (route === undefined) response.writeHead(404).end("no such path\n");
+  else route(request, response, url.searchParams);
+}
+
+function upgrade(request, socket) {
+  // A client that goes away in the middle is what these tests are about, not a fault of the replica.
+  socket.on("error", () => socket.destroy());
+  socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n`);
+  socket.write(`Upgrade: ${request.headers.upgrade}\r\nX-Replica: ${NAME}\r\n\r\n`);
+  socket.pipe(socket);
+}
+
+const servers = PORTS.map((port) => createServer(answer).on("upgrade", upgrade).listen(port, ADDRESS));
+
+const sockets = PORTS.map((port) => {
+  const socket = createSocket("udp4");
+  socket.on("message", (_message, peer) => socket.send(`${NAME}\n`, peer.port, peer.address));
+  return socket.bind(port, ADDRESS);
+});
+
+process.once("SIGTERM", () => {
+  state.stopping = true;
+  for (const socket of sockets) socket.close();
+  // close() also ends idle connections; the process ends by itself when the last answer is out.
+  for (const server of servers) server.close();
+  setTimeout(() => process.exit(1), GRACE_MS).unref();
+});
+process.once("SIGINT", () => process.exit(130));

@@ -1,0 +1,365 @@
+// Relayed streams on real sockets: bytes, ends and resets pass as if client and replica were joined directly.
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import type { Socket } from "node:net";
+import { describe, it, type TestContext } from "node:test";
+
+import { Failure } from "../../src/base/failure.ts";
+import type { HostPort } from "../../src/base/ip.ts";
+import { openListener, type Listener } from "../../src/mesh/listener.ts";
+import { dialStream } from "../../src/mesh/stream.ts";
+import { openMetrics, type Metrics } from "../../src/runtime/metrics.ts";
+import { openSilentLog } from "../support/silence.ts";
+import { closedPort, openTcp, openTcpServer } from "../support/tcp.ts";
+import { until } from "../support/wait.ts";
+
+interface Relay {
+  readonly listener: Listener;
+  readonly metrics: Metrics;
+  readonly peer: HostPort;
+}
+
+/** A daemon's mesh port, with one replica `web-1` whose service port 80 is `replicaPort` on loopback. */
+async function openRelay(t: TestContext, replicaPort: number, address = "127.0.0.1"): Promise<Relay> {
+  const metrics = openMetrics();
+  const listener = await openListener({
+    listen: { host: "127.0.0.1", port: 0 },
+    nextLinkId: () => 1,
+    onLink: (link) => link.close("no links in this test"),
+    resolve: (replica, port) => (replica === "web-1" && port === 80 ? { address, port: replicaPort } : null),
+    log: openSilentLog(),
+    metrics,
+  });
+  t.after(() => listener.close());
+  return { listener, metrics, peer: listener.address };
+}
+
+async function dial(t: TestContext, relay: Relay, deadlineMs = 5000): Promise<Socket> {
+  const socket = await dialStream(relay.peer, { replica: "web-1", port: 80, deadlineMs });
+  socket.on("error", () => undefined);
+  t.after(() => socket.destroy());
+  return socket;
+}
+
+const withCode =
+  (code: string) =>
+  (thrown: unknown): boolean =>
+    thrown instanceof Failure && thrown.code === code;
+
+async function counted(metrics: Metrics, result: string): Promise<number> {
+  const { values } = await metrics.streams.get();
+  return values.find(({ labels }) => labels.result === result)?.value ?? 0;
+}
+
+const REQUEST =
+  "GET /stream/web-1/80 HTTP/1.1\r\nHost: mesh\r\nConnection: Upgrade\r\nUpgrade: skein-stream/1\r\n\r\n";
+
+describe("stream: bytes", () => {
+  it("50 MB each way at once arrive unchanged", async (t) => {
+    const chunk = Buffer.alloc(250_000, "skein");
+    const rounds = 200;
+    const expected = createHash("sha256");
+    for (let round = 0; round < rounds; round += 1) expected.update(chunk);
+    const wanted = expected.digest("hex");
+
+    const sendAll = async (socket: Socket): Promise<void> => {
+      for (let round = 0; round < rounds; round += 1) {
+        if (!socket.write(chunk)) await new Promise((resolve) => socket.once("drain", resolve));
+      }
+      socket.end();
+    };
+    const digestOf = async (socket: Socket): Promise<string> => {
+      const digest = createHash("sha256");
+      for await (const part of socket.iterator({ destroyOnReturn: false })) digest.update(part as Buffer);
+      return digest.digest("hex");
+    };
+    let atReplica: Promise<string> = Promise.resolve("no connection");
+    const replica = await openTcpServer(t, (socket) => {
+      atReplica = digestOf(socket);
+      void sendAll(socket);
+    });
+    const stream = await dial(t, await openRelay(t, replica.port));
+    const atClient = digestOf(stream);
+    await sendAll(stream);
+    assert.equal(await atClient, wanted);
+    assert.equal(await atReplica, wanted);
+  });
+
+  it("a replica that does not read stops the sender: nothing piles up on the way", async (t) => {
+    const replica = await openTcpServer(t, (socket) => socket.pause());
+    const relay = await openRelay(t, replica.port);
+    const stream = await dial(t, relay);
+    const chunk = Buffer.alloc(1024 * 1024);
+    let takenBytes = 0;
+    let waiting = false;
+    let quietRounds = 0;
+    // Kernel buffers on two loopback connections take some megabytes; then the writes must stall and stay stalled.
+    await until(
+      () => {
+        if (!waiting) {
+          takenBytes += chunk.length;
+          waiting = !stream.write(chunk, () => (waiting = false));
+          quietRounds = 0;
+        }
+        assert.ok(takenBytes < 200 * 1024 * 1024, "the relay took everything");
+        return waiting && (quietRounds += 1) > 30;
+      },
+      { everyMs: 5, deadlineMs: 20_000 },
+    );
+    assert.ok(takenBytes < 64 * 1024 * 1024, `${takenBytes} bytes were taken`);
+    let arrivedBytes = 0;
+    replica.sockets[0]?.on("data", (part: Buffer) => (arrivedBytes += part.length));
+    await until(() => arrivedBytes === takenBytes);
+  });
+
+  it("what the client sends right behind its request, before the answer, reaches the replica", async (t) => {
+    const replica = await openTcpServer(t, (socket) => socket.pipe(socket));
+    const relay = await openRelay(t, replica.port);
+    const raw = await openTcp(t, relay.peer.port);
+    raw.socket.write(`${REQUEST}early bytes`);
+    await until(() => raw.received().endsWith("\r\n\r\nearly bytes"));
+    assert.match(raw.received(), /^HTTP\/1\.1 101 /);
+  });
+
+  it("what the replica says first, before the client speaks, is not lost", async (t) => {
+    const replica = await openTcpServer(t, (socket) => socket.end("220 ready\r\n"));
+    const stream = await dial(t, await openRelay(t, replica.port));
+    // Read late on purpose: the greeting came in the same packet as the answer to the upgrade, or right behind it.
+    await until(() => stream.readableLength > 0);
+    let text = "";
+    for await (const part of stream) text += String(part);
+    assert.equal(text, "220 ready\r\n");
+  });
+
+  it("200 streams at once each carry their own bytes", async (t) => {
+    const replica = await openTcpServer(t, (socket) => socket.pipe(socket));
+    const relay = await openRelay(t, replica.port);
+    const texts = await Promise.all(
+      Array.from({ length: 200 }, async (_, index) => {
+        const stream = await dial(t, relay);
+        stream.end(`client ${index}`);
+        let text = "";
+        for await (const part of stream) text += String(part);
+        return text;
+      }),
+    );
+    assert.deepEqual(
+      texts,
+      Array.from({ length: 200 }, (_, index) => `client ${index}`),
+    );
+    assert.equal(await counted(relay.metrics, "opened"), 200);
+  });
+});
+
+describe("stream: ends and resets", () => {
+  it("the client's end passes while the replica goes on sending", async (t) => {
+    let sawEnd = false;
+    const replica = await openTcpServer(t, (socket) => {
+      socket.resume();
+      socket.on("end", () => {
+        sawEnd = true;
+        socket.write("still here");
+      });
+    });
+    const stream = await dial(t, await openRelay(t, replica.port));
+    let text = "";
+    let ended = false;
+    stream.on("data", (part: Buffer) => (text += part.toString()));
+    stream.on("end", () => (ended = true));
+    stream.end("request");
+    await until(() => text === "still here");
+    assert.equal(sawEnd, true);
+    assert.equal(ended, false);
+    replica.sockets[0]?.end(" and gone");
+    await until(() => ended && text === "still here and gone");
+    await until(() => stream.destroyed);
+  });
+
+  it("the replica's end passes while the client goes on sending", async (t) => {
+    let text = "";
+    let closed = false;
+    const replica = await openTcpServer(t, (socket) => {
+      socket.on("data", (part: Buffer) => (text += part.toString()));
+      socket.on("close", () => (closed = true));
+      socket.end("all I have to say");
+    });
+    const stream = await dial(t, await openRelay(t, replica.port));
+    let ended = false;
+    stream.resume().on("end", () => (ended = true));
+    await until(() => ended);
+    stream.write("but I ");
+    await until(() => text === "but I ");
+    stream.end("go on");
+    await until(() => text === "but I go on" && closed);
+  });
+
+  it("a reset by the client resets the replica, mid-stream and after half-close", async (t) => {
+    for (const halfClosed of [false, true]) {
+      const errors: string[] = [];
+      const replica = await openTcpServer(t, (socket) => {
+        socket.resume();
+        socket.on("error", (error: NodeJS.ErrnoException) => errors.push(error.code ?? ""));
+        if (halfClosed) socket.end("done");
+      });
+      const stream = await dial(t, await openRelay(t, replica.port));
+      stream.resume();
+      stream.write("some");
+      if (halfClosed) await until(() => stream.readableEnded);
+      await until(() => (replica.sockets[0]?.bytesRead ?? 0) > 0);
+      stream.resetAndDestroy();
+      await until(() => errors.includes("ECONNRESET"));
+    }
+  });
+
+  it("a reset by the replica resets the client, mid-stream and after half-close", async (t) => {
+    for (const halfClosed of [false, true]) {
+      const replica = await openTcpServer(t, (socket) => {
+        socket.once("data", () => socket.resetAndDestroy());
+      });
+      const stream = await dial(t, await openRelay(t, replica.port));
+      const errors: string[] = [];
+      stream.resume().on("error", (error: NodeJS.ErrnoException) => errors.push(error.code ?? ""));
+      if (halfClosed) stream.end("request");
+      else stream.write("request");
+      await until(() => errors.includes("ECONNRESET"));
+    }
+  });
+
+  it("a mesh port that closes resets its streams at both ends and settles", async (t) => {
+    const ends: string[] = [];
+    const replica = await openTcpServer(t, (socket) => {
+      socket.resume();
+      socket.on("error", (error: NodeJS.ErrnoException) => ends.push(`replica ${error.code}`));
+    });
+    const relay = await openRelay(t, replica.port);
+    const stream = await dial(t, relay);
+    stream.resume().on("error", (error: NodeJS.ErrnoException) => ends.push(`client ${error.code}`));
+    stream.write("some");
+    await until(() => (replica.sockets[0]?.bytesRead ?? 0) > 0);
+    await relay.listener.close();
+    await until(() => ends.length === 2);
+    assert.deepEqual(ends.sort(), ["client ECONNRESET", "replica ECONNRESET"]);
+    await assert.rejects(dial(t, relay), withCode("unreachable"));
+  });
+});
+
+describe("stream: what goes wrong has a code", () => {
+  it("a replica that refuses is refused", async (t) => {
+    const relay = await openRelay(t, await closedPort());
+    await assert.rejects(dial(t, relay), withCode("refused"));
+    assert.equal(await counted(relay.metrics, "refused"), 1);
+  });
+
+  it("a replica that never accepts is a timeout, told by its daemon", async (t) => {
+    // 192.0.2.0/24 would leave loopback; a listener with a full backlog stays on it.
+    const replica = await openTcpServer(t, () => undefined);
+    const full = await fillBacklog(t);
+    const relay = await openRelay(t, full);
+    assert.notEqual(full, replica.port);
+    await assert.rejects(dial(t, relay), withCode("timeout"));
+    assert.equal(await counted(relay.metrics, "timeout"), 1);
+  });
+
+  it("an unknown replica, an unknown port and an address in place of an id are not-found or invalid", async (t) => {
+    const replica = await openTcpServer(t, () => undefined);
+    const relay = await openRelay(t, replica.port);
+    const dialTo = (id: string, port: number): Promise<Socket> =>
+      dialStream(relay.peer, { replica: id, port, deadlineMs: 5000 });
+    await assert.rejects(dialTo("web-2", 80), withCode("not-found"));
+    await assert.rejects(dialTo("web-1", 81), withCode("not-found"));
+    await assert.rejects(dialTo("127.0.0.1", replica.port), withCode("not-found"));
+    await assert.rejects(dialTo("../web-1", 80), withCode("invalid"));
+    await assert.rejects(dialTo("web-1 HTTP/1.1\r\nX: y", 80), withCode("invalid"));
+    await assert.rejects(dialTo("web-1", 0), withCode("invalid"));
+    assert.equal(replica.sockets.length, 0);
+  });
+
+  it("a daemon that is not there, hangs up or says nothing is unreachable or a timeout, never the replica's fault", async (t) => {
+    const gone = { peer: { host: "127.0.0.1", port: await closedPort() } } as Relay;
+    await assert.rejects(dial(t, gone), withCode("unreachable"));
+    const hangsUp = await openTcpServer(t, (socket) => socket.end());
+    await assert.rejects(
+      dial(t, { peer: { host: "127.0.0.1", port: hangsUp.port } } as Relay),
+      withCode("unreachable"),
+    );
+    const silent = await openTcpServer(t, () => undefined);
+    await assert.rejects(
+      dial(t, { peer: { host: "127.0.0.1", port: silent.port } } as Relay, 200),
+      withCode("timeout"),
+    );
+  });
+
+  it("an answer that is no answer of ours is invalid", async (t) => {
+    for (const answer of [
+      "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+      "HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+      "SSH-2.0-OpenSSH_9.2\r\n",
+    ]) {
+      const server = await openTcpServer(t, (socket) => socket.once("data", () => socket.write(answer)));
+      await assert.rejects(
+        dial(t, { peer: { host: "127.0.0.1", port: server.port } } as Relay),
+        withCode("invalid"),
+        answer,
+      );
+    }
+  });
+
+  it("a client that is gone before the replica answers leaves nothing behind", async (t) => {
+    const relay = await openRelay(t, await fillBacklog(t));
+    const raw = await openTcp(t, relay.peer.port);
+    raw.socket.write(REQUEST);
+    await until(() => raw.socket.bytesWritten >= REQUEST.length);
+    raw.socket.resetAndDestroy();
+    await until(async () => (await counted(relay.metrics, "timeout")) === 1);
+  });
+
+  it("a refused client that keeps sending still reads the reason, and is cut off soon after", async (t) => {
+    const relay = await openRelay(t, await closedPort());
+    const raw = await openTcp(t, relay.peer.port);
+    let closed = false;
+    raw.socket.on("close", () => (closed = true));
+    raw.socket.write(`${REQUEST}${"more ".repeat(20_000)}`);
+    await until(() => raw.received().includes("skein-reason: the replica refused the connection"));
+    assert.match(raw.received(), /^HTTP\/1\.1 502 /);
+    await until(() => {
+      raw.socket.write("and more");
+      return closed;
+    });
+  });
+});
+
+/** A loopback port whose listener accepts no more: connections to it stay unanswered. */
+async function fillBacklog(t: TestContext): Promise<number> {
+  const { spawn } = await import("node:child_process");
+  // A process that listens with the least backlog and then stops: its kernel queue fills with what we open next.
+  const script = `
+    const server = require("node:net").createServer();
+    server.listen({ host: "127.0.0.1", port: 0, backlog: 1 }, () => {
+      process.stdout.write(String(server.address().port), () => process.kill(process.pid, "SIGSTOP"));
+    });`;
+  const child = spawn(process.execPath, ["-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+  t.after(() => child.kill("SIGKILL"));
+  let printed = "";
+  child.stdout.on("data", (part: Buffer) => (printed += part.toString()));
+  const port = Number(await until(() => (printed === "" ? null : printed)));
+  const { connect } = await import("node:net");
+  const fillers: Socket[] = [];
+  t.after(() => {
+    for (const socket of fillers) socket.destroy();
+  });
+  // Linux keeps backlog + 1 connections and drops the SYN of the next: the first that stays unanswered proves it full.
+  let answered = 0;
+  await until(
+    () => {
+      if (fillers.length > answered + 2) return true;
+      const socket = connect({ host: "127.0.0.1", port });
+      socket.on("connect", () => (answered += 1));
+      socket.on("error", () => undefined);
+      fillers.push(socket);
+      return false;
+    },
+    { everyMs: 20 },
+  );
+  return port;
+}
