@@ -68,12 +68,13 @@ export function startDaemon(children: Children, host: DemoHost): void {
 }
 
 /** Starts a replica again, on the port it had. */
-export async function restartReplica(
-  children: Children,
-  host: DemoHost,
-  replica: DemoReplica,
-): Promise<void> {
-  replica.child = children.start(replica.name, [REPLICA, replica.name, host.address, String(replica.port)]);
+export async function restartReplica(children: Children, replica: DemoReplica): Promise<void> {
+  replica.child = children.start(replica.name, [
+    REPLICA,
+    replica.name,
+    replica.address,
+    String(replica.port),
+  ]);
   await replica.child.firstLine;
 }
 

@@ -21,6 +21,7 @@ import { LIMITS } from "../model/limits.ts";
 import type { Log } from "../runtime/log.ts";
 
 import {
+  INTERNAL,
   problemOf,
   type DrainRequest,
   type DrainResult,
@@ -81,8 +82,7 @@ export function buildApp(parts: AdminParts, followers: Followers, rights: Rights
   if (rights === "read") {
     app.use(async (call, next) => {
       const refusal = guardCall(call);
-      if (refusal !== null) return problem(problemOf("not-allowed", refusal));
-      await next();
+      return refusal === null ? next() : problem(problemOf("not-allowed", refusal));
     });
   }
   const handlers = handlersOf(parts, followers);
@@ -93,7 +93,7 @@ export function buildApp(parts: AdminParts, followers: Followers, rights: Rights
   app.onError((error, call) => {
     if (error instanceof Failure) return problem(problemOf(error.code, error.message));
     parts.log.error("admin request failed", { path: call.req.path, error: textOf(error) });
-    return problem(problemOf("corrupt", "the daemon failed to answer; its log says why"));
+    return problem(INTERNAL);
   });
   return app;
 }

@@ -9,7 +9,7 @@
  * Pure.
  */
 
-import { CODES, type FailureCode } from "../base/failure.ts";
+import { CODES, Failure, type FailureCode } from "../base/failure.ts";
 import type { NodeId, ReplicaId } from "../model/ids.ts";
 import type { MemberState } from "../model/member.ts";
 import type { ReplicaState } from "../model/record.ts";
@@ -210,13 +210,13 @@ export interface DrainResult {
   readonly pending: readonly string[];
 }
 
-/** An error (RFC 9457 3.1); `code` is a code of base/failure.ts, which decides the CLI's exit status. */
+/** An error (RFC 9457 3.1); `code` is a code of base/failure.ts, which decides the CLI's exit status, or our bug. */
 export interface Problem {
   readonly type: "about:blank";
   readonly title: string;
   readonly status: number;
   readonly detail: string;
-  readonly code: FailureCode;
+  readonly code: FailureCode | "internal";
 }
 
 /**
@@ -244,11 +244,22 @@ const PHRASES: Readonly<Record<number, string>> = {
   504: "Gateway Timeout",
 };
 
-/** True for a JSON value that is a Problem of ours, as far as a client needs it. */
-export function isProblem(value: unknown): value is Problem {
-  if (typeof value !== "object" || value === null) return false;
-  if (!("code" in value) || !("detail" in value)) return false;
-  return typeof value.code === "string" && value.code in CODES && typeof value.detail === "string";
+/** The problem that tells of our own bug: nothing of it may reach a caller. */
+export const INTERNAL: Problem = {
+  type: "about:blank",
+  title: "Internal Server Error",
+  status: 500,
+  detail: "the daemon failed to answer; its log says why",
+  code: "internal",
+};
+
+/** The failure that a problem told of; null for a JSON value that is none of ours. */
+export function failureFrom(value: unknown): Failure | null {
+  if (typeof value !== "object" || value === null || !("code" in value) || !("detail" in value)) return null;
+  if (typeof value.code !== "string" || typeof value.detail !== "string") return null;
+  return Object.hasOwn(CODES, value.code)
+    ? new Failure(value.code as FailureCode, value.detail)
+    : new Failure("invalid", value.detail);
 }
 
 /** What decides where the admin socket is; `runtimeDir` is XDG_RUNTIME_DIR. */

@@ -34,7 +34,7 @@ export interface AdminOptions extends AdminParts {
 export interface Admin {
   /** Where it listens; the port is the real one where 0 was asked. */
   readonly addresses: { readonly tcp: HostPort | null; readonly socket: string | null };
-  /** Ends streams and connections and frees both doors, within a second and a half. */
+  /** Ends streams and connections and frees both doors, within two and a half seconds. */
   close(): Promise<void>;
 }
 
@@ -66,12 +66,15 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
       const server = serverOf(options, followers, "full");
       const remove = await openSocket(server, socket).catch((thrown: unknown) => abandon(server, thrown));
       closers.push(() => closeServer(server), remove);
+      server.on("error", (error) => options.log.warn("admin socket failed", { error: error.message }));
     }
     let tcp: HostPort | null = null;
     if (options.tcp !== null) {
       const server = serverOf(options, followers, "read");
       tcp = await openPort(server, options.tcp);
       closers.push(() => closeServer(server));
+      // Out of file descriptors, for one: a caller is lost, the listener goes on.
+      server.on("error", (error) => options.log.warn("admin listener failed", { error: error.message }));
     }
     closers.push(async () => followers.close());
     return { addresses: { tcp, socket }, close };

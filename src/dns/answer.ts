@@ -110,7 +110,8 @@ export interface Explanation {
  */
 export function explainAnswer(zone: Zone, name: string, type: string, asker: Asker): Result<Explanation> {
   const typeCode = typeCodeOf(type);
-  if (typeCode === null) return failed("usage", `record type is "${type}"; expected one such as A, AAAA, SOA`);
+  if (typeCode === null)
+    return failed("usage", `record type is "${type}"; expected one such as A, AAAA, SOA`);
   const asked = name.replace(/\.$/, "");
   if (asked.length > LIMITS.nameBytes || asked.split(".").some((label) => label.length > LIMITS.labelBytes)) {
     const expected = `expected labels of at most ${LIMITS.labelBytes} bytes, ${LIMITS.nameBytes} in all`;
@@ -265,8 +266,11 @@ function contentText(content: RecordContent): string {
     case "NS":
       return content.target;
     case "SOA": {
-      const { primary, contact, serial, refreshSeconds, retrySeconds, expireSeconds, minimumSeconds } = content;
-      return [primary, contact, serial, refreshSeconds, retrySeconds, expireSeconds, minimumSeconds].join(" ");
+      const { primary, contact, serial, refreshSeconds, retrySeconds, expireSeconds, minimumSeconds } =
+        content;
+      return [primary, contact, serial, refreshSeconds, retrySeconds, expireSeconds, minimumSeconds].join(
+        " ",
+      );
     }
   }
 }

@@ -2,7 +2,7 @@
  * Forward: asks somebody else about names that are not ours.
  *
  * One upstream must not make names fail while another would answer: each try has its deadline, and a server that is
- * silent, refuses or says SERVFAIL is followed by the next. The one that answered last is asked first, so a dead
+ * silent, refuses or says SERVFAIL is followed by the next. The one that spoke last is asked first, so a dead
  * server costs its deadline once and not with each query. A second round follows only when all were silent: then a
  * datagram may have been lost.
  *
@@ -94,12 +94,10 @@ export function openForwarder(options: ForwarderOptions): Forwarder {
       if (upstream === undefined || timeoutMs <= 0 || !isOpen) break;
       const reply = await askOne({ upstream, query: withFreshId(query), timeoutMs, cancels }, transport);
       if (reply === null) continue;
-      if (failing === null && !isFinal(reply)) failing = reply;
-      // Only silence moves the preference: a server that says SERVFAIL may be right about that one name.
-      else if (isFinal(reply)) {
-        if (failing === null) preferred = at;
-        return reply;
-      }
+      // The first that speaks, whatever it says: a server's SERVFAIL may be about that one name only.
+      if (failing === null) preferred = at;
+      if (isFinal(reply)) return reply;
+      failing ??= reply;
     }
     return failing;
   };
@@ -149,8 +147,8 @@ async function askOne(attempt: Try, transport: Transport): Promise<Reply | null>
   const reply = await askOverUdp(attempt);
   if (reply === null || !reply.truncated || transport === "udp") return reply;
   const timeoutMs = attempt.timeoutMs - (performance.now() - startMs);
-  // The truncated one, if TCP is shut there, still tells the client more than an error.
-  return timeoutMs <= 0 ? reply : ((await askOverTcp({ ...attempt, timeoutMs })) ?? reply);
+  // Not the truncated reply if TCP fails: a client on TCP has nowhere else to ask, and would take a part for the whole.
+  return timeoutMs <= 0 ? null : await askOverTcp({ ...attempt, timeoutMs });
 }
 
 /** @returns null when the server was silent, unreachable, or the try was cancelled */
@@ -171,12 +169,14 @@ function askOverUdp({ upstream, query, timeoutMs, cancels }: Try): Promise<Reply
       const header = readReply(bytes, query);
       if (header !== null) finish({ ...header, bytes });
     });
-    socket.connect(upstream.port, upstream.host, () => {
+    // Not a callback of connect(): it would be called on failure, too, and send() throws on an unconnected socket.
+    socket.once("connect", () => {
       if (!cancels.has(cancel)) return;
       socket.send(query, (error) => {
         if (error !== null) cancel();
       });
     });
+    socket.connect(upstream.port, upstream.host);
   });
 }
 

@@ -186,7 +186,10 @@ export function encodeResponse(query: Query, response: Response, sizeBytesMax: n
   const count = response.records.length;
   const canTurn = count > 1 && response.authority.length === 0;
   const recordBytes = canTurn ? (writer.byteLength() - startBytes) / count : 0;
-  return { bytes: finish(writer, query, response), rotation: canTurn ? { startBytes, recordBytes, count } : null };
+  return {
+    bytes: finish(writer, query, response),
+    rotation: canTurn ? { startBytes, recordBytes, count } : null,
+  };
 }
 
 /** The answer that says only: ask again over TCP. */

@@ -61,3 +61,11 @@ function dialFailure(peer: HostPort, thrown: Error): Failure {
   const text = `${renderHostPort(peer)} cannot be reached: ${errors.map(textOf).join("; ")}`;
   return new Failure(refused ? "refused" : "unreachable", text, { cause: thrown });
 }
+
+/**
+ * The code of a connection that broke before the other side's answer was whole: `unreachable` for what the network did
+ * (ECONNRESET, ...), `invalid` for an answer that node:http (HPE_...) or ws cannot take.
+ */
+export function codeOfBroken(thrown: Error): "unreachable" | "invalid" {
+  return systemCodeOf(thrown)?.startsWith("E") === true ? "unreachable" : "invalid";
+}

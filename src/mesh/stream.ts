@@ -22,7 +22,7 @@ import type { ReplicaId } from "../model/ids.ts";
 import { isPort } from "../model/service.ts";
 import { nowMs } from "../runtime/clock.ts";
 
-import { dialSocket } from "./dial.ts";
+import { codeOfBroken, dialSocket } from "./dial.ts";
 import { join, reset } from "./pump.ts";
 import { REASON_HEADER, refuse, type Refusal, type Upgrade } from "./upgrade.ts";
 
@@ -69,7 +69,7 @@ export async function dialStream(
       reject(new Failure(code, `${about}: ${text}`, { cause }));
     };
     const timer = setTimeout(() => fail("timeout", `no answer in ${options.deadlineMs} ms`), leftMs);
-    request.on("error", (thrown) => fail("unreachable", textOf(thrown), thrown));
+    request.on("error", (thrown) => fail(codeOfBroken(thrown), textOf(thrown), thrown));
     request.once("response", (response) => {
       const { code, text } = refusalOf(response);
       fail(code, text);

@@ -20,7 +20,7 @@ import { renderHostPort, unmapped, type HostPort } from "../base/ip.ts";
 import { LIMITS } from "../model/limits.ts";
 import { nowMs } from "../runtime/clock.ts";
 
-import { dialSocket } from "./dial.ts";
+import { codeOfBroken, dialSocket } from "./dial.ts";
 import type { Link, LinkEnd, LinkReceiver, SendOutcome, WhenBehind } from "./link.ts";
 import { REASON_HEADER, type Refusal, type Upgrade } from "./upgrade.ts";
 
@@ -89,7 +89,7 @@ export async function dialLink(
       clearTimeout(timer);
       socket.destroy();
       const text = `${renderHostPort(peer)} broke off the handshake: ${textOf(thrown)}`;
-      reject(failure ?? new Failure(isSystemError(thrown) ? "unreachable" : "invalid", text, { cause: thrown }));
+      reject(failure ?? new Failure(codeOfBroken(thrown), text, { cause: thrown }));
     };
     webSocket.once("error", broken);
     webSocket.once("open", () => {
@@ -98,11 +98,6 @@ export async function dialLink(
       resolve(linkOver(webSocket, { id: options.id, remote: peer, direction: "dialled" }));
     });
   });
-}
-
-/** True for what the network did (ECONNRESET, ...); false for an answer that node:http (HPE_...) or ws cannot take. */
-function isSystemError(thrown: Error): boolean {
-  return systemCodeOf(thrown)?.startsWith("E") === true;
 }
 
 function codeOfStatus(status: number): FailureCode {

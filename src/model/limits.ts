@@ -49,6 +49,10 @@ export const LIMITS = {
   httpHeadBytes: 32 * 1024,
   /** A request body kept so that an idempotent request can be sent again. */
   httpReplayBytes: 64 * 1024,
+  /** Idle connections kept open to one upstream, so that a burst leaves no crowd of sockets behind. */
+  upstreamIdleSocketsMax: 64,
+  /** Retries a service may have saved up; an outage is multiplied by at most this many, once. */
+  retryTokensMax: 1000,
   /** Ejections remembered at once by one proxy. */
   ejectionsMax: 65_536,
 

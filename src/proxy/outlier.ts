@@ -21,6 +21,8 @@ const TRIAL_MS = 1000;
 interface Ejection {
   readonly untilMs: number;
   readonly durationMs: number;
+  /** The ejection has expired and one request is finding out; `untilMs` then keeps the others away. */
+  readonly isOnTrial: boolean;
 }
 
 /** The ejections of one proxy. */
@@ -37,24 +39,24 @@ export class Ejections {
   chosen(id: string, nowMs: number): void {
     const ejection = this.#ejectionById.get(id);
     if (ejection === undefined || nowMs < ejection.untilMs) return;
-    this.#ejectionById.set(id, { ...ejection, untilMs: nowMs + TRIAL_MS });
+    this.#ejectionById.set(id, { ...ejection, untilMs: nowMs + TRIAL_MS, isOnTrial: true });
   }
 
   /**
    * Ejects an upstream that refused, or did not answer in time.
    *
-   * @param wasTrial  the request was sent when the upstream was not ejected by another's failure: failures of
-   *   requests that were all under way at once count as one
-   * @returns true when it became ejected, or for longer
+   * Only a failed trial lengthens an ejection. Requests that were under way together fail together, and where all
+   * upstreams are ejected they are tried all the same: neither is new evidence.
+   *
+   * @returns true when it became ejected anew
    */
-  failed(id: string, nowMs: number, sentAtMs: number): boolean {
+  failed(id: string, nowMs: number): boolean {
     const known = this.#ejectionById.get(id);
-    const ejectedAtMs = known === undefined ? -Infinity : known.untilMs - known.durationMs;
-    if (known !== undefined && sentAtMs < ejectedAtMs) return false;
-    const isOld = known === undefined || nowMs - known.untilMs > LONGEST_MS;
-    const durationMs = isOld ? FIRST_MS : Math.min(LONGEST_MS, known.durationMs * 2);
+    if (known !== undefined && nowMs < known.untilMs && !known.isOnTrial) return false;
+    const isFirst = known === undefined || nowMs - known.untilMs > LONGEST_MS;
+    const durationMs = isFirst ? FIRST_MS : Math.min(LONGEST_MS, known.durationMs * 2);
     this.#ejectionById.delete(id);
-    this.#ejectionById.set(id, { untilMs: nowMs + durationMs, durationMs });
+    this.#ejectionById.set(id, { untilMs: nowMs + durationMs, durationMs, isOnTrial: false });
     this.#bound();
     return true;
   }
@@ -71,7 +73,7 @@ export class Ejections {
     }
   }
 
-  /** The upstreams that are ejected now, with when that ends. */
+  /** The upstreams that are ejected now, with when that ends, Unix milliseconds. */
   current(nowMs: number): readonly { readonly id: string; readonly untilMs: number }[] {
     return [...this.#ejectionById]
       .filter(([, ejection]) => nowMs < ejection.untilMs)

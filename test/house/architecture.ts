@@ -1,12 +1,13 @@
 /**
  * Architecture: which folder may import what, which files touch the world, what a pure file may use.
  *
- * The tables here are the law; folders.ts, packages.ts, purity.ts and shape.ts are its readers. A change to a table is a
- * reviewed line, and its reason goes into ARCHITECTURE.md in the same commit.
+ * The tables here are the law; folders.ts, packages.ts, purity.ts and shape.ts are its readers. A change to a table
+ * is a reviewed line, and its reason goes into ARCHITECTURE.md in the same commit.
  *
- * Shell files are two lists. An entry of SHELL_FILES that names no file is a violation, so the list cannot rot. An entry
- * of PLANNED_SHELL_FILES may be missing: the file is a shell as soon as it is written. Not one list with a lenient mode:
- * whoever runs the test could not tell a stale entry from a promise. The test prints what is still planned.
+ * Shell files are two lists. An entry of SHELL_FILES that names no file is a violation, so the list cannot rot. An
+ * entry of PLANNED_SHELL_FILES may be missing: the file is a shell as soon as it is written. Not one list with a
+ * lenient mode: whoever runs the test could not tell a stale entry from a promise. The test prints what is still
+ * planned.
  *
  * Pure.
  */
@@ -39,6 +40,8 @@ const FOLDERS: Readonly<Record<string, FolderRule>> = {
   admin: SIBLING,
   cli: FRONT,
   dashboard: FRONT,
+  // The configuration outgrew one file; as a folder it keeps the row of config.ts.
+  config: EVERYTHING,
   "node.ts": { all: ["base", "model"], pureOf: ["catalog", "health", "gossip", "trust", "view"] },
   "daemon.ts": EVERYTHING,
   "config.ts": EVERYTHING,
@@ -46,19 +49,24 @@ const FOLDERS: Readonly<Record<string, FolderRule>> = {
 };
 
 /** Files that touch the world and exist; an entry ending in "/" is a whole folder. */
-export const SHELL_FILES: readonly string[] = ["runtime/clock", "runtime/log", "runtime/metrics"];
+export const SHELL_FILES: readonly string[] = [
+  ...["admin/app", "admin/follow", "admin/listen", "admin/server"],
+  ...["config/load"],
+  ...["dns/forward", "dns/upstream"],
+  ...["mesh/dial", "mesh/listener", "mesh/pump", "mesh/stream", "mesh/upgrade", "mesh/websocket"],
+  ...["runtime/clock", "runtime/log", "runtime/metrics"],
+];
 
 /** Files that will touch the world and may not be written yet. Move an entry up when its file is there. */
 export const PLANNED_SHELL_FILES: readonly string[] = [
   ...["main", "daemon", "config"],
   ...["runtime/exec", "runtime/files", "runtime/lifecycle"],
   ...["source/docker/client", "source/docker/watch", "health/probe"],
-  ...["mesh/listener", "mesh/websocket", "mesh/stream"],
   ...["trust/authority", "trust/join"],
-  ...["dns/forward", "dns/server"],
+  ...["dns/server"],
   ...["proxy/http", "proxy/upgrade", "proxy/tcp", "proxy/udp", "proxy/certificates"],
   ...["kernel/observe", "kernel/apply", "kernel/reconcile"],
-  ...["admin/server", "cli/"],
+  ...["cli/"],
 ];
 
 export const LAYOUT: Layout = {

@@ -2,8 +2,8 @@
  * Documents: every file that the documents name or link to exists.
  *
  * A page that sends its reader to a file that moved is worse than one that says nothing. Links count outside fenced
- * blocks; paths count where they stand in back ticks, alone or as a word of a command. `{a,b}` means each; a path with a
- * wildcard or a placeholder means no file in particular.
+ * blocks; paths count where they stand in back ticks, alone or as a word of a command. `{a,b}` means each; a path
+ * with a wildcard or a placeholder means no file in particular.
  *
  * Pure.
  */

@@ -58,7 +58,7 @@ function passesEmptyFunction(code: readonly Token[], at: number): boolean {
     .slice(at + 1, end + 1)
     .map((token) => token.text)
     .join(" ");
-  return /^\( (?:async )?(?:\( \S* ?\)|\w+) => (?:\{ \}|undefined|null|void 0) ,? ?\)$/.test(text);
+  return /^\( (?:async )?(?:\( \S* ?\)|\w+) => (?:\{ \}|undefined|void 0) ,? ?\)$/.test(text);
 }
 
 function commented(source: Source, firstLine: number, lastLine: number): boolean {

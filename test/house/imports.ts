@@ -1,10 +1,10 @@
 /**
  * Imports: what one file loads, and by which form, read from its tokens.
  *
- * Every form counts: `import`, `import type`, `export ... from`, `import "x"`, `import(...)`, `import("x").T` in a type,
- * and `require(...)`. The rules ask three things of an import: from where, which names, and whether it is erased before
- * anything runs (`import type`). A name marked `type` inside braces is left out of `names`, but the import itself is not
- * erased: under `verbatimModuleSyntax` the module is still loaded.
+ * Every form counts: `import`, `import type`, `export ... from`, `import "x"`, `import(...)`, `import("x").T` in a
+ * type, and `require(...)`. The rules ask three things of an import: from where, which names, and whether it is
+ * erased before anything runs (`import type`). A name marked `type` inside braces is left out of `names`, but the
+ * import itself is not erased: under `verbatimModuleSyntax` the module is still loaded.
  *
  * Pure. lexer.ts makes the tokens; folders.ts, packages.ts, purity.ts and shape.ts judge the imports.
  */

@@ -1,9 +1,9 @@
 /**
  * Layout: to which folder a file of `src` belongs, and whether it is pure or a shell.
  *
- * The tables themselves are in architecture.ts; here is only how they are read, so that the tests can plant small tables
- * of their own. "." is the folder of the files directly in `src`; each of those has a row of its own in the table, by
- * its file name.
+ * The tables themselves are in architecture.ts; here is only how they are read, so that the tests can plant small
+ * tables of their own. "." is the folder of the files directly in `src`; each of those has a row of its own in the
+ * table, by its file name.
  *
  * Pure.
  */

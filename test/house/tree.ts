@@ -1,9 +1,9 @@
 /**
  * Tree: the project's text files, read for the house rules.
  *
- * What git ignores is not ours to judge, so the patterns of .gitignore are honoured; the simple kinds we use are enough.
- * Not `git ls-files`: a new file must be judged before it is added, and a copy of the project without .git must pass
- * and fail alike. A file with a zero byte is no text.
+ * What git ignores is not ours to judge, so the patterns of .gitignore are honoured; the simple kinds we use are
+ * enough. Not `git ls-files`: a new file must be judged before it is added, and a copy of the project without .git
+ * must pass and fail alike. A file with a zero byte is no text.
  *
  * Touches: files, for reading only.
  */

@@ -1,9 +1,10 @@
 /**
  * Abandon: a program that opens a lab and then comes to a bad end, for removal.test.ts.
  *
- *   node abandon.ts <run id> throw|exit|reject|wait
+ *   node abandon.ts <run id> throw|exit|wait
  *
- * It says "open" once a container runs on its only host. With "wait" it is the test that ends it.
+ * It says "open" once a program runs on its only host, and with "wait" a container too; then it is the test that
+ * ends it.
  *
  * Touches: a lab of one host.
  */
@@ -11,8 +12,8 @@
 import { openLab } from "./lab.ts";
 
 const [runId = "", end = "wait"] = process.argv.slice(2);
-const lab = await openLab({ runId, hosts: 1 });
-await lab.host(1).runReplica("web-1");
+const lab = await openLab({ runId, hosts: 1, image: end === "wait" });
+if (end === "wait") await lab.host(1).runReplica("web-1");
 await lab.host(1).spawn(["sleep", "infinity"]);
 console.log("open");
 
@@ -21,9 +22,6 @@ switch (end) {
     setImmediate(() => {
       throw new Error("nobody catches this");
     });
-    break;
-  case "reject":
-    void Promise.reject(new Error("nobody handles this"));
     break;
   case "exit":
     process.exit(3);

@@ -65,7 +65,7 @@ export class LabSwitch {
   /** Plugs a host in: interface eth0 with `address` inside, port `name` here. */
   async plug(name: string, host: Namespaces, address: string): Promise<void> {
     await this.#ip([
-      `link add ${name} type veth peer name eth0 netns ${host.pid}`,
+      `link add ${name} type veth peer name eth0 address ${macOf(address)} netns ${host.pid}`,
       `link set ${name} master br0 up`,
     ]);
     await ipIn(host, [
@@ -139,6 +139,12 @@ export async function openSwitch(run: Run): Promise<LabSwitch> {
   await mustRun(["ip", "addr", "add", `${range.prefix}.${MACHINE}/24`, "dev", range.link]);
   await mustRun(["ip", "link", "set", range.link, "up"]);
   return new LabSwitch(range, namespaces);
+}
+
+/** Of the address, so that a host that was off comes back with it: else its neighbours talk to its old one for 8 s. */
+function macOf(address: string): string {
+  const bytes = address.split(".").map((byte) => Number(byte).toString(16).padStart(2, "0"));
+  return `02:53:${bytes.join(":")}`;
 }
 
 async function claimRange(run: Run, namespaces: Namespaces): Promise<LabRange> {

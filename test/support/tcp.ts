@@ -3,8 +3,6 @@
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import type { TestContext } from "node:test";
 
-import { until } from "./wait.ts";
-
 /** Anything with an `after` hook: a test's context, or a stand-in for a suite's. */
 export type Ending = Pick<TestContext, "after">;
 
@@ -42,7 +40,7 @@ export async function openTcp(
   t.after(() => socket.destroy());
   let received = "";
   socket.on("data", (chunk: Buffer) => (received += chunk.toString("latin1")));
-  await until(() => !socket.connecting);
+  await new Promise((resolve) => socket.once("connect", resolve).once("close", resolve));
   return { socket, received: () => received };
 }
 

@@ -5,8 +5,8 @@
  * collect a whole reply of any size, never settle when the socket dies inside one, and follow redirects in a way that
  * ends the process (a reply 302 with a relative Location is an uncaught error). So requests go through its modem as
  * streams: each with a deadline, a size bound, every status taken as it comes, and `Location` removed before the modem
- * sees it. Two clients: one for calls, whose few connections are kept, one whose single connection carries events and
- * may be idle for days. The API version stays unset, since engines refuse pinned ones as they age.
+ * sees it. Two clients: one for calls, few at once, and one whose single connection carries events and may be idle for
+ * days, so that neither waits for the other. The API version stays unset, since engines refuse pinned ones as they age.
  *
  * Touches: Docker's socket, the environment's DOCKER_* (read by dockerode), timers. Loads dockerode when first opened.
  */
@@ -107,42 +107,30 @@ export async function openDocker(
     throw new Failure("invalid", `DOCKER_HOST is "${target.host}"; expected unix:// or tcp://: ${why}`);
   }
   const { default: Dockerode } = await import("dockerode");
-  const make = (kept: boolean): Modem => {
+  const make = (): Modem => {
     try {
       // Not only socketPath: with a DOCKER_HOST of tcp:// the modem would prefer that to the path it is given.
       const where = target.kind === "socket" ? { socketPath: target.path, host: "" } : {};
-      return fenced(new Dockerode(where).modem as Docker["modem"] as Modem, kept);
+      return fenced(new Dockerode(where).modem as unknown as Modem);
     } catch (thrown) {
       const text = `docker at "${renderTarget(target)}" cannot be used: ${textOf(thrown)}`;
       throw new Failure("invalid", text, { cause: thrown });
     }
   };
-  return new FencedClient(
-    { calls: make(true), events: make(false) },
-    options.callTimeoutMs ?? CALL_TIMEOUT_MS,
-  );
+  return new FencedClient({ calls: make(), events: make() }, options.callTimeoutMs ?? CALL_TIMEOUT_MS);
 }
 
-/** The part of docker-modem that we use. */
+/** The part of docker-modem that we use; its types leave out the first two. */
 interface Modem {
   readonly protocol: string;
   agent: HttpAgent;
-  dial(
-    options: {
-      readonly path: string;
-      readonly method: "GET";
-      readonly isStream: true;
-      readonly statusCodes: Readonly<Record<string, boolean>>;
-      readonly abortSignal: AbortSignal;
-      readonly options?: Readonly<Record<string, unknown>>;
-    },
-    done: (error: unknown, response: unknown) => void,
-  ): void;
+  readonly dial: Docker["modem"]["dial"];
 }
 
 /** Gives a modem connections of its own, on which redirects are not followed. */
-function fenced(modem: Modem, kept: boolean): Modem {
-  const bounds = { keepAlive: kept, maxSockets: LIMITS.dockerInspectsAtOnce, maxFreeSockets: 1 };
+function fenced(modem: Modem): Modem {
+  // Not keepAlive: a unix socket costs microseconds to open, and one closed while idle would fail the next call.
+  const bounds = { keepAlive: false, maxSockets: LIMITS.dockerInspectsAtOnce };
   modem.agent = modem.protocol === "https" ? new HttpsAgent(bounds) : new HttpAgent(bounds);
   const agent = modem.agent as HttpAgent & {
     addRequest: (request: ClientRequest, ...rest: unknown[]) => void;
@@ -251,7 +239,8 @@ class FencedClient implements DockerClient {
   }
 
   async #refusal(call: Call, response: IncomingMessage, signal: AbortSignal): Promise<Failure> {
-    const body = await collect(response, LIMITS.problemTextBytes * 8, signal);
+    // The body only explains the status: one that is endless or cut off is left out.
+    const body = await collect(response, 64 * 1024, signal).catch(() => "");
     const code = response.statusCode === 404 ? "not-found" : "refused";
     return new Failure(code, clip(`docker answered ${response.statusCode} to ${call.path}: ${body.trim()}`));
   }
@@ -316,10 +305,15 @@ function follow(response: IncomingMessage, listener: EventListener): void {
   response.on("error", (thrown) => {
     cause = thrown;
   });
-  response.on("close", () => {
+  const end = (): void => {
     const why = cause === null ? "" : `: ${textOf(cause)}`;
     listener.onEnd(new Failure("unreachable", `docker's event stream ended${why}`, { cause }));
-  });
+  };
+  if (response.closed) {
+    end();
+    return;
+  }
+  response.on("close", end);
   response.on("data", (chunk: Uint8Array) => {
     const { lines, dropped } = splitter.feed(chunk);
     for (const line of lines) {

@@ -13,7 +13,7 @@ import type { Discovered, Discovery, LocalClient, Problem } from "../../model/en
 import { isLabel, labelFrom } from "../../model/ids.ts";
 import { LIMITS } from "../../model/limits.ts";
 import type { ProbeTimes } from "../probe-plan.ts";
-import { boundProblems, problem } from "../problem.ts";
+import { problem } from "../problem.ts";
 
 import type { ContainerFacts } from "./facts.ts";
 import type { Labels } from "./label-reader.ts";
@@ -116,7 +116,7 @@ export function planContainers(
     source: "docker",
     endpoints,
     clients: plans.flatMap((plan) => plan.clients),
-    problems: boundProblems(problems, LIMITS.problemsPerSource),
+    problems,
   };
 }
 

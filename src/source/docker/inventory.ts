@@ -12,7 +12,8 @@
  */
 
 import type { Discovery, Problem } from "../../model/endpoint.ts";
-import { problem } from "../problem.ts";
+import { LIMITS } from "../../model/limits.ts";
+import { boundProblems, problem } from "../problem.ts";
 
 import { isCandidate, planContainers, type DockerPlanOptions } from "./container.ts";
 import type { ContainerFacts } from "./facts.ts";
@@ -36,6 +37,7 @@ export class Inventory {
   readonly #stoppingById = new Map<string, Stopping>();
   /** Containers whose last inspection failed, and how; their facts before it still count. */
   readonly #unreadById = new Map<string, Problem>();
+  #unreadListed = 0;
 
   constructor(options: DockerPlanOptions) {
     this.#options = options;
@@ -82,8 +84,13 @@ export class Inventory {
     this.#unreadById.set(id, problem(`container ${name}`, `docker cannot describe it: ${why}`));
   }
 
-  /** Docker has listed everything that runs: whatever is not among these ids is gone. */
-  keepOnly(ids: ReadonlySet<string>): void {
+  /**
+   * Docker has listed everything that runs: whatever is not among these ids is gone.
+   *
+   * @param unread  entries of that list that could not be read
+   */
+  keepOnly(ids: ReadonlySet<string>, unread: number): void {
+    this.#unreadListed = unread;
     for (const id of [...this.#factsById.keys(), ...this.#unreadById.keys()]) {
       if (!ids.has(id)) this.died(id);
     }
@@ -110,6 +117,10 @@ export class Inventory {
       new Set(this.#stoppingById.keys()),
       this.#options,
     );
-    return { ...planned, problems: [...planned.problems, ...this.#unreadById.values()], stale };
+    const problems = [...planned.problems, ...this.#unreadById.values()];
+    if (this.#unreadListed > 0) {
+      problems.push(problem("docker", `${this.#unreadListed} containers in its list cannot be read`));
+    }
+    return { ...planned, problems: boundProblems(problems, LIMITS.problemsPerSource), stale };
   }
 }

@@ -1,0 +1,253 @@
+/**
+ * Watch: keeps the set of Docker's containers fresh, and hands it on whole each time it changes.
+ *
+ * Events are hints, never the truth: each names a container that is then inspected, several at once after a few
+ * milliseconds, and every 30 s all is listed anew. So a lost, repeated or misread event costs seconds at most. The
+ * stream is opened before the list is asked for; a change between the two is then inspected after it. Only `kill` and
+ * `die` are acted on before Docker is asked (inventory.ts says why).
+ *
+ * While the engine does not answer the last set stands, marked stale: containers run on without their daemon. We try
+ * again for ever, a little later each time.
+ *
+ * Touches: Docker through client.ts, the clock, timers.
+ */
+
+import { setTimeout as delay } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
+
+import { AssertionFailed } from "../../base/assert.ts";
+import { backoffMs } from "../../base/backoff.ts";
+import { Failure, textOf } from "../../base/failure.ts";
+import type { Random } from "../../base/random.ts";
+import type { Discovery } from "../../model/endpoint.ts";
+import { LIMITS } from "../../model/limits.ts";
+import { nowMs } from "../../runtime/clock.ts";
+
+import { openDocker, type DockerClient, type DockerTarget } from "./client.ts";
+import type { DockerPlanOptions } from "./container.ts";
+import type { DockerEvent } from "./facts.ts";
+import { Inventory } from "./inventory.ts";
+
+/** What to watch and whom to tell. */
+export interface DockerWatchOptions {
+  readonly target: DockerTarget;
+  readonly plan: DockerPlanOptions;
+  readonly random: Random;
+  /** Called with the whole set when it is first known, and whenever it differs from the one before. */
+  readonly onDiscovery: (discovery: Discovery) => void;
+  /** Called with the host's own addresses on bridge networks, sorted, when they are first known or change. */
+  readonly onGateways: (addresses: readonly string[]) => void;
+  /** Time between full lists; 30 s unless told otherwise. */
+  readonly resyncMs?: number;
+  /** Deadline of each call to Docker; 10 s unless told otherwise. */
+  readonly callTimeoutMs?: number;
+}
+
+/** A running watch. */
+export interface DockerWatch {
+  /** Ends it; nothing is reported afterwards. Settles once its sockets are closed. */
+  close(): Promise<void>;
+}
+
+const RESYNC_MS = 30_000;
+/** Docker sends two to four events for one `docker run`; one inspection answers them all. */
+const COALESCE_MS = 5;
+const RETRY = { firstMs: 250, longestMs: 5000 };
+
+/** Starts watching; never throws: an engine that cannot be used is reported as a stale set and tried again. */
+export function watchDocker(options: DockerWatchOptions): DockerWatch {
+  return new Watcher(options);
+}
+
+class Watcher implements DockerWatch {
+  readonly #options: DockerWatchOptions;
+  readonly #inventory: Inventory;
+  readonly #finished: Promise<void>;
+  /** Containers that something happened to since they were last inspected. */
+  readonly #touched = new Set<string>();
+  #client: DockerClient | null = null;
+  #resyncAtMs = 0;
+  #attempt = 0;
+  #closed = false;
+  #staleSinceMs: number | null = null;
+  #stale: string | null = null;
+  #reported: Discovery | null = null;
+  #gateways: readonly string[] | null = null;
+  /** Ends the current sleep early. */
+  #wake: () => void = () => undefined;
+
+  constructor(options: DockerWatchOptions) {
+    this.#options = options;
+    this.#inventory = new Inventory(options.plan);
+    this.#finished = this.#run();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#client?.close();
+    this.#wake();
+    await this.#finished;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#closed) {
+      try {
+        await this.#session();
+      } catch (thrown) {
+        // A broken promise of ours (a consumer's included) is not the engine's doing.
+        if (thrown instanceof AssertionFailed) throw thrown;
+        if (this.#closed) return;
+        this.#markStale(thrown);
+        await this.#sleep(backoffMs(RETRY, this.#attempt, this.#options.random));
+        this.#attempt += 1;
+      }
+    }
+  }
+
+  /** One life of the event stream; throws what ended it. */
+  async #session(): Promise<void> {
+    const { target, callTimeoutMs } = this.#options;
+    const client = await openDocker(target, callTimeoutMs === undefined ? {} : { callTimeoutMs });
+    this.#client = client;
+    let ended: Failure | null = null;
+    try {
+      if (this.#closed) return;
+      await client.checkVersion();
+      await client.openEvents({
+        onEvent: (event) => this.#react(event),
+        onMissed: () => this.#resyncSoon(),
+        onEnd: (failure) => {
+          ended = failure;
+          this.#wake();
+        },
+      });
+      this.#resyncSoon();
+      while (!this.#closed) {
+        await this.#work(client);
+        if (ended === null) await this.#idle();
+        if (ended !== null) throw ended as Failure;
+      }
+    } finally {
+      this.#client = null;
+      client.close();
+    }
+  }
+
+  /** Takes a hint; what it does to the set at once is reported at once. */
+  #react(event: DockerEvent): void {
+    if (this.#closed) return;
+    if (event.kind === "networks-changed") {
+      this.#resyncSoon();
+      return;
+    }
+    if (event.kind === "died") this.#inventory.died(event.id);
+    if (event.kind === "killed") this.#inventory.killed(event.id, event.signal, nowMs());
+    this.#touched.add(event.id);
+    if (this.#touched.size > LIMITS.replicasPerNode) this.#resyncSoon();
+    // Not before the first list: what is known till then is less than there is.
+    if (event.kind !== "changed" && this.#reported !== null) this.#report();
+    this.#wake();
+  }
+
+  async #work(client: DockerClient): Promise<void> {
+    const lapsed = this.#inventory.lapse(nowMs());
+    if (nowMs() >= this.#resyncAtMs) {
+      await this.#resync(client);
+    } else if (this.#touched.size > 0) {
+      const ids = [...this.#touched];
+      this.#touched.clear();
+      await this.#inspectAll(client, ids);
+    } else if (!lapsed) {
+      return;
+    }
+    this.#report();
+  }
+
+  async #resync(client: DockerClient): Promise<void> {
+    // From here on a touched container is one whose listed or inspected state may be too old to be believed.
+    this.#touched.clear();
+    this.#resyncAtMs = nowMs() + (this.#options.resyncMs ?? RESYNC_MS);
+    const { containers, unread } = await client.listContainers();
+    this.#inventory.keepOnly(new Set(containers.map((facts) => facts.id)), unread);
+    for (const facts of containers) {
+      if (!this.#inventory.needsInspection(facts) && !this.#touched.has(facts.id))
+        this.#inventory.inspected(facts);
+    }
+    const candidates = containers.filter((facts) => this.#inventory.needsInspection(facts));
+    await this.#inspectAll(
+      client,
+      candidates.map((facts) => facts.id),
+    );
+    const gateways = await client.listGateways();
+    this.#attempt = 0;
+    this.#stale = null;
+    this.#staleSinceMs = null;
+    if (this.#closed || isDeepStrictEqual(gateways, this.#gateways)) return;
+    this.#gateways = gateways;
+    this.#options.onGateways(gateways);
+  }
+
+  /** Inspects containers, a few at once. One that Docker cannot describe keeps what was known of it. */
+  async #inspectAll(client: DockerClient, ids: readonly string[]): Promise<void> {
+    const waiting = [...ids];
+    let timeouts = 0;
+    const inspectOne = async (id: string): Promise<void> => {
+      try {
+        const facts = await client.inspectContainer(id);
+        // Touched again while we asked: the answer may be of before, and the next one is on its way.
+        if (this.#touched.has(id)) return;
+        if (facts === null) this.#inventory.died(id);
+        else this.#inventory.inspected(facts);
+      } catch (thrown) {
+        if (!(thrown instanceof Failure) || thrown.code === "unreachable") throw thrown;
+        // One stuck container hangs its own inspection only, which real engines do; many mean the engine hangs.
+        if (thrown.code === "timeout") timeouts += 1;
+        if (timeouts >= LIMITS.dockerInspectsAtOnce) throw thrown;
+        this.#inventory.unread(id, textOf(thrown));
+      }
+    };
+    const worker = async (): Promise<void> => {
+      for (let id = waiting.pop(); id !== undefined; id = waiting.pop()) await inspectOne(id);
+    };
+    await Promise.all(Array.from({ length: LIMITS.dockerInspectsAtOnce }, worker));
+  }
+
+  /** Waits until there is something to do. */
+  async #idle(): Promise<void> {
+    const dueMs = Math.min(this.#resyncAtMs, this.#inventory.nextLapseMs());
+    if (this.#touched.size === 0) await this.#sleep(dueMs - nowMs());
+    if (this.#touched.size > 0) await delay(COALESCE_MS);
+  }
+
+  #resyncSoon(): void {
+    this.#resyncAtMs = 0;
+    this.#wake();
+  }
+
+  #markStale(thrown: unknown): void {
+    this.#staleSinceMs ??= nowMs();
+    const since = new Date(this.#staleSinceMs).toISOString();
+    const unusable = thrown instanceof Failure && thrown.code === "invalid";
+    const what = unusable ? "docker cannot be used" : "docker does not answer";
+    this.#stale = `${what}: ${textOf(thrown)}, since ${since}`;
+    this.#report();
+  }
+
+  #report(): void {
+    const discovery = this.#inventory.discovery(this.#stale);
+    if (this.#closed || isDeepStrictEqual(discovery, this.#reported)) return;
+    this.#reported = discovery;
+    this.#options.onDiscovery(discovery);
+  }
+
+  /** Sleeps for so many milliseconds, or until woken. */
+  async #sleep(ms: number): Promise<void> {
+    if (ms <= 0 || this.#closed) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, Math.min(ms, RESYNC_MS));
+    this.#wake = resolve;
+    await promise;
+    clearTimeout(timer);
+    this.#wake = () => undefined;
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * Changes: what a person would want to be told between two views.
+ *
+ * Compares by object where it can: merge.ts hands out the same object for a service that did not change, so ten
+ * thousand quiet replicas cost nothing. A change of very many at once (a host with a thousand replicas joins) is told
+ * as a count, since a list that long tells nobody anything.
+ *
+ * Pure.
+ */
+
+import type { EventKind, Happening } from "../model/event.ts";
+import type { Replica, Service, Tier, View } from "../model/view.ts";
+
+/** More happenings than this from one pair of views are told as one line a kind. */
+const TOLD_MAX = 100;
+
+/** What happened between two views, in the order of services. */
+export function changesBetween(before: View | null, after: View, nowMs: number): Happening[] {
+  const told: Happening[] = [];
+  const beforeByKey = new Map(before?.services.map((service) => [service.key, service]));
+  for (const service of after.services) {
+    const last = beforeByKey.get(service.key);
+    beforeByKey.delete(service.key);
+    if (last !== service) told.push(...serviceChanges(last, service, nowMs));
+  }
+  for (const gone of beforeByKey.values()) {
+    told.push(...replicaChanges(gone.replicas, [], { service: gone, nowMs }));
+    told.push({
+      kind: "service.removed",
+      level: "info",
+      subject: gone.key,
+      text: "no replica is left",
+      atMs: nowMs,
+    });
+  }
+  return told.length <= TOLD_MAX ? told : counted(told, nowMs);
+}
+
+function serviceChanges(last: Service | undefined, service: Service, nowMs: number): Happening[] {
+  const told: Happening[] = [];
+  const tell = (kind: EventKind, level: Happening["level"], text: string): void => {
+    told.push({ kind, level, subject: service.key, text, atMs: nowMs });
+  };
+  if (last === undefined) tell("service.added", "info", `${service.replicas.length} replicas`);
+  if (service.vip !== null && service.vip !== last?.vip) tell("vip.assigned", "info", service.vip);
+  for (const problem of service.problems) {
+    if (last?.problems.includes(problem) === true) continue;
+    tell(problem.startsWith("vip ") ? "vip.conflict" : "service.problem", "warn", problem);
+  }
+  told.push(...replicaChanges(last?.replicas ?? [], service.replicas, { service, nowMs }));
+  return told;
+}
+
+const KIND_BY_TIER: Readonly<Record<Tier, EventKind>> = {
+  eligible: "replica.ready",
+  draining: "replica.draining",
+  panic: "replica.unready",
+  never: "replica.unready",
+};
+
+function replicaChanges(
+  before: readonly Replica[],
+  after: readonly Replica[],
+  context: { readonly service: Service; readonly nowMs: number },
+): Happening[] {
+  const told: Happening[] = [];
+  const lastById = new Map(before.map((replica) => [`${replica.node} ${replica.id}`, replica]));
+  const tell = (replica: Replica, kind: EventKind, text: string): void => {
+    const level = kind === "replica.unready" ? "warn" : "info";
+    const subject = `${context.service.key} ${replica.name}@${replica.nodeName}`;
+    told.push({ kind, level, subject, text, atMs: context.nowMs });
+  };
+  for (const replica of after) {
+    const last = lastById.get(`${replica.node} ${replica.id}`);
+    lastById.delete(`${replica.node} ${replica.id}`);
+    // A copy that is only starting has nothing to tell yet.
+    const isQuiet = last === undefined && replica.state === "starting";
+    if (last?.tier !== replica.tier && !isQuiet) tell(replica, KIND_BY_TIER[replica.tier], replica.reason);
+    if (replica.drainApplied && last?.drainApplied === false) {
+      tell(replica, "replica.drained", "every live member has applied it");
+    }
+  }
+  for (const gone of lastById.values()) tell(gone, "replica.gone", "its record is gone");
+  return told;
+}
+
+function counted(told: readonly Happening[], atMs: number): Happening[] {
+  const countByKind = new Map<EventKind, number>();
+  for (const { kind } of told) countByKind.set(kind, (countByKind.get(kind) ?? 0) + 1);
+  return Array.from(countByKind, ([kind, count]) => {
+    return { kind, level: "info", subject: `${count} at once`, text: "told as a count", atMs };
+  });
+}

@@ -1,0 +1,256 @@
+// The mesh port: who gets in, what strangers, browsers and slow or hostile connections get, and how it closes.
+
+import assert from "node:assert/strict";
+import type { Socket } from "node:net";
+import { describe, it, type TestContext } from "node:test";
+
+import * as fc from "fast-check";
+
+import { Failure } from "../../src/base/failure.ts";
+import type { Link, LinkEnd } from "../../src/mesh/link.ts";
+import { openListener, type Listener } from "../../src/mesh/listener.ts";
+import { dialLink } from "../../src/mesh/websocket.ts";
+import { LIMITS } from "../../src/model/limits.ts";
+import { openMetrics, type Metrics } from "../../src/runtime/metrics.ts";
+import { openSilentLog } from "../support/silence.ts";
+import { openTcp } from "../support/tcp.ts";
+import { until } from "../support/wait.ts";
+
+interface Host {
+  readonly listener: Listener;
+  readonly links: Link[];
+  readonly metrics: Metrics;
+}
+
+async function openHost(t: TestContext, handshakeMs?: number): Promise<Host> {
+  const links: Link[] = [];
+  const metrics = openMetrics();
+  let lastId = 0;
+  const listener = await openListener({
+    listen: { host: "127.0.0.1", port: 0 },
+    nextLinkId: () => (lastId += 1),
+    onLink: (link) => links.push(link),
+    resolve: () => null,
+    log: openSilentLog(),
+    metrics,
+    ...(handshakeMs === undefined ? {} : { handshakeMs }),
+  });
+  t.after(() => listener.close());
+  return { listener, links, metrics };
+}
+
+async function refusals(metrics: Metrics, reason?: string): Promise<number> {
+  const { values } = await metrics.gossipRefused.get();
+  const counted = values.filter(({ labels }) => reason === undefined || labels.reason === reason);
+  return counted.reduce((sum, { value }) => sum + value, 0);
+}
+
+const KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+const UPGRADE = "Host: mesh\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
+const PROTOCOL = "Sec-WebSocket-Protocol: skein.v1\r\n";
+
+/** Sends text on a fresh connection and gives all that came back once the listener hung up. */
+async function ask(t: TestContext, host: Host, text: string): Promise<string> {
+  const { socket, received } = await openTcp(t, host.listener.address.port);
+  socket.write(text);
+  let ended = false;
+  socket.on("end", () => (ended = true));
+  await until(() => ended || socket.destroyed);
+  return received();
+}
+
+describe("listener: who gets in", () => {
+  it("a daemon's upgrade becomes a link with an id, the peer's address and the direction accepted", async (t) => {
+    const host = await openHost(t);
+    const dialled = await dialLink(host.listener.address, { id: 7, deadlineMs: 5000 });
+    const accepted = await until(() => host.links[0]);
+    assert.deepEqual([dialled.id, dialled.direction, dialled.remote], [7, "dialled", host.listener.address]);
+    assert.deepEqual([accepted.id, accepted.direction, accepted.remote.host], [1, "accepted", "127.0.0.1"]);
+    dialled.close("done");
+  });
+
+  it("whatever is no upgrade of ours is refused with a status and a reason, and counted", async (t) => {
+    const host = await openHost(t);
+    const cases: readonly (readonly [number, string, string])[] = [
+      [426, "plain request", "GET / HTTP/1.1\r\nHost: mesh\r\n\r\n"],
+      [426, "gossip without upgrade", "GET /gossip HTTP/1.1\r\nHost: mesh\r\n\r\n"],
+      [404, "unknown path", `GET /other HTTP/1.1\r\n${UPGRADE}${KEY}${PROTOCOL}\r\n`],
+      [404, "path with a query", `GET /gossip?x HTTP/1.1\r\n${UPGRADE}${KEY}${PROTOCOL}\r\n`],
+      [404, "stream by websocket", `GET /stream/web-1/80 HTTP/1.1\r\n${UPGRADE}${KEY}\r\n`],
+      [400, "POST", `POST /gossip HTTP/1.1\r\n${UPGRADE}${KEY}${PROTOCOL}\r\n`],
+      [400, "a body", `GET /gossip HTTP/1.1\r\n${UPGRADE}${KEY}${PROTOCOL}Content-Length: 5\r\n\r\nhello`],
+      [400, "no subprotocol", `GET /gossip HTTP/1.1\r\n${UPGRADE}${KEY}\r\n`],
+      [
+        400,
+        "another version of the wire",
+        `GET /gossip HTTP/1.1\r\n${UPGRADE}${KEY}Sec-WebSocket-Protocol: skein.v2\r\n\r\n`,
+      ],
+      [400, "no key", `GET /gossip HTTP/1.1\r\n${UPGRADE}${PROTOCOL}\r\n`],
+      [
+        400,
+        "another WebSocket",
+        `GET /gossip HTTP/1.1\r\n${UPGRADE}${KEY.replace("13", "7")}${PROTOCOL}\r\n`,
+      ],
+      [
+        403,
+        "a browser",
+        `GET /gossip HTTP/1.1\r\n${UPGRADE}${KEY}${PROTOCOL}Origin: http://evil.example\r\n\r\n`,
+      ],
+      [400, "HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
+      [400, "a TLS hello", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"],
+      [
+        400,
+        "no Host",
+        `GET /gossip HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n${KEY}${PROTOCOL}X\r\n\r\n`,
+      ],
+      [
+        400,
+        "a head above the bound",
+        `GET /gossip HTTP/1.1\r\nX: ${"x".repeat(LIMITS.meshHeadBytes)}\r\n\r\n`,
+      ],
+    ];
+    for (const [status, name, text] of cases) {
+      const answer = await ask(t, host, text);
+      assert.match(answer, new RegExp(`^HTTP/1.1 ${status} `), name);
+    }
+    assert.equal(await refusals(host.metrics), cases.length);
+    assert.equal(host.links.length, 0);
+  });
+
+  it("CONNECT is cut off without an answer", async (t) => {
+    const host = await openHost(t);
+    assert.equal(await ask(t, host, "CONNECT other:22 HTTP/1.1\r\nHost: other\r\n\r\n"), "");
+  });
+
+  it("any bytes at all: the listener lives and takes the next link", async (t) => {
+    const host = await openHost(t);
+    const piece = fc.oneof(
+      fc.constantFrom(
+        "GET ",
+        "/gossip ",
+        "HTTP/1.1\r\n",
+        UPGRADE,
+        KEY,
+        PROTOCOL,
+        "\r\n",
+        "\x88\x80",
+        "Content-Length: 9\r\n",
+      ),
+      fc.string({ unit: "binary", maxLength: 40 }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(piece, { maxLength: 12 }), async (pieces) => {
+        const { socket } = await openTcp(t, host.listener.address.port);
+        socket.end(Buffer.from(pieces.join(""), "latin1"));
+        await until(() => socket.writableFinished || socket.destroyed, { everyMs: 1 });
+        socket.destroy();
+      }),
+      { numRuns: 150 },
+    );
+    (await dialLink(host.listener.address, { id: 1, deadlineMs: 5000 })).close("still there");
+  });
+});
+
+describe("listener: what is bounded", () => {
+  it("a connection that says nothing, or a byte at a time, is hung up on", async (t) => {
+    const host = await openHost(t, 200);
+    const silent = await openTcp(t, host.listener.address.port);
+    const slow = await openTcp(t, host.listener.address.port);
+    const timer = setInterval(() => slow.socket.write("G"), 20);
+    t.after(() => clearInterval(timer));
+    slow.socket.write("GET /gossip HTTP/1.1\r\nX: ");
+    await until(() => silent.socket.readableEnded || silent.socket.destroyed);
+    await until(() => slow.socket.readableEnded || slow.socket.destroyed);
+  });
+
+  it("links past the bound are told that it is full, and the next gets in once one has gone", async (t) => {
+    const host = await openHost(t);
+    const dialled: Link[] = [];
+    for (let id = 0; id < LIMITS.linksMax; id += 1) {
+      dialled.push(await dialLink(host.listener.address, { id, deadlineMs: 5000 }));
+    }
+    const oneMore = (): Promise<Link> => dialLink(host.listener.address, { id: 9999, deadlineMs: 5000 });
+    await assert.rejects(oneMore(), (thrown) => thrown instanceof Failure && thrown.code === "busy");
+    host.links[0]?.start({ frame: () => undefined, closed: () => undefined });
+    dialled[0]?.close("room for another");
+    (await until(oneMore)).close("got in");
+    for (const link of dialled) link.close("done");
+  });
+
+  it("strangers past the bound are dropped at once, and links already there are not touched", async (t) => {
+    const host = await openHost(t);
+    const link = await dialLink(host.listener.address, { id: 1, deadlineMs: 5000 });
+    let end: LinkEnd | null = null;
+    link.start({ frame: () => undefined, closed: (how) => (end = how) });
+    const past = 5;
+    const strangers: Socket[] = [];
+    // One after the other: more at once than the backlog holds would wait for the system to try again.
+    while (strangers.length < LIMITS.meshStrangersMax + past) {
+      strangers.push((await openTcp(t, host.listener.address.port)).socket);
+    }
+    const dropped = (): Socket[] => strangers.filter((socket) => socket.readableEnded || socket.destroyed);
+    await until(() => dropped().length === past);
+    assert.deepEqual(dropped(), strangers.slice(-past));
+    assert.equal(await refusals(host.metrics, "strangers"), past);
+    assert.equal(end, null);
+    for (const socket of strangers) socket.destroy();
+    link.close("done");
+  });
+});
+
+describe("listener: opening and closing", () => {
+  it("a busy port is a failure that names the address and what to do", async (t) => {
+    const host = await openHost(t);
+    const { port } = host.listener.address;
+    const again = openListener({
+      listen: host.listener.address,
+      nextLinkId: () => 1,
+      onLink: () => undefined,
+      resolve: () => null,
+      log: openSilentLog(),
+      metrics: openMetrics(),
+    });
+    await assert.rejects(again, (thrown) => {
+      assert.ok(thrown instanceof Failure);
+      assert.equal(thrown.code, "busy");
+      assert.ok(thrown.message.includes(`127.0.0.1:${port}`) && thrown.message.includes("mesh.listen"));
+      return true;
+    });
+  });
+
+  it("an address of another host is invalid", async () => {
+    const opening = openListener({
+      listen: { host: "192.0.2.1", port: 0 },
+      nextLinkId: () => 1,
+      onLink: () => undefined,
+      resolve: () => null,
+      log: openSilentLog(),
+      metrics: openMetrics(),
+    });
+    await assert.rejects(opening, (thrown) => thrown instanceof Failure && thrown.code === "invalid");
+  });
+
+  it("closing says goodbye on links, drops strangers, settles and frees the port", async (t) => {
+    const host = await openHost(t);
+    const stranger = await openTcp(t, host.listener.address.port);
+    const link = await dialLink(host.listener.address, { id: 1, deadlineMs: 5000 });
+    const ends: LinkEnd[] = [];
+    link.start({ frame: () => undefined, closed: (end) => ends.push(end) });
+    await until(() => host.links.length === 1);
+    await Promise.all([host.listener.close(), host.listener.close()]);
+    await until(() => ends.length === 1);
+    assert.equal(ends[0]?.kind, "goodbye");
+    await until(() => stranger.socket.readableEnded || stranger.socket.destroyed);
+    const dialling = dialLink(host.listener.address, { id: 2, deadlineMs: 5000 });
+    await assert.rejects(dialling, (thrown) => thrown instanceof Failure && thrown.code === "refused");
+  });
+
+  it("closing does not wait for a peer that ignores the goodbye", async (t) => {
+    const host = await openHost(t);
+    // Never started, so it reads nothing, the goodbye included.
+    const link = await dialLink(host.listener.address, { id: 1, deadlineMs: 5000 });
+    await until(() => host.links.length === 1);
+    await host.listener.close();
+    link.close("done");
+  });
+});

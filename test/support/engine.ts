@@ -1,0 +1,222 @@
+// A fake Docker engine on a unix socket: plain node:http, with the faults that real ones show, on command.
+//
+// It has no rules of its own: a test puts containers in, pushes events, and says how replies go wrong.
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** A container as a test describes it; the rest is filled in. */
+export interface FakeContainer {
+  readonly id: string;
+  readonly name: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly address?: string;
+  readonly network?: string;
+  readonly networkMode?: string;
+  readonly exposed?: readonly string[];
+  readonly startedAt?: string;
+  readonly running?: boolean;
+  readonly paused?: boolean;
+  readonly health?: string;
+  readonly stopSignal?: string;
+}
+
+/** How replies to one path (its start) go wrong. `cut`: the head and half a body, then the socket closes. */
+export type Fault =
+  | { readonly kind: "status"; readonly status: number; readonly location?: string }
+  | { readonly kind: "cut" }
+  | { readonly kind: "silent" }
+  | { readonly kind: "stalled" }
+  | { readonly kind: "body"; readonly body: string };
+
+/** A running fake engine. */
+export interface FakeEngine {
+  readonly socketPath: string;
+  readonly containers: Map<string, FakeContainer>;
+  /** By the start of the path: `/containers/json`. */
+  readonly faults: Map<string, Fault>;
+  /** `METHOD path` of every request, in order. */
+  readonly requests: string[];
+  networks: unknown;
+  apiVersion: string;
+  /** Event streams open now. */
+  streams(): number;
+  /** Sends one event to every stream. */
+  emit(event: unknown): void;
+  /** Sends raw bytes to every stream: half lines, huge ones. */
+  emitRaw(bytes: string): void;
+  /** Ends every stream: politely, or by closing its socket. */
+  endStreams(how: "end" | "destroy"): void;
+  /** Closes every socket and stops listening. */
+  stop(): Promise<void>;
+  /** Listens again on the same path. */
+  start(): Promise<void>;
+  /** Stops, and removes the socket's folder. */
+  close(): Promise<void>;
+}
+
+/** Opens a fake engine on a socket of its own. */
+export async function openEngine(containers: readonly FakeContainer[] = []): Promise<FakeEngine> {
+  const folder = await mkdtemp(join(tmpdir(), "skein-engine-"));
+  const streams = new Set<ServerResponse>();
+  let server: Server | null = null;
+
+  const engine: FakeEngine = {
+    socketPath: join(folder, "docker.sock"),
+    containers: new Map(containers.map((container) => [container.id, container])),
+    faults: new Map(),
+    requests: [],
+    networks: [
+      {
+        Name: "bridge",
+        Driver: "bridge",
+        IPAM: { Config: [{ Subnet: "172.17.0.0/16", Gateway: "172.17.0.1" }] },
+      },
+      { Name: "host", Driver: "host", IPAM: { Config: null } },
+    ],
+    apiVersion: "1.41",
+    streams: () => streams.size,
+    emit: (event) => engine.emitRaw(`${JSON.stringify(event)}\n`),
+    emitRaw(bytes) {
+      for (const stream of streams) stream.write(bytes);
+    },
+    endStreams(how) {
+      for (const stream of streams) {
+        if (how === "end") stream.end();
+        else stream.destroy();
+      }
+    },
+    async stop() {
+      const stopping = server;
+      server = null;
+      if (stopping === null) return;
+      stopping.closeAllConnections();
+      await new Promise((resolve) => stopping.close(resolve));
+    },
+    async start() {
+      const starting = createServer((request, response) => answer(engine, streams, request, response));
+      starting.keepAliveTimeout = 1000;
+      server = starting;
+      await new Promise<void>((resolve, reject) => {
+        starting.once("error", reject);
+        starting.listen(engine.socketPath, resolve);
+      });
+    },
+    async close() {
+      await engine.stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+  await engine.start();
+  return engine;
+}
+
+function answer(
+  engine: FakeEngine,
+  streams: Set<ServerResponse>,
+  request: IncomingMessage,
+  response: ServerResponse,
+): void {
+  const url = new URL(request.url ?? "/", "http://docker");
+  engine.requests.push(`${request.method} ${url.pathname}`);
+  const fault = [...engine.faults].find(([start]) => url.pathname.startsWith(start))?.[1];
+  if (fault !== undefined) {
+    fail(fault, response);
+  } else if (url.pathname === "/events") {
+    response.writeHead(200, { "content-type": "application/json" });
+    response.flushHeaders();
+    streams.add(response);
+    response.on("close", () => streams.delete(response));
+  } else {
+    const body = bodyOf(engine, url.pathname);
+    response.writeHead(body === null ? 404 : 200, { "content-type": "application/json" });
+    response.end(JSON.stringify(body ?? { message: "No such container" }));
+  }
+}
+
+function fail(fault: Fault, response: ServerResponse): void {
+  switch (fault.kind) {
+    case "status":
+      response.writeHead(fault.status, fault.location === undefined ? {} : { location: fault.location });
+      response.end(JSON.stringify({ message: "broken on purpose" }));
+      return;
+    case "cut":
+      response.writeHead(200, { "content-length": "1000" });
+      response.write('[{"Id":"', () => response.destroy());
+      return;
+    case "stalled":
+      response.writeHead(200, { "content-length": "1000" });
+      response.write('[{"Id":"');
+      return;
+    case "silent":
+      return;
+    case "body":
+      response.writeHead(200);
+      response.end(fault.body);
+      return;
+  }
+}
+
+function bodyOf(engine: FakeEngine, path: string): unknown {
+  if (path === "/version") return { ApiVersion: engine.apiVersion, Version: "fake" };
+  if (path === "/networks") return engine.networks;
+  if (path === "/containers/json") {
+    return [...engine.containers.values()].filter(({ running }) => running !== false).map(listEntry);
+  }
+  const id = /^\/containers\/([0-9a-f]+)\/json$/.exec(path)?.[1] ?? "";
+  const container = engine.containers.get(id);
+  return container === undefined ? null : inspection(container);
+}
+
+/** The list's form of a container, as Docker 20.10 writes it. */
+export function listEntry(container: FakeContainer): unknown {
+  return {
+    Id: container.id,
+    Names: [`/${container.name}`],
+    State: container.paused === true ? "paused" : "running",
+    Status: "Up 2 seconds",
+    Created: Math.floor(Date.parse(container.startedAt ?? "2026-01-01T00:00:00Z") / 1000),
+    Labels: container.labels ?? {},
+    HostConfig: { NetworkMode: container.networkMode ?? "bridge" },
+    NetworkSettings: { Networks: networksOf(container) },
+  };
+}
+
+/** The inspection's form of a container, as Docker 20.10 writes it. */
+export function inspection(container: FakeContainer): unknown {
+  const health = container.health === undefined ? {} : { Health: { Status: container.health } };
+  return {
+    Id: container.id,
+    Name: `/${container.name}`,
+    State: {
+      Running: container.running !== false,
+      Paused: container.paused === true,
+      Restarting: false,
+      StartedAt: container.startedAt ?? "2026-01-01T00:00:00.123456789Z",
+      ...health,
+    },
+    Config: {
+      Labels: container.labels ?? {},
+      ExposedPorts: Object.fromEntries((container.exposed ?? []).map((port) => [port, {}])),
+      ...(container.stopSignal === undefined ? {} : { StopSignal: container.stopSignal }),
+    },
+    HostConfig: { NetworkMode: container.networkMode ?? "bridge" },
+    NetworkSettings: { Networks: networksOf(container) },
+  };
+}
+
+/** An event as Docker writes it. */
+export function containerEvent(
+  id: string,
+  action: string,
+  attributes: Readonly<Record<string, string>> = {},
+): unknown {
+  return { Type: "container", Action: action, Actor: { ID: id, Attributes: attributes }, time: 1 };
+}
+
+function networksOf(container: FakeContainer): unknown {
+  if (container.networkMode === "host") return { host: { IPAddress: "" } };
+  return { [container.network ?? "bridge"]: { IPAddress: container.address ?? "" } };
+}
