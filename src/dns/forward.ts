@@ -25,7 +25,7 @@ import { isIpv6, renderHostPort, type HostPort } from "../base/ip.ts";
 import { LIMITS } from "../model/limits.ts";
 
 import { RCODE } from "./codes.ts";
-import { readReply, type ReplyHeader } from "./packet.ts";
+import { framed, readReply, type ReplyHeader } from "./packet.ts";
 
 /** Whom to ask and how long. A try is one server once; `totalMs` spans all tries of one query. */
 export interface ForwarderOptions {
@@ -206,12 +206,4 @@ function askOverTcp({ upstream, query, timeoutMs, cancels }: Try): Promise<Reply
       finish(header === null ? null : { ...header, bytes });
     });
   });
-}
-
-/** A message with its length in front, as it goes over TCP (RFC 1035 4.2.2); in one piece, so in one segment. */
-export function framed(message: Buffer): Buffer {
-  const frame = Buffer.allocUnsafe(2 + message.length);
-  frame.writeUInt16BE(message.length, 0);
-  message.copy(frame, 2);
-  return frame;
 }

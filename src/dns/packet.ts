@@ -333,3 +333,11 @@ export function readReply(reply: Buffer, query: Buffer): ReplyHeader | null {
     answered.question.classCode === asked.question.classCode;
   return same ? header : null;
 }
+
+/** A message with its length in front, as it goes over TCP (RFC 1035 4.2.2); in one piece, so in one segment. */
+export function framed(message: Buffer): Buffer {
+  const frame = Buffer.allocUnsafe(2 + message.length);
+  frame.writeUInt16BE(message.length, 0);
+  message.copy(frame, 2);
+  return frame;
+}

@@ -165,8 +165,8 @@ async function openListener(wanted: HostPort, parts: ListenerParts): Promise<Lis
     try {
       return await openBoth(wanted, parts);
     } catch (thrown) {
-      const isOurChoice = wanted.port !== 0 || choice === PORT_CHOICES_MAX;
-      if (isOurChoice || !(thrown instanceof Failure) || thrown.code !== "busy") throw thrown;
+      const isTaken = thrown instanceof Failure && thrown.code === "busy";
+      if (!isTaken || wanted.port !== 0 || choice === PORT_CHOICES_MAX) throw thrown;
     }
   }
 }
@@ -192,21 +192,17 @@ async function openBoth(wanted: HostPort, parts: ListenerParts): Promise<Listene
 
 function openFailure({ host, port }: HostPort, protocol: "udp" | "tcp", cause: unknown): Failure {
   const where = `dns address ${renderHostPort({ host, port })}/${protocol}`;
-  switch (systemCodeOf(cause)) {
-    case "EADDRINUSE": {
-      const remedy = `stop what listens there (ss -lnp "sport = :${port}") or choose another in dns.listen`;
-      return new Failure("busy", `${where} is taken; expected a free port: ${remedy}`, { cause });
-    }
-    case "EACCES":
-    case "EPERM": {
-      const remedy = "give CAP_NET_BIND_SERVICE or choose a port above 1023 in dns.listen";
-      return new Failure("not-allowed", `${where} needs a privilege; expected leave to bind it: ${remedy}`, {
-        cause,
-      });
-    }
-    default: {
-      const text = `${where} cannot be bound (${textOf(cause)}); expected an address of this host`;
-      return new Failure("unreachable", text, { cause });
-    }
+  const code = systemCodeOf(cause);
+  if (code === "EADDRINUSE") {
+    const remedy = `stop what listens there (ss -lnp "sport = :${port}") or choose another in dns.listen`;
+    return new Failure("busy", `${where} is taken; expected a free port: ${remedy}`, { cause });
   }
+  if (code === "EACCES" || code === "EPERM") {
+    const remedy = "give CAP_NET_BIND_SERVICE or choose a port above 1023 in dns.listen";
+    return new Failure("not-allowed", `${where} may not be bound; expected the right to: ${remedy}`, {
+      cause,
+    });
+  }
+  const text = `${where} cannot be bound (${textOf(cause)}); expected an address of this host`;
+  return new Failure("unreachable", text, { cause });
 }

@@ -19,7 +19,7 @@ import { unmapped, type HostPort } from "../base/ip.ts";
 import { LIMITS } from "../model/limits.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
-import { framed } from "./forward.ts";
+import { framed } from "./packet.ts";
 import type { Responder } from "./responder.ts";
 
 /** Queries of one connection served in one turn of the event loop, so that a pipeline does not hold up the rest. */

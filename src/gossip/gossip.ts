@@ -12,7 +12,7 @@
  * Pure: the outside world enters by the methods and leaves by `take()`.
  */
 
-import { renderHostPort, type HostPort } from "../base/ip.ts";
+import type { HostPort } from "../base/ip.ts";
 import { pick, type Random } from "../base/random.ts";
 import type { Happening } from "../model/event.ts";
 import type { NodeId } from "../model/ids.ts";
@@ -22,6 +22,8 @@ import type { Acquaintance, Standing } from "../model/member.ts";
 import { missing } from "./delta.ts";
 import { Dialer } from "./dialer.ts";
 import { noEffects, type GossipEffects } from "./effects.ts";
+import { greeterOf, keepsNewLink, outrankedBy } from "./greeting.ts";
+import { Links, type OpenLink } from "./links.ts";
 import { Membership, type Move, type Peer } from "./membership.ts";
 import {
   decode,
@@ -35,8 +37,6 @@ import {
 import { Store } from "./store.ts";
 
 const COMPARE_EVERY_MS = 1000;
-/** A link on which nobody has said who he is by then is closed. */
-const HELLO_DEADLINE_MS = 5000;
 /** After this long a node believes its picture even if a peer's first exchange has not finished. */
 const GRACE_MS = 5000;
 
@@ -49,15 +49,6 @@ export interface GossipOptions {
   readonly nowMs: number;
 }
 
-interface OpenLink {
-  readonly id: number;
-  /** The address this node dialled; null for an accepted link. */
-  readonly dialled: HostPort | null;
-  readonly openedAtMs: number;
-  readonly remote: string;
-  peer: Peer | null;
-}
-
 /** The gossip of one node. */
 export class Gossip {
   readonly #options: GossipOptions;
@@ -65,12 +56,13 @@ export class Gossip {
   readonly #store: Store;
   readonly #membership = new Membership();
   readonly #dialer: Dialer;
-  readonly #links = new Map<number, OpenLink>();
+  readonly #links = new Links();
   #effects = noEffects();
   #incarnation: number;
   #pushedVersion = 0;
   #comparedAtMs: number;
   #complete = false;
+  #revision = 0;
   /** What the first peer held when it said hello: reached, the picture is complete. */
   #awaited: Digest | null = null;
 
@@ -97,6 +89,11 @@ export class Gossip {
     return this.#complete;
   }
 
+  /** Rises whenever a log, a member's state or completeness changed: then a new view is due. */
+  get revision(): number {
+    return this.#revision;
+  }
+
   get incarnation(): number {
     return this.#incarnation;
   }
@@ -113,10 +110,7 @@ export class Gossip {
 
   /** The names of alive members that have not applied this node's log up to `version`. */
   lagging(version: number): string[] {
-    return Array.from(this.#membership.peers)
-      .filter((peer) => peer.state === "alive")
-      .filter((peer) => peer.appliedIncarnation !== this.#incarnation || peer.appliedVersion < version)
-      .map((peer) => peer.name);
+    return this.#membership.lagging(this.#incarnation, version);
   }
 
   /** Everything wanted since the last call; the caller does it. */
@@ -128,7 +122,9 @@ export class Gossip {
 
   /** Writes this node's own log and pushes the change to every link. */
   write(changes: ReadonlyMap<string, string | null>, nowMs: number): void {
-    if (this.#store.write(changes, nowMs)) this.#pushOwn();
+    if (!this.#store.write(changes, nowMs)) return;
+    this.#revision += 1;
+    this.#pushOwn();
   }
 
   /** Learns where members say they are, from their records. */
@@ -145,14 +141,13 @@ export class Gossip {
 
   /** A link is up; hello goes first. */
   linkUp(link: { id: number; dialled: HostPort | null; remote: string }, nowMs: number): void {
-    this.#links.set(link.id, { ...link, openedAtMs: nowMs, peer: null });
+    this.#links.add({ ...link, openedAtMs: nowMs });
     this.#sendTo(link.id, this.#hello());
   }
 
   /** A link is gone. */
   linkDown(linkId: number, reason: string, nowMs: number): void {
-    const link = this.#links.get(linkId);
-    this.#links.delete(linkId);
+    const link = this.#links.remove(linkId);
     if (link === undefined) return;
     if (link.dialled !== null)
       this.#dialer.settled(link.dialled, link.peer === null ? "failed" : "linked", nowMs);
@@ -219,9 +214,10 @@ export class Gossip {
     }
     for (const { link } of close) this.#close(link, "the member is dead");
     for (const id of forget) this.#store.forget(id);
-    this.#closeSilent(nowMs);
+    this.#revision += forget.length;
+    for (const link of this.#links.silent(nowMs)) this.#refuse(link, "no hello", nowMs);
     this.#compare(slept, nowMs);
-    this.#effects.dial.push(...this.#dialer.due(this.#linkedAddresses(), nowMs));
+    this.#effects.dial.push(...this.#dialer.due(this.#links.addresses(this.#membership.peers), nowMs));
     this.#checkComplete(nowMs);
   }
 
@@ -261,15 +257,13 @@ export class Gossip {
   }
 
   #greeted(link: OpenLink, hello: Hello, nowMs: number): void {
-    const { self } = this.#options;
-    if (hello.wire !== WIRE_VERSION) {
-      this.#refuse(link, `${hello.name} speaks wire version ${hello.wire}; expected ${WIRE_VERSION}`, nowMs);
-      return;
-    }
-    if (hello.id === self.id) {
-      if (link.dialled !== null) this.#dialer.own(link.dialled);
-      if (hello.nonce === this.#nonce) this.#close(link.id, "a link to myself");
-      else this.#refuse(link, `${hello.name} at ${link.remote} uses this node's id ${self.id}`, nowMs);
+    const greeter = greeterOf(hello, { id: this.#options.self.id, nonce: this.#nonce }, link.remote);
+    if (greeter.kind !== "peer") {
+      // An address that leads to this node's id is not worth another dial, whoever answers there.
+      const leadsHere = greeter.kind === "myself" || greeter.sharesId;
+      if (leadsHere && link.dialled !== null) this.#dialer.own(link.dialled);
+      if (greeter.kind === "myself") this.#close(link.id, "a link to myself");
+      else this.#refuse(link, greeter.reason, nowMs);
       return;
     }
     const peer = this.#membership.meet(hello, nowMs);
@@ -287,14 +281,17 @@ export class Gossip {
     this.#checkComplete(nowMs);
   }
 
-  /** Of two links to one peer keeps the one dialled by the smaller id; of two from one side, the newer. */
+  /** Closes one of two links to one peer. @returns true when this one stays */
   #keeps(link: OpenLink, peer: Peer, incarnation: number): boolean {
-    const other = peer.link === null ? undefined : this.#links.get(peer.link);
+    const other = this.#links.get(peer.link);
     if (other === undefined || other.id === link.id) return true;
-    const mine = this.#options.self.id < peer.id;
-    const sameDialler = (other.dialled === null) === (link.dialled === null);
-    // A peer that started anew has no use for a link of its earlier life, whoever dialled it.
-    const keepsNew = incarnation > peer.incarnation || sameDialler || (link.dialled !== null) === mine;
+    const keepsNew = keepsNewLink({
+      selfId: this.#options.self.id,
+      peerId: peer.id,
+      oldDialledHere: other.dialled !== null,
+      newDialledHere: link.dialled !== null,
+      peerRestarted: incarnation > peer.incarnation,
+    });
     const loser = keepsNew ? other : link;
     if (loser.dialled !== null) this.#dialer.settled(loser.dialled, "linked", peer.sinceMs);
     loser.peer = null;
@@ -302,17 +299,14 @@ export class Gossip {
     return keepsNew;
   }
 
-  /** A peer that remembers more of this node than it knows itself: the data dir is old. Takes the next incarnation. */
   #outrank(digest: Digest): void {
-    const remembered = digest.find(({ owner }) => owner === this.#options.self.id);
-    if (remembered === undefined) return;
-    const { incarnation, version } = remembered;
-    const isOld =
-      incarnation > this.#incarnation || (incarnation === this.#incarnation && version > this.version);
-    if (!isOld) return;
-    this.#incarnation = incarnation + 1;
-    this.#store.raise(this.#incarnation);
+    const own = { id: this.#options.self.id, incarnation: this.#incarnation, version: this.version };
+    const incarnation = outrankedBy(digest, own);
+    if (incarnation === null) return;
+    this.#incarnation = incarnation;
+    this.#store.raise(incarnation);
     this.#pushedVersion = 0;
+    this.#revision += 1;
     this.#pushOwn();
   }
 
@@ -323,6 +317,7 @@ export class Gossip {
       if (applied === "gap") hasGap = true;
       if (applied === "refused") this.#effects.refused.push("delta");
       const owner = this.#membership.peer(delta.owner);
+      if (applied === "applied") this.#revision += 1;
       if (applied === "applied" && owner !== undefined) this.#acknowledge(owner);
     }
     // Asking at once, not at the next repair: a gap means that a push was skipped on this very link.
@@ -370,25 +365,11 @@ export class Gossip {
   #checkComplete(nowMs: number): void {
     if (this.#complete) return;
     const reached = this.#awaited !== null && this.#store.covers(this.#awaited);
-    const alone = this.#dialer.triedAll && this.#links.size === 0;
+    const alone = this.#dialer.triedAll && this.#links.count === 0;
     this.#complete = reached || alone || nowMs - this.#options.nowMs >= GRACE_MS;
-    if (this.#complete)
-      this.#happened({ kind: "view.complete", level: "info", subject: "view" }, "complete", nowMs);
-  }
-
-  #closeSilent(nowMs: number): void {
-    for (const link of this.#links.values()) {
-      if (link.peer === null && nowMs - link.openedAtMs > HELLO_DEADLINE_MS)
-        this.#refuse(link, "no hello", nowMs);
-    }
-  }
-
-  #linkedAddresses(): Set<string> {
-    const linked = Array.from(this.#membership.peers).filter(({ link }) => link !== null);
-    const dialled = Array.from(this.#links.values()).flatMap((link) =>
-      link.dialled === null ? [] : [link.dialled],
-    );
-    return new Set([...linked, ...dialled].map((address) => renderHostPort(address)));
+    if (!this.#complete) return;
+    this.#revision += 1;
+    this.#happened({ kind: "view.complete", level: "info", subject: "view" }, "complete", nowMs);
   }
 
   #hello(): Hello {
@@ -399,6 +380,7 @@ export class Gossip {
 
   #moved(moved: Move | null, nowMs: number): void {
     if (moved === null) return;
+    this.#revision += 1;
     const level = moved.to === "alive" || moved.to === "left" ? "info" : "warn";
     this.#happened({ kind: `member.${moved.to}`, level, subject: moved.peer.name }, moved.reason, nowMs);
   }
@@ -415,7 +397,7 @@ export class Gossip {
   }
 
   #close(link: number | null, reason: string): void {
-    if (link !== null && this.#links.has(link)) this.#effects.close.push({ link, reason });
+    if (link !== null && this.#links.get(link) !== undefined) this.#effects.close.push({ link, reason });
   }
 
   #sendTo(link: number, message: Message): void {

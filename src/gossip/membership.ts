@@ -85,6 +85,14 @@ export class Membership {
     }));
   }
 
+  /** The names of alive peers that have not applied this node's log of `incarnation` up to `version`. */
+  lagging(incarnation: number, version: number): string[] {
+    return Array.from(this.#peerById.values())
+      .filter((peer) => peer.state === "alive")
+      .filter((peer) => peer.appliedIncarnation !== incarnation || peer.appliedVersion < version)
+      .map((peer) => peer.name);
+  }
+
   /** Learns of a peer from its record or hello. One never linked starts suspect: it must prove itself. */
   meet(who: Acquaintance, nowMs: number): Peer {
     const known = this.#peerById.get(who.id);

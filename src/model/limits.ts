@@ -106,6 +106,8 @@ export const LIMITS = {
   probesInFlight: 256,
   /** What is read of the body of a health probe's answer, so that the connection can close cleanly. */
   probeBodyBytes: 64 * 1024,
+  /** What a program of the host may print: `nft list table` of thousands of services fits. */
+  programOutputBytes: 16 * 1024 * 1024,
   /** A config or state file. */
   fileBytes: 64 * 1024 * 1024,
 } as const;

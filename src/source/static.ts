@@ -114,7 +114,8 @@ function endpointOf(
     reach: isLoopback(where.host) ? "stream" : "direct",
     declaration,
     weight: 1,
-    startedAtMs: options.loadedAtMs,
+    // Whole: a record's times are whole numbers, the clock's are not.
+    startedAtMs: Math.floor(options.loadedAtMs),
     lifecycle: "running",
     health: healthOf(service.health, declaration.ports),
   };

@@ -48,26 +48,33 @@ const FOLDERS: Readonly<Record<string, FolderRule>> = {
   "main.ts": EVERYTHING,
 };
 
-/** Files that touch the world and exist; an entry ending in "/" is a whole folder. */
-export const SHELL_FILES: readonly string[] = [
-  ...["admin/app", "admin/follow", "admin/listen", "admin/server"],
-  ...["config/load"],
-  ...["dns/forward", "dns/upstream"],
-  ...["mesh/dial", "mesh/listener", "mesh/pump", "mesh/stream", "mesh/upgrade", "mesh/websocket"],
-  ...["runtime/clock", "runtime/log", "runtime/metrics"],
-];
+/** Files that touch the world and exist, by folder; "commands/" is a whole folder. */
+export const SHELL_FILES: readonly string[] = inFolders({
+  admin: ["app", "follow", "listen", "server"],
+  cli: ["cli", "client", "context", "stream", "commands/"],
+  config: ["load"],
+  dns: ["forward", "responder", "tcp", "udp", "upstream"],
+  mesh: ["dial", "listener", "pump", "stream", "upgrade", "websocket"],
+  runtime: ["clock", "log", "metrics"],
+});
 
 /** Files that will touch the world and may not be written yet. Move an entry up when its file is there. */
-export const PLANNED_SHELL_FILES: readonly string[] = [
-  ...["main", "daemon", "config"],
-  ...["runtime/exec", "runtime/files", "runtime/lifecycle"],
-  ...["source/docker/client", "source/docker/watch", "health/probe"],
-  ...["trust/authority", "trust/join"],
-  ...["dns/server"],
-  ...["proxy/http", "proxy/upgrade", "proxy/tcp", "proxy/udp", "proxy/certificates"],
-  ...["kernel/observe", "kernel/apply", "kernel/reconcile"],
-  ...["cli/"],
-];
+export const PLANNED_SHELL_FILES: readonly string[] = inFolders({
+  ".": ["main", "daemon", "config"],
+  dns: ["server"],
+  health: ["probe"],
+  kernel: ["observe", "apply", "reconcile"],
+  proxy: ["http", "upgrade", "tcp", "udp", "certificates"],
+  runtime: ["exec", "files", "lifecycle"],
+  source: ["docker/client", "docker/watch"],
+  trust: ["authority", "join"],
+});
+
+function inFolders(filesByFolder: Readonly<Record<string, readonly string[]>>): readonly string[] {
+  return Object.entries(filesByFolder).flatMap(([folder, files]) =>
+    files.map((file) => (folder === "." ? file : `${folder}/${file}`)),
+  );
+}
 
 export const LAYOUT: Layout = {
   folders: FOLDERS,

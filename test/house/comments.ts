@@ -8,7 +8,7 @@
  */
 
 import { isShell, type Layout } from "./layout.ts";
-import type { Token } from "./lexer.ts";
+import { closingIndex, type Token } from "./lexer.ts";
 import type { Source, Violation } from "./source.ts";
 
 const HEADER_LINES_MIN = 4;
@@ -53,25 +53,33 @@ function missingDocs(source: Source): readonly Violation[] {
   if (!source.path.startsWith("src/")) return [];
   const documented = new Set<string>();
   return source.tokens.flatMap((token, index) => {
-    const name = exportedFunction(source.tokens, index);
+    const name = token.text === "export" ? exportedFunction(source.code, source.code.indexOf(token)) : null;
     if (name === null || documented.has(name)) return [];
     documented.add(name);
-    const above = source.tokens[index - 1];
+    // Not the header, even where nothing stands between it and the function.
+    const above = index > 1 ? source.tokens[index - 1] : undefined;
     const isDoc =
       above?.kind === "comment" && above.text.startsWith("/**") && above.endLine >= token.line - 1;
     return isDoc ? [] : [at(source, "doc-comment", token.line, `${name} has no doc comment`)];
   });
 }
 
-/** The name of the function that the token `export` begins to export, or null. */
-function exportedFunction(tokens: readonly Token[], index: number): string | null {
-  if (tokens[index]?.kind !== "word" || tokens[index].text !== "export") return null;
-  const words = tokens.slice(index + 1, index + 40).filter((token) => token.kind !== "comment");
-  const texts = words.map((token) => token.text);
-  const head = /^(?:async )?function (?:\* )?(\S+)/.exec(texts.slice(0, 4).join(" "));
-  if (head !== null) return head[1] ?? null;
-  const constant = /^const (\S+) (?:: [^=]+)?= (?:async )?(?:function\b|\([^;]*?\) (?:: [^;]+? )?=>|\w+ =>)/;
-  return constant.exec(texts.join(" "))?.[1] ?? null;
+/** The name of the function, or of the constant that is a function, whose export begins at `index`; else null. */
+export function exportedFunction(code: readonly Token[], index: number): string | null {
+  if (code[index]?.kind !== "word" || code[index].text !== "export") return null;
+  const at = code[index + 1]?.text === "async" ? index + 2 : index + 1;
+  if (code[at]?.text === "function") return code[code[at + 1]?.text === "*" ? at + 2 : at + 1]?.text ?? null;
+  return code[at]?.text === "const" && beginsFunction(code, at) ? (code[at + 1]?.text ?? null) : null;
+}
+
+/** Whether the constant declared at a token is given a function: `function`, `(...) =>`, `x =>` or `<T>(...) =>`. */
+function beginsFunction(code: readonly Token[], declared: number): boolean {
+  const equals = code.findIndex((token, index) => index > declared && /^[=;]$/.test(token.text));
+  const value = code[equals + 1]?.text === "async" ? equals + 2 : equals + 1;
+  const first = code[value]?.text;
+  if (first === "function" || first === "<" || code[value + 1]?.text === "=>") return true;
+  const after = first === "(" ? code[closingIndex(code, value) + 1]?.text : "";
+  return after === "=>" || after === ":";
 }
 
 function suppressions(source: Source): readonly Violation[] {

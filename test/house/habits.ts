@@ -61,9 +61,10 @@ function passesEmptyFunction(code: readonly Token[], at: number): boolean {
   return /^\( (?:async )?(?:\( \S* ?\)|\w+) => (?:\{ \}|undefined|void 0) ,? ?\)$/.test(text);
 }
 
+/** Whether a comment other than the header stands on these lines. */
 function commented(source: Source, firstLine: number, lastLine: number): boolean {
   return source.tokens.some(
-    (token) => token.kind === "comment" && token.endLine >= firstLine && token.line <= lastLine,
+    (token, at) => at > 0 && token.kind === "comment" && token.endLine >= firstLine && token.line <= lastLine,
   );
 }
 

@@ -39,7 +39,7 @@ export function importsOf(code: readonly Token[]): readonly Import[] {
 
 function importAt(code: readonly Token[], index: number): Import | null {
   const next = code[index + 1];
-  switch (code[index]?.text) {
+  switch (code[index]?.text ?? "") {
     case "import":
       if (next?.text === "(") return call(code, index, "dynamic");
       if (next?.kind === "string") return sideEffect(code, index, next);

@@ -90,7 +90,7 @@ function linesWithCode(source: Source): ReadonlySet<number> {
 
 function wide(path: string, line: string, at: number, columnsMax: number): Violation[] {
   // Not line.length alone: it counts a character outside the basic plane twice.
-  const columns = line.length > columnsMax ? [...line].length : line.length;
+  const columns = line.length > columnsMax ? Array.from(line).length : line.length;
   const text = `${columns} columns; at most ${columnsMax}`;
   return columns > columnsMax ? [{ rule: "line-length", file: path, line: at + 1, text }] : [];
 }

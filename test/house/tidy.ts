@@ -8,7 +8,7 @@
  */
 
 import { LAYOUT } from "./architecture.ts";
-import { commentViolations } from "./comments.ts";
+import { commentViolations, exportedFunction } from "./comments.ts";
 import { documentViolations } from "./documents.ts";
 import { habitViolations } from "./habits.ts";
 import { isShell, type Layout } from "./layout.ts";
@@ -77,30 +77,12 @@ function testOf(path: string): string {
   return path.replace(/^src\//, "test/").replace(/\.ts$/, ".test.ts");
 }
 
-/** Whether a file exports a function, a class, or a constant that is a function; types and plain values need no test. */
+/** Whether a file exports a function or a class; types and plain values need no test. */
 function exportsCode({ code }: Source): boolean {
   return code.some((token, at) => {
-    if (token.text !== "export" || token.kind !== "word") return false;
-    const words = [1, 2, 3].map((step) => code[at + step]?.text);
-    if (words[0] === "async" || words[0] === "function" || words[0] === "class" || words[0] === "abstract")
-      return true;
-    return words[0] === "const" && isFunctionConstant(source(code, at));
+    const next = token.text === "export" ? code[at + 1]?.text : "";
+    return next === "class" || next === "abstract" || exportedFunction(code, at) !== null;
   });
-}
-
-/** The statement that begins at a token, up to its semicolon. */
-function source(code: Source["code"], at: number): string {
-  const end = code.findIndex((token, index) => index > at && token.text === ";");
-  return code
-    .slice(at, end === -1 ? undefined : end)
-    .map((token) => token.text)
-    .join(" ");
-}
-
-function isFunctionConstant(statement: string): boolean {
-  return /^export const \S+ (?:: .+? )?= (?:async )?(?:function\b|\([^=]*?\) (?:: .+? )?=>|\w+ =>|< )/.test(
-    statement,
-  );
 }
 
 /** Each rule as the sentence that its test is named by. */

@@ -245,7 +245,7 @@ describe("lab", { skip: skipReason(), timeout: 300_000 }, () => {
 
   test("lab: labs side by side do not meet, even when opened at once for the same range", async () => {
     const { lab, h1 } = open();
-    // The last two letters choose where the search for a range begins.
+    // The last four letters choose where the search for a range begins.
     const runIds = [`${newRunId()}-same`, `${newRunId()}-same`];
     const others = await Promise.all(
       runIds.map(async (runId) => await openLab({ runId, hosts: 1, image: false, bridgeSubnets: "same" })),

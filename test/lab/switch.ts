@@ -150,8 +150,8 @@ function macOf(address: string): string {
 async function claimRange(run: Run, namespaces: Namespaces): Promise<LabRange> {
   const table = await mustRun(["ip", "-4", "-json", "route", "show", "table", "all"]);
   const taken = (JSON.parse(table) as Route[]).map((route) => spanOf(route.dst));
-  // Each run begins its search elsewhere, so that labs opened together seldom meet.
-  const start = Number.parseInt(run.id.slice(-2), 36) || 0;
+  // Each run begins its search elsewhere, by the end of its id, so that labs opened together seldom meet.
+  const start = Buffer.from(run.id.slice(-4)).reduce((sum, byte) => sum * 31 + byte, 0);
   for (const candidate of candidates(start)) {
     const span = spanOf(`${candidate.prefix}.0/24`);
     if (taken.some((other) => overlap(span, other))) continue;

@@ -178,7 +178,7 @@ describe("listener: what is bounded", () => {
   });
 
   it("strangers past the bound are dropped at once, and links already there are not touched", async (t) => {
-    const host = await openHost(t);
+    const host = await openHost(t, 60_000);
     const link = await dialLink(host.listener.address, { id: 1, deadlineMs: 5000 });
     let end: LinkEnd | null = null;
     link.start({ frame: () => undefined, closed: (how) => (end = how) });

@@ -1,0 +1,123 @@
+/**
+ * Catalog: what this node offers now, as the replica records it publishes.
+ *
+ * Here the diamond closes: what sources discovered and what health says of it become one state per replica, with the
+ * words that `skein explain` shows on every host: who says so, and why. Draining comes first, since a copy that is
+ * about to close takes no new traffic however healthy it is; then a paused one, whose kernel still accepts connections
+ * that nobody will serve, so that a TCP probe passes; then health.
+ *
+ * Two sources that name one id, and more replicas than a node may publish, are problems and not crashes. Which ones
+ * are offered then must not change from one moment to the next: those published before keep their places.
+ *
+ * Pure. The same input in any order gives the same records, sorted by id; what did not change is the same object as
+ * before.
+ */
+
+import type { Discovered, Discovery, Problem, Readiness } from "../model/endpoint.ts";
+import type { ReplicaId } from "../model/ids.ts";
+import { LIMITS } from "../model/limits.ts";
+import { parseRecord, recordKey, renderRecord, type ReplicaRecord } from "../model/record.ts";
+
+import { drainReason, type Drains } from "./drain.ts";
+
+/** Everything the offer rests on. */
+export interface CatalogInput {
+  readonly discoveries: readonly Discovery[];
+  /** What health says; an endpoint not in it has not been checked yet. */
+  readonly readinessById: ReadonlyMap<ReplicaId, Readiness>;
+  readonly drains: Drains;
+  /** Draining replicas whose drain every alive member has applied. */
+  readonly drainAppliedIds: ReadonlySet<ReplicaId>;
+  /** The records planned before this, sorted by id or not. */
+  readonly published: readonly ReplicaRecord[];
+}
+
+/** The offer, and what could not be offered. */
+export interface Catalog {
+  /** Sorted by id. */
+  readonly records: readonly ReplicaRecord[];
+  readonly problems: readonly Problem[];
+}
+
+/** Plans what this node offers. A replica of `published` that is not among the records is gone. */
+export function planCatalog(input: CatalogInput): Catalog {
+  const problems: Problem[] = [];
+  const publishedById = new Map(input.published.map((record) => [record.id, record]));
+  const distinct = distinctEndpoints(input.discoveries, problems);
+  const offered = withinLimit(distinct, publishedById, problems);
+  const records = offered.flatMap((endpoint) => {
+    const record = recordOf(endpoint, input);
+    const body = renderRecord(record);
+    const before = publishedById.get(record.id);
+    if (before !== undefined && renderRecord(before) === body) return [before];
+    // What peers would refuse is refused here, where somebody reads it.
+    const parsed = parseRecord(recordKey(record), body);
+    if (parsed.ok) return [record];
+    problems.push({ subject: subjectOf(endpoint), text: `peers would refuse it: ${parsed.failure.message}` });
+    return [];
+  });
+  return { records, problems };
+}
+
+/** One endpoint per id, sorted by it; of two the one whose source comes first in the alphabet. */
+function distinctEndpoints(discoveries: readonly Discovery[], problems: Problem[]): readonly Discovered[] {
+  const byId = new Map<ReplicaId, { readonly endpoint: Discovered; readonly source: string }>();
+  const all = discoveries
+    .flatMap(({ source, endpoints }) => endpoints.map((endpoint) => ({ endpoint, source })))
+    // By content last: equal ids of one source must not be told apart by the order in which they came.
+    .toSorted(
+      (one, other) =>
+        compare(one.source, other.source) ||
+        compare(one.endpoint.id, other.endpoint.id) ||
+        compare(JSON.stringify(one.endpoint), JSON.stringify(other.endpoint)),
+    );
+  for (const { endpoint, source } of all) {
+    const first = byId.get(endpoint.id);
+    if (first === undefined) byId.set(endpoint.id, { endpoint, source });
+    else {
+      const text = `id "${endpoint.id}" of ${source} is taken by replica ${first.endpoint.name} of ${first.source}`;
+      problems.push({ subject: subjectOf(endpoint), text });
+    }
+  }
+  return [...byId.values()].map(({ endpoint }) => endpoint).sort((one, other) => compare(one.id, other.id));
+}
+
+function withinLimit(
+  endpoints: readonly Discovered[],
+  publishedById: ReadonlyMap<ReplicaId, ReplicaRecord>,
+  problems: Problem[],
+): readonly Discovered[] {
+  const over = endpoints.length - LIMITS.replicasPerNode;
+  if (over <= 0) return endpoints;
+  const text = `${endpoints.length} replicas run here; expected at most ${LIMITS.replicasPerNode}: ${over} are not offered`;
+  problems.push({ subject: "node", text });
+  const isPublished = (endpoint: Discovered): number => (publishedById.has(endpoint.id) ? 0 : 1);
+  return endpoints
+    .toSorted((one, other) => isPublished(one) - isPublished(other) || compare(one.id, other.id))
+    .slice(0, LIMITS.replicasPerNode)
+    .sort((one, other) => compare(one.id, other.id));
+}
+
+function recordOf(endpoint: Discovered, input: CatalogInput): ReplicaRecord {
+  const { id, name, slot, network, service, stack, address, reach } = endpoint;
+  const { declaration, weight, startedAtMs } = endpoint;
+  const { state, reason } = stateOf(endpoint, input);
+  const drainApplied = state === "draining" && input.drainAppliedIds.has(id);
+  const where = { id, name, slot, network, service, stack, address, reach };
+  return { kind: "replica", ...where, declaration, weight, startedAtMs, state, reason, drainApplied };
+}
+
+function stateOf(endpoint: Discovered, input: CatalogInput): Pick<ReplicaRecord, "state" | "reason"> {
+  const draining = drainReason(input.drains, endpoint);
+  if (draining !== null) return { state: "draining", reason: draining };
+  if (endpoint.lifecycle === "paused") return { state: "unready", reason: "docker: paused" };
+  return input.readinessById.get(endpoint.id) ?? { state: "starting", reason: "not checked yet" };
+}
+
+function subjectOf(endpoint: Discovered): string {
+  return `replica ${endpoint.name}`;
+}
+
+function compare(one: string, other: string): number {
+  return one < other ? -1 : one > other ? 1 : 0;
+}

@@ -1,0 +1,103 @@
+/**
+ * Drain: what is being taken out of service on this node, and whether everyone has heard.
+ *
+ * There are four ways into a drain: a stop signal (the source sees that), `skein drain`, node drain, a clean stop of the
+ * daemon. The last three are held here as one small immutable value. `skein drain` means one run of a copy: when its
+ * container is started again it is back, as a rolling restart wants it; there is no command to forget otherwise.
+ *
+ * A drain is over by acknowledgement, not by sleep: once every member that is alive has applied the version that
+ * says so, no new traffic comes.
+ *
+ * Pure.
+ */
+
+import type { Discovered } from "../model/endpoint.ts";
+import type { NodeId, ReplicaId } from "../model/ids.ts";
+
+/** Everything that was asked to be drained. */
+export interface Drains {
+  /** By `skein drain`: the start of the run that is meant, in Unix milliseconds. */
+  readonly startedAtMsById: ReadonlyMap<ReplicaId, number>;
+  /** The whole node, by `skein node drain`. */
+  readonly node: boolean;
+  /** The daemon stops. */
+  readonly daemon: boolean;
+}
+
+/** Nothing is drained. */
+export const NO_DRAINS: Drains = { startedAtMsById: new Map(), node: false, daemon: false };
+
+/** A run of a copy: what `skein drain` is about. */
+export type Run = Pick<Discovered, "id" | "startedAtMs">;
+
+/** Drains one replica until it is started again. */
+export function drainReplica(drains: Drains, run: Run): Drains {
+  if (drains.startedAtMsById.get(run.id) === run.startedAtMs) return drains;
+  return { ...drains, startedAtMsById: new Map([...drains.startedAtMsById, [run.id, run.startedAtMs]]) };
+}
+
+/** Takes a replica's drain back; nothing changes when it had none. */
+export function activateReplica(drains: Drains, id: ReplicaId): Drains {
+  if (!drains.startedAtMsById.has(id)) return drains;
+  return {
+    ...drains,
+    startedAtMsById: new Map([...drains.startedAtMsById].filter(([other]) => other !== id)),
+  };
+}
+
+/** Drains the whole node. */
+export function drainNode(drains: Drains): Drains {
+  return drains.node ? drains : { ...drains, node: true };
+}
+
+/** Takes the node's drain back; replicas drained by themselves stay so. */
+export function activateNode(drains: Drains): Drains {
+  return drains.node ? { ...drains, node: false } : drains;
+}
+
+/** Drains everything, since the daemon stops. There is no way back. */
+export function drainDaemon(drains: Drains): Drains {
+  return drains.daemon ? drains : { ...drains, daemon: true };
+}
+
+/**
+ * Forgets drains of runs that are over, so that the value cannot grow with time.
+ *
+ * @param runs  all that runs now; not to be called with the set of a source that is stale
+ */
+export function forgetEnded(drains: Drains, runs: readonly Run[]): Drains {
+  const startById = new Map(runs.map((run) => [run.id, run.startedAtMs]));
+  const kept = [...drains.startedAtMsById].filter(([id, startedAtMs]) => startById.get(id) === startedAtMs);
+  return kept.length === drains.startedAtMsById.size ? drains : { ...drains, startedAtMsById: new Map(kept) };
+}
+
+/** Why an endpoint is draining, in words; null when it is not. The most lasting reason wins. */
+export function drainReason(drains: Drains, endpoint: Run & Pick<Discovered, "lifecycle">): string | null {
+  if (endpoint.lifecycle === "stopping") return "docker: stop signal sent";
+  if (drains.daemon) return "its daemon is stopping";
+  if (drains.node) return "its node is drained";
+  const drained = drains.startedAtMsById.get(endpoint.id) === endpoint.startedAtMs;
+  return drained ? "drained by command" : null;
+}
+
+/** Who may not have heard of a drain yet. */
+export interface DrainAudience {
+  /** Version of this node's log that says `draining`. */
+  readonly version: number;
+  /** Members that are alive; this node itself may be among them or not. */
+  readonly members: readonly NodeId[];
+  /** The version of this node's log that a member has applied; null when it has not said. */
+  readonly appliedVersionOf: (member: NodeId) => number | null;
+}
+
+/** Members that are alive and have not applied a drain, sorted; none means that it is applied everywhere. */
+export function membersMissing(audience: DrainAudience): readonly NodeId[] {
+  return audience.members
+    .filter((member) => (audience.appliedVersionOf(member) ?? -1) < audience.version)
+    .toSorted();
+}
+
+/** True once every member that is alive has applied a drain; at once where there is nobody else. */
+export function isDrainApplied(audience: DrainAudience): boolean {
+  return membersMissing(audience).length === 0;
+}

@@ -1,0 +1,138 @@
+/**
+ * Cli: from an argument list to an exit status.
+ *
+ * The commands stand in commands/, one file each; here they become one program with the options that all of them
+ * share, and here every way to end becomes one of six statuses: 0 ok, 1 failure, 2 usage, 3 not found, 4 unreachable or
+ * timeout, 5 not allowed. Nothing here ends the process: main.ts does that with the status, so that a test can run any
+ * command in its own process, and output that is still on its way is not lost.
+ *
+ * Touches: the streams and functions of its surroundings, the admin socket.
+ */
+
+import { Command, CommanderError, Option } from "commander";
+
+import { CODES, Failure, textOf } from "../base/failure.ts";
+
+import { openClient, socketCandidates } from "./client.ts";
+import { addConfig } from "./commands/config.ts";
+import { addDrain } from "./commands/drain.ts";
+import { addEvents } from "./commands/events.ts";
+import { addExplain } from "./commands/explain.ts";
+import { addNode } from "./commands/node.ts";
+import { addResolve } from "./commands/resolve.ts";
+import { addRun } from "./commands/run.ts";
+import { addService } from "./commands/service.ts";
+import { addStatus } from "./commands/status.ts";
+import { addVersion } from "./commands/version.ts";
+import type { Act, Format, Session, Surroundings } from "./context.ts";
+import { printableLines } from "./render.ts";
+
+const EXAMPLES = `
+Examples:
+  skein run                          start the daemon on this host
+  skein status                       what it does, and what auto picked
+  skein service ls -o wide           services of the cluster
+  skein explain web                  why each replica of web takes traffic, or does not
+  skein resolve web --as my-app-1    what DNS answers to a container
+  skein drain web-1 --wait           take a replica out before it is stopped
+
+Exit status: 0 ok, 1 failure, 2 usage, 3 not found, 4 unreachable or timeout, 5 not allowed.`;
+
+/** Options that stand before or behind every command. */
+interface SharedOptions {
+  readonly socket?: string;
+  readonly output: Format;
+  readonly quiet?: true;
+  readonly trunc: boolean;
+}
+
+/**
+ * Runs one command.
+ *
+ * @param argv  arguments behind the program's name
+ * @returns the exit status, once the command is done; never throws
+ */
+export async function runCli(argv: readonly string[], surroundings: Surroundings): Promise<number> {
+  let status = 0;
+  const act: Act =
+    (action) =>
+    async (...given) => {
+      // Commander hands over the command last, behind its arguments and options.
+      const command = given.at(-1) as Command;
+      status = await action(sessionOf(command, surroundings), command);
+    };
+  try {
+    await programOf(act, surroundings).parseAsync([...argv], { from: "user" });
+    return status;
+  } catch (thrown) {
+    return statusOf(thrown, surroundings);
+  }
+}
+
+function programOf(act: Act, surroundings: Surroundings): Command {
+  const { stdout, stderr, columns } = surroundings;
+  const program = new Command("skein");
+  program
+    .description("Service names, stable addresses and load balancing for plain Docker hosts.")
+    .version(surroundings.version, "-V, --version", "print the version of this command")
+    .option("--socket <path>", "admin socket of the daemon (or SKEIN_ADMIN_SOCKET)")
+    .addOption(
+      new Option("-o, --output <format>", "how to print results")
+        .choices(["table", "wide", "json", "yaml"])
+        .default("table"),
+    )
+    .option("-q, --quiet", "print names only, and no messages")
+    .option("--no-trunc", "print ids and long texts whole")
+    .addHelpText("after", EXAMPLES)
+    .configureHelp({ showGlobalOptions: true })
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => stdout.write(printableLines(text)),
+      writeErr: (text) => stderr.write(printableLines(text)),
+      outputError: (text, write) => write(text.replace(/^error: /, "skein: ")),
+      getOutHelpWidth: () => columns || 100,
+      getErrHelpWidth: () => columns || 100,
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    });
+  addRun(program, act, surroundings.configKeys);
+  addStatus(program, act);
+  addNode(program, act);
+  addService(program, act);
+  addExplain(program, act);
+  addResolve(program, act);
+  addDrain(program, act);
+  addEvents(program, act);
+  addConfig(program, act, surroundings.configKeys);
+  addVersion(program, act);
+  return program;
+}
+
+function sessionOf(command: Command, surroundings: Surroundings): Session {
+  const options = command.optsWithGlobals<SharedOptions>();
+  const { env, isRoot, isTty, columns, interrupted } = surroundings;
+  const socketPaths =
+    options.socket === undefined ? socketCandidates({ env, isRoot }) : [options.socket];
+  return {
+    surroundings,
+    client: openClient({ socketPaths, interrupted }),
+    format: options.output,
+    quiet: options.quiet === true,
+    style: {
+      wide: options.output === "wide",
+      columnsMax: isTty && options.trunc && columns > 0 ? columns : null,
+      shortensIds: options.trunc,
+      // no-color.org: present and not empty.
+      colors: isTty && (env["NO_COLOR"] ?? "") === "" && env["TERM"] !== "dumb",
+      nowMs: surroundings.nowMs(),
+    },
+  };
+}
+
+function statusOf(thrown: unknown, { stderr }: Surroundings): number {
+  // Its text is out by now; help and version that were asked for are its only good ends.
+  if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : CODES.usage.exit;
+  const lines = textOf(thrown).split("\n");
+  for (const line of lines) stderr.write(`skein: ${printableLines(line)}\n`);
+  return thrown instanceof Failure ? CODES[thrown.code].exit : 1;
+}

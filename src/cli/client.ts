@@ -1,0 +1,172 @@
+/**
+ * Client: asks the daemon of this host, over its unix socket.
+ *
+ * Every request has a deadline and every answer a bound, for a daemon that hangs must not hang the shell that asks
+ * after it. Whatever goes wrong becomes a Failure whose code decides the exit status, and whose text names the socket
+ * and the next step: the commonest trouble is that no daemon runs, or that the socket belongs to another group.
+ *
+ * Touches: the admin socket.
+ */
+
+import { existsSync } from "node:fs";
+import { request as httpRequest, type IncomingMessage } from "node:http";
+
+import { defaultSocketPath, failureFrom } from "../admin/contract.ts";
+import { Failure, systemCodeOf, textOf } from "../base/failure.ts";
+import { LIMITS } from "../model/limits.ts";
+
+import { messagesOf, type StreamMessage } from "./stream.ts";
+
+/** Where to find the daemon, and what ends the wait for it. */
+export interface ClientOptions {
+  /** Paths to try in turn: the first that exists is asked, else the first is the one that is missing. */
+  readonly socketPaths: readonly string[];
+  readonly interrupted: AbortSignal;
+}
+
+/** A daemon to ask. Every call throws Failure: the daemon's own, or `unreachable`, `timeout`, `not-allowed`. */
+export interface Client {
+  /** The answer to GET as parsed JSON; the daemon's word is taken for its shape. */
+  get<T>(path: string): Promise<T>;
+  /** The answer to POST; `deadlineMs` where the daemon itself waits. */
+  post<T>(path: string, body: unknown, deadlineMs?: number): Promise<T>;
+  /** Messages of an event stream until the daemon ends it. */
+  stream(path: string, lastEventId: string | null): AsyncGenerator<StreamMessage>;
+}
+
+interface Asked {
+  readonly method: "GET" | "POST";
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | null;
+  readonly signal: AbortSignal;
+}
+
+const ANSWER_DEADLINE_MS = 5000;
+
+/** Makes a client; nothing is opened before it is asked. */
+export function openClient({ socketPaths, interrupted }: ClientOptions): Client {
+  const socketPath = socketPaths.find((path) => existsSync(path)) ?? socketPaths[0] ?? "";
+
+  const ask = async <T>(asked: Omit<Asked, "signal">, deadlineMs: number): Promise<T> => {
+    const timeout = AbortSignal.timeout(deadlineMs);
+    const signal = AbortSignal.any([interrupted, timeout]);
+    try {
+      return (await answerOf(await send(socketPath, { ...asked, signal }))) as T;
+    } catch (thrown) {
+      if (interrupted.aborted) throw new Failure("invalid", "interrupted", { cause: thrown });
+      throw timeout.aborted ? lateFailure(socketPath, thrown) : failureOf(thrown, socketPath);
+    }
+  };
+
+  return {
+    get: (path) => ask({ method: "GET", path, headers: {}, body: null }, ANSWER_DEADLINE_MS),
+    post(path, value, deadlineMs = ANSWER_DEADLINE_MS) {
+      const headers = { "content-type": "application/json" };
+      return ask({ method: "POST", path, headers, body: JSON.stringify(value) }, deadlineMs);
+    },
+    async *stream(path, lastEventId) {
+      const headers = {
+        accept: "text/event-stream",
+        ...(lastEventId === null ? {} : { "last-event-id": lastEventId }),
+      };
+      const late = new AbortController();
+      const timer = setTimeout(() => late.abort(), ANSWER_DEADLINE_MS);
+      const signal = AbortSignal.any([interrupted, late.signal]);
+      try {
+        const answer = await send(socketPath, { method: "GET", path, headers, body: null, signal });
+        if (answer.statusCode !== 200) await answerOf(answer);
+        // From here on silence is no fault: nothing may happen for hours.
+        clearTimeout(timer);
+        yield* messagesOf(answer);
+      } catch (thrown) {
+        if (interrupted.aborted) return;
+        throw late.signal.aborted ? lateFailure(socketPath, thrown) : failureOf(thrown, socketPath);
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+  };
+}
+
+/** What decides where to look for the socket when no flag says so. */
+export interface SocketSearch {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly isRoot: boolean;
+}
+
+/** Where a daemon's socket may be, likeliest first: the variable, this user's daemon, then the host's. */
+export function socketCandidates({ env, isRoot }: SocketSearch): readonly string[] {
+  const named = env["SKEIN_ADMIN_SOCKET"];
+  // `auto` and `off` are values of the daemon's key of the same name.
+  if (named !== undefined && !["", "auto", "off"].includes(named)) return [named];
+  const hostWide = defaultSocketPath({ root: true, runtimeDir: null, dataDir: "" });
+  if (isRoot) return [hostWide];
+  const dataDir = `${env["XDG_STATE_HOME"] ?? `${env["HOME"] ?? ""}/.local/state`}/skein`;
+  const runtimeDir = env["XDG_RUNTIME_DIR"] ?? null;
+  const own = [runtimeDir, null].map((dir) => defaultSocketPath({ root: false, runtimeDir: dir, dataDir }));
+  return [...new Set([...own, hostWide])];
+}
+
+/** The answer's head; its body is still to come, under the same signal. */
+function send(socketPath: string, asked: Asked): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const request = httpRequest({
+      socketPath,
+      path: asked.path,
+      method: asked.method,
+      headers: { host: "localhost", ...asked.headers },
+      // A command asks once or twice; a kept connection would only delay its end.
+      agent: false,
+      signal: asked.signal,
+    });
+    request.once("response", resolve);
+    request.once("error", reject);
+    request.end(asked.body ?? undefined);
+  });
+}
+
+/** The answer's JSON; throws the Failure of a problem. */
+async function answerOf(answer: IncomingMessage): Promise<unknown> {
+  const status = answer.statusCode ?? 0;
+  const body = await bodyOf(answer);
+  let value: unknown;
+  try {
+    value = JSON.parse(body);
+  } catch (cause) {
+    throw new Failure("corrupt", `daemon answered ${status} with no JSON; expected Skein's API`, { cause });
+  }
+  if (status >= 200 && status < 300) return value;
+  throw failureFrom(value) ?? new Failure("corrupt", `daemon answered ${status}; expected Skein's API`);
+}
+
+async function bodyOf(answer: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of answer) {
+    const bytes = Buffer.from(chunk as Uint8Array);
+    sizeBytes += bytes.length;
+    if (sizeBytes > LIMITS.adminAnswerBytes) {
+      throw new Failure("corrupt", `daemon answered more than ${LIMITS.adminAnswerBytes} bytes; expected less`);
+    }
+    chunks.push(bytes);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+const STEP = "is the daemon running? start it with: skein run, or name its socket with --socket";
+
+function lateFailure(socketPath: string, cause: unknown): Failure {
+  return new Failure("timeout", `daemon on "${socketPath}" gave no answer in time; expected one`, { cause });
+}
+
+function failureOf(thrown: unknown, socketPath: string): Failure {
+  if (thrown instanceof Failure) return thrown;
+  const code = systemCodeOf(thrown) ?? "";
+  if (code === "EACCES" || code === "EPERM") {
+    const step = "run the command as root, or join the group that owns the socket";
+    return new Failure("not-allowed", `socket "${socketPath}" may not be opened; ${step}`, { cause: thrown });
+  }
+  const why = code === "ENOENT" ? "does not exist" : `does not answer (${code === "" ? textOf(thrown) : code})`;
+  return new Failure("unreachable", `socket "${socketPath}" ${why}; ${STEP}`, { cause: thrown });
+}

@@ -1,0 +1,111 @@
+/**
+ * Context: what a command is given to do its work, and the one way in which it shows the result.
+ *
+ * A command fetches a value, and says how it looks as a table and what of it is its name; which of these is printed is
+ * decided here, so that `-o`, `--quiet` and the rule "data on stdout, messages on stderr" hold everywhere alike. All
+ * that is ambient (streams, environment, clock, the daemon itself) comes in as Surroundings: a test runs the whole CLI
+ * in its own process, and main.ts remains the only one that knows the others.
+ *
+ * Touches: the streams it is given.
+ */
+
+import { once } from "node:events";
+import type { Writable } from "node:stream";
+
+import type { Command } from "commander";
+
+import type { Client } from "./client.ts";
+import { printableLines, renderJson, type Style } from "./render.ts";
+
+/** Flags that stand for configuration. */
+export interface ConfigFlags {
+  /** The file that the user named; null for the default one. */
+  readonly file: string | null;
+  /** Config key to the text given for it: `mesh.join` to `a:7650,b:7650`. */
+  readonly values: Readonly<Record<string, string>>;
+}
+
+/** The world around a run of the CLI. */
+export interface Surroundings {
+  readonly stdout: Writable;
+  readonly stderr: Writable;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly isRoot: boolean;
+  /** True when stdout is a terminal. */
+  readonly isTty: boolean;
+  /** Characters in a line of that terminal; 0 when unknown. */
+  readonly columns: number;
+  readonly nowMs: () => number;
+  /** Version of Skein, and of what runs it: `v24.21.0`. */
+  readonly version: string;
+  readonly runtime: string;
+  /** Aborted when the user wants the command to end. */
+  readonly interrupted: AbortSignal;
+  /** Dotted keys that `run` and `config print` take as flags. */
+  readonly configKeys: readonly string[];
+  readonly renderYaml: (value: unknown) => string;
+  /** Runs the daemon until it ends and returns its exit status. */
+  readonly runDaemon: (flags: ConfigFlags) => Promise<number>;
+  /** Throws Failure with a line for each mistake; null for the default file. */
+  readonly checkConfig: (file: string | null) => void | Promise<void>;
+  /** The effective configuration as plain data, secrets redacted. */
+  readonly printConfig: (flags: ConfigFlags) => unknown;
+}
+
+/** How results are printed. */
+export type Format = "table" | "wide" | "json" | "yaml";
+
+/** One result in its three looks. */
+export interface Shown {
+  /** For `-o json` and `-o yaml`. */
+  readonly value: unknown;
+  /** For people; ends in a line break unless empty. */
+  readonly table: (style: Style) => string;
+  /** For `--quiet`: names only, one a line. */
+  readonly names: readonly string[];
+}
+
+/** What a command works with. */
+export interface Session {
+  readonly surroundings: Surroundings;
+  readonly client: Client;
+  readonly format: Format;
+  readonly quiet: boolean;
+  readonly style: Style;
+}
+
+/** What a command does; returns the exit status. `command` has its arguments and options. */
+export type Action = (session: Session, command: Command) => Promise<number>;
+
+/** Turns an Action into what commander calls. */
+export type Act = (action: Action) => (...given: unknown[]) => Promise<void>;
+
+/** Prints a result on stdout in the asked format. */
+export async function show(session: Session, shown: Shown): Promise<void> {
+  await print(session, rendered(session, shown));
+}
+
+/** Prints a message on stderr, unless `--quiet`. */
+export function tell(session: Session, text: string): void {
+  if (!session.quiet) session.surroundings.stderr.write(`${printableLines(text)}\n`);
+}
+
+/** Writes to stdout and waits while it is full: a stopped reader must not fill our memory. */
+export async function print(session: Session, text: string): Promise<void> {
+  const { stdout, interrupted } = session.surroundings;
+  if (text === "" || stdout.write(text)) return;
+  await once(stdout, "drain", { signal: interrupted });
+}
+
+function rendered({ format, quiet, style, surroundings }: Session, shown: Shown): string {
+  if (quiet) return shown.names.map((name) => `${printableLines(name)}\n`).join("");
+  switch (format) {
+    case "json":
+      return `${renderJson(shown.value)}\n`;
+    case "yaml":
+      return printableLines(surroundings.renderYaml(shown.value));
+    case "table":
+    case "wide":
+      return shown.table(style);
+  }
+}

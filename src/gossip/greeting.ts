@@ -1,0 +1,67 @@
+/**
+ * Greeting: what a hello tells, before anything else of its link is believed.
+ *
+ * Is it a peer at all, or this node's own voice, or a second node with its id? Which of two links to one peer stays?
+ * Does the peer remember more of this node than it knows itself? Each question has one answer that both ends of the
+ * link reach alike.
+ *
+ * Pure. gossip.ts acts on the answers.
+ */
+
+import type { NodeId } from "../model/ids.ts";
+
+import { WIRE_VERSION, type Digest, type Hello } from "./message.ts";
+
+/** Who a hello comes from. */
+export type Greeter =
+  | { readonly kind: "peer" }
+  | { readonly kind: "myself" }
+  /** Not to be talked to, and why; `sharesId` when it claims to be this node. */
+  | { readonly kind: "refused"; readonly reason: string; readonly sharesId: boolean };
+
+/** Tells who a hello comes from. */
+export function greeterOf(
+  hello: Hello,
+  self: { readonly id: NodeId; readonly nonce: number },
+  remote: string,
+): Greeter {
+  if (hello.wire !== WIRE_VERSION) {
+    const reason = `${hello.name} speaks wire version ${hello.wire}; expected ${WIRE_VERSION}`;
+    return { kind: "refused", reason, sharesId: false };
+  }
+  if (hello.id !== self.id) return { kind: "peer" };
+  if (hello.nonce === self.nonce) return { kind: "myself" };
+  const reason = `${hello.name} at ${remote} uses this node's id ${self.id}; expected one node an id: give it a new data dir`;
+  return { kind: "refused", reason, sharesId: true };
+}
+
+/** Two links to one peer: the one that is there, and the one on which the hello came. */
+export interface TwoLinks {
+  readonly selfId: NodeId;
+  readonly peerId: NodeId;
+  readonly oldDialledHere: boolean;
+  readonly newDialledHere: boolean;
+  /** The peer has started anew since the old link: that one leads nowhere. */
+  readonly peerRestarted: boolean;
+}
+
+/** Whether the new link stays: of two from one side the newer, else the one dialled by the smaller id. */
+export function keepsNewLink(two: TwoLinks): boolean {
+  if (two.peerRestarted || two.oldDialledHere === two.newDialledHere) return true;
+  return two.newDialledHere === two.selfId < two.peerId;
+}
+
+/**
+ * The incarnation this node must take because a peer remembers more of it than it does: its data dir is an old copy.
+ *
+ * @returns null when its own incarnation and version stand
+ */
+export function outrankedBy(
+  digest: Digest,
+  own: { readonly id: NodeId; readonly incarnation: number; readonly version: number },
+): number | null {
+  const remembered = digest.find(({ owner }) => owner === own.id);
+  if (remembered === undefined || remembered.incarnation < own.incarnation) return null;
+  if (remembered.incarnation === own.incarnation && remembered.version <= own.version) return null;
+  return remembered.incarnation + 1;
+}

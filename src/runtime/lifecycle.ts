@@ -1,0 +1,154 @@
+/**
+ * Lifecycle: how a daemon goes down, on purpose or not.
+ *
+ * What was opened is closed in reverse order, since what came later leans on what came before; each within a deadline
+ * of its own and all within one, so that a part that hangs can delay the end but not prevent it, and a part that throws
+ * does not keep the others open. A first SIGTERM or SIGINT asks for that; a second says that somebody has lost patience.
+ * An exception nobody caught is our bug: the process says so and ends, for state it no longer understands must not be
+ * gossiped. The supervisor starts it again.
+ *
+ * Touches: the process's signals and events, timers. What ends the process is handed in: only main.ts exits.
+ */
+
+import { textOf } from "../base/failure.ts";
+
+import type { Log } from "./log.ts";
+
+/** Something that was opened. */
+export interface Part {
+  /** For the log: `mesh listener`. */
+  readonly name: string;
+  /** Closes it. Called once. */
+  readonly close: () => Promise<void> | void;
+  /** How long closing may take; 2 s unless told. */
+  readonly deadlineMs?: number;
+}
+
+/** The parts of a daemon that are open. */
+export interface Lifecycle {
+  /** Adds a part. One that comes when everything is closed already (a dial that won the race) is closed at once. */
+  opened(part: Part): void;
+  /**
+   * Closes all parts, the last opened first. Never throws: what fails or takes too long is logged and left behind.
+   *
+   * @returns the names of those parts, in that order; the same promise when called again
+   */
+  close(): Promise<readonly string[]>;
+}
+
+const PART_MS = 2000;
+
+/**
+ * Opens an empty lifecycle.
+ *
+ * @param options.totalMs  for closing all parts together
+ */
+export function openLifecycle(options: { readonly log: Log; readonly totalMs: number }): Lifecycle {
+  const parts: Part[] = [];
+  const left: string[] = [];
+  let closing: Promise<readonly string[]> | null = null;
+  let closed = false;
+
+  const closeAll = async (): Promise<readonly string[]> => {
+    const deadlineMs = performance.now() + options.totalMs;
+    for (let part = parts.pop(); part !== undefined; part = parts.pop()) {
+      const leftMs = Math.max(0, deadlineMs - performance.now());
+      const problem = await closeOne(part, Math.min(part.deadlineMs ?? PART_MS, leftMs));
+      if (problem !== null) {
+        left.push(part.name);
+        options.log.warn(`closing ${part.name}: ${problem}`);
+      }
+    }
+    closed = true;
+    return left;
+  };
+
+  return {
+    opened(part) {
+      parts.push(part);
+      if (closed) void closeAll();
+    },
+    close() {
+      closing ??= closeAll();
+      return closing;
+    },
+  };
+}
+
+/** Closes one part; says what was wrong, null when nothing was. */
+async function closeOne(part: Part, deadlineMs: number): Promise<string | null> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<string>((resolve) => {
+    timer = setTimeout(() => resolve(`not within ${Math.round(deadlineMs)} ms; left behind`), deadlineMs);
+  });
+  const closed = (async (): Promise<string | null> => {
+    try {
+      await part.close();
+      return null;
+    } catch (thrown) {
+      return textOf(thrown);
+    }
+  })();
+  try {
+    return await Promise.race([closed, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** What signals ask for. */
+export interface SignalActions {
+  /** The first SIGTERM or SIGINT. */
+  readonly stop: (signal: "SIGTERM" | "SIGINT") => void;
+  /** Every further one: end the process now. */
+  readonly stopNow: () => void;
+  /** SIGHUP. */
+  readonly reload: () => void;
+}
+
+/** Listens to the process's signals until the returned function is called. */
+export function watchSignals(actions: SignalActions): () => void {
+  let stopping = false;
+  const stop = (signal: NodeJS.Signals): void => {
+    if (stopping) {
+      actions.stopNow();
+      return;
+    }
+    stopping = true;
+    actions.stop(signal === "SIGINT" ? "SIGINT" : "SIGTERM");
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+  process.on("SIGHUP", actions.reload);
+  return () => {
+    process.off("SIGTERM", stop);
+    process.off("SIGINT", stop);
+    process.off("SIGHUP", actions.reload);
+  };
+}
+
+/**
+ * Turns an exception or rejection that nobody caught into last words and the end of the process, until the returned
+ * function is called.
+ *
+ * @param die  ends the process with a non-zero status; called once, whatever it throws in turn
+ */
+export function watchCrashes(log: Log, die: () => void): () => void {
+  let dying = false;
+  const crash = (thrown: unknown): void => {
+    if (dying) return;
+    dying = true;
+    try {
+      const stack = thrown instanceof Error ? (thrown.stack ?? "") : "";
+      log.error(`stopping after an error nobody caught: ${textOf(thrown)}`, { stack });
+    } finally {
+      die();
+    }
+  };
+  process.on("uncaughtException", crash);
+  process.on("unhandledRejection", crash);
+  return () => {
+    process.off("uncaughtException", crash);
+    process.off("unhandledRejection", crash);
+  };
+}

@@ -1,0 +1,23 @@
+/**
+ * Identity: who a node is.
+ *
+ * A node's id is made from its public key, so it can be checked by anyone who is shown the key, cannot be chosen to
+ * collide with another's, and stays the same whatever happens to the host's name or address. 20 base32 characters are
+ * 100 bits of the digest: far beyond finding a second key with the same id, and short enough to type a part of.
+ *
+ * Pure. keyfile.ts keeps the key itself.
+ */
+
+import { base32, sha256 } from "../base/bytes.ts";
+import type { NodeId } from "../model/ids.ts";
+
+const ID_CHARACTERS = 20;
+
+/**
+ * The id of the node with this public key.
+ *
+ * @param publicKey  SubjectPublicKeyInfo in DER (RFC 5280 4.1.2.7)
+ */
+export function nodeIdOf(publicKey: Uint8Array): NodeId {
+  return base32(sha256(publicKey)).slice(0, ID_CHARACTERS);
+}

@@ -1,0 +1,80 @@
+/**
+ * Keyfile: the node's key pair on disk.
+ *
+ * The key is the node: with a new one it would be a stranger to its cluster, and its old records would stay as a dead
+ * member's. So a key that is there but cannot be used is a failure for a person to decide on, never a reason to make
+ * another. It is EC P-256, as node certificates will be, in PEM (PKCS #8), which openssl reads.
+ *
+ * Touches: `node.key` in the data dir.
+ */
+
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+
+import { Failure } from "../base/failure.ts";
+import type { NodeId } from "../model/ids.ts";
+import { ensureFolder, fileFailure, readBounded, writeWhole } from "../runtime/files.ts";
+
+import { nodeIdOf } from "./identity.ts";
+
+/** A node's identity: its id and the key pair the id comes from. */
+export interface Identity {
+  readonly id: NodeId;
+  /** SubjectPublicKeyInfo in DER. */
+  readonly publicKey: Uint8Array;
+  readonly privateKey: KeyObject;
+  /** True when the key was made just now: this data dir had none. */
+  readonly isNew: boolean;
+}
+
+const CURVE = "prime256v1";
+
+/**
+ * Loads the identity of a data dir, or makes one where there is no key. The data dir's lock must be held: two at once
+ * would make two keys.
+ *
+ * @throws Failure `corrupt` when the key file holds no such key, `not-allowed` when others may read it or we may not
+ */
+export async function openIdentity(dataDir: string): Promise<Identity> {
+  const path = join(dataDir, "node.key");
+  await ensureFolder(dataDir);
+  const pem = await readBounded(path);
+  if (pem !== null) {
+    await expectPrivate(path);
+    return identityOf(parseKey(path, pem), false);
+  }
+  const { privateKey } = generateKeyPairSync("ec", { namedCurve: CURVE });
+  await writeWhole(path, privateKey.export({ type: "pkcs8", format: "pem" }).toString());
+  return identityOf(privateKey, true);
+}
+
+function identityOf(privateKey: KeyObject, isNew: boolean): Identity {
+  const publicKey = createPublicKey(privateKey).export({ type: "spki", format: "der" });
+  return { id: nodeIdOf(publicKey), publicKey, privateKey, isNew };
+}
+
+function parseKey(path: string, pem: string): KeyObject {
+  const remedy = "put it back from a backup, or move it away: the node then joins again under a new id";
+  let key: KeyObject;
+  try {
+    key = createPrivateKey(pem);
+  } catch (cause) {
+    throw new Failure("corrupt", `node key ${path} is damaged; ${remedy}`, { cause });
+  }
+  if (key.asymmetricKeyDetails?.namedCurve === CURVE) return key;
+  const found = key.asymmetricKeyDetails?.namedCurve ?? key.asymmetricKeyType ?? "unknown";
+  throw new Failure("corrupt", `node key ${path} is of kind ${found}; expected EC ${CURVE}; ${remedy}`);
+}
+
+async function expectPrivate(path: string): Promise<void> {
+  const { mode } = await stat(path).catch((thrown: unknown) => {
+    throw fileFailure(path, "read", thrown);
+  });
+  if ((mode & 0o077) === 0) return;
+  const found = (mode & 0o777).toString(8).padStart(4, "0");
+  throw new Failure(
+    "not-allowed",
+    `node key ${path} has mode ${found}; expected 0600: run chmod 600 ${path}`,
+  );
+}
