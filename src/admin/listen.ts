@@ -107,7 +107,7 @@ async function checkFree(path: string): Promise<void> {
   }
 }
 
-/** True unless the kernel says that nobody listens: a socket we may not ask, or that is too busy, is not ours to take. */
+/** True unless the kernel says that nobody listens: a socket that is too busy, or not for us, is not ours to take. */
 function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = connect(path);

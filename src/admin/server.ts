@@ -2,8 +2,8 @@
  * Server: the admin API on its two doors, a unix socket with full rights and a loopback port that only reads.
  *
  * Who can open the socket's file has been let in by the system; on the port anybody on this host may knock, web pages
- * in its browsers included. So both serve the same app (app.ts), with a guard before the second. Everything a caller can
- * make us hold is bounded: heads, bodies, connections, followers, and the time that each may take.
+ * in its browsers included. So both serve the same app (app.ts), with a guard before the second. Everything a caller
+ * can make us hold is bounded: heads, bodies, connections, followers, and the time that each may take.
  *
  * Touches: a unix socket, a TCP port, through listen.ts.
  */

@@ -52,8 +52,13 @@ export function failed(code: FailureCode, text: string): { readonly ok: false; r
 
 /** The text of anything thrown: an Error's message, else its string form. Never throws. */
 export function textOf(thrown: unknown): string {
-  if (thrown instanceof Error) return thrown.message === "" ? thrown.name : thrown.message;
-  return typeof thrown === "string" ? thrown : (JSON.stringify(thrown) ?? String(thrown));
+  try {
+    if (thrown instanceof Error) return thrown.message === "" ? thrown.name : thrown.message;
+    return typeof thrown === "string" ? thrown : (JSON.stringify(thrown) ?? String(thrown));
+  } catch {
+    // Circular, a bigint, or a getter that throws: the error path must not fail on what it reports.
+    return `a thrown ${typeof thrown}`;
+  }
 }
 
 /** The system error code (`ECONNREFUSED`, ...) of anything thrown; null when it has none. */

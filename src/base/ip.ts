@@ -53,7 +53,7 @@ export function unmapped(address: string): string {
 /** Parses `10.96.0.0/12`; the host bits must be zero. */
 export function parsePrefix(text: string): Result<Prefix> {
   const [address = "", bitsText = ""] = text.split("/");
-  const bits = /^\d{1,2}$/.test(bitsText) ? Number(bitsText) : Number.NaN;
+  const bits = /^(0|[1-9]\d?)$/.test(bitsText) ? Number(bitsText) : Number.NaN;
   if (!isIpv4(address) || !(bits <= 32) || text.split("/").length !== 2) {
     return failed("invalid", `prefix is "${text}"; expected an IPv4 prefix such as 10.96.0.0/12`);
   }
@@ -93,7 +93,8 @@ const PRIVATE_PREFIXES = PRIVATE_V4.map((text) => parsePrefix(text)).flatMap((pa
 export function isPrivate(address: string): boolean {
   const plain = unmapped(address);
   if (isLoopback(plain)) return true;
-  if (isIpv6(plain)) return /^(f[cd]|fe[89ab])/i.test(plain);
+  // Four digits: `fc::1` is 00fc::1, which is not in fc00::/7.
+  if (isIpv6(plain)) return /^(f[cd][0-9a-f]{2}|fe[89ab][0-9a-f]):/i.test(plain);
   return PRIVATE_PREFIXES.some((prefix) => contains(prefix, plain));
 }
 
@@ -114,6 +115,9 @@ export function parseHostPort(text: string, defaultPort?: number): Result<HostPo
   if (match === null) return refusal;
   const host = match[1] ?? match[2] ?? "";
   if (match[1] !== undefined && !isIpv6(host)) return refusal;
+  // A host that ends in a number is an address or nothing (WHATWG URL 3.5): resolvers read `010.1` each in their way.
+  const endsInNumber = match[2] !== undefined && /(?:^|\.)(?:\d+|0x[0-9a-f]*)\.?$/i.test(host);
+  if (endsInNumber && !isIpv4(host)) return refusal;
   const port = match[3] === undefined ? defaultPort : Number(match[3]);
   if (port === undefined || port < 1 || port > 65_535) return refusal;
   return success({ host, port });

@@ -44,7 +44,8 @@ export function latest<T>(
   return {
     set(value) {
       waiting = { value };
-      running ??= drain();
+      // Not drain() itself: `running` must be set before the consumer runs, or a set from within it runs a second one.
+      running ??= Promise.resolve().then(drain);
     },
     idle: () => running ?? Promise.resolve(),
   };

@@ -89,12 +89,13 @@ function withinLimit(
 ): readonly Discovered[] {
   const over = endpoints.length - LIMITS.replicasPerNode;
   if (over <= 0) return endpoints;
-  const text = `${endpoints.length} replicas run here; expected at most ${LIMITS.replicasPerNode}: ${over} are not offered`;
+  const most = LIMITS.replicasPerNode;
+  const text = `${endpoints.length} replicas run here; expected at most ${most}: ${over} are not offered`;
   problems.push({ subject: "node", text });
   const isPublished = (endpoint: Discovered): number => (publishedById.has(endpoint.id) ? 0 : 1);
   return endpoints
     .toSorted((one, other) => isPublished(one) - isPublished(other) || compare(one.id, other.id))
-    .slice(0, LIMITS.replicasPerNode)
+    .slice(0, most)
     .sort((one, other) => compare(one.id, other.id));
 }
 

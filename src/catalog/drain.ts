@@ -1,9 +1,9 @@
 /**
  * Drain: what is being taken out of service on this node, and whether everyone has heard.
  *
- * There are four ways into a drain: a stop signal (the source sees that), `skein drain`, node drain, a clean stop of the
- * daemon. The last three are held here as one small immutable value. `skein drain` means one run of a copy: when its
- * container is started again it is back, as a rolling restart wants it; there is no command to forget otherwise.
+ * There are four ways into a drain: a stop signal (the source sees that), `skein drain`, node drain, a clean stop of
+ * the daemon. The last three are held here as one small immutable value. `skein drain` means one run of a copy: when
+ * its container is started again it is back, as a rolling restart wants it; no other command would bring it back.
  *
  * A drain is over by acknowledgement, not by sleep: once every member that is alive has applied the version that
  * says so, no new traffic comes.

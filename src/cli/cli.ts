@@ -52,13 +52,14 @@ interface SharedOptions {
  * @param argv  arguments behind the program's name
  * @returns the exit status, once the command is done; never throws
  */
-export async function runCli(argv: readonly string[], surroundings: Surroundings): Promise<number> {
+export async function runCli(argv: readonly string[], given: Surroundings): Promise<number> {
   let status = 0;
+  const surroundings = { ...given, interrupted: interruptedOf(given) };
   const act: Act =
     (action) =>
-    async (...given) => {
+    async (...called) => {
       // Commander hands over the command last, behind its arguments and options.
-      const command = given.at(-1) as Command;
+      const command = called.at(-1) as Command;
       status = await action(sessionOf(command, surroundings), command);
     };
   try {
@@ -67,6 +68,17 @@ export async function runCli(argv: readonly string[], surroundings: Surroundings
   } catch (thrown) {
     return statusOf(thrown, surroundings);
   }
+}
+
+/**
+ * Aborted by the user or when nobody reads the output any more (`skein events -f | head`). The listeners stay: output
+ * may fail after the command's end, and an error without a listener would end the process with a stack.
+ */
+function interruptedOf({ stdout, stderr, interrupted }: Surroundings): AbortSignal {
+  const unread = new AbortController();
+  stdout.on("error", () => unread.abort());
+  stderr.on("error", () => unread.abort());
+  return AbortSignal.any([interrupted, unread.signal]);
 }
 
 function programOf(act: Act, surroundings: Surroundings): Command {
@@ -111,8 +123,7 @@ function programOf(act: Act, surroundings: Surroundings): Command {
 function sessionOf(command: Command, surroundings: Surroundings): Session {
   const options = command.optsWithGlobals<SharedOptions>();
   const { env, isRoot, isTty, columns, interrupted } = surroundings;
-  const socketPaths =
-    options.socket === undefined ? socketCandidates({ env, isRoot }) : [options.socket];
+  const socketPaths = options.socket === undefined ? socketCandidates({ env, isRoot }) : [options.socket];
   return {
     surroundings,
     client: openClient({ socketPaths, interrupted }),

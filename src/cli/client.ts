@@ -147,7 +147,10 @@ async function bodyOf(answer: IncomingMessage): Promise<string> {
     const bytes = Buffer.from(chunk as Uint8Array);
     sizeBytes += bytes.length;
     if (sizeBytes > LIMITS.adminAnswerBytes) {
-      throw new Failure("corrupt", `daemon answered more than ${LIMITS.adminAnswerBytes} bytes; expected less`);
+      throw new Failure(
+        "corrupt",
+        `daemon answered more than ${LIMITS.adminAnswerBytes} bytes; expected less`,
+      );
     }
     chunks.push(bytes);
   }
@@ -167,6 +170,7 @@ function failureOf(thrown: unknown, socketPath: string): Failure {
     const step = "run the command as root, or join the group that owns the socket";
     return new Failure("not-allowed", `socket "${socketPath}" may not be opened; ${step}`, { cause: thrown });
   }
-  const why = code === "ENOENT" ? "does not exist" : `does not answer (${code === "" ? textOf(thrown) : code})`;
+  const why =
+    code === "ENOENT" ? "does not exist" : `does not answer (${code === "" ? textOf(thrown) : code})`;
   return new Failure("unreachable", `socket "${socketPath}" ${why}; ${STEP}`, { cause: thrown });
 }

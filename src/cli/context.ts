@@ -90,7 +90,10 @@ export function tell(session: Session, text: string): void {
   if (!session.quiet) session.surroundings.stderr.write(`${printableLines(text)}\n`);
 }
 
-/** Writes to stdout and waits while it is full: a stopped reader must not fill our memory. */
+/**
+ * Writes to stdout and waits while it is full: a stopped reader must not fill our memory. Rejects when the command is
+ * interrupted, which a reader that went away does too (cli.ts).
+ */
 export async function print(session: Session, text: string): Promise<void> {
   const { stdout, interrupted } = session.surroundings;
   if (text === "" || stdout.write(text)) return;

@@ -145,8 +145,8 @@ const UNPRINTABLE_IN_LINES =
 const UNPRINTABLE =
   // oxlint-disable-next-line no-control-regex -- matching them is the point
   /[\u0000-\u001F\u007F-\u009F\u061C\u200B-\u200F\u2028-\u202E\u2060-\u2069\uFEFF]/g;
-const WIDE =
-  /^(?:\p{Emoji_Presentation}|\p{sc=Han}|\p{sc=Hiragana}|\p{sc=Katakana}|\p{sc=Hangul}|[\u3000-\u303E\uFF01-\uFF60\uFFE0-\uFFE6])/u;
+const WIDE_SCRIPT = /^(?:\p{sc=Han}|\p{sc=Hiragana}|\p{sc=Katakana}|\p{sc=Hangul}|\p{Emoji_Presentation})/u;
+const WIDE_FORM = /^[\u3000-\u303E\uFF01-\uFF60\uFFE0-\uFFE6]/u;
 const WIDTHLESS = /^[\p{Mn}\p{Me}\p{Cf}]+$/u;
 
 interface ShownCell {
@@ -160,7 +160,7 @@ function unicodeEscape(char: string): string {
 
 function graphemeWidth(grapheme: string): number {
   if (WIDTHLESS.test(grapheme)) return 0;
-  return WIDE.test(grapheme) ? 2 : 1;
+  return WIDE_SCRIPT.test(grapheme) || WIDE_FORM.test(grapheme) ? 2 : 1;
 }
 
 function cellOf(cell: Cell): ShownCell {

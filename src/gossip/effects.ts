@@ -10,6 +10,7 @@
 import type { HostPort } from "../base/ip.ts";
 import type { Happening } from "../model/event.ts";
 
+import type { Move } from "./membership.ts";
 import type { Message } from "./message.ts";
 
 /** What gossip wants done. Frames of one link are to be sent in order. */
@@ -29,4 +30,10 @@ export interface GossipEffects {
 /** A fresh, empty set of effects. */
 export function noEffects(): GossipEffects {
   return { send: [], dial: [], close: [], happenings: [], received: [], refused: [], drains: [] };
+}
+
+/** Tells a move of a member. */
+export function happeningOf({ peer, to, reason }: Move, atMs: number): Happening {
+  const level = to === "alive" || to === "left" ? "info" : "warn";
+  return { kind: `member.${to}`, level, subject: peer.name, text: reason, atMs };
 }

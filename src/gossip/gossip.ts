@@ -14,14 +14,13 @@
 
 import type { HostPort } from "../base/ip.ts";
 import { pick, type Random } from "../base/random.ts";
-import type { Happening } from "../model/event.ts";
 import type { NodeId } from "../model/ids.ts";
 import type { OwnerLog } from "../model/log.ts";
 import type { Acquaintance, Standing } from "../model/member.ts";
 
 import { missing } from "./delta.ts";
 import { Dialer } from "./dialer.ts";
-import { noEffects, type GossipEffects } from "./effects.ts";
+import { happeningOf, noEffects, type GossipEffects } from "./effects.ts";
 import { greeterOf, keepsNewLink, outrankedBy } from "./greeting.ts";
 import { Links, type OpenLink } from "./links.ts";
 import { Membership, type Move, type Peer } from "./membership.ts";
@@ -125,6 +124,11 @@ export class Gossip {
     if (!this.#store.write(changes, nowMs)) return;
     this.#revision += 1;
     this.#pushOwn();
+  }
+
+  /** Learns an address that may lead to a member: one known from an earlier run. */
+  acquaint(address: HostPort): void {
+    this.#dialer.add(address);
   }
 
   /** Learns where members say they are, from their records. */
@@ -267,7 +271,7 @@ export class Gossip {
       return;
     }
     const peer = this.#membership.meet(hello, nowMs);
-    if (!this.#keeps(link, peer, hello.incarnation)) return;
+    if (!this.#keeps(link, { peer, incarnation: hello.incarnation, nowMs })) return;
     if (peer.host !== hello.host || peer.port !== hello.port) this.#dialer.drop(peer);
     Object.assign(peer, { name: hello.name, host: hello.host, port: hello.port });
     link.peer = peer;
@@ -282,7 +286,8 @@ export class Gossip {
   }
 
   /** Closes one of two links to one peer. @returns true when this one stays */
-  #keeps(link: OpenLink, peer: Peer, incarnation: number): boolean {
+  #keeps(link: OpenLink, greeted: { peer: Peer; incarnation: number; nowMs: number }): boolean {
+    const { peer, incarnation, nowMs } = greeted;
     const other = this.#links.get(peer.link);
     if (other === undefined || other.id === link.id) return true;
     const keepsNew = keepsNewLink({
@@ -293,7 +298,7 @@ export class Gossip {
       peerRestarted: incarnation > peer.incarnation,
     });
     const loser = keepsNew ? other : link;
-    if (loser.dialled !== null) this.#dialer.settled(loser.dialled, "linked", peer.sinceMs);
+    if (loser.dialled !== null) this.#dialer.settled(loser.dialled, "linked", nowMs);
     loser.peer = null;
     this.#close(loser.id, "a second link to the same member");
     return keepsNew;
@@ -369,7 +374,8 @@ export class Gossip {
     this.#complete = reached || alone || nowMs - this.#options.nowMs >= GRACE_MS;
     if (!this.#complete) return;
     this.#revision += 1;
-    this.#happened({ kind: "view.complete", level: "info", subject: "view" }, "complete", nowMs);
+    const what = { kind: "view.complete", level: "info", subject: "view", text: "complete" } as const;
+    this.#effects.happenings.push({ ...what, atMs: nowMs });
   }
 
   #hello(): Hello {
@@ -381,19 +387,14 @@ export class Gossip {
   #moved(moved: Move | null, nowMs: number): void {
     if (moved === null) return;
     this.#revision += 1;
-    const level = moved.to === "alive" || moved.to === "left" ? "info" : "warn";
-    this.#happened({ kind: `member.${moved.to}`, level, subject: moved.peer.name }, moved.reason, nowMs);
+    this.#effects.happenings.push(happeningOf(moved, nowMs));
   }
 
-  #refuse(link: OpenLink, reason: string, nowMs: number): void {
+  #refuse(link: OpenLink, reason: string, atMs: number): void {
     const subject = link.peer?.name ?? link.remote;
     this.#effects.refused.push("frame");
-    this.#happened({ kind: "member.refused", level: "warn", subject }, reason, nowMs);
+    this.#effects.happenings.push({ kind: "member.refused", level: "warn", subject, text: reason, atMs });
     this.#close(link.id, reason);
-  }
-
-  #happened(what: Pick<Happening, "kind" | "level" | "subject">, text: string, atMs: number): void {
-    this.#effects.happenings.push({ ...what, text, atMs });
   }
 
   #close(link: number | null, reason: string): void {

@@ -19,6 +19,8 @@ export const LIMITS = {
   namesPerService: 64,
   /** Replicas a host may publish: Docker itself slows down well below. */
   replicasPerNode: 10_000,
+  /** VIP claims of services that ran here once, kept so that they get their address back. */
+  claimsRemembered: 20_000,
   /** Entries (replicas, claims, the node itself) of one owner's log, tombstones included. */
   entriesPerOwner: 40_000,
   /** Owners whose logs a node holds; members seen in a cluster's life, until forgotten. */

@@ -12,9 +12,10 @@
  * Touches: sockets, through `connect`.
  */
 
-import { Agent, type ClientRequest } from "node:http";
+import { Agent } from "node:http";
 import type { Duplex } from "node:stream";
 
+import { Failure, textOf } from "../base/failure.ts";
 import { LIMITS } from "../model/limits.ts";
 
 import type { Connect } from "./connect.ts";
@@ -93,7 +94,7 @@ class UpstreamAgent extends Agent {
   readonly #nowMs: () => number;
   readonly #upstream: Upstream;
   #isRetired = false;
-  #lastFreedAtMs = -Infinity;
+  readonly #freedAtMs = new WeakMap<Duplex, number>();
 
   constructor(connect: Connect, nowMs: () => number, upstream: Upstream) {
     // `timeout` is for idle connections only (node:http closes a free socket on it, not a busy one), and makes the
@@ -109,24 +110,29 @@ class UpstreamAgent extends Agent {
     _options: unknown,
     callback?: (error: Error | null, stream: Duplex) => void,
   ): undefined {
-    this.#connect(this.#upstream).then(
-      (stream) => {
-        // An upstream that ends an idle connection has closed it: half-open it would be taken for usable.
-        stream.allowHalfOpen = false;
-        callback?.(null, stream);
-      },
-      (thrown: Error) => (callback as ((error: Error) => void) | undefined)?.(thrown),
-    );
+    // Its type wants a stream even beside an error; node:http itself passes none.
+    if (callback !== undefined) void this.#open(callback as (error: Error | null, stream?: Duplex) => void);
+  }
+
+  async #open(callback: (error: Error | null, stream?: Duplex) => void): Promise<void> {
+    let stream: Duplex;
+    try {
+      stream = await this.#connect(this.#upstream);
+    } catch (thrown) {
+      callback(thrown instanceof Error ? thrown : new Failure("unreachable", textOf(thrown)));
+      return;
+    }
+    // An upstream that ends an idle connection has closed it: half-open it would be taken for usable.
+    stream.allowHalfOpen = false;
+    callback(null, stream);
   }
 
   override keepSocketAlive(stream: Duplex): boolean {
-    if (this.#isRetired) return false;
-    this.#lastFreedAtMs = this.#nowMs();
+    // What is no socket has no keepalive to turn on and no idle timeout: it is used once.
+    if (this.#isRetired || !("setKeepAlive" in stream)) return false;
+    this.#freedAtMs.set(stream, this.#nowMs());
+    // Its type says void, its documentation that false closes the connection.
     return super.keepSocketAlive(stream) as unknown as boolean;
-  }
-
-  override reuseSocket(stream: Duplex, request: ClientRequest): void {
-    super.reuseSocket(stream, request);
   }
 
   get idle(): readonly Duplex[] {
@@ -137,8 +143,10 @@ class UpstreamAgent extends Agent {
     return Object.values(this.sockets).reduce((total, sockets) => total + (sockets?.length ?? 0), 0);
   }
 
+  /** True when the connection that would be used next was in use just now, or is a new one. */
   isWarm(): boolean {
-    return this.#nowMs() - this.#lastFreedAtMs < WARM_MS;
+    const next = this.idle.at(-1);
+    return next === undefined || this.#nowMs() - (this.#freedAtMs.get(next) ?? -Infinity) < WARM_MS;
   }
 
   closeIdle(): void {

@@ -7,6 +7,8 @@
  * Pure.
  */
 
+import { below, type Random } from "../base/random.ts";
+
 /** A failure as told to a client. */
 export interface ErrorAnswer {
   readonly status: number;
@@ -59,4 +61,11 @@ export function renderAnswer(answer: ErrorAnswer, accept: string): RenderedAnswe
   ];
   if (status === 503) headers.push("Retry-After", "1");
   return { headers, body };
+}
+
+const ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz";
+
+/** A request id: twelve letters that are not mistaken for each other; for finding a log line, not for secrecy. */
+export function newRequestId(random: Random): string {
+  return Array.from({ length: 12 }, () => ID_LETTERS.charAt(below(random, ID_LETTERS.length))).join("");
 }

@@ -66,10 +66,7 @@ export function matchRoute(index: RouteIndex, host: string, target: string): Ing
 
 /** A Host header's value as routes write hosts: lower case, without port and closing dot. */
 export function normalHost(host: string): string {
-  return host
-    .toLowerCase()
-    .replace(/:\d*$/, "")
-    .replace(/\.$/, "");
+  return host.toLowerCase().replace(/:\d*$/, "").replace(/\.$/, "");
 }
 
 function pathOf(target: string): string {

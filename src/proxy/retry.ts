@@ -52,7 +52,11 @@ export function maySendAgain(request: Resendable): boolean {
  * @returns `next`: another upstream; `again`: the same one over a fresh connection, since only the connection is
  *   known to be bad; `stop`: nowhere
  */
-export function afterAttempt(end: AttemptEnd, request: Resendable, deaths: number): "next" | "again" | "stop" {
+export function afterAttempt(
+  end: AttemptEnd,
+  request: Resendable,
+  deaths: number,
+): "next" | "again" | "stop" {
   switch (end) {
     case "connect":
       return "next";

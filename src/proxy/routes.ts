@@ -184,7 +184,12 @@ class ServicePlan {
     const isHostOnly = published.mode === "host";
     if (isHostOnly && !this.#service.replicas.some((replica) => replica.local)) return;
     const pool = isHostOnly ? this.#localPool(port.port) : this.#pool(port.port);
-    this.#listen("published", { address: this.#options.ingressAddress, port: published.published }, port, pool);
+    this.#listen(
+      "published",
+      { address: this.#options.ingressAddress, port: published.published },
+      port,
+      pool,
+    );
   }
 
   #listen(

@@ -98,8 +98,8 @@ function killGroup(pid: number | undefined): void {
   try {
     process.kill(-pid, "SIGKILL");
   } catch (thrown) {
-    // ESRCH: it is gone already, which is what was wanted.
-    if (systemCodeOf(thrown) !== "ESRCH") throw thrown;
+    // ESRCH: it is gone already, as was wanted. EPERM: it became another user's; nothing more is in our power.
+    if (!["ESRCH", "EPERM"].includes(systemCodeOf(thrown) ?? "")) throw thrown;
   }
 }
 

@@ -17,6 +17,7 @@ import { createHash } from "node:crypto";
 import { mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
+import { assert } from "../base/assert.ts";
 import { Failure, failed, success, systemCodeOf, textOf, type Result } from "../base/failure.ts";
 import { LIMITS } from "../model/limits.ts";
 
@@ -70,9 +71,10 @@ export async function loadState<T>(path: string, format: StateFormat<T>, nowMs: 
  * Saves a value, which must be JSON-able, as the current state; the current one becomes the previous. At most one save
  * of a path may run at a time.
  *
- * @throws Failure `invalid` above LIMITS.fileBytes; otherwise as the file system says, and the current file stands
+ * @throws Failure `invalid` above LIMITS.fileBytes, otherwise as the file system says; what was saved before still loads
  */
 export async function saveState(path: string, schema: number, value: unknown): Promise<void> {
+  assert(value !== undefined, "a state has a value");
   const body = JSON.stringify(value);
   const text = `{"schema":${schema},"sha256":"${checksum(schema, body)}","value":${body}}\n`;
   const sizeBytes = Buffer.byteLength(text);

@@ -8,7 +8,14 @@
  * Touches: `node.key` in the data dir.
  */
 
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  sign,
+  verify,
+  type KeyObject,
+} from "node:crypto";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -62,9 +69,16 @@ function parseKey(path: string, pem: string): KeyObject {
   } catch (cause) {
     throw new Failure("corrupt", `node key ${path} is damaged; ${remedy}`, { cause });
   }
-  if (key.asymmetricKeyDetails?.namedCurve === CURVE) return key;
   const found = key.asymmetricKeyDetails?.namedCurve ?? key.asymmetricKeyType ?? "unknown";
-  throw new Failure("corrupt", `node key ${path} is of kind ${found}; expected EC ${CURVE}; ${remedy}`);
+  if (found !== CURVE) {
+    throw new Failure("corrupt", `node key ${path} is of kind ${found}; expected EC ${CURVE}; ${remedy}`);
+  }
+  // The file holds both halves, and OpenSSL takes them as they are: a flipped bit in one makes halves that do not match.
+  const probe = Buffer.from("skein");
+  if (!verify("sha256", probe, createPublicKey(key), sign("sha256", probe, key))) {
+    throw new Failure("corrupt", `node key ${path} is damaged: its halves do not match; ${remedy}`);
+  }
+  return key;
 }
 
 async function expectPrivate(path: string): Promise<void> {

@@ -14,6 +14,7 @@
 
 import type { Prefix } from "../base/ip.ts";
 import { serviceKey, type NodeId, type ServiceKey } from "../model/ids.ts";
+import type { Claim } from "../model/kept.ts";
 import type { Entry, OwnerLog } from "../model/log.ts";
 import type { Member, Standing } from "../model/member.ts";
 import { parseRecord, type NodeLogRecord, type ReplicaRecord } from "../model/record.ts";
@@ -21,7 +22,7 @@ import { EMPTY_DECLARATION, type PublishedPort, type ServiceDeclaration } from "
 import type { Replica, Service, View } from "../model/view.ts";
 
 import { rule } from "./tier.ts";
-import { assign, type Assignment, type Claim } from "./vip.ts";
+import { assign, type Assignment } from "./vip.ts";
 
 /** What a view is made of. */
 export interface MergeInput {

@@ -13,13 +13,7 @@
 import { hash48 } from "../base/bytes.ts";
 import { contains, numberToIpv4, type Prefix } from "../base/ip.ts";
 import type { ServiceKey } from "../model/ids.ts";
-
-/** One node's claim of an address for a service. */
-export interface Claim {
-  readonly key: ServiceKey;
-  readonly address: string;
-  readonly order: number;
-}
+import type { Claim } from "../model/kept.ts";
 
 /** The outcome: each service's address and what it conflicts with. */
 export interface Assignment {

@@ -15,9 +15,9 @@ import { request } from "node:http";
 import { basename } from "node:path";
 
 import type { Namespaces } from "./namespaces.ts";
-import { startProcess } from "./process.ts";
-import type { LabProcess } from "./process.ts";
-import { until } from "./wait.ts";
+import { startProgram } from "./program.ts";
+import type { LabProgram } from "./program.ts";
+import { until } from "../support/wait.ts";
 
 /** The range of a host's docker0, and of the networks made on that host. */
 export type BridgeSubnet = { readonly gateway: string; readonly arguments: readonly string[] };
@@ -50,10 +50,10 @@ export function bridgeSubnet(kind: "distinct" | "same", nth: number): BridgeSubn
 }
 
 /** Starts dockerd and returns when it answers. */
-export async function startEngine(namespaces: Namespaces, options: EngineOptions): Promise<LabProcess> {
+export async function startEngine(namespaces: Namespaces, options: EngineOptions): Promise<LabProgram> {
   let refused: unknown = null;
   for (const driver of STORAGE_DRIVERS) {
-    const engine = await startProcess(namespaces, argumentsOf(options, driver), options);
+    const engine = await startProgram(namespaces, argumentsOf(options, driver), options);
     try {
       await untilAnswering(engine, options.socket);
       return engine;
@@ -79,7 +79,7 @@ function argumentsOf(options: EngineOptions, storageDriver: string): string[] {
   ];
 }
 
-async function untilAnswering(engine: LabProcess, socket: string): Promise<void> {
+async function untilAnswering(engine: LabProgram, socket: string): Promise<void> {
   const answered = await until(
     `the engine at ${socket}`,
     async () => engine.exit !== null || ((await answers(socket)) && "answers"),
@@ -101,6 +101,6 @@ async function answers(socketPath: string): Promise<boolean> {
   });
 }
 
-function lastLines(engine: LabProcess): string {
+function lastLines(engine: LabProgram): string {
   return engine.log().trim().split("\n").slice(-3).join("\n");
 }

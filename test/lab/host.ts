@@ -22,8 +22,8 @@ import { startEngine } from "./engine.ts";
 import type { BridgeSubnet } from "./engine.ts";
 import { openNamespaces } from "./namespaces.ts";
 import type { Namespaces } from "./namespaces.ts";
-import { startProcess } from "./process.ts";
-import type { LabProcess } from "./process.ts";
+import { startProgram } from "./program.ts";
+import type { LabProgram } from "./program.ts";
 import { cgroupName } from "./removal.ts";
 import { RUN_MARK } from "./run.ts";
 import type { Run } from "./run.ts";
@@ -82,7 +82,7 @@ export class LabHost {
   readonly #wire: LabSwitch;
   readonly #plan: HostPlan;
   #namespaces: Namespaces | null = null;
-  #engine: LabProcess | null = null;
+  #engine: LabProgram | null = null;
 
   /** Powered off; `boot` it. */
   constructor(run: Run, wire: LabSwitch, plan: HostPlan) {
@@ -106,7 +106,7 @@ export class LabHost {
   }
 
   /** The engine's process, to be frozen or killed. */
-  get engine(): LabProcess {
+  get engine(): LabProgram {
     if (this.#engine === null) throw new Error(`${this.name} has no engine running`);
     return this.#engine;
   }
@@ -169,14 +169,14 @@ export class LabHost {
   }
 
   /** Starts a program inside that goes on running; it ends with the lab at the latest. */
-  async spawn(argv: readonly string[], options: SpawnOptions = {}): Promise<LabProcess> {
+  async spawn(argv: readonly string[], options: SpawnOptions = {}): Promise<LabProgram> {
     const { log = (argv[0] ?? "").replace(/^.*\//, ""), ...rest } = options;
-    return await startProcess(this.#inside, argv, { ...rest, logPath: this.#logPath(log), mark: this.#mark });
+    return await startProgram(this.#inside, argv, { ...rest, logPath: this.#logPath(log), mark: this.#mark });
   }
 
   /** Runs the docker client against this host's engine; throws unless it succeeds. Returns its stdout, trimmed. */
   async docker(...words: readonly string[]): Promise<string> {
-    const client = findProgram("docker", LAB_PATH) ?? "docker";
+    const client = findProgram("docker", ["/usr/bin", ...LAB_PATH]) ?? "docker";
     const env = { ...this.#mark, DOCKER_CONFIG: join(this.folder, "docker-config") };
     const argv = [client, `--host=unix://${this.dockerSocket}`, ...words];
     return await mustRun(argv, { timeoutMs: DOCKER_MS, env });

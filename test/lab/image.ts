@@ -91,9 +91,9 @@ export async function ensureBaseImage(cache: string = cacheFolder()): Promise<st
   const path = join(cache, base);
   if (existsSync(path)) return path;
   mkdirSync(cache, { recursive: true });
-  const private_ = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+  const alone = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
   const build = ["sh", "-euc", BUILD, "sh", cache, root, base, process.execPath, REPLICA];
-  await mustRun(["setpriv", "--pdeathsig", "KILL", ...private_, ...build], { timeoutMs: BUILD_MS });
+  await mustRun(["setpriv", "--pdeathsig", "KILL", ...alone, ...build], { timeoutMs: BUILD_MS });
   return path;
 }
 

@@ -15,11 +15,11 @@ import { fileURLToPath } from "node:url";
 import type { LabHost } from "./host.ts";
 import { openLab } from "./lab.ts";
 import type { Lab } from "./lab.ts";
-import type { LabProcess } from "./process.ts";
+import type { LabProgram } from "./program.ts";
 import { findLeftovers, sweepStaleRuns } from "./removal.ts";
 import { skipReason } from "./requirements.ts";
 import { newRunId } from "./run.ts";
-import { until } from "./wait.ts";
+import { until } from "../support/wait.ts";
 
 const REPLICA = fileURLToPath(new URL("replica.mjs", import.meta.url));
 
@@ -49,7 +49,7 @@ async function pings(host: LabHost, address: string, count: number): Promise<num
   return Number(/(\d+) received/.exec(stdout)?.[1] ?? -1);
 }
 
-async function spawnReplica(host: LabHost, address: string, port: number): Promise<LabProcess> {
+async function spawnReplica(host: LabHost, address: string, port: number): Promise<LabProgram> {
   const env = { REPLICA_NAME: host.name, REPLICA_ADDRESS: address, REPLICA_PORTS: String(port) };
   const replica = await host.spawn([process.execPath, REPLICA], { env, log: "replica" });
   const url = `http://${address}:${port}/`;

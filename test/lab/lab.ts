@@ -89,7 +89,6 @@ export class Lab {
   }
 
   /** Ends and removes everything of the lab; throws when something stays. Closing twice is harmless. */
-  // oxlint-disable-next-line typescript/require-await -- callers await every close; that this one blocks is its own affair
   async close(): Promise<void> {
     this.#callOff();
     removeRun(this.#run);

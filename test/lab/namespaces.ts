@@ -20,7 +20,7 @@ import { readFileSync } from "node:fs";
 import { labEnvironment } from "./command.ts";
 import { RUN_MARK } from "./run.ts";
 import type { Run } from "./run.ts";
-import { until } from "./wait.ts";
+import { until } from "../support/wait.ts";
 
 export type Namespaces = {
   /** The first process, numbered as the machine sees it. */
@@ -104,10 +104,8 @@ async function untilReady(holder: ChildProcess, name: string): Promise<void> {
     failed = error;
   });
   const ended = (): boolean => failed !== null || holder.exitCode !== null || holder.signalCode !== null;
-  await until(`the namespaces of ${name}`, () => /^ready$/m.test(said) || ended(), {
-    timeoutMs: OPEN_MS,
-    intervalMs: 10,
-  });
+  const what = `the namespaces of ${name} are ready`;
+  await until(() => /^ready$/m.test(said) || ended(), { what, deadlineMs: OPEN_MS });
   if (ended()) throw new Error(`the namespaces of ${name} cannot be opened: ${said}`, { cause: failed });
 }
 
@@ -116,5 +114,5 @@ async function end(holder: ChildProcess, pid: number): Promise<void> {
   if (ended()) return;
   // Not the holder: the kernel would end the first process for us, but we would not know when.
   process.kill(pid, "SIGKILL");
-  await until(`the processes of ${pid} to end`, ended, { timeoutMs: END_MS, intervalMs: 10 });
+  await until(ended, { what: `all below process ${pid} have ended`, deadlineMs: END_MS });
 }

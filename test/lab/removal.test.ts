@@ -19,7 +19,7 @@ import { openLab } from "./lab.ts";
 import { findLeftovers, removeRun, sweepStaleRuns } from "./removal.ts";
 import { skipReason } from "./requirements.ts";
 import { newRunId, runOf } from "./run.ts";
-import { until } from "./wait.ts";
+import { until } from "../support/wait.ts";
 
 const ABANDON = fileURLToPath(new URL("abandon.ts", import.meta.url));
 

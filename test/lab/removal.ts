@@ -19,7 +19,7 @@ import { join } from "node:path";
 import { labEnvironment } from "./command.ts";
 import { RUN_MARK, runOf, staleRuns } from "./run.ts";
 import type { Run } from "./run.ts";
-import { untilSync } from "./wait.ts";
+import { until } from "../support/wait.ts";
 
 const REMOVE_MS = 15_000;
 const CGROUPS = "/sys/fs/cgroup";

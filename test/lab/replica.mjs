@@ -12,11 +12,14 @@
  *   GET /whoami      JSON: name, client, headers   POST /echo       the body
  *   GET with Upgrade: bytes are echoed             UDP, same ports: the name
  *
+ * It says "listening" on stdout once all ports are open.
+ *
  * Environment: REPLICA_NAME (default: the host name), REPLICA_ADDRESS (all), REPLICA_PORTS (8080; several by comma),
  * REPLICA_GRACE_MS (10000): how long SIGTERM waits for what is in flight, before it ends with exit code 1.
  */
 
 import { createSocket } from "node:dgram";
+import { once } from "node:events";
 import { createServer } from "node:http";
 import { hostname } from "node:os";
 
@@ -74,6 +77,8 @@ const sockets = PORTS.map((port) => {
   socket.on("message", (_message, peer) => socket.send(`${NAME}\n`, peer.port, peer.address));
   return socket.bind(port, ADDRESS);
 });
+
+Promise.all([...servers, ...sockets].map((each) => once(each, "listening"))).then(() => console.log("listening"));
 
 process.once("SIGTERM", () => {
   state.stopping = true;

@@ -21,18 +21,31 @@ A flag outranks its variable (--mesh.join: SKEIN_MESH_JOIN), which outranks the 
 
 /** Adds the command. `configKeys`: dotted keys that are flags. */
 export function addRun(program: Command, act: Act, configKeys: readonly string[]): void {
-  const command = program.command("run").summary("start the daemon").description("Start the daemon.");
+  const command = program.command("run").description("start the daemon");
   addConfigFlags(command, configKeys);
-  command
-    .addHelpText("after", EXAMPLES)
-    .action(act(({ surroundings }, { optsWithGlobals }) => surroundings.runDaemon(configFlagsOf(optsWithGlobals))));
+  command.addHelpText("after", EXAMPLES);
+  command.action(act(({ surroundings }, asked) => surroundings.runDaemon(configFlagsOf(asked, configKeys))));
 }
 
 /** Gives a command the flags that stand for configuration. */
 export function addConfigFlags(command: Command, configKeys: readonly string[]): void {
   command
-    .option("--config <file>", "config file; default /etc/skein/skein.yaml, without root ~/.config/skein/skein.yaml")
-    .option("--data-dir <path>", "where state is kept (node.dataDir)");
-  command.optionsGroup("Configuration:");
+    .option("--config <file>", "config file; /etc/skein/skein.yaml or ~/.config/skein/skein.yaml by default")
+    .option("--data-dir <path>", "folder of the daemon's state (node.dataDir)")
+    .optionsGroup("Configuration:");
   for (const key of configKeys) command.option(`--${key} <value>`);
+}
+
+/** What was given of those flags. */
+export function configFlagsOf(command: Command, configKeys: readonly string[]): ConfigFlags {
+  const options = command.optsWithGlobals<Readonly<Record<string, unknown>>>();
+  const given = [
+    ...configKeys.map((key) => [key, options[key]] as const),
+    ["node.dataDir", options["dataDir"]] as const,
+    // The socket that other commands ask is the one that this daemon opens.
+    ["admin.socket", options["socket"]] as const,
+  ];
+  const values = given.filter((pair): pair is readonly [string, string] => typeof pair[1] === "string");
+  const file = options["config"];
+  return { file: typeof file === "string" ? file : null, values: Object.fromEntries(values) };
 }

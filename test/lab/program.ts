@@ -1,5 +1,5 @@
 /**
- * Process: a program that goes on running inside a host, as our daemon does, or an engine.
+ * Program: one that goes on running inside a host, as our daemon does, or an engine.
  *
  * It is entered with nsenter, which stays outside as its parent; so two process ids are at play. `pid` is that of
  * the program itself: signals go straight to it, as from an init system, and /proc/<pid> tells of it.
@@ -17,11 +17,11 @@ import { closeSync, openSync, readFileSync } from "node:fs";
 import { labEnvironment } from "./command.ts";
 import { childOf } from "./namespaces.ts";
 import type { Namespaces } from "./namespaces.ts";
-import { until } from "./wait.ts";
+import { until } from "../support/wait.ts";
 
 export type Exit = { readonly code: number | null; readonly signal: NodeJS.Signals | null };
 
-export type ProcessOptions = {
+export type ProgramOptions = {
   readonly env?: Readonly<Record<string, string>>;
   /** The folder to start in, as seen from inside. */
   readonly cwd?: string;
@@ -35,13 +35,13 @@ const WAY_IN = ["", "nsenter", "setsid"];
 const START_MS = 10_000;
 const STOP_MS = 15_000;
 
-export class LabProcess {
+export class LabProgram {
   readonly pid: number;
   readonly logPath: string;
   readonly #argv: readonly string[];
   readonly #nsenter: ChildProcess;
 
-  /** Use `startProcess`. */
+  /** Use `startProgram`. */
   constructor(argv: readonly string[], ids: { pid: number; nsenter: ChildProcess }, logPath: string) {
     this.pid = ids.pid;
     this.logPath = logPath;
@@ -96,11 +96,11 @@ export class LabProcess {
 }
 
 /** Starts a program inside; throws, with its log, when it ends before it can be seen. */
-export async function startProcess(
+export async function startProgram(
   namespaces: Namespaces,
   argv: readonly string[],
-  options: ProcessOptions & { readonly mark: Readonly<Record<string, string>> },
-): Promise<LabProcess> {
+  options: ProgramOptions & { readonly mark: Readonly<Record<string, string>> },
+): Promise<LabProgram> {
   const { env = {}, mark, cwd, logPath } = options;
   const [program = "", ...args] = [...namespaces.enter(cwd), "setsid", ...argv];
   const log = openSync(logPath, "a");
@@ -128,7 +128,7 @@ export async function startProcess(
   );
   if (pid === -1)
     throw new Error(`"${name}" ended at once: ${readFileSync(logPath, "utf8")}`, { cause: failed });
-  return new LabProcess(argv, { pid, nsenter }, logPath);
+  return new LabProgram(argv, { pid, nsenter }, logPath);
 }
 
 function programOf(pid: number): string {

@@ -1,0 +1,52 @@
+/**
+ * Drain: `skein drain REPLICA`, takes a replica out of traffic before it is stopped.
+ *
+ * Without `--wait` the drain has begun when the command ends; with it every live member has stopped sending new
+ * traffic, which is when stopping the replica harms nobody. When that takes too long the members that are missing are
+ * named, since they are what has to be looked at.
+ *
+ * Touches: nothing but the daemon, through the session.
+ */
+
+import type { Command } from "commander";
+
+import type { DrainRequest, DrainResult } from "../../admin/contract.ts";
+import { CODES } from "../../base/failure.ts";
+import { show, type Act, type Session } from "../context.ts";
+import { printable, printableLines } from "../render.ts";
+
+/** Above the daemon's own cap of 10 s, after which it names who is missing. */
+const WAIT_DEADLINE_MS = 15_000;
+
+const EXAMPLES = `
+Examples:
+  skein drain web-1 --wait && docker stop web-1
+
+Exit status 4 when a live member has not applied it within 10 s.`;
+
+/** Adds the command. */
+export function addDrain(program: Command, act: Act): void {
+  program
+    .command("drain <replica>")
+    .description("take a replica (id, start of an id, or name) out of traffic")
+    .option("--wait", "return when every live member has applied it")
+    .addHelpText("after", EXAMPLES)
+    .action(act((session, command) => drain(session, command)));
+}
+
+async function drain(session: Session, command: Command): Promise<number> {
+  const wait = command.opts<{ readonly wait?: true }>().wait === true;
+  const request: DrainRequest = { replica: command.args[0] ?? "", wait };
+  const result = await session.client.post<DrainResult>("/api/v1/drains", request, WAIT_DEADLINE_MS);
+  await show(session, { value: result, table: () => `${outcomeOf(result)}\n`, names: [result.replica] });
+  if (result.applied || !wait) return 0;
+  // Also with --quiet: the status alone would not tell who is missing.
+  const missing = `replica ${result.replica} drains, but 10 s did not do for: ${result.pending.join(", ")}`;
+  session.surroundings.stderr.write(`skein: ${printableLines(missing)}\n`);
+  return CODES.timeout.exit;
+}
+
+function outcomeOf({ replica, applied, pending }: DrainResult): string {
+  if (applied) return printable(`${replica} drains, applied by every live member`);
+  return printable(`${replica} drains, not yet applied by ${pending.join(", ")}`);
+}

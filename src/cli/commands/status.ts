@@ -1,0 +1,64 @@
+/**
+ * Status: `skein status`, this daemon on one screen.
+ *
+ * It tells first what runs, then what it sees of the cluster, then what was decided for the user and what is wrong:
+ * everything that `auto` picked is here with its reason, because a wrong guess is only found where it is shown.
+ *
+ * Touches: nothing but the daemon, through the session.
+ */
+
+import type { Command } from "commander";
+
+import type { StatusReport } from "../../admin/contract.ts";
+import { show, type Act } from "../context.ts";
+import { durationText, idText, renderPairs, type Style } from "../render.ts";
+
+/** Adds the command. */
+export function addStatus(program: Command, act: Act): void {
+  program
+    .command("status")
+    .description("this daemon: what it does, what auto picked, what is wrong")
+    .addHelpText("after", "\nExamples:\n  skein status\n  skein status -o json | jq .view.complete")
+    .action(
+      act(async (session) => {
+        const status = await session.client.get<StatusReport>("/api/v1/status");
+        await show(session, {
+          value: status,
+          table: (style) => textOf(status, style),
+          names: [status.node.name],
+        });
+        return 0;
+      }),
+    );
+}
+
+function textOf(status: StatusReport, style: Style): string {
+  const { node, dataPlane, cluster, view, listen } = status;
+  const known = [idText(node.id, style), node.role, node.zone === "" ? null : `zone ${node.zone}`];
+  const states = Object.entries(cluster.states).filter(([, count]) => count > 0);
+  return renderPairs(
+    [
+      ["node", [`${node.name} (${known.filter((text) => text !== null).join(", ")})`]],
+      ["version", [node.version]],
+      ["uptime", [durationText(status.uptimeMs)]],
+      ["data plane", [`${dataPlane.mode}: ${dataPlane.reason}`]],
+      ["members", [`${cluster.size}: ${states.map(([state, count]) => `${count} ${state}`).join(", ")}`]],
+      ["services", [`${view.services}, ${view.ready} of ${view.replicas} replicas take traffic`]],
+      ["view", [`version ${view.version}, ${view.complete ? "complete" : "not complete yet"}`]],
+      ["listens", Object.entries(listen).flatMap(([what, at]) => addressLines(what, at))],
+      ["sources", status.sources.map(sourceText)],
+      ["picked", status.choices.map(({ key, value, reason }) => `${key} = ${value} (${reason})`)],
+      ["problems", status.problems.map(({ area, subject, text }) => `${area}: ${subject}: ${text}`)],
+      ["warnings", status.warnings],
+    ],
+    style,
+  );
+}
+
+function addressLines(what: string, addresses: readonly string[]): readonly string[] {
+  return addresses.length === 0 ? [] : [`${what} ${addresses.join(", ")}`];
+}
+
+function sourceText({ name, endpoints, stale }: StatusReport["sources"][number]): string {
+  return `${name}: ${endpoints} endpoints${stale === null ? "" : `, stale: ${stale}`}`;
+}

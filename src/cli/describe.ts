@@ -1,0 +1,73 @@
+/**
+ * Describe: the nouns of services, in the words that several commands share.
+ *
+ * Ports are written as labels and the config file write them, so that what is read can be typed. A replica's row tells
+ * in or out first, then why, since when and on whose word: that is what somebody asks who looks at one at all.
+ *
+ * Pure.
+ */
+
+import type { ReplicaReport } from "../admin/contract.ts";
+import type { HttpRoute, PublishedPort, ServicePort } from "../model/service.ts";
+
+import { agoText, durationText, renderTable, type Cell, type Column, type Style } from "./render.ts";
+
+const COLUMNS: readonly Column<ReplicaReport>[] = [
+  { title: "REPLICA", cell: ({ name }) => name, shrinks: true },
+  { title: "ID", cell: ({ id }) => id, wideOnly: true },
+  { title: "NODE", cell: ({ node }) => node, shrinks: true },
+  { title: "ADDRESS", cell: addressText },
+  { title: "TRAFFIC", cell: trafficCell },
+  { title: "WHY", cell: reasonText, shrinks: true },
+  { title: "SINCE", cell: ({ sinceMs }, style) => agoText(sinceMs, style) },
+  { title: "SAID BY", cell: ({ saidBy }) => saidBy, shrinks: true },
+  { title: "STATE", cell: ({ state }) => state, wideOnly: true },
+  { title: "WEIGHT", cell: ({ weight }) => String(weight), wideOnly: true },
+];
+
+/** `80/tcp`, and `80:8080/tcp` where the replicas listen on another port. */
+export function portText({ port, target, protocol }: ServicePort): string {
+  const numbers = port === target ? String(port) : `${port}:${target}`;
+  return `${numbers}/${protocol}`;
+}
+
+/** `8088:80/tcp`, `host:8088:80/tcp`. */
+export function publishText({ published, port, protocol, mode }: PublishedPort): string {
+  return `${mode === "host" ? "host:" : ""}${published}:${port}/${protocol}`;
+}
+
+/** `app.example.com/path`. */
+export function routeText({ host, path }: HttpRoute): string {
+  return `${host}${path}`;
+}
+
+/** A row for each replica. */
+export function replicaTable(replicas: readonly ReplicaReport[], style: Style): string {
+  return renderTable(COLUMNS, replicas, style);
+}
+
+/** Path of the API for one service; the name may hold its network and a slash. */
+export function servicePath(what: "services" | "explain", name: string, network: string | null): string {
+  const query = network === null ? "" : `?${new URLSearchParams({ network }).toString()}`;
+  return `/api/v1/${what}/${encodeURIComponent(name)}${query}`;
+}
+
+/** With the port where there is one only: static replicas may differ in nothing else. */
+function addressText({ address, ports }: ReplicaReport): string {
+  const host = address.includes(":") ? `[${address}]` : address;
+  const [only] = ports;
+  return ports.length === 1 && only !== undefined ? `${host}:${only.target}` : address;
+}
+
+function trafficCell({ eligible, ejected, tier }: ReplicaReport): Cell {
+  if (eligible) return ejected === null ? { text: "in", tone: "good" } : { text: "out here", tone: "warn" };
+  return tier === "draining" ? { text: "draining", tone: "warn" } : { text: "out", tone: "bad" };
+}
+
+function reasonText({ reason, ejected, tier, drainApplied }: ReplicaReport, style: Style): string {
+  if (ejected !== null) {
+    const restMs = Math.max(0, ejected.untilMs - style.nowMs);
+    return `${ejected.reason} (this node's proxy, for ${durationText(restMs)})`;
+  }
+  return tier === "draining" ? `${reason} (${drainApplied ? "applied" : "not applied"} everywhere)` : reason;
+}

@@ -1,0 +1,115 @@
+/**
+ * Pool: the range VIPs come from, and the one route that makes this host accept all of it.
+ *
+ * With NET_ADMIN one local route lets the daemon listen on any VIP, and containers reach it through their bridge's
+ * gateway. Without, VIPs come from 127/8, which Linux answers on loopback as it is: enough for processes of the host.
+ * A route that was there before is left as it was found; one that was added is taken away on a clean stop.
+ *
+ * Touches: the routing table through `ip`, /proc/self/status.
+ */
+
+import { readFile } from "node:fs/promises";
+
+import { textOf } from "../base/failure.ts";
+import { overlaps, parsePrefix, type Prefix } from "../base/ip.ts";
+import { run } from "../runtime/exec.ts";
+
+const DEADLINE_MS = 2000;
+/** Bit of CAP_NET_ADMIN (capabilities(7)). */
+const NET_ADMIN_BIT = 12n;
+const WITH_NET_ADMIN = "10.96.0.0/12";
+const WITHOUT = "127.96.0.0/12";
+
+/** The range in use. */
+export interface VipPool {
+  readonly pool: Prefix;
+  /** Why this one, in words. */
+  readonly reason: string;
+  /** What is wrong with it: an overlap, a route that could not be set. */
+  readonly problems: readonly string[];
+  /** Takes away what was added. */
+  close(): Promise<void>;
+}
+
+/**
+ * Chooses the pool and makes the host accept it.
+ *
+ * @param setting  the configured pool; null for the automatic choice
+ * @param listens  false where another daemon of this network stack holds the VIPs: then nothing is changed
+ */
+export async function openVipPool(setting: Prefix | null, listens: boolean): Promise<VipPool> {
+  const isAdmin = await hasNetAdmin();
+  const pool = setting ?? prefixOf(isAdmin ? WITH_NET_ADMIN : WITHOUT);
+  const reason =
+    setting !== null
+      ? "configured"
+      : isAdmin
+        ? "NET_ADMIN is there"
+        : "no NET_ADMIN: VIPs serve this host's own processes";
+  const isLoopbackPool = pool.text.startsWith("127.");
+  if (!listens || isLoopbackPool) return { pool, reason, problems: [], close: async () => undefined };
+  const problems = await overlapping(pool);
+  const added = await addRoute(pool);
+  if (added.problem !== null) problems.push(added.problem);
+  return {
+    pool,
+    reason,
+    problems,
+    async close() {
+      if (added.isOurs)
+        await run("ip", ["route", "del", "local", pool.text, "dev", "lo"], { deadlineMs: DEADLINE_MS });
+    },
+  };
+}
+
+async function addRoute(
+  pool: Prefix,
+): Promise<{ readonly isOurs: boolean; readonly problem: string | null }> {
+  const remedy = `VIPs cannot be listened on; give the daemon NET_ADMIN and the program "ip", or set vip.pool to ${WITHOUT}`;
+  try {
+    const { status, stderr } = await run("ip", ["route", "add", "local", pool.text, "dev", "lo"], {
+      deadlineMs: DEADLINE_MS,
+    });
+    if (status === 0) return { isOurs: true, problem: null };
+    // The daemon that added it ended without a word, and its route is as good as ours; so it goes with us.
+    if (stderr.includes("File exists")) return { isOurs: true, problem: null };
+    return { isOurs: false, problem: `no local route for ${pool.text} (${stderr.trim()}): ${remedy}` };
+  } catch (thrown) {
+    return { isOurs: false, problem: `no local route for ${pool.text} (${textOf(thrown)}): ${remedy}` };
+  }
+}
+
+/** Routes of the host that share addresses with the pool: what they lead to could not be reached any more. */
+async function overlapping(pool: Prefix): Promise<string[]> {
+  try {
+    const { stdout } = await run("ip", ["-4", "route", "show", "table", "main"], { deadlineMs: DEADLINE_MS });
+    return stdout.split("\n").flatMap((line) => {
+      const destination = line.split(" ", 1)[0] ?? "";
+      const parsed = parsePrefix(destination.includes("/") ? destination : `${destination}/32`);
+      if (!parsed.ok || !overlaps(parsed.value, pool)) return [];
+      return [
+        `vip.pool ${pool.text} overlaps the host's route "${line.trim()}"; expected a range that nothing else uses`,
+      ];
+    });
+  } catch {
+    // Without `ip` there is no route to add either; addRoute says so.
+    return [];
+  }
+}
+
+async function hasNetAdmin(): Promise<boolean> {
+  try {
+    const status = await readFile("/proc/self/status", "utf8");
+    const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? "0";
+    return ((BigInt(`0x${effective}`) >> NET_ADMIN_BIT) & 1n) === 1n;
+  } catch {
+    // No /proc: not Linux, or hidden from us; either way nothing to administer.
+    return false;
+  }
+}
+
+function prefixOf(text: string): Prefix {
+  const parsed = parsePrefix(text);
+  if (!parsed.ok) throw parsed.failure;
+  return parsed.value;
+}

@@ -1,0 +1,117 @@
+/**
+ * Links: keeps the connections that gossip asks for, and tells it what they bring.
+ *
+ * Gossip speaks of links by number and of addresses to dial; here a number becomes a connection. Every dial has a
+ * deadline, short enough that a host that came back is found within a second. Pushes may be skipped on a link whose
+ * peer is behind (repair covers them); what keeps the membership alive is queued.
+ *
+ * Touches: the mesh, through websocket.ts.
+ */
+
+import { Failure, textOf } from "../base/failure.ts";
+import { renderHostPort, type HostPort } from "../base/ip.ts";
+import type { Log } from "../runtime/log.ts";
+import type { Metrics } from "../runtime/metrics.ts";
+
+import type { Link } from "./link.ts";
+import { dialLink } from "./websocket.ts";
+
+/** For the whole of a dial: connection and handshake. */
+const DIAL_MS = 1000;
+
+/** What happened on the mesh. */
+export type MeshInput =
+  | {
+      readonly kind: "linkUp";
+      readonly link: number;
+      readonly dialled: HostPort | null;
+      readonly remote: string;
+    }
+  | { readonly kind: "linkDown"; readonly link: number; readonly reason: string }
+  | { readonly kind: "dialFailed"; readonly address: HostPort; readonly refused: boolean }
+  | { readonly kind: "frame"; readonly link: number; readonly frame: Uint8Array };
+
+/** A frame that gossip wants sent. */
+export interface Outgoing {
+  readonly link: number;
+  readonly frame: Uint8Array;
+  readonly kind: string;
+}
+
+/** What openLinks needs. */
+export interface LinksOptions {
+  readonly onInput: (input: MeshInput) => void;
+  readonly log: Log;
+  readonly metrics: Pick<Metrics, "gossipMessages" | "gossipBytes" | "gossipRefused">;
+}
+
+/** All links of this daemon. */
+export interface Links {
+  /** An id that no link of this process had. */
+  readonly nextId: () => number;
+  /** Takes a link that a peer opened. */
+  accept(link: Link): void;
+  /** Dials; what comes of it is told by `onInput`. */
+  dial(address: HostPort): void;
+  send(outgoing: Outgoing): void;
+  close(link: number, reason: string): void;
+  /** Ends every link with a word, and dials no more. */
+  closeAll(reason: string): void;
+}
+
+/** Opens an empty set of links. */
+export function openLinks(options: LinksOptions): Links {
+  const { onInput, log, metrics } = options;
+  const linkById = new Map<number, Link>();
+  let lastId = 0;
+  let closed = false;
+  const nextId = (): number => {
+    lastId += 1;
+    return lastId;
+  };
+
+  const take = (link: Link, dialled: HostPort | null): void => {
+    linkById.set(link.id, link);
+    onInput({ kind: "linkUp", link: link.id, dialled, remote: renderHostPort(link.remote) });
+    link.start({
+      frame: (frame) => onInput({ kind: "frame", link: link.id, frame }),
+      closed(end) {
+        linkById.delete(link.id);
+        if (end.kind === "violation" || end.kind === "overfull")
+          metrics.gossipRefused.inc({ reason: end.kind });
+        onInput({ kind: "linkDown", link: link.id, reason: end.text });
+      },
+    });
+  };
+
+  const dial = async (address: HostPort): Promise<void> => {
+    try {
+      const link = await dialLink(address, { id: nextId(), deadlineMs: DIAL_MS });
+      if (closed) link.close("this daemon is stopping");
+      else take(link, address);
+    } catch (thrown) {
+      log.debug("dial failed", { address: renderHostPort(address), reason: textOf(thrown) });
+      const refused = thrown instanceof Failure && thrown.code === "refused";
+      onInput({ kind: "dialFailed", address, refused });
+    }
+  };
+
+  return {
+    nextId,
+    accept: (link) => (closed ? link.close("this daemon is stopping") : take(link, null)),
+    dial(address) {
+      if (!closed) void dial(address);
+    },
+    send({ link, frame, kind }) {
+      const outcome = linkById.get(link)?.send(frame, kind === "delta" ? "skip" : "queue");
+      if (outcome !== "sent") return;
+      metrics.gossipMessages.inc({ kind, direction: "out" });
+      metrics.gossipBytes.inc({ kind, direction: "out" }, frame.byteLength);
+    },
+    close: (link, reason) => linkById.get(link)?.close(reason),
+    closeAll(reason) {
+      closed = true;
+      for (const link of linkById.values()) link.close(reason);
+    },
+  };
+}

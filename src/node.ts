@@ -1,0 +1,382 @@
+/**
+ * Node: one member of the cluster, without its I/O.
+ *
+ * The picture in ARCHITECTURE.md as one synchronous function: an input goes in, what should be done comes out, and the
+ * newest view with it. The same `step` runs under the daemon, under the simulator and under a recorded trace; so it
+ * knows no clock (`nowMs` is told), no dice (a Random is handed in) and no sockets (links and probes are numbers and
+ * requests).
+ *
+ * After each input the parts that depend on it are brought up to date in the order of the picture: catalog, own log,
+ * view, claims. Merging a large cluster costs milliseconds, so a burst of frames is merged once: the first change at
+ * once, further ones within MERGE_PAUSE_MS; `wakeInMs` asks the caller for the tick that does it.
+ *
+ * Pure.
+ */
+
+import { assert, unreachable } from "./base/assert.ts";
+import type { HostPort, Prefix } from "./base/ip.ts";
+import type { Random } from "./base/random.ts";
+import { Acknowledgements } from "./catalog/acknowledgement.ts";
+import { planCatalog } from "./catalog/catalog.ts";
+import {
+  activateReplica,
+  drainDaemon,
+  drainReplica,
+  forgetEnded,
+  NO_DRAINS,
+  type Drains,
+} from "./catalog/drain.ts";
+import type { GossipEffects } from "./gossip/effects.ts";
+import { Gossip } from "./gossip/gossip.ts";
+import { ProbeSchedule, type ProbeRequest } from "./health/schedule.ts";
+import type { ProbeOutcome } from "./health/verdict.ts";
+import type { Discovered, Discovery, Problem } from "./model/endpoint.ts";
+import type { Happening } from "./model/event.ts";
+import { serviceKey, type NodeId, type ReplicaId, type ServiceKey } from "./model/ids.ts";
+import type { Claim, KeptState } from "./model/kept.ts";
+import { LIMITS } from "./model/limits.ts";
+import {
+  recordKey,
+  renderRecord,
+  type NodeRecord,
+  type ReplicaRecord,
+  type VipRecord,
+} from "./model/record.ts";
+import type { View } from "./model/view.ts";
+import { changesBetween } from "./view/changes.ts";
+import { Merger, type Merged } from "./view/merge.ts";
+import { claimsFor } from "./view/vip.ts";
+
+/** Between two merges of one burst. */
+const MERGE_PAUSE_MS = 5;
+
+/** What a node is told. */
+export type Input =
+  | { readonly kind: "tick" }
+  | { readonly kind: "discovered"; readonly discovery: Discovery }
+  | { readonly kind: "probed"; readonly probe: ProbeRequest; readonly outcome: ProbeOutcome }
+  | {
+      readonly kind: "linkUp";
+      readonly link: number;
+      readonly dialled: HostPort | null;
+      readonly remote: string;
+    }
+  | { readonly kind: "linkDown"; readonly link: number; readonly reason: string }
+  | { readonly kind: "dialFailed"; readonly address: HostPort; readonly refused: boolean }
+  | { readonly kind: "frame"; readonly link: number; readonly frame: Uint8Array }
+  /** A drain of any replica of the cluster: published here, or asked of its owner. */
+  | { readonly kind: "drain"; readonly replica: ReplicaId; readonly draining: boolean }
+  /** A clean stop begins: every replica of this node drains. */
+  | { readonly kind: "stop" }
+  /** A clean stop ends: goodbye to all. */
+  | { readonly kind: "leave" };
+
+/** What a step wants done. */
+export interface Effects extends GossipEffects {
+  readonly probe: readonly ProbeRequest[];
+  /** The newest view: the same object as before when nothing changed. */
+  readonly view: View;
+  /** Set when it changed: to be on disk before anything is sent. */
+  readonly keep: KeptState | null;
+  /** Set when a tick is wanted sooner than usual. */
+  readonly wakeInMs: number | null;
+}
+
+/** What a node is made of. */
+export interface NodeOptions {
+  readonly id: NodeId;
+  readonly record: Omit<NodeRecord, "kind">;
+  readonly seeds: readonly HostPort[];
+  readonly pool: Prefix;
+  readonly kept: KeptState;
+  readonly random: Random;
+  readonly nowMs: number;
+}
+
+/** One node. */
+export class Node {
+  readonly #options: NodeOptions;
+  readonly #gossip: Gossip;
+  readonly #schedule = new ProbeSchedule(LIMITS.probesInFlight);
+  readonly #merger = new Merger();
+  readonly #discoveryBySource = new Map<string, Discovery>();
+  #endpointById: ReadonlyMap<ReplicaId, Discovered> = new Map();
+  readonly #remembered: Map<ServiceKey, Claim>;
+  #drains: Drains;
+  #published: readonly ReplicaRecord[] = [];
+  #claims: ReadonlyMap<ServiceKey, Claim> = new Map();
+  readonly #acknowledgements = new Acknowledgements();
+  #problems: readonly Problem[] = [];
+  #malformed: readonly string[] = [];
+  #merged: Merged;
+  #mergedRevision = -1;
+  #mergedAtMs: number;
+  #catalogIsDue = true;
+  #keptText = "";
+  #keptIncarnation = 0;
+  #happenings: Happening[] = [];
+
+  constructor(options: NodeOptions) {
+    const { id, record, kept, random, nowMs } = options;
+    this.#options = options;
+    this.#remembered = new Map(kept.claims.map((claim) => [claim.key, claim]));
+    const startedAtMsById = new Map(kept.drains.map((run) => [run.id, run.startedAtMs]));
+    this.#drains = { ...NO_DRAINS, startedAtMsById };
+    this.#gossip = new Gossip({
+      self: { id, name: record.name, host: record.host, port: record.port },
+      incarnation: kept.incarnation + 1,
+      seeds: options.seeds,
+      random,
+      nowMs,
+    });
+    for (const address of kept.addresses) this.#gossip.acquaint(address);
+    this.#mergedAtMs = nowMs - MERGE_PAUSE_MS;
+    this.#merged = this.#merge(nowMs);
+  }
+
+  /** What this node holds of its own services: discovered endpoints and what is wrong with them. */
+  get problems(): readonly Problem[] {
+    const discovered = Array.from(this.#discoveryBySource.values()).flatMap(({ problems }) => problems);
+    const malformed = this.#malformed.map((text) => ({ subject: "record", text }));
+    return [...discovered, ...this.#problems, ...malformed];
+  }
+
+  /** The last set of each source. */
+  get discoveries(): readonly Discovery[] {
+    return [...this.#discoveryBySource.values()];
+  }
+
+  /** The endpoint of a replica of this host; null when it is not (or no longer) here. */
+  endpoint(id: ReplicaId): Discovered | null {
+    return this.#endpointById.get(id) ?? null;
+  }
+
+  /** Names of alive members that have not yet applied what this node published last. */
+  get lagging(): readonly string[] {
+    return this.#gossip.lagging(this.#gossip.version);
+  }
+
+  /** Takes one input and says what is to be done. */
+  step(input: Input, nowMs: number): Effects {
+    this.#take(input, nowMs);
+    const taken = this.#gossip.take();
+    for (const asked of taken.drains) this.#drain(asked.replica, asked.draining);
+    const isTick = input.kind === "tick";
+    if (isTick && this.#acknowledgements.settle((version) => this.#gossip.lagging(version)))
+      this.#catalogIsDue = true;
+    if (this.#catalogIsDue) this.#publish(nowMs);
+    const wakeInMs = this.#bringUpToDate(nowMs);
+    const later = this.#gossip.take();
+    const probe =
+      isTick || input.kind === "discovered" ? this.#schedule.due(nowMs, this.#options.random) : [];
+    const happenings = this.#happenings;
+    this.#happenings = [];
+    return {
+      send: [...taken.send, ...later.send],
+      dial: [...taken.dial, ...later.dial],
+      close: [...taken.close, ...later.close],
+      happenings: [...taken.happenings, ...later.happenings, ...happenings],
+      received: taken.received,
+      refused: [...taken.refused, ...later.refused],
+      drains: taken.drains,
+      probe,
+      view: this.#merged.view,
+      keep: isTick || this.#gossip.incarnation !== this.#keptIncarnation ? this.#toKeep() : null,
+      wakeInMs,
+    };
+  }
+
+  #take(input: Input, nowMs: number): void {
+    switch (input.kind) {
+      case "tick":
+        return this.#gossip.tick(nowMs);
+      case "discovered":
+        return this.#discovered(input.discovery, nowMs);
+      case "probed":
+        if (this.#schedule.result(input.probe, input.outcome, nowMs, this.#options.random))
+          this.#catalogIsDue = true;
+        return;
+      case "linkUp":
+        return this.#gossip.linkUp({ id: input.link, dialled: input.dialled, remote: input.remote }, nowMs);
+      case "linkDown":
+        return this.#gossip.linkDown(input.link, input.reason, nowMs);
+      case "dialFailed":
+        return this.#gossip.dialFailed(input.address, { refused: input.refused }, nowMs);
+      case "frame":
+        return this.#gossip.frame(input.link, input.frame, nowMs);
+      case "drain":
+        return this.#drainAnywhere(input.replica, input.draining);
+      case "stop":
+        this.#drains = drainDaemon(this.#drains);
+        this.#catalogIsDue = true;
+        return;
+      case "leave":
+        return this.#gossip.goodbye();
+      default:
+        return unreachable(input);
+    }
+  }
+
+  #discovered(discovery: Discovery, nowMs: number): void {
+    const before = this.#discoveryBySource.get(discovery.source);
+    this.#discoveryBySource.set(discovery.source, discovery);
+    const endpoints = this.discoveries.flatMap((one) => one.endpoints);
+    this.#endpointById = new Map(endpoints.map((endpoint) => [endpoint.id, endpoint]));
+    this.#schedule.set(endpoints, nowMs);
+    const isWhole = this.discoveries.every(({ stale }) => stale === null);
+    if (isWhole && this.#gossip.complete) this.#drains = forgetEnded(this.#drains, endpoints);
+    this.#catalogIsDue = true;
+    this.#tellSource(before, discovery, nowMs);
+  }
+
+  #tellSource(before: Discovery | undefined, after: Discovery, atMs: number): void {
+    const subject = after.source;
+    if (after.stale !== null && (before?.stale ?? null) === null) {
+      this.#happenings.push({ kind: "source.stale", level: "warn", subject, text: after.stale, atMs });
+    }
+    if (after.stale === null && (before?.stale ?? null) !== null) {
+      this.#happenings.push({ kind: "source.fresh", level: "info", subject, text: "answers again", atMs });
+    }
+    const known = new Set(before?.problems.map((problem) => `${problem.subject} ${problem.text}`));
+    for (const problem of after.problems) {
+      if (known.has(`${problem.subject} ${problem.text}`)) continue;
+      this.#happenings.push({
+        kind: "source.problem",
+        level: "warn",
+        subject: problem.subject,
+        text: problem.text,
+        atMs,
+      });
+    }
+  }
+
+  #drain(id: ReplicaId, draining: boolean): void {
+    const endpoint = this.endpoint(id);
+    if (endpoint === null) return;
+    this.#drains = draining ? drainReplica(this.#drains, endpoint) : activateReplica(this.#drains, id);
+    this.#catalogIsDue = true;
+  }
+
+  #drainAnywhere(id: ReplicaId, draining: boolean): void {
+    if (this.endpoint(id) !== null) return this.#drain(id, draining);
+    for (const { replicas } of this.#merged.view.services) {
+      const replica = replicas.find((candidate) => candidate.id === id);
+      if (replica !== undefined) this.#gossip.askDrain(replica.node, id, draining);
+    }
+  }
+
+  /** Plans what this node offers and writes what changed to its log. */
+  #publish(nowMs: number): void {
+    this.#catalogIsDue = false;
+    const catalog = planCatalog({
+      discoveries: this.discoveries,
+      readinessById: this.#schedule.verdicts(),
+      drains: this.#drains,
+      drainAppliedIds: this.#acknowledgements.appliedIds,
+      published: this.#published,
+    });
+    this.#problems = catalog.problems;
+    const changes = new Map<string, string | null>();
+    const node: NodeRecord = { kind: "node", ...this.#options.record };
+    changes.set("node", renderRecord(node));
+    const offered = new Set(catalog.records.map(({ id }) => id));
+    // Draining first: it is what peers must hear soonest, and a delta is cut in this order.
+    for (const record of catalog.records.toSorted((one, other) => urgency(one) - urgency(other))) {
+      changes.set(recordKey(record), renderRecord(record));
+    }
+    for (const gone of this.#published) {
+      if (!offered.has(gone.id)) changes.set(recordKey(gone), null);
+    }
+    this.#published = catalog.records;
+    this.#gossip.write(changes, nowMs);
+    this.#acknowledgements.published(catalog.records, this.#gossip.version);
+  }
+
+  /** Merges when something changed. @returns after how long it must be looked at again; null when it need not be */
+  #bringUpToDate(nowMs: number): number | null {
+    if (this.#gossip.revision === this.#mergedRevision) return null;
+    const sinceMs = nowMs - this.#mergedAtMs;
+    if (sinceMs >= 0 && sinceMs < MERGE_PAUSE_MS) return MERGE_PAUSE_MS - sinceMs;
+    this.#remerge(nowMs);
+    this.#claim(nowMs);
+    if (this.#gossip.revision !== this.#mergedRevision) this.#remerge(nowMs);
+    const others = this.#merged.view.members.filter(({ self }) => !self);
+    this.#gossip.meet(others, nowMs);
+    return null;
+  }
+
+  #remerge(nowMs: number): void {
+    const before = this.#merged;
+    this.#merged = this.#merge(nowMs);
+    this.#happenings.push(...changesBetween(before.view, this.#merged.view, nowMs));
+    for (const text of this.#merged.malformed) {
+      if (before.malformed.includes(text)) continue;
+      this.#happenings.push({ kind: "member.refused", level: "warn", subject: "record", text, atMs: nowMs });
+    }
+    this.#malformed = this.#merged.malformed;
+  }
+
+  #merge(nowMs: number): Merged {
+    this.#mergedRevision = this.#gossip.revision;
+    this.#mergedAtMs = nowMs;
+    return this.#merger.merge({
+      self: this.#options.id,
+      incarnation: this.#gossip.incarnation,
+      standings: this.#gossip.standings,
+      logs: this.#gossip.logs,
+      complete: this.#gossip.complete,
+      pool: this.#options.pool,
+      startedAtMs: this.#options.nowMs,
+      nowMs,
+    });
+  }
+
+  /** Claims the VIPs of services that have a replica here. The one loop: a claim changes the view it came from. */
+  #claim(nowMs: number): void {
+    // Before the first exchange others' claims are not known, and a claim made blindly may lose and move a service.
+    if (!this.#gossip.complete) return;
+    const keys = new Set(
+      this.#published
+        .filter(({ declaration }) => declaration.endpointMode === "vip" && declaration.ports.length > 0)
+        .map(({ network, service }) => serviceKey(network, service)),
+    );
+    const claims = claimsFor(keys, this.#options.pool, this.#merged.assignment, this.#remembered);
+    const changes = new Map<string, string | null>();
+    for (const key of this.#claims.keys()) if (!claims.has(key)) changes.set(`vip/${key}`, null);
+    for (const [key, claim] of claims) {
+      const record = vipRecord(claim);
+      changes.set(recordKey(record), renderRecord(record));
+      this.#remembered.set(key, claim);
+    }
+    this.#claims = claims;
+    this.#gossip.write(changes, nowMs);
+    while (this.#remembered.size > LIMITS.claimsRemembered) {
+      const oldest = this.#remembered.keys().next().value;
+      assert(oldest !== undefined, "a map past its bound has a first key");
+      this.#remembered.delete(oldest);
+    }
+  }
+
+  #toKeep(): KeptState | null {
+    const kept: KeptState = {
+      incarnation: this.#gossip.incarnation,
+      claims: [...this.#remembered.values()],
+      addresses: this.#gossip.addresses,
+      drains: Array.from(this.#drains.startedAtMsById, ([id, startedAtMs]) => ({ id, startedAtMs })),
+    };
+    this.#keptIncarnation = kept.incarnation;
+    const text = JSON.stringify(kept);
+    if (text === this.#keptText) return null;
+    this.#keptText = text;
+    return kept;
+  }
+}
+
+function urgency(record: ReplicaRecord): number {
+  return record.state === "draining" ? 0 : 1;
+}
+
+function vipRecord({ key, address, order }: Claim): VipRecord {
+  const [network = "", service = ""] = key.split("/");
+  return { kind: "vip", network, service, address, order };
+}

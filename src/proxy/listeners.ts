@@ -1,0 +1,174 @@
+/**
+ * Listeners: makes what listens be what the table asks for, one listener at a time.
+ *
+ * An update opens what is new and closes what is gone; it touches no other listener and no established connection, so
+ * there is no such thing as a reload. A listener that cannot be opened is reported with the reason and the remedy, and
+ * tried again later; the rest works without it. Opening happens in batches with the event loop between them, since a
+ * thousand VIPs must not delay a request.
+ *
+ * Touches: listening sockets.
+ */
+
+import type { Server } from "node:net";
+import { setImmediate as turn } from "node:timers/promises";
+
+import { Failure, systemCodeOf, textOf, type FailureCode } from "../base/failure.ts";
+import type { ServiceKey } from "../model/ids.ts";
+
+import { describeHolder, inodeAt, readListening, type Listening, type ListenAddress } from "./holder.ts";
+import { listenerKey } from "./routes.ts";
+
+/** A listener that the table asks for. */
+export interface WantedListener extends ListenAddress {
+  readonly kind: "tcp" | "http";
+  /** Null for the HTTP ingress, which is nobody's. */
+  readonly service: ServiceKey | null;
+  /** Makes its server, not listening yet. */
+  readonly create: () => Server;
+}
+
+/** A listener that could not be opened. */
+export interface ListenFailure extends ListenAddress {
+  readonly service: ServiceKey | null;
+  readonly code: FailureCode;
+  /** What is wrong and what would help: `0.0.0.0:80 is held by nginx (pid 812)`. */
+  readonly text: string;
+}
+
+/** A listener that is open, with the port it has (as wanted, unless that was 0). */
+export interface OpenListener extends ListenAddress {
+  readonly key: string;
+}
+
+interface Opened {
+  readonly wanted: WantedListener;
+  readonly server: Server;
+}
+
+/** Listeners opened between two turns of the event loop: some milliseconds' worth. */
+const BATCH = 64;
+
+/** The listeners of one proxy. */
+export class Listeners {
+  readonly #vipPool: string;
+  readonly #openedByKey = new Map<string, Opened>();
+  #failureByKey: ReadonlyMap<string, ListenFailure> = new Map();
+
+  /** @param vipPool  the prefix that VIPs come from, for the remedy's text */
+  constructor(vipPool: string) {
+    this.#vipPool = vipPool;
+  }
+
+  /** What could not be opened the last time. */
+  get failures(): readonly ListenFailure[] {
+    return [...this.#failureByKey.values()];
+  }
+
+  get open(): readonly OpenListener[] {
+    return [...this.#openedByKey].map(([key, { wanted, server }]) => {
+      const bound = server.address();
+      const port = typeof bound === "object" && bound !== null ? bound.port : wanted.port;
+      return { key, address: wanted.address, port };
+    });
+  }
+
+  /**
+   * Opens and closes listeners until they are as wanted. Not to be called again before it has settled. Never rejects
+   * for a listener: that is a failure in `failures`.
+   *
+   * @param mayClose  false while the table is incomplete: what it does not name stays open
+   */
+  async reconcile(wanted: readonly WantedListener[], mayClose: boolean): Promise<void> {
+    const wantedByKey = new Map(wanted.map((one) => [listenerKey(one), one]));
+    for (const [key, opened] of this.#openedByKey) {
+      const now = wantedByKey.get(key);
+      if (now === undefined ? mayClose : now.kind !== opened.wanted.kind) this.#close(key, opened);
+    }
+    const missing = [...wantedByKey].filter(([key]) => !this.#openedByKey.has(key));
+    const failures = new Map<string, ListenFailure>();
+    const listening = missing.length === 0 ? new Map<string, string>() : await readListening();
+    for (let at = 0; at < missing.length; at += BATCH) {
+      const batch = missing.slice(at, at + BATCH).map(async ([key, one]) => {
+        const failure = await this.#open(key, one, listening);
+        if (failure !== null) failures.set(key, failure);
+      });
+      await Promise.all(batch);
+      await turn();
+    }
+    this.#failureByKey = failures;
+  }
+
+  /** Stops listening everywhere; established connections go on. */
+  close(): void {
+    for (const [key, opened] of this.#openedByKey) this.#close(key, opened);
+  }
+
+  #close(key: string, { server }: Opened): void {
+    this.#openedByKey.delete(key);
+    server.close();
+  }
+
+  async #open(key: string, wanted: WantedListener, listening: Listening): Promise<ListenFailure | null> {
+    const { address, port, service } = wanted;
+    try {
+      const inode = inodeAt(listening, wanted);
+      if (inode !== null) throw new Failure("busy", await this.#heldText(wanted, inode));
+      const server = wanted.create();
+      await listen(server, wanted);
+      this.#openedByKey.set(key, { wanted, server });
+      return null;
+    } catch (thrown) {
+      const { code, text } = thrown instanceof Failure ? asRead(thrown) : await this.#explain(wanted, thrown);
+      return { address, port, service, code, text };
+    }
+  }
+
+  /** Looks up the holder once per outage, not at each retry: that reads the whole of /proc. */
+  async #heldText(wanted: WantedListener, inode: string | null): Promise<string> {
+    const key = listenerKey(wanted);
+    const before = this.#failureByKey.get(key);
+    if (before?.code === "busy") return before.text;
+    return `${key} is held by ${inode === null ? "another process" : await describeHolder(inode)}`;
+  }
+
+  async #explain(wanted: WantedListener, thrown: unknown): Promise<Pick<ListenFailure, "code" | "text">> {
+    const key = listenerKey(wanted);
+    switch (systemCodeOf(thrown)) {
+      case "EADDRINUSE": {
+        const inode = inodeAt(await readListening(), wanted);
+        // Not exactly this address: one that listens on all of them.
+        const any = inode ?? inodeAt(await readListening(), { address: "0.0.0.0", port: wanted.port });
+        return { code: "busy", text: await this.#heldText(wanted, any) };
+      }
+      case "EADDRNOTAVAIL": {
+        const remedy = `\`ip route add local ${this.#vipPool} dev lo\``;
+        return {
+          code: "unreachable",
+          text: `${key} is no address of this host; give it NET_ADMIN, or run ${remedy} as root`,
+        };
+      }
+      case "EACCES": {
+        const remedy = "give it NET_BIND_SERVICE, or set net.ipv4.ip_unprivileged_port_start";
+        return { code: "not-allowed", text: `${key} is below the ports this user may use; ${remedy}` };
+      }
+      default:
+        return { code: "unreachable", text: `${key}: ${textOf(thrown)}` };
+    }
+  }
+}
+
+function asRead(failure: Failure): Pick<ListenFailure, "code" | "text"> {
+  return { code: failure.code, text: failure.message };
+}
+
+function listen(server: Server, at: ListenAddress): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    const { address: host, port } = at;
+    // `reusePort`: see holder.ts.
+    server.listen({ host, port, backlog: 1024, exclusive: true, reusePort: true }, () => {
+      server.removeListener("error", reject);
+      resolve();
+    });
+  });
+}

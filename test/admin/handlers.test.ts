@@ -1,0 +1,171 @@
+// Handlers: a snapshot is told in the shapes that scripts rely on, and nothing of the view is decided again.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import fc from "fast-check";
+
+import {
+  eventsAfter,
+  explain,
+  membersOf,
+  networksOf,
+  serviceOf,
+  servicesOf,
+  statusOf,
+} from "../../src/admin/handlers.ts";
+import type { Tier } from "../../src/model/view.ts";
+import {
+  event,
+  exampleSnapshot,
+  member,
+  NOW_MS,
+  OTHER,
+  replica,
+  SELF,
+  service,
+  snapshot,
+  view,
+} from "./picture.ts";
+
+test("members: the fields of the contract come first, under their names", () => {
+  const lines = membersOf(exampleSnapshot());
+  const first = Object.keys(lines[0] ?? {}).slice(0, 6);
+  assert.deepEqual(first, ["name", "id", "state", "role", "address", "replicas"]);
+  const told = lines.map(({ name, state, address, replicas }) => [name, state, address, replicas]);
+  assert.deepEqual(told, [
+    ["host-1", "alive", "192.0.2.1:7650", 3],
+    ["host-2", "suspect", "192.0.2.2:7650", 2],
+    ["host-3", "dead", "", 0],
+  ]);
+});
+
+test("members: an IPv6 address stands in brackets", () => {
+  const [line] = membersOf(snapshot({ view: view({ members: [member({ host: "2001:db8::1" })] }) }));
+  assert.equal(line?.address, "[2001:db8::1]:7650");
+});
+
+test("services: the fields of the contract come first, and only eligible replicas are ready", () => {
+  const lines = servicesOf(exampleSnapshot(), null);
+  const first = Object.keys(lines[0] ?? {}).slice(0, 6);
+  assert.deepEqual(first, ["network", "name", "vip", "ports", "replicas", "ready"]);
+  const told = lines.map((line) => [line.name, line.vip, line.replicas, line.ready]);
+  assert.deepEqual(told, [
+    ["db", null, 1, 0],
+    ["web", "10.96.0.5", 4, 2],
+    ["日志", "10.96.0.6", 0, 0],
+  ]);
+});
+
+test("services: a network narrows the list, an unknown one to nothing", () => {
+  const names = (network: string): readonly string[] =>
+    servicesOf(exampleSnapshot(), network).map(({ name }) => name);
+  assert.deepEqual(names("back"), ["db"]);
+  assert.deepEqual(names("nowhere"), []);
+});
+
+test("explain: the fields of the contract come first, in the service and in its replicas", () => {
+  const told = explain(exampleSnapshot(), "web", null);
+  assert.ok(told.ok);
+  assert.deepEqual(Object.keys(told.value).slice(0, 4), ["network", "name", "vip", "replicas"]);
+  const first = Object.keys(told.value.replicas[0] ?? {}).slice(0, 6);
+  assert.deepEqual(first, ["id", "node", "address", "eligible", "reason", "sinceMs"]);
+  assert.deepEqual(told.value.problems, ["port 8088 is also wanted by default/api; default/web has it"]);
+});
+
+test("explain: a replica is in when the view says so, with the view's reason, time and speaker", () => {
+  const tiers: readonly Tier[] = ["eligible", "draining", "panic", "never"];
+  const any = fc.record({
+    tier: fc.constantFrom(...tiers),
+    reason: fc.string(),
+    saidBy: fc.string(),
+    sinceMs: fc.nat(),
+  });
+  fc.assert(
+    fc.property(fc.array(any), (given) => {
+      const replicas = given.map((fields, at) => replica({ ...fields, id: `id-${at}` }));
+      const picture = snapshot({ view: view({ services: [service("default", "web", { replicas })] }) });
+      const told = explain(picture, "web", null);
+      assert.ok(told.ok);
+      const seen = told.value.replicas.map(({ tier, reason, saidBy, sinceMs }) => {
+        return { tier, reason, saidBy, sinceMs };
+      });
+      assert.deepEqual(seen, given);
+      for (const one of told.value.replicas) assert.equal(one.eligible, one.tier === "eligible");
+    }),
+  );
+});
+
+test("explain: what this node's proxy thinks of a replica stands beside what the cluster says", () => {
+  const told = explain(exampleSnapshot(), "web", null);
+  assert.ok(told.ok);
+  const ejected = told.value.replicas.filter((one) => one.ejected !== null);
+  assert.deepEqual(
+    ejected.map(({ name, eligible, ejected }) => ({ name, eligible, ejected })),
+    [{ name: "web-3", eligible: true, ejected: { reason: "3 refused connects", untilMs: NOW_MS + 12_000 } }],
+  );
+});
+
+test("inspect: everything declared is told besides the replicas", () => {
+  const told = serviceOf(exampleSnapshot(), "default/web", null);
+  assert.ok(told.ok);
+  const { stack, endpointMode, aliases, publish, http, ports } = told.value;
+  assert.deepEqual([stack, endpointMode, aliases], ["shop", "vip", ["www"]]);
+  assert.equal(publish.length + http.length + ports.length, 3);
+});
+
+test("inspect, explain: an unknown name is not found", () => {
+  for (const told of [serviceOf(snapshot(), "nope", null), explain(snapshot(), "nope", null)]) {
+    assert.equal(told.ok ? "ok" : told.failure.code, "not-found");
+  }
+});
+
+test("status: cluster, view and what is wrong are summed up, problems of services included", () => {
+  const status = statusOf(exampleSnapshot());
+  assert.deepEqual(status.cluster, { size: 3, states: { alive: 1, suspect: 1, dead: 1, left: 0 } });
+  assert.deepEqual(status.view, { version: 42, complete: true, services: 3, replicas: 5, ready: 2 });
+  assert.deepEqual(
+    status.problems.map(({ area, subject }) => [area, subject]),
+    [
+      ["label", "container web-1"],
+      ["service", "default/web"],
+    ],
+  );
+  assert.equal(status.uptimeMs, 90_000);
+  assert.equal(status.node.role, "manager");
+});
+
+test("status: a daemon whose view does not know itself yet has its name and id all the same", () => {
+  const status = statusOf(snapshot({ view: view({ members: [], complete: false }) }));
+  assert.deepEqual(status.node, {
+    id: SELF,
+    name: "host-1",
+    version: "0.1.0",
+    role: null,
+    zone: "",
+    address: "",
+  });
+});
+
+test("status: a clock that went back gives no negative uptime", () => {
+  assert.equal(statusOf(snapshot({ startedAtMs: NOW_MS + 5 })).uptimeMs, 0);
+});
+
+test("networks: each is told once, with its sums, sorted", () => {
+  assert.deepEqual(networksOf(exampleSnapshot()), [
+    { name: "back", services: 1, replicas: 1, ready: 0 },
+    { name: "default", services: 2, replicas: 4, ready: 2 },
+  ]);
+});
+
+test("events: only those after the given number, in order", () => {
+  const events = [event(4), event(5), event(6)];
+  const ids = (afterId: number): readonly number[] => eventsAfter(events, afterId).map(({ id }) => id);
+  assert.deepEqual([ids(0), ids(5), ids(6), ids(99)], [[4, 5, 6], [6], [], []]);
+});
+
+test("members: replicas of a node that is no member count for nobody", () => {
+  const stranger = service("default", "web", { replicas: [replica({ node: OTHER })] });
+  const [line] = membersOf(snapshot({ view: view({ services: [stranger] }) }));
+  assert.equal(line?.replicas, 0);
+});

@@ -1,0 +1,185 @@
+// A cluster to tell of: builders of members, replicas, services and snapshots for the tests of admin and cli.
+
+import type { Snapshot } from "../../src/admin/handlers.ts";
+import type { Event } from "../../src/model/event.ts";
+import type { Member } from "../../src/model/member.ts";
+import { EMPTY_DECLARATION } from "../../src/model/service.ts";
+import type { Replica, Service, View } from "../../src/model/view.ts";
+
+/** A round moment: 2025-11-21T03:00:00Z. */
+export const NOW_MS = Date.UTC(2025, 10, 21, 3, 0, 0);
+
+export const SELF = "aaaaaaaaaaaaaaaaaaaa";
+export const OTHER = "bbbbbbbbbbbbbbbbbbbb";
+
+export function member(fields: Partial<Member> = {}): Member {
+  return {
+    id: SELF,
+    name: "host-1",
+    host: "192.0.2.1",
+    port: 7650,
+    zone: "",
+    labels: {},
+    role: "manager",
+    software: "0.1.0",
+    state: "alive",
+    incarnation: 1,
+    sinceMs: NOW_MS - 3_600_000,
+    rttMs: null,
+    self: true,
+    ...fields,
+  };
+}
+
+export function replica(fields: Partial<Replica> = {}): Replica {
+  return {
+    id: "0123456789ab",
+    name: "web-1",
+    slot: 1,
+    node: SELF,
+    nodeName: "host-1",
+    local: true,
+    address: "172.18.0.2",
+    reach: "stream",
+    ports: [{ name: "http", port: 80, target: 8080, protocol: "http" }],
+    weight: 1,
+    state: "ready",
+    drainApplied: false,
+    tier: "eligible",
+    reason: "probe: passed",
+    saidBy: "host-1",
+    sinceMs: NOW_MS - 42_000,
+    ...fields,
+  };
+}
+
+export function service(network: string, name: string, fields: Partial<Service> = {}): Service {
+  return {
+    ...EMPTY_DECLARATION,
+    key: `${network}/${name}`,
+    network,
+    name,
+    stack: null,
+    vip: null,
+    replicas: [],
+    problems: [],
+    ...fields,
+  };
+}
+
+export function view(fields: Partial<View> = {}): View {
+  return { version: 7, complete: true, self: SELF, members: [member()], services: [], ...fields };
+}
+
+export function event(id: number, fields: Partial<Event> = {}): Event {
+  return {
+    id,
+    atMs: NOW_MS + id,
+    kind: "replica.ready",
+    level: "info",
+    subject: "web-1",
+    text: "probe: passed",
+    ...fields,
+  };
+}
+
+export function snapshot(fields: Partial<Snapshot> = {}): Snapshot {
+  return {
+    atMs: NOW_MS,
+    view: view(),
+    nodeName: "host-1",
+    version: "0.1.0",
+    startedAtMs: NOW_MS - 90_000,
+    dataPlane: { mode: "proxy", reason: "no NET_ADMIN" },
+    choices: [{ key: "vip.pool", value: "127.96.0.0/12", reason: "no NET_ADMIN" }],
+    listen: { mesh: ["0.0.0.0:7650"], dns: ["127.0.0.1:5300"], admin: [], ingress: [] },
+    sources: [{ name: "docker", endpoints: 2, stale: null }],
+    problems: [],
+    warnings: [],
+    ejections: [],
+    events: [],
+    ...fields,
+  };
+}
+
+/** Two hosts, three services, a replica in every tier: what the golden tables show. */
+export function exampleSnapshot(): Snapshot {
+  const web = service("default", "web", {
+    stack: "shop",
+    vip: "10.96.0.5",
+    ports: [{ name: "http", port: 80, target: 8080, protocol: "http" }],
+    publish: [{ published: 8088, port: 80, protocol: "tcp", mode: "ingress" }],
+    http: [{ host: "app.example.com", path: "/" }],
+    aliases: ["www"],
+    replicas: [
+      replica(),
+      replica({
+        id: "11aa22bb33cc",
+        name: "web-2",
+        tier: "panic",
+        state: "unready",
+        reason: "probe: connection refused at 172.18.0.3:8080",
+      }),
+      replica({
+        id: "22bb33cc44dd",
+        name: "web-3",
+        node: OTHER,
+        nodeName: "host-2",
+        local: false,
+        address: "10.0.0.9",
+        reason: "healthy since its start",
+        saidBy: "host-2",
+      }),
+      replica({
+        id: "33cc44dd55ee",
+        name: "web-4",
+        node: OTHER,
+        nodeName: "host-2",
+        local: false,
+        address: "10.0.0.10",
+        tier: "draining",
+        state: "draining",
+        reason: "stop signal",
+        saidBy: "host-2",
+        sinceMs: NOW_MS - 900,
+      }),
+    ],
+    problems: ["port 8088 is also wanted by default/api; default/web has it"],
+  });
+  const db = service("back", "db", {
+    endpointMode: "dnsrr",
+    ports: [{ name: "tcp-5432", port: 5432, target: 5432, protocol: "tcp" }],
+    replicas: [replica({ id: "db-zz", name: "db", slot: null, tier: "never", reason: "host-2 is dead" })],
+  });
+  const log = service("default", "日志", { vip: "10.96.0.6" });
+  const other = {
+    id: OTHER,
+    name: "host-2",
+    host: "192.0.2.2",
+    zone: "rack-2",
+    role: "worker",
+    rttMs: 1.234,
+    self: false,
+  } as const;
+  const gone = { id: "cccccccccccccccccccc", name: "host-3", host: "", port: 0, role: "worker" } as const;
+  const members = [
+    member(),
+    member({ ...other, state: "suspect", sinceMs: NOW_MS - 5000 }),
+    member({ ...gone, state: "dead", self: false, sinceMs: NOW_MS - 172_800_000 }),
+  ];
+  return snapshot({
+    view: view({ version: 42, members, services: [db, web, log] }),
+    problems: [{ area: "label", subject: "container web-1", text: 'label "skein.port" is "80a"' }],
+    warnings: ["links are not authenticated in this version"],
+    sources: [
+      { name: "docker", endpoints: 2, stale: "socket /var/run/docker.sock does not answer" },
+      { name: "static", endpoints: 1, stale: null },
+    ],
+    ejections: [{ replica: "22bb33cc44dd", reason: "3 refused connects", untilMs: NOW_MS + 12_000 }],
+    events: [
+      event(1, { kind: "daemon.started", subject: "host-1", text: "version 0.1.0" }),
+      event(2),
+      event(3, { kind: "member.suspect", level: "warn", subject: "host-2", text: "no answer for 3 s" }),
+    ],
+  });
+}

@@ -1,0 +1,143 @@
+// Containers: which are endpoints, where they are reached, and what each may see.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import fc from "fast-check";
+
+import {
+  isCandidate,
+  planContainer,
+  planContainers,
+  type DockerPlanOptions,
+} from "../../../src/source/docker/container.ts";
+import type { ContainerFacts } from "../../../src/source/docker/facts.ts";
+import { facts, idOf, labels, TIMES } from "./fixture.ts";
+
+const OPTIONS: DockerPlanOptions = { exposeByDefault: false, health: TIMES };
+const ALL: DockerPlanOptions = { ...OPTIONS, exposeByDefault: true };
+
+const plan = (over: Partial<ContainerFacts> = {}, options = OPTIONS) =>
+  planContainer(facts(over), options, { stopping: false, host: null });
+
+const discovered = (entries: Readonly<Record<string, string>>, options = OPTIONS) =>
+  plan({ labels: labels(entries) }, options).endpoint !== null;
+
+test("container: any label of ours makes it an endpoint; skein.enable=false always wins", () => {
+  assert.ok(discovered({ "skein.enable": "true" }));
+  assert.ok(discovered({ "skein.port": "80" }));
+  assert.ok(discovered({ "skein.unknown": "x" }));
+  assert.ok(discovered({ "skein.enable": "maybe", "skein.port": "80" }));
+  assert.ok(!discovered({ "skein.enable": "false", "skein.port": "80" }));
+  assert.ok(!discovered({}));
+  assert.ok(!discovered({ "com.docker.compose.service": "web" }));
+});
+
+test("container: with exposeByDefault those without a label are endpoints when they EXPOSE a port", () => {
+  assert.ok(discovered({}, ALL));
+  assert.ok(!discovered({ "skein.enable": "false" }, ALL));
+  assert.equal(plan({ labels: labels({}), exposed: [] }, ALL).endpoint, null);
+  assert.deepEqual(plan({ labels: labels({}), exposed: [] }, ALL).problems, []);
+});
+
+test("container: a one-off run of a Compose service is a client, unless it says skein.enable=true itself", () => {
+  const oneOff = { "com.docker.compose.oneoff": "True", "skein.port": "80" };
+  assert.ok(!discovered(oneOff));
+  assert.ok(!discovered(oneOff, ALL));
+  assert.equal(plan({ labels: labels(oneOff) }).clients.length, 1);
+  assert.ok(discovered({ ...oneOff, "skein.enable": "true" }));
+  assert.ok(!isCandidate(labels(oneOff), true));
+});
+
+test("container: an endpoint is known by its short id and called like the container, as a label", () => {
+  const { endpoint } = plan({ name: "My.App_1" });
+  assert.equal(endpoint?.id, "aaaaaaaaaaaa");
+  assert.equal(endpoint?.name, "my-app_1");
+  assert.equal(endpoint?.service, "my-app_1");
+  assert.equal(endpoint?.reach, "stream");
+  assert.equal(endpoint?.startedAtMs, 1000);
+});
+
+test("container: of several networks the one called like its Skein network is used, else the first by name", () => {
+  const attachments = [
+    { network: "alpha", address: "10.0.0.1" },
+    { network: "app", address: "10.0.0.2" },
+    { network: "shop_back", address: "10.0.0.3" },
+  ];
+  const address = (entries: Readonly<Record<string, string>>) =>
+    plan({ attachments, labels: labels({ "skein.enable": "true", ...entries }) }).endpoint?.address;
+  assert.equal(address({}), "10.0.0.1");
+  assert.equal(address({ "skein.network": "app" }), "10.0.0.2");
+  assert.equal(address({ "skein.network": "back", "com.docker.compose.project": "shop" }), "10.0.0.3");
+  assert.equal(address({ "skein.network": "elsewhere" }), "10.0.0.1");
+});
+
+test("container: one on the host's network is reached on loopback, and asks for names as the host does", () => {
+  const { endpoint, clients } = plan({ networkMode: "host", attachments: [] });
+  assert.equal(endpoint?.address, "127.0.0.1");
+  assert.equal(endpoint?.reach, "stream");
+  assert.deepEqual(clients, []);
+});
+
+test("container: one on another container's network is reached where that one is", () => {
+  const guest = facts({ id: idOf("b"), name: "app", networkMode: `container:${idOf("a")}`, attachments: [] });
+  const { endpoints, clients } = planContainers([guest, facts()], new Set(), OPTIONS);
+  assert.deepEqual(
+    endpoints.map((endpoint) => endpoint.address),
+    ["172.17.0.2", "172.17.0.2"],
+  );
+  assert.equal(clients.length, 1);
+  assert.equal(planContainers([guest], new Set(), OPTIONS).endpoints.length, 0);
+});
+
+test("container: without an address it is no endpoint yet; that is a problem only where it is wanted as one", () => {
+  const wanted = plan({ attachments: [], networkMode: "none" });
+  assert.equal(wanted.endpoint, null);
+  assert.match(wanted.problems[0]?.text ?? "", /no address on any network \(mode "none"\)/);
+  assert.deepEqual(plan({ attachments: [], labels: labels({}) }).problems, []);
+});
+
+test("container: it is paused, stopping or gone as Docker says; a stop signal counts for more than a pause", () => {
+  assert.equal(plan({ state: "paused" }).endpoint?.lifecycle, "paused");
+  const stopping = planContainers([facts({ state: "paused" })], new Set([idOf("a")]), OPTIONS);
+  assert.equal(stopping.endpoints[0]?.lifecycle, "stopping");
+  assert.deepEqual(plan({ state: "gone" }), { endpoint: null, clients: [], problems: [] });
+});
+
+test("container: every one with an address is a client, on its own network first, then on those it is attached to", () => {
+  const attachments = [
+    { network: "app", address: "10.0.0.1" },
+    { network: "bridge", address: "172.17.0.2" },
+    { network: "Not A Label", address: "10.0.0.3" },
+  ];
+  const { clients } = plan({ attachments, labels: labels({}) });
+  assert.deepEqual(clients, [
+    { address: "10.0.0.1", name: "web-1", networks: ["default", "app"] },
+    { address: "172.17.0.2", name: "web-1", networks: ["default", "app"] },
+    { address: "10.0.0.3", name: "web-1", networks: ["default", "app"] },
+  ]);
+  const labelled = plan({ attachments, labels: labels({ "skein.network": "back" }) });
+  assert.deepEqual(labelled.clients[0]?.networks, ["back", "app"]);
+});
+
+test("container: problems name it, and do not stop it from being served", () => {
+  const { endpoint, problems } = plan({ labels: labels({ "skein.port": "80", "skein.prot": "x" }) });
+  assert.equal(endpoint?.declaration.ports.length, 1);
+  assert.deepEqual(problems, [
+    { subject: "container web-1", text: 'label "skein.prot" is unknown; did you mean "skein.port"?' },
+  ]);
+});
+
+test("containers: the set is the same whatever order they come in, and names stay apart", () => {
+  const names = ["a.b", "a-b", "A_b", "a b", "web"];
+  const all = names.map((name, index) =>
+    facts({ id: idOf(String(index)), name, labels: labels({ "skein.service": "same" }) }),
+  );
+  const whole = planContainers(all, new Set(), OPTIONS);
+  assert.equal(new Set(whole.endpoints.map((endpoint) => endpoint.name)).size, names.length);
+  fc.assert(
+    fc.property(fc.shuffledSubarray(all, { minLength: all.length }), (shuffled) => {
+      assert.deepEqual(planContainers(shuffled, new Set(), OPTIONS), whole);
+    }),
+  );
+});

@@ -1,0 +1,37 @@
+// Runs a few lines of TypeScript in a process of their own, for what can only be seen from outside: exits, signals, stderr.
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { pathToFileURL } from "node:url";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+
+/** A script that runs, and what it has printed so far. */
+export interface Script {
+  readonly child: ChildProcess;
+  readonly stdout: () => string;
+  readonly stderr: () => string;
+  /** Settles with the exit status, or the signal that ended it. */
+  readonly ended: Promise<number | NodeJS.Signals | null>;
+}
+
+/**
+ * Starts a script; `@/` in it stands for the `src/` folder. It is killed when the test ends.
+ *
+ * @param text  an ES module; TypeScript's types are stripped
+ */
+export function startScript(t: Pick<TestContext, "after">, text: string): Script {
+  const src = pathToFileURL(join(import.meta.dirname, "../../src/")).href;
+  const code = text.replaceAll('"@/', `"${src}`);
+  const child = spawn(process.execPath, ["--input-type=module-typescript", "--eval", code], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  t.after(() => child.kill("SIGKILL"));
+  let stdout = "";
+  let stderr = "";
+  child.stdout.on("data", (part: Buffer) => (stdout += part.toString()));
+  child.stderr.on("data", (part: Buffer) => (stderr += part.toString()));
+  const ended = new Promise<number | NodeJS.Signals | null>((resolve) =>
+    child.once("close", (status, signal) => resolve(status ?? signal)),
+  );
+  return { child, stdout: () => stdout, stderr: () => stderr, ended };
+}
