@@ -30,7 +30,7 @@ import type { GossipEffects } from "./gossip/effects.ts";
 import { Gossip } from "./gossip/gossip.ts";
 import { ProbeSchedule, type ProbeRequest } from "./health/schedule.ts";
 import type { ProbeOutcome } from "./health/verdict.ts";
-import type { Discovered, Discovery, Problem } from "./model/endpoint.ts";
+import type { Discovered, Discovery, LocalClient, Problem } from "./model/endpoint.ts";
 import type { Happening } from "./model/event.ts";
 import { serviceKey, type NodeId, type ReplicaId, type ServiceKey } from "./model/ids.ts";
 import type { Claim, KeptState } from "./model/kept.ts";
@@ -101,6 +101,8 @@ export class Node {
   readonly #merger = new Merger();
   readonly #discoveryBySource = new Map<string, Discovery>();
   #endpointById: ReadonlyMap<ReplicaId, Discovered> = new Map();
+  #clientByAddress: ReadonlyMap<string, LocalClient> = new Map();
+  #clientByName: ReadonlyMap<string, LocalClient> = new Map();
   readonly #remembered: Map<ServiceKey, Claim>;
   #drains: Drains;
   #published: readonly ReplicaRecord[] = [];
@@ -134,7 +136,7 @@ export class Node {
     this.#merged = this.#merge(nowMs);
   }
 
-  /** What this node holds of its own services: discovered endpoints and what is wrong with them. */
+  /** What is wrong with what this node discovered, offers or was told. */
   get problems(): readonly Problem[] {
     const discovered = Array.from(this.#discoveryBySource.values()).flatMap(({ problems }) => problems);
     const malformed = this.#malformed.map((text) => ({ subject: "record", text }));
@@ -144,6 +146,21 @@ export class Node {
   /** The last set of each source. */
   get discoveries(): readonly Discovery[] {
     return [...this.#discoveryBySource.values()];
+  }
+
+  /** The newest view. */
+  get view(): View {
+    return this.#merged.view;
+  }
+
+  /** A container of this host, by its address or its name; null when there is none. */
+  client(addressOrName: string): LocalClient | null {
+    return this.#clientByAddress.get(addressOrName) ?? this.#clientByName.get(addressOrName) ?? null;
+  }
+
+  /** Names of this host's containers, sorted. */
+  get clientNames(): readonly string[] {
+    return [...this.#clientByName.keys()].sort();
   }
 
   /** The endpoint of a replica of this host; null when it is not (or no longer) here. */
@@ -222,6 +239,9 @@ export class Node {
     this.#discoveryBySource.set(discovery.source, discovery);
     const endpoints = this.discoveries.flatMap((one) => one.endpoints);
     this.#endpointById = new Map(endpoints.map((endpoint) => [endpoint.id, endpoint]));
+    const clients = this.discoveries.flatMap((one) => one.clients);
+    this.#clientByAddress = new Map(clients.map((client) => [client.address, client]));
+    this.#clientByName = new Map(clients.map((client) => [client.name, client]));
     this.#schedule.set(endpoints, nowMs);
     const isWhole = this.discoveries.every(({ stale }) => stale === null);
     if (isWhole && this.#gossip.complete) this.#drains = forgetEnded(this.#drains, endpoints);

@@ -55,7 +55,7 @@ export function findReplica(view: View, text: string): Result<Replica> {
 }
 
 /**
- * The candidate that differs least from `text`, by insertions, deletions and changes of characters.
+ * The candidate that differs least from `text`, by insertions, deletions, changes and swaps of characters.
  *
  * @returns null when even the nearest differs in more than a third of its characters
  */
@@ -106,16 +106,19 @@ function listed(texts: readonly string[]): string {
   return texts.length > 5 ? `${shown} and ${texts.length - 5} more` : shown;
 }
 
-/** Levenshtein distance (1965), by rows. */
+/** Optimal string alignment: Levenshtein's distance in which swapped neighbours, the commonest slip, count as one. */
 function distanceBetween(one: string, other: string): number {
-  let row = Array.from({ length: other.length + 1 }, (_, at) => at);
+  let before: readonly number[] = [];
+  let row: readonly number[] = Array.from({ length: other.length + 1 }, (_, at) => at);
   for (let at = 1; at <= one.length; at += 1) {
     const next = [at];
     for (let by = 1; by <= other.length; by += 1) {
       const changed = (row[by - 1] ?? 0) + (one[at - 1] === other[by - 1] ? 0 : 1);
-      next.push(Math.min(changed, (row[by] ?? 0) + 1, (next[by - 1] ?? 0) + 1));
+      const swaps = at > 1 && by > 1 && one[at - 1] === other[by - 2] && one[at - 2] === other[by - 1];
+      const swapped = swaps ? (before[by - 2] ?? 0) + 1 : changed;
+      next.push(Math.min(changed, swapped, (row[by] ?? 0) + 1, (next[by - 1] ?? 0) + 1));
     }
-    row = next;
+    [before, row] = [row, next];
   }
   return row[other.length] ?? 0;
 }

@@ -18,11 +18,12 @@ const COLUMNS: readonly Column<ReplicaReport>[] = [
   { title: "NODE", cell: ({ node }) => node, shrinks: true },
   { title: "ADDRESS", cell: addressText },
   { title: "TRAFFIC", cell: trafficCell },
-  { title: "WHY", cell: reasonText, shrinks: true },
   { title: "SINCE", cell: ({ sinceMs }, style) => agoText(sinceMs, style) },
   { title: "SAID BY", cell: ({ saidBy }) => saidBy, shrinks: true },
   { title: "STATE", cell: ({ state }) => state, wideOnly: true },
   { title: "WEIGHT", cell: ({ weight }) => String(weight), wideOnly: true },
+  // Last and never cut: it is what the table is read for, and a terminal wraps what is too long.
+  { title: "WHY", cell: reasonText },
 ];
 
 /** `80/tcp`, and `80:8080/tcp` where the replicas listen on another port. */

@@ -87,9 +87,14 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
   return { config: result.output, raw: tree, file: origins.file };
 }
 
-/** Renders the effective configuration as YAML. It holds no secrets in this version. */
-export function renderConfig(loaded: LoadedConfig): string {
-  return stringify(loaded.raw);
+/** Renders plain data as YAML. */
+export function renderYaml(value: unknown): string {
+  return stringify(value);
+}
+
+/** Every dotted key that a flag or a variable may set. */
+export function configKeys(surroundings: Surroundings): string[] {
+  return leafKeys(defaults(ambienceOf(surroundings)));
 }
 
 function ambienceOf({ env, isRoot }: Surroundings): Ambience {

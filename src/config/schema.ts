@@ -137,7 +137,6 @@ export const STATIC_SERVICE_SCHEMA = v.strictObject({
     ),
     [],
   ),
-  aliases: v.optional(v.array(label, "a list of names"), []),
   health: v.optional(
     v.strictObject({
       http: v.optional(v.custom<string>((path) => typeof path === "string" && isProbePath(path), "a path")),

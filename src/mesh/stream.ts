@@ -7,7 +7,7 @@
  * upgrade on the mesh port, answered with 101 only once the replica has taken the connection, so that a client's proxy
  * can still try the next replica when it has not.
  *
- *     GET /stream/<replica id>/<service port> HTTP/1.1      101: bytes pass from here on
+ *     GET /stream/<replica id>/<port> HTTP/1.1      101: bytes pass from here on
  *     Upgrade: skein-stream/1                               404, 502, 503, 504: no such replica, refused, full, timeout
  *
  * Touches: sockets.
@@ -29,7 +29,7 @@ import { REASON_HEADER, refuse, type Refusal, type Upgrade } from "./upgrade.ts"
 /** The name of the protocol in the Upgrade header. */
 export const STREAM_PROTOCOL = "skein-stream/1";
 
-/** What a stream leads to: a replica and a port of its service (not the port the replica itself listens on). */
+/** What a stream leads to: a replica, and the port on which it listens itself; one that it declares. */
 export interface StreamTarget {
   readonly replica: ReplicaId;
   readonly port: number;
@@ -101,7 +101,7 @@ function refusalOf(response: IncomingMessage): { readonly code: FailureCode; rea
   return { code: CODE_OF_STATUS[status] ?? "invalid", text: `${status}, ${reason}` };
 }
 
-/** Where a replica of this host really listens for a service port; null when there is no such replica or port here. */
+/** Where a replica of this host is reached on a port of its own; null when there is no such replica or port here. */
 export type ResolveReplica = (
   replica: ReplicaId,
   port: number,
@@ -143,7 +143,7 @@ export async function serveStream(upgrade: Upgrade, options: ServeOptions): Prom
 
   const target = parseTarget(request.url ?? "");
   if (target === null) {
-    giveUp("malformed", { status: 400, reason: "expected /stream/<replica id>/<service port>" });
+    giveUp("malformed", { status: 400, reason: "expected /stream/<replica id>/<port>" });
     return;
   }
   const where = options.resolve(target.replica, target.port);

@@ -16,6 +16,8 @@ import { isLabel, type ReplicaId } from "./ids.ts";
 import { LIMITS } from "./limits.ts";
 import {
   isPort,
+  parseRouteHost,
+  parseRoutePath,
   type HttpRoute,
   type PublishedPort,
   type ServiceDeclaration,
@@ -205,7 +207,12 @@ function publishedPortFrom(value: unknown): PublishedPort | null {
 function routeFrom(value: unknown): HttpRoute | null {
   if (!isObject(value)) return null;
   const { host, path } = value;
-  return isShort(host) && isShort(path) && path.startsWith("/") ? { host, path } : null;
+  if (typeof host !== "string" || typeof path !== "string") return null;
+  // The same rule as for labels and config, and already in its normal form.
+  const parsedHost = parseRouteHost("host", host);
+  const parsedPath = parseRoutePath("path", path);
+  const isNormal = parsedHost.ok && parsedPath.ok && parsedHost.value === host && parsedPath.value === path;
+  return isNormal ? { host, path } : null;
 }
 
 function listFrom<T>(

@@ -244,12 +244,14 @@ class Exchange {
   /** The client's side has closed, done or not. */
   #over(): void {
     if (this.#phase === "over") return;
-    const { traffic, lane, client } = this.#options;
+    const { traffic, lane, client, isClosing } = this.#options;
     this.#phase = "over";
     traffic.deadlines.remove(this.#deadline);
     this.#attempts.finished();
     // Nothing to abandon after a whole answer: its connection may serve another request by now.
     if (!client.response.writableFinished) this.#attempt?.abandon();
+    // An answer whose head was out before the proxy began to close has not told the client so.
+    if (isClosing()) client.request.socket.end();
     const seconds = (traffic.nowMs() - this.#startedAtMs) / 1000;
     traffic.metrics.proxyDuration.observe({ service: lane.pool.service }, seconds);
   }

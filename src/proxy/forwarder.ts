@@ -18,8 +18,9 @@ import {
 } from "node:http";
 import type { Socket } from "node:net";
 import { Stream, type Duplex } from "node:stream";
+import util from "node:util";
 
-import HttpProxy from "http-proxy";
+import type HttpProxy from "http-proxy";
 
 import { assert } from "../base/assert.ts";
 import { Failure, textOf } from "../base/failure.ts";
@@ -90,8 +91,8 @@ export interface Handshake extends OutgoingHead {
 }
 
 /** Opens the forwarder that is built on http-proxy. */
-export function openHttpProxy(agents: UpstreamAgents): HttpForwarder {
-  const proxy = HttpProxy.createProxyServer({});
+export async function openHttpProxy(agents: UpstreamAgents): Promise<HttpForwarder> {
+  const proxy = (await loadHttpProxy()).createProxyServer({});
   withoutDeleteLength(proxy);
   // Emitted inside `proxy.ws`, before anything is sent: the one chance to get hold of the request.
   const handshakes = new WeakMap<IncomingMessage, (request: ClientRequest) => void>();
@@ -139,6 +140,21 @@ export function openHttpProxy(agents: UpstreamAgents): HttpForwarder {
       return settled;
     },
   };
+}
+
+/**
+ * Loads http-proxy with Object.assign in place of `util._extend`, which it takes hold of while it loads: node warns on
+ * stderr of every use of the old one (DEP0060), and a daemon that warns of itself at its first request looks broken.
+ */
+async function loadHttpProxy(): Promise<typeof HttpProxy> {
+  const old = util as unknown as { _extend: typeof Object.assign };
+  const extend = old._extend;
+  old._extend = Object.assign;
+  try {
+    return (await import("http-proxy")).default;
+  } finally {
+    old._extend = extend;
+  }
 }
 
 /** http-proxy must be given a callback, or it throws; what it would tell is heard from the request itself. */

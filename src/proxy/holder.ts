@@ -26,20 +26,22 @@ export type Listening = ReadonlyMap<string, string>;
 
 /** Reads what listens on TCP now; empty where the system does not tell. */
 export async function readListening(): Promise<Listening> {
-  const inodeByAddress = new Map<string, string>();
-  for (const path of ["/proc/net/tcp", "/proc/net/tcp6"]) {
-    try {
-      for await (const line of createInterface({ input: createReadStream(path) })) {
-        const [, local = "", , state, , , , , , inode = ""] = line.trim().split(/\s+/);
-        if (state === "0A") inodeByAddress.set(local, inode);
-        // Listening sockets come first; behind them may be tens of thousands of connections.
-        else if (state !== "st") break;
-      }
-    } catch {
-      // No such file: no IPv6, or not Linux. Then a taken port is noticed when listening fails.
-    }
+  const tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(async (path) => {
+    // No such file: no IPv6, or not Linux. Then a taken port is noticed when listening fails.
+    return readTable(path).catch(() => []);
+  });
+  return new Map((await Promise.all(tables)).flat());
+}
+
+async function readTable(path: string): Promise<readonly (readonly [string, string])[]> {
+  const found: [string, string][] = [];
+  for await (const line of createInterface({ input: createReadStream(path) })) {
+    const [, local = "", , state, , , , , , inode = ""] = line.trim().split(/\s+/);
+    if (state === "0A") found.push([local, inode]);
+    // Listening sockets come first; behind them may be tens of thousands of connections.
+    else if (state !== "st") break;
   }
-  return inodeByAddress;
+  return found;
 }
 
 /** The inode of the socket that has exactly this address and port; null when there is none. */

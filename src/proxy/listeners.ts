@@ -133,27 +133,23 @@ export class Listeners {
 
   async #explain(wanted: WantedListener, thrown: unknown): Promise<Pick<ListenFailure, "code" | "text">> {
     const key = listenerKey(wanted);
-    switch (systemCodeOf(thrown)) {
-      case "EADDRINUSE": {
-        const inode = inodeAt(await readListening(), wanted);
-        // Not exactly this address: one that listens on all of them.
-        const any = inode ?? inodeAt(await readListening(), { address: "0.0.0.0", port: wanted.port });
-        return { code: "busy", text: await this.#heldText(wanted, any) };
-      }
-      case "EADDRNOTAVAIL": {
-        const remedy = `\`ip route add local ${this.#vipPool} dev lo\``;
-        return {
-          code: "unreachable",
-          text: `${key} is no address of this host; give it NET_ADMIN, or run ${remedy} as root`,
-        };
-      }
-      case "EACCES": {
-        const remedy = "give it NET_BIND_SERVICE, or set net.ipv4.ip_unprivileged_port_start";
-        return { code: "not-allowed", text: `${key} is below the ports this user may use; ${remedy}` };
-      }
-      default:
-        return { code: "unreachable", text: `${key}: ${textOf(thrown)}` };
+    const code = systemCodeOf(thrown);
+    if (code === "EADDRINUSE") {
+      const listening = await readListening();
+      // Not exactly this address: then one that listens on all of them.
+      const everywhere = { address: "0.0.0.0", port: wanted.port };
+      const inode = inodeAt(listening, wanted) ?? inodeAt(listening, everywhere);
+      return { code: "busy", text: await this.#heldText(wanted, inode) };
     }
+    if (code === "EADDRNOTAVAIL") {
+      const remedy = `run \`ip route add local ${this.#vipPool} dev lo\` as root, or give it NET_ADMIN`;
+      return { code: "unreachable", text: `${key} is no address of this host; ${remedy}` };
+    }
+    if (code === "EACCES") {
+      const remedy = "give it NET_BIND_SERVICE, or lower net.ipv4.ip_unprivileged_port_start";
+      return { code: "not-allowed", text: `${key} is below the ports this user may use; ${remedy}` };
+    }
+    return { code: "unreachable", text: `${key}: ${textOf(thrown)}` };
   }
 }
 

@@ -9,10 +9,10 @@
  * Touches: sockets, one timer for all deadlines and one for listeners that failed.
  */
 
-import { BlockList } from "node:net";
+import { BlockList, type Server } from "node:net";
 
 import { textOf } from "../base/failure.ts";
-import { isIpv6 } from "../base/ip.ts";
+import { isIpv4, isIpv6 } from "../base/ip.ts";
 import { latest, type Latest } from "../base/latest.ts";
 import type { Random } from "../base/random.ts";
 import { LIMITS } from "../model/limits.ts";
@@ -29,7 +29,7 @@ import { createHttpServer, type Found } from "./http.ts";
 import { Listeners, type ListenFailure, type OpenListener, type WantedListener } from "./listeners.ts";
 import { indexRoutes, matchRoute, type RouteIndex } from "./match.ts";
 import { Ejections } from "./outlier.ts";
-import { listenerKey, upstreamsOf, type Frontend, type Ingress, type Pool, type RouteTable } from "./routes.ts";
+import { listenerKey, type Frontend, type Ingress, type Pool, type RouteTable } from "./routes.ts";
 import { createTcpServer } from "./tcp.ts";
 
 /** What a proxy needs from the daemon. */
@@ -83,12 +83,25 @@ export const TIMES: Times = {
 };
 
 /** How often deadlines are compared with the time: fine against the shortest of them. */
-const TICK_MS = 25;
+const TICK_MS = 50;
 const LISTEN_AGAIN_MS = 1000;
 
 /** Opens a proxy that serves nothing yet. */
-export function openProxy(options: ProxyOptions): Promise<Proxy> {
-  return Promise.resolve(new ServingProxy(options));
+export async function openProxy(options: ProxyOptions): Promise<Proxy> {
+  const { dial, nowMs, log, metrics, random } = options;
+  const times = { ...TIMES, ...options.times };
+  const deadlines = new Deadlines();
+  const connect = openConnector({ dial, deadlines, nowMs, ...times });
+  const traffic = { ejections: new Ejections(), deadlines, connect, metrics, log, random, nowMs, times };
+  const agents = new UpstreamAgents(connect, nowMs);
+  return new ServingProxy(options, { traffic, agents, forwarder: await openHttpProxy(agents) });
+}
+
+/** The parts that a proxy is put together from. */
+interface Parts {
+  readonly traffic: Traffic;
+  readonly agents: UpstreamAgents;
+  readonly forwarder: HttpForwarder;
 }
 
 class ServingProxy implements Proxy {
@@ -103,31 +116,141 @@ class ServingProxy implements Proxy {
   readonly #timers: readonly NodeJS.Timeout[];
   readonly #laneByKey = new Map<string, Lane>();
   #routes: RouteIndex = indexRoutes([]);
+  #table: RouteTable | null = null;
   #isClosing = false;
 
-  constructor(options: ProxyOptions) {
-    const { dial, nowMs, log, metrics, random, vipPool } = options;
-    const times = { ...TIMES, ...options.times };
-    const deadlines = new Deadlines();
-    const connect = openConnector({ dial, deadlines, nowMs, ...times });
+  constructor(options: ProxyOptions, { traffic, agents, forwarder }: Parts) {
+    const { nowMs, log, vipPool } = options;
     this.#options = options;
-    this.#traffic = { ejections: new Ejections(), deadlines, connect, metrics, log, random, nowMs, times };
-    this.#agents = new UpstreamAgents(connect, nowMs);
-    this.#forwarder = openHttpProxy(this.#agents);
+    this.#traffic = traffic;
+    this.#agents = agents;
+    this.#forwarder = forwarder;
     this.#listeners = new Listeners(vipPool);
     this.#isTrusted = trustIn(options.trustedProxies);
     this.#binding = latest(
       (table) => this.#bind(table),
       (thrown) => log.error(`proxy listeners: ${textOf(thrown)}`),
     );
-    this.#timers = [setInterval(() => deadlines.tick(nowMs()), TICK_MS)];
+    this.#timers = [
+      setInterval(() => traffic.deadlines.tick(nowMs()), TICK_MS),
+      setInterval(() => this.#listenAgain(), LISTEN_AGAIN_MS),
+    ];
   }
 
   async set(table: RouteTable): Promise<readonly ListenFailure[]> {
     if (this.#isClosing) return [];
     this.#swap(table);
+    this.#table = table;
     this.#binding.set(table);
     await this.#binding.idle();
     return this.#listeners.failures;
   }
+
+  stats(): ProxyStats {
+    return {
+      listeners: this.#listeners.open,
+      failures: this.#listeners.failures,
+      connections: this.#connections.size,
+      upstreamConnections: this.#agents.sizes,
+      ejected: this.#traffic.ejections.current(this.#traffic.nowMs()),
+    };
+  }
+
+  async close(graceMs: number): Promise<void> {
+    this.#isClosing = true;
+    await this.#binding.idle();
+    this.#listeners.close();
+    const grace = setTimeout(() => this.#connections.resetAll(), graceMs);
+    await this.#connections.empty();
+    clearTimeout(grace);
+    this.#agents.close();
+    for (const timer of this.#timers) clearInterval(timer);
+  }
+
+  /** Makes the table's pools the ones that requests use from now on. */
+  #swap(table: RouteTable): void {
+    const routes = table.ingress?.routes ?? [];
+    const poolByKey = new Map<string, Pool>([
+      ...table.frontends.map((frontend) => [listenerKey(frontend), frontend.pool] as const),
+      ...routes.map((route) => [ingressKey(route.pool), route.pool] as const),
+    ]);
+    for (const [key, pool] of poolByKey) {
+      const lane = this.#laneByKey.get(key);
+      if (lane === undefined) this.#laneByKey.set(key, openLane(pool, this.#options.random));
+      else lane.pool = pool;
+    }
+    for (const key of this.#laneByKey.keys()) {
+      if (table.complete && !poolByKey.has(key)) this.#laneByKey.delete(key);
+    }
+    this.#routes = indexRoutes(routes);
+    const pools = [...this.#laneByKey.values()].map((lane) => lane.pool);
+    this.#agents.setEligible(pools.flatMap((pool) => pool.tiers[0] ?? []));
+    this.#traffic.ejections.keepOnly(new Set(pools.flatMap((pool) => pool.tiers.flat()).map(({ id }) => id)));
+  }
+
+  async #bind(table: RouteTable): Promise<void> {
+    const before = new Set(this.#listeners.failures.map((failure) => failure.text));
+    const wanted = table.frontends.map((frontend) => this.#frontend(frontend));
+    if (table.ingress !== null) wanted.push(this.#ingress(table.ingress));
+    await this.#listeners.reconcile(wanted, table.complete);
+    for (const { text } of this.#listeners.failures) {
+      if (!before.has(text)) this.#options.log.warn(`cannot listen: ${text}`);
+    }
+  }
+
+  #listenAgain(): void {
+    if (this.#table !== null && this.#listeners.failures.length > 0) this.#binding.set(this.#table);
+  }
+
+  #frontend(frontend: Frontend): WantedListener {
+    const { kind, address, port, pool } = frontend;
+    const key = listenerKey(frontend);
+    const lane = (): Lane | null => this.#laneByKey.get(key) ?? null;
+    const create =
+      kind === "tcp"
+        ? () => createTcpServer({ traffic: this.#traffic, connections: this.#connections, lane })
+        : () => this.#httpServer(() => foundOr(lane(), 503, `service ${pool.service} has left`));
+    return { kind, address, port, service: pool.service, create };
+  }
+
+  #ingress({ address, port }: Ingress): WantedListener {
+    const find = (host: string, target: string): Found => {
+      const route = matchRoute(this.#routes, host, target);
+      const lane = route === null ? undefined : this.#laneByKey.get(ingressKey(route.pool));
+      return foundOr(lane ?? null, 404, "no service is routed for this host and path");
+    };
+    return { kind: "http", address, port, service: null, create: () => this.#httpServer(find) };
+  }
+
+  #httpServer(find: (host: string, target: string) => Found): Server {
+    return createHttpServer({
+      traffic: this.#traffic,
+      connections: this.#connections,
+      forwarder: this.#forwarder,
+      find,
+      isTrusted: this.#isTrusted,
+      isClosing: () => this.#isClosing,
+    });
+  }
+}
+
+/** All routes to one pool share its turns. Not mistaken for a listener's key: that has no space. */
+function ingressKey(pool: Pool): string {
+  return `ingress ${pool.service}:${pool.port}`;
+}
+
+function foundOr(lane: Lane | null, status: 404 | 503, reason: string): Found {
+  return lane === null ? { lane, status, reason } : { lane };
+}
+
+/** Makes the test for trusted proxies out of addresses and prefixes, IPv4 and IPv6. */
+function trustIn(proxies: readonly string[]): (address: string) => boolean {
+  const trusted = new BlockList();
+  for (const text of proxies) {
+    const [address = "", bits] = text.split("/");
+    const family = isIpv6(address) ? "ipv6" : "ipv4";
+    if (!isIpv4(address) && !isIpv6(address)) continue;
+    trusted.addSubnet(address, bits === undefined ? (family === "ipv6" ? 128 : 32) : Number(bits), family);
+  }
+  return (address) => trusted.check(address, isIpv6(address) ? "ipv6" : "ipv4");
 }

@@ -117,12 +117,6 @@ export function listenerKey(at: { readonly address: string; readonly port: numbe
   return renderHostPort({ host: at.address, port: at.port });
 }
 
-/** Every upstream of a table, whatever its tier; shared ones come as often as they are used. */
-export function upstreamsOf(table: RouteTable): readonly Upstream[] {
-  const pools = [...table.frontends, ...(table.ingress?.routes ?? [])].map((user) => user.pool);
-  return [...new Set(pools)].flatMap((pool) => pool.tiers.flat());
-}
-
 /** Who has which listener and route; the first to ask keeps it. */
 class Claims {
   readonly #holderByKey = new Map<string, string>();

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 import {
   eventsAfter,
@@ -90,7 +90,10 @@ test("explain: a replica is in when the view says so, with the view's reason, ti
       const seen = told.value.replicas.map(({ tier, reason, saidBy, sinceMs }) => {
         return { tier, reason, saidBy, sinceMs };
       });
-      assert.deepEqual(seen, given);
+      assert.deepEqual(
+        seen,
+        given.map((one) => ({ ...one })),
+      );
       for (const one of told.value.replicas) assert.equal(one.eligible, one.tier === "eligible");
     }),
   );

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 import { findReplica, findService, nearest } from "../../src/admin/lookup.ts";
 import { replica, service, view } from "./picture.ts";

@@ -116,6 +116,7 @@ export function exampleSnapshot(): Snapshot {
       replica({
         id: "11aa22bb33cc",
         name: "web-2",
+        address: "172.18.0.3",
         tier: "panic",
         state: "unready",
         reason: "probe: connection refused at 172.18.0.3:8080",

@@ -27,7 +27,7 @@ test("routes: ids and paths are unique, and the braces of a path are its path pa
   for (const { path, parameters } of ROUTES) {
     const named = [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1]);
     const told = parameters.filter((one) => one.in === "path").map(({ name }) => name);
-    assert.deepEqual([...told].sort(), named.sort(), path);
+    assert.deepEqual(new Set<string | undefined>(told), new Set(named), path);
   }
 });
 

@@ -22,8 +22,16 @@ export type CommandOptions = {
 
 const OUTPUT_BYTES_MAX = 32 * 1024 * 1024;
 
-// Our own Node first, as a machine may have an older one; then the distribution's, whose docker client fits dockerd.
-export const LAB_PATH = [dirname(process.execPath), "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/bin"];
+// Our own Node first, as a machine may have an older one; then the distribution's, whose docker client fits its
+// dockerd.
+export const LAB_PATH = [
+  dirname(process.execPath),
+  "/usr/sbin",
+  "/usr/bin",
+  "/sbin",
+  "/bin",
+  "/usr/local/bin",
+];
 
 /** The environment of everything the lab starts; `extra` wins. */
 export function labEnvironment(extra: Readonly<Record<string, string>> = {}): Record<string, string> {

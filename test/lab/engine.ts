@@ -80,12 +80,9 @@ function argumentsOf(options: EngineOptions, storageDriver: string): string[] {
 }
 
 async function untilAnswering(engine: LabProgram, socket: string): Promise<void> {
-  const answered = await until(
-    `the engine at ${socket}`,
-    async () => engine.exit !== null || ((await answers(socket)) && "answers"),
-    { timeoutMs: START_MS },
-  );
-  if (answered !== "answers") throw new Error(`${basename(engine.logPath)} says: ${lastLines(engine)}`);
+  const settled = async (): Promise<boolean> => engine.exit !== null || (await answers(socket));
+  await until(settled, { what: `the engine at ${socket} answers`, deadlineMs: START_MS, everyMs: 50 });
+  if (engine.exit !== null) throw new Error(`${basename(engine.logPath)} says: ${lastLines(engine)}`);
 }
 
 async function answers(socketPath: string): Promise<boolean> {

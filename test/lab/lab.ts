@@ -19,7 +19,7 @@ import { bridgeSubnet } from "./engine.ts";
 import { guardExit } from "./guard.ts";
 import { LAB_IMAGE, LabHost } from "./host.ts";
 import { ensureBaseImage } from "./image.ts";
-import { removeRun, sweepStaleRuns } from "./removal.ts";
+import { removeRun, removeRunNow, sweepStaleRuns } from "./removal.ts";
 import { claimRun, newRunId } from "./run.ts";
 import type { Run } from "./run.ts";
 import { openSwitch } from "./switch.ts";
@@ -90,16 +90,16 @@ export class Lab {
 
   /** Ends and removes everything of the lab; throws when something stays. Closing twice is harmless. */
   async close(): Promise<void> {
+    await removeRun(this.#run);
     this.#callOff();
-    removeRun(this.#run);
   }
 }
 
 /** Opens a lab; when that fails halfway, what was opened is removed before the error is thrown. */
 export async function openLab(options: LabOptions = {}): Promise<Lab> {
-  sweepStaleRuns();
+  await sweepStaleRuns();
   const run = claimRun(options.runId ?? newRunId());
-  const callOff = guardExit(() => removeRun(run));
+  const callOff = guardExit(() => removeRunNow(run));
   try {
     const wire = await openSwitch(run);
     const hosts = planHosts(run, wire, options);
@@ -110,8 +110,8 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
     }
     return new Lab(run, { wire, hosts, callOff });
   } catch (error) {
+    await removeRun(run);
     callOff();
-    removeRun(run);
     throw error;
   }
 }

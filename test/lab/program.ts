@@ -32,6 +32,9 @@ export type ProgramOptions = {
 // What the new process runs before it becomes the program.
 const WAY_IN = ["", "nsenter", "setsid"];
 
+// No process has this number.
+const ENDED = -1;
+
 const START_MS = 10_000;
 const STOP_MS = 15_000;
 
@@ -66,16 +69,13 @@ export class LabProgram {
     if (signal === "SIGCONT") sendTo(this.#nsenter.pid ?? 0, "SIGCONT");
   }
 
-  /** Returns once it has ended, whoever ended it; throws when the deadline passes first. */
+  /** Returns once it has ended, whoever ended it (a frozen one is thawed); throws when the deadline passes first. */
   async ended(timeoutMs: number = STOP_MS): Promise<Exit> {
-    return await until(
-      `"${this.#argv.join(" ")}" to end`,
-      () => {
-        if (this.exit === null) sendTo(this.#nsenter.pid ?? 0, "SIGCONT");
-        return this.exit;
-      },
-      { timeoutMs, intervalMs: 20 },
-    );
+    const hasEnded = (): Exit | null => {
+      if (this.exit === null) sendTo(this.#nsenter.pid ?? 0, "SIGCONT");
+      return this.exit;
+    };
+    return await until(hasEnded, { what: `"${this.#argv.join(" ")}" has ended`, deadlineMs: timeoutMs });
   }
 
   /**
@@ -117,17 +117,15 @@ export async function startProgram(
   closeSync(log);
   nsenter.unref();
   const name = argv.join(" ");
-  const pid = await until(
-    `"${name}" to start`,
-    () => {
-      if (failed !== null || exitOf(nsenter) !== null) return -1;
-      const child = childOf(nsenter.pid ?? 0);
-      return child !== null && !WAY_IN.includes(programOf(child)) ? child : null;
-    },
-    { timeoutMs: START_MS, intervalMs: 5 },
-  );
-  if (pid === -1)
+  const started = (): number | null => {
+    if (failed !== null || exitOf(nsenter) !== null) return ENDED;
+    const child = childOf(nsenter.pid ?? 0);
+    return child !== null && !WAY_IN.includes(programOf(child)) ? child : null;
+  };
+  const pid = await until(started, { what: `"${name}" has started`, deadlineMs: START_MS, everyMs: 5 });
+  if (pid === ENDED) {
     throw new Error(`"${name}" ended at once: ${readFileSync(logPath, "utf8")}`, { cause: failed });
+  }
   return new LabProgram(argv, { pid, nsenter }, logPath);
 }
 

@@ -2,8 +2,8 @@
  * Removal: takes one run off this machine, and tells what of it is still there.
  *
  * There is one removal, used when a lab is closed, when opening it failed halfway, when the test process is
- * interrupted or throws, and for the runs of processes that were killed. It is synchronous, since the exit
- * handler of a dying process is not allowed to wait in any other way. It asks nobody: it looks for the run's mark.
+ * interrupted or throws, and for the runs of processes that were killed. Its steps are synchronous, since the exit
+ * handler of a dying process may not await anything. It asks nobody: it looks for the run's mark.
  *
  * The order is the reverse of opening: processes (and with them, by the kernel, their mounts, interfaces and
  * rules), the link in the machine's own network namespace, cgroups, and last the folder, whose presence is what
@@ -27,17 +27,28 @@ const CGROUPS = "/sys/fs/cgroup";
 type Link = { readonly ifname: string; readonly ifalias?: string };
 
 /** Removes all of a run; throws, naming what is left, when that takes longer than 15 s. Doing it twice is harmless. */
-export function removeRun(run: Run): void {
-  const removed = untilSync(() => removeOnce(run), { timeoutMs: REMOVE_MS });
-  if (!removed) throw new Error(`lab ${run.id} cannot be removed: ${findLeftovers(run.id).join(", ")}`);
+export async function removeRun(run: Run): Promise<void> {
+  try {
+    await until(() => removeOnce(run), { deadlineMs: REMOVE_MS, everyMs: 20 });
+  } catch (error) {
+    throw unremoved(run, error);
+  }
+}
+
+/** As `removeRun`, for exit handlers: nothing that is awaited there is ever resumed. */
+export function removeRunNow(run: Run): void {
+  const deadlineMs = performance.now() + REMOVE_MS;
+  // Each look reads all of /proc; that is pause enough between two of them.
+  while (!removeOnce(run)) {
+    if (performance.now() > deadlineMs) throw unremoved(run, null);
+  }
 }
 
 /** Removes the runs whose owner process is gone, and returns their ids. */
-export function sweepStaleRuns(): string[] {
-  return staleRuns(Date.now()).map((run) => {
-    removeRun(run);
-    return run.id;
-  });
+export async function sweepStaleRuns(): Promise<string[]> {
+  const stale = staleRuns(Date.now());
+  for (const run of stale) await removeRun(run);
+  return stale.map((run) => run.id);
 }
 
 /** What is still on this machine of a run, in words: processes, mounts, links, cgroups, the folder. */
@@ -61,6 +72,10 @@ export function linkAlias(run: Run): string {
 /** The cgroup, below each hierarchy's root, that holds all of a run's containers. */
 export function cgroupName(run: Run): string {
   return `skein-lab-${run.id}`;
+}
+
+function unremoved(run: Run, cause: unknown): Error {
+  return new Error(`lab ${run.id} cannot be removed: ${findLeftovers(run.id).join(", ")}`, { cause });
 }
 
 function removeOnce(run: Run): boolean {

@@ -8,6 +8,7 @@
  *
  *   GET /            the name, and a newline       GET /healthz     200 or what was set
  *   PUT /healthz?status=503                        GET /slow?ms=N   the name, after N ms
+ *                                                   with &head its head at once
  *   GET /status?code=N                             GET /drop        the connection is reset
  *   GET /whoami      JSON: name, client, headers   POST /echo       the body
  *   GET with Upgrade: bytes are echoed             UDP, same ports: the name
@@ -39,6 +40,7 @@ const ROUTES = {
   },
   "/slow": (_request, response, query) => {
     const delayMs = Math.min(Number(query.get("ms") ?? 0), SLOW_MS_MAX);
+    if (query.has("head")) response.flushHeaders();
     setTimeout(() => response.end(`${NAME}\n`), delayMs);
   },
   "/status": (_request, response, query) => response.writeHead(Number(query.get("code"))).end(`${NAME}\n`),
@@ -78,8 +80,6 @@ const sockets = PORTS.map((port) => {
   return socket.bind(port, ADDRESS);
 });
 
-Promise.all([...servers, ...sockets].map((each) => once(each, "listening"))).then(() => console.log("listening"));
-
 process.once("SIGTERM", () => {
   state.stopping = true;
   for (const socket of sockets) socket.close();
@@ -88,3 +88,6 @@ process.once("SIGTERM", () => {
   setTimeout(() => process.exit(1), GRACE_MS).unref();
 });
 process.once("SIGINT", () => process.exit(130));
+
+await Promise.all([...servers, ...sockets].map((each) => once(each, "listening")));
+console.log("listening");

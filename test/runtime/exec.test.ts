@@ -66,7 +66,7 @@ describe("exec", () => {
   it("past its deadline a program and what it started are killed", async (t) => {
     const path = join(await openFolder(t), "pids");
     const script = 'sleep 600 & echo "$! $$" > "$1"; wait';
-    const running = run("sh", ["-c", script, "sh", path], { deadlineMs: 1000 });
+    const running = run("sh", ["-c", script, "sh", path], { deadlineMs: 2000 });
     await assert.rejects(running, withCode("timeout"));
     const pids = (await readFile(path, "utf8")).trim().split(" ").map(Number);
     assert.equal(pids.length, 2);

@@ -218,7 +218,7 @@ function readPublish(reader: LabelReader, ports: readonly ServicePort[]): readon
 /** Every host with every path; a path alone would catch the traffic of all hosts, so it counts for none. */
 function readRoutes(reader: LabelReader, ports: readonly ServicePort[]): readonly HttpRoute[] {
   const hosts = new Set(reader.readList("skein.http.host", parseRouteHost, LIMITS.namesPerService));
-  const paths = new Set(reader.readList("skein.http.path", parseShortPath, LIMITS.namesPerService));
+  const paths = new Set(reader.readList("skein.http.path", parseRoutePath, LIMITS.namesPerService));
   if (hosts.size === 0) {
     if (paths.size > 0)
       reader.report('label "skein.http.path" has no effect; expected "skein.http.host" with it');
@@ -278,11 +278,4 @@ function parseWeight(thing: string, text: string): Result<number> {
   const trimmed = text.trim();
   if (/^\d{1,3}$/.test(trimmed) && Number(trimmed) <= 100) return success(Number(trimmed));
   return failed("invalid", `${thing} is "${text}"; expected a whole number in 0..100`);
-}
-
-/** A route's path that a record can carry: records bound it more tightly than the text form does. */
-function parseShortPath(thing: string, text: string): Result<string> {
-  const parsed = parseRoutePath(thing, text);
-  if (!parsed.ok || parsed.value.length <= 512) return parsed;
-  return failed("invalid", `${thing} has ${parsed.value.length} characters; expected at most 512`);
 }

@@ -1,0 +1,85 @@
+/**
+ * Command: `skein run` as a process: configuration, log, signals, and the status it ends with.
+ *
+ * SIGTERM and SIGINT stop it cleanly, a second one at once; SIGHUP takes services, health and log level from the
+ * configuration again, and keeps the running ones when that is broken.
+ *
+ * Touches: signals, the config file, standard error.
+ */
+
+import { defaultSocketPath } from "../admin/contract.ts";
+import { Failure, textOf } from "../base/failure.ts";
+import { loadConfig, type Surroundings } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
+import { watchCrashes, watchSignals } from "../runtime/lifecycle.ts";
+import { openLog } from "../runtime/log.ts";
+
+import { openDaemon } from "./daemon.ts";
+
+/** What was given on the command line in place of configuration. */
+export interface Flags {
+  readonly file: string | null;
+  readonly values: Readonly<Record<string, string>>;
+}
+
+/** The process around a daemon. */
+export interface Process extends Surroundings {
+  readonly version: string;
+  readonly exit: (status: number) => void;
+}
+
+/** Runs a daemon until a signal ends it. @returns the exit status @throws Failure when it cannot start */
+export async function runDaemon(flags: Flags, process_: Process): Promise<number> {
+  const load = (): Config =>
+    loadConfig({ surroundings: process_, file: flags.file, flags: flags.values }).config;
+  const config = load();
+  const log = openLog(config.log);
+  watchCrashes(log, () => process_.exit(1));
+  const stopped = Promise.withResolvers<string>();
+  // Signals that come while the daemon opens are kept: it closes as soon as it is open.
+  let reload = (): void => undefined;
+  watchSignals({
+    stop: stopped.resolve,
+    stopNow: () => process_.exit(1),
+    reload: () => reload(),
+  });
+  const { env, version } = process_;
+  const daemon = await openDaemon({ config, env, version, socket: socketOf(config, process_), log });
+  reload = () => {
+    try {
+      daemon.reload(load());
+      log.info("configuration reloaded: services, health and log level");
+    } catch (thrown) {
+      log.error(`configuration not reloaded, the running one stays: ${textOf(thrown)}`);
+    }
+  };
+  const signal = await stopped.promise;
+  log.info(`${signal}: draining, then stopping`);
+  await daemon.close();
+  log.info("stopped");
+  return 0;
+}
+
+/** Checks a config file. @throws Failure with a line for each mistake */
+export function checkConfig(file: string | null, surroundings: Surroundings): void {
+  loadConfig({ surroundings, file, flags: {} });
+}
+
+/** The effective configuration as plain data. It holds no secrets in this version. */
+export function printConfig(flags: Flags, surroundings: Surroundings): unknown {
+  return loadConfig({ surroundings, file: flags.file, flags: flags.values }).raw;
+}
+
+function socketOf(config: Config, { env, isRoot }: Surroundings): string | null {
+  const { socket } = config.admin;
+  if (socket === "off") return null;
+  if (socket !== "auto") return socket;
+  const runtimeDir = env["XDG_RUNTIME_DIR"] ?? null;
+  const path = defaultSocketPath({ root: isRoot, runtimeDir, dataDir: config.node.dataDir });
+  // The system's bound (unix(7)): a longer one would be cut without a word.
+  if (path.length < 108) return path;
+  throw new Failure(
+    "invalid",
+    `admin socket is "${path}"; expected at most 107 characters: set admin.socket`,
+  );
+}

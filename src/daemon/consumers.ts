@@ -1,0 +1,170 @@
+/**
+ * Consumers: each new view becomes a zone and a route table, and DNS and the proxy serve them.
+ *
+ * A projection an engine, all of the same view: what DNS answers and where the proxy leads never disagree. The proxy
+ * takes the newest table and may skip any, since opening listeners takes time.
+ *
+ * Touches: DNS and proxy sockets, through their shells.
+ */
+
+import { latest } from "../base/latest.ts";
+import { Failure, textOf } from "../base/failure.ts";
+import { renderHostPort, type HostPort } from "../base/ip.ts";
+import type { Asker } from "../dns/answer.ts";
+import { allowOf } from "../dns/allow.ts";
+import { openDnsServer, type DnsServer } from "../dns/server.ts";
+import { readUpstreams } from "../dns/upstream.ts";
+import { planZone, type Zone } from "../dns/zone.ts";
+import { dialStream } from "../mesh/stream.ts";
+import type { MemberState } from "../model/member.ts";
+import type { Tier, View } from "../model/view.ts";
+import type { Node } from "../node.ts";
+import { openProxy, type Proxy } from "../proxy/proxy.ts";
+import { planRoutes, type RouteOptions, type RouteTable, type Upstream } from "../proxy/routes.ts";
+import { nowMs } from "../runtime/clock.ts";
+import type { Metrics } from "../runtime/metrics.ts";
+
+import type { Base } from "./base.ts";
+
+/** Where a host's resolver is configured. */
+const RESOLV_CONF = "/etc/resolv.conf";
+
+/** What is served now. */
+export interface Served {
+  readonly view: View;
+  readonly zone: Zone;
+  readonly table: RouteTable;
+}
+
+/** DNS and the proxy of one daemon. */
+export interface Consumers {
+  readonly dns: DnsServer;
+  readonly proxy: Proxy;
+  readonly show: (view: View) => void;
+  readonly served: () => Served;
+}
+
+/** Opens DNS and the proxy on the node's first, still empty view. */
+export async function openConsumers(
+  base: Base,
+  given: { readonly node: Node; readonly vipPool: string; readonly meshPort: number },
+): Promise<Consumers> {
+  const { metrics } = base;
+  const zoneOptions = zoneOptionsOf(base);
+  const routeOptions = routeOptionsOf(base, given.meshPort);
+  let served = project(given.node.view, zoneOptions, routeOptions);
+  const dns = await openDns(base, given.node, served.zone);
+  const proxy = await openTraffic(base, given.vipPool, () => served.view);
+  const tables = latest(
+    async (table: RouteTable) => {
+      await proxy.set(table);
+    },
+    (thrown) => base.options.log.error(`routes cannot be served: ${textOf(thrown)}`),
+  );
+  const show = (view: View): void => {
+    served = project(view, zoneOptions, routeOptions);
+    dns.setZone(served.zone);
+    tables.set(served.table);
+    gauge(view, metrics);
+  };
+  return { dns, proxy, show, served: () => served };
+}
+
+function project(
+  view: View,
+  zoneOptions: ReturnType<typeof zoneOptionsOf>,
+  routeOptions: RouteOptions,
+): Served {
+  return { view, zone: planZone(view, zoneOptions), table: planRoutes(view, routeOptions) };
+}
+
+function zoneOptionsOf({ options }: Base): { readonly domain: string; readonly ttlSeconds: number } {
+  const { domain, ttl } = options.config.dns;
+  return { domain, ttlSeconds: Math.round(ttl / 1000) };
+}
+
+function routeOptionsOf({ options }: Base, meshPort: number): RouteOptions {
+  const { ingress, vip, dns, admin } = options.config;
+  const own = [...dns.listen, ...(admin.listen === "off" ? [] : [admin.listen])].map(({ port }) => port);
+  return {
+    ingressAddress: ingress.address,
+    httpPort: ingress.http === "off" ? 0 : ingress.http,
+    listensOnVips: vip.listen,
+    reservedPorts: [...new Set([meshPort, ...own])],
+  };
+}
+
+async function openDns(base: Base, node: Node, zone: Zone): Promise<DnsServer> {
+  const { options, lifecycle, metrics, report, random } = base;
+  const { dns } = options.config;
+  const upstreams: HostPort[] = [];
+  for (const upstream of dns.upstream) {
+    if (upstream !== "auto") upstreams.push(upstream);
+    else upstreams.push(...(await readUpstreams(RESOLV_CONF, dns.listen)));
+  }
+  if (dns.upstream.includes("auto")) {
+    const found = upstreams.map((upstream) => renderHostPort(upstream)).join(", ");
+    report.choose("dns.upstream", found === "" ? "none" : found, RESOLV_CONF);
+  }
+  const server = await openDnsServer({
+    listen: dns.listen,
+    zone,
+    askerOf: (address) => askerOf(node, address),
+    isAllowed: allowOf(dns.allow),
+    upstreams,
+    log: options.log,
+    metrics,
+    random,
+  });
+  lifecycle.opened({ name: "dns", close: () => server.close() });
+  report.listen("dns", () => server.addresses.map((address) => renderHostPort(address)));
+  return server;
+}
+
+/** A container of this host sees its networks; whoever else asks sees what a process of the host sees. */
+function askerOf(node: Node, address: string): Asker {
+  const client = node.client(address);
+  return client === null ? { kind: "host" } : { kind: "container", networks: client.networks };
+}
+
+async function openTraffic(base: Base, vipPool: string, view: () => View): Promise<Proxy> {
+  const { options, lifecycle, metrics, random, report } = base;
+  const proxy = await openProxy({
+    dial: (upstream, deadlineMs) => dialRelayed(view(), upstream, deadlineMs),
+    log: options.log,
+    metrics,
+    random,
+    nowMs,
+    trustedProxies: options.config.ingress.trustedProxies,
+    vipPool,
+  });
+  // The grace is spent before, while peers still see this node; what is left ends at once.
+  lifecycle.opened({ name: "proxy", close: () => proxy.close(0) });
+  report.listen("ingress", () => proxy.stats().listeners.map(({ address, port }) => `${address}:${port}`));
+  return proxy;
+}
+
+function dialRelayed(view: View, upstream: Upstream, deadlineMs: number): ReturnType<typeof dialStream> {
+  const member = view.members.find(({ id }) => id === upstream.node);
+  if (member === undefined) {
+    const text = `node ${upstream.nodeName} is not a member; expected one to relay to ${upstream.id}`;
+    return Promise.reject(new Failure("unreachable", text));
+  }
+  return dialStream(member, { replica: upstream.replica, port: upstream.port, deadlineMs });
+}
+
+const TIERS: readonly Tier[] = ["eligible", "draining", "panic", "never"];
+const STATES: readonly MemberState[] = ["alive", "suspect", "dead", "left"];
+
+function gauge(view: View, metrics: Metrics): void {
+  metrics.viewVersion.set(view.version);
+  metrics.services.set(view.services.length);
+  const countByTier = new Map<Tier, number>(TIERS.map((tier) => [tier, 0]));
+  for (const { replicas } of view.services) {
+    for (const { tier } of replicas) countByTier.set(tier, (countByTier.get(tier) ?? 0) + 1);
+  }
+  for (const [state, count] of countByTier) metrics.replicas.set({ state }, count);
+  for (const state of STATES) {
+    metrics.members.set({ state }, view.members.filter((member) => member.state === state).length);
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * Driver: lives the node's life: feeds it inputs and does what it wants done.
+ *
+ * Inputs that come while one is being worked on wait their turn, so the node is never entered twice and effects are
+ * carried out in the order in which they were decided. A tick comes each TICK_MS, and sooner when the node asks. The
+ * state to keep is written behind the node's back, always the newest and one write at a time: losing the last one
+ * costs an address or a drain, and the incarnation is on disk before the first link.
+ *
+ * Touches: timers, probes, the links and the state file it is handed.
+ */
+
+import { latest } from "../base/latest.ts";
+import { textOf } from "../base/failure.ts";
+import { probe } from "../health/probe.ts";
+import type { ProbeRequest } from "../health/schedule.ts";
+import type { Links } from "../mesh/links.ts";
+import type { Happening } from "../model/event.ts";
+import type { KeptState } from "../model/kept.ts";
+import type { View } from "../model/view.ts";
+import type { Effects, Input, Node } from "../node.ts";
+import { nowMs } from "../runtime/clock.ts";
+import type { Log } from "../runtime/log.ts";
+import type { Metrics } from "../runtime/metrics.ts";
+
+/** Half of the shortest wait the node counts with (a probe's 100 ms). */
+const TICK_MS = 50;
+
+/** What drives need. */
+export interface DriverOptions {
+  readonly node: Node;
+  readonly links: Pick<Links, "send" | "dial" | "close">;
+  readonly save: (kept: KeptState) => Promise<void>;
+  /** Called with each new view, within the turn that made it. */
+  readonly onView: (view: View) => void;
+  readonly onHappenings: (happenings: readonly Happening[]) => void;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/** A running node. */
+export interface Driver {
+  readonly feed: (input: Input) => void;
+  /** Starts the ticks. */
+  start(): void;
+  /** Ends the ticks, ignores what still comes, and settles when the state is on disk. */
+  close(): Promise<void>;
+}
+
+/** Makes a driver; nothing happens before `start` or the first `feed`. */
+export function openDriver(options: DriverOptions): Driver {
+  const { node, links, metrics, log } = options;
+  const waiting: Input[] = [];
+  let isBusy = false;
+  let isClosed = false;
+  let lastView: View | null = null;
+  let ticker: NodeJS.Timeout | null = null;
+  let wake: NodeJS.Timeout | null = null;
+  const keeper = latest(options.save, (thrown) => {
+    log.error(`state cannot be kept: ${textOf(thrown)}`);
+  });
+
+  const feed = (input: Input): void => {
+    if (isClosed) return;
+    waiting.push(input);
+    if (isBusy) return;
+    isBusy = true;
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift())
+      carry(node.step(next, nowMs()));
+    isBusy = false;
+  };
+
+  const carry = (effects: Effects): void => {
+    if (effects.keep !== null) keeper.set(effects.keep);
+    for (const outgoing of effects.send) links.send(outgoing);
+    for (const { link, reason } of effects.close) links.close(link, reason);
+    for (const address of effects.dial) links.dial(address);
+    for (const request of effects.probe) void runProbe(request, feed);
+    if (effects.happenings.length > 0) options.onHappenings(effects.happenings);
+    count(effects, metrics);
+    if (effects.view !== lastView) {
+      lastView = effects.view;
+      options.onView(effects.view);
+    }
+    if (effects.wakeInMs !== null) wake ??= setTimeout(tickEarly, effects.wakeInMs);
+  };
+
+  const tickEarly = (): void => {
+    wake = null;
+    feed({ kind: "tick" });
+  };
+
+  return {
+    feed,
+    start() {
+      feed({ kind: "tick" });
+      ticker = setInterval(() => feed({ kind: "tick" }), TICK_MS);
+    },
+    async close() {
+      isClosed = true;
+      if (ticker !== null) clearInterval(ticker);
+      if (wake !== null) clearTimeout(wake);
+      await keeper.idle();
+    },
+  };
+}
+
+async function runProbe(request: ProbeRequest, feed: (input: Input) => void): Promise<void> {
+  const { kind, port, path, timeoutMs } = request.probe;
+  const outcome = await probe({
+    kind,
+    address: request.address,
+    port,
+    path,
+    host: request.service,
+    timeoutMs,
+  });
+  feed({ kind: "probed", probe: request, outcome });
+}
+
+function count(effects: Effects, metrics: Metrics): void {
+  for (const { kind, bytes } of effects.received) {
+    metrics.gossipMessages.inc({ kind, direction: "in" });
+    metrics.gossipBytes.inc({ kind, direction: "in" }, bytes);
+  }
+  for (const reason of effects.refused) metrics.gossipRefused.inc({ reason });
+}

@@ -1,0 +1,139 @@
+/**
+ * Report: what this daemon says of itself: what it chose, where it listens, what is wrong with it.
+ *
+ * Facts that are settled at the start are noted here as they are; those that move (problems of sources, listeners,
+ * ejections) are looked up when somebody asks, so there is no second copy to keep true.
+ *
+ * Touches: nothing; it reads the parts it is handed.
+ */
+
+import type { Choice, ListenReport, ProblemLine, ResolveReport } from "../admin/contract.ts";
+import type { Snapshot } from "../admin/handlers.ts";
+import { Failure } from "../base/failure.ts";
+import { isLoopback } from "../base/ip.ts";
+import { explainAnswer, type Asker } from "../dns/answer.ts";
+import type { Event } from "../model/event.ts";
+import type { Node } from "../node.ts";
+import type { Proxy } from "../proxy/proxy.ts";
+import { nowMs } from "../runtime/clock.ts";
+
+import type { DaemonOptions } from "./base.ts";
+import type { Served } from "./consumers.ts";
+
+type Listening = () => readonly string[];
+
+/** The facts of one daemon. */
+export class Report {
+  readonly #options: DaemonOptions;
+  readonly #startedAtMs: number;
+  readonly #choices: Choice[] = [];
+  readonly #problems: ProblemLine[] = [];
+  readonly #listeningByPart = new Map<keyof ListenReport, Listening>();
+
+  constructor(options: DaemonOptions, startedAtMs: number) {
+    this.#options = options;
+    this.#startedAtMs = startedAtMs;
+  }
+
+  /** Notes what `auto` became. */
+  choose(key: string, value: string, reason: string): void {
+    this.#choices.push({ key, value, reason });
+  }
+
+  /** Notes something wrong that stays so until the next start. */
+  problem(problem: ProblemLine): void {
+    this.#problems.push(problem);
+  }
+
+  /** Notes where a part listens. */
+  listen(part: keyof ListenReport, addresses: Listening): void {
+    this.#listeningByPart.set(part, addresses);
+  }
+
+  /** What `auto` became, to be told at the start. */
+  get choices(): readonly Choice[] {
+    return this.#choices;
+  }
+
+  /** Where everything listens now. */
+  get listening(): ListenReport {
+    const at = (part: keyof ListenReport): readonly string[] => this.#listeningByPart.get(part)?.() ?? [];
+    return { mesh: at("mesh"), dns: at("dns"), admin: at("admin"), ingress: at("ingress") };
+  }
+
+  /** What a user should know though nothing is broken. */
+  get warnings(): readonly string[] {
+    const { mesh } = this.#options.config;
+    if (isLoopback(mesh.listen.host)) return [];
+    const port = mesh.listen.port;
+    return [`the mesh port ${port} is not authenticated in this version: let only your own hosts reach it`];
+  }
+
+  /** All that the admin API tells, at this moment. */
+  snapshot(parts: {
+    readonly served: Served;
+    readonly node: Node;
+    readonly proxy: Proxy;
+    readonly events: readonly Event[];
+  }): Snapshot {
+    const { served, node, proxy, events } = parts;
+    const { config, version } = this.#options;
+    const stats = proxy.stats();
+    return {
+      atMs: nowMs(),
+      view: served.view,
+      nodeName: config.node.name,
+      version,
+      startedAtMs: this.#startedAtMs,
+      dataPlane: { mode: "proxy", reason: "the kernel data plane is not in this version" },
+      choices: this.#choices,
+      listen: this.listening,
+      sources: node.discoveries.map(({ source, endpoints, stale }) => {
+        return { name: source, endpoints: endpoints.length, stale };
+      }),
+      problems: [
+        ...this.#problems,
+        ...node.problems.map(({ subject, text }): ProblemLine => ({ area: "source", subject, text })),
+        ...served.table.problems.map((text): ProblemLine => ({ area: "port", subject: "routes", text })),
+        ...stats.failures.map(({ address, port, text }): ProblemLine => {
+          return { area: "bind", subject: `${address}:${port}`, text };
+        }),
+      ],
+      warnings: this.warnings,
+      ejections: stats.ejected.map(({ id, untilMs }) => {
+        return { replica: replicaOf(id), reason: "it failed in this host's own traffic", untilMs };
+      }),
+      events,
+    };
+  }
+
+  /** What DNS would answer. @throws Failure when the type or the asker is unknown */
+  resolve(
+    served: Served,
+    node: Node,
+    asked: { name: string; type: string; as: string | null },
+  ): ResolveReport {
+    const { asker, text } = askerNamed(node, asked.as);
+    const explained = explainAnswer(served.zone, asked.name, asked.type, asker);
+    if (!explained.ok) throw explained.failure;
+    return { ...explained.value, as: text };
+  }
+}
+
+/** An upstream's id is `<replica>:<port>`; replica ids hold no colon. */
+function replicaOf(upstreamId: string): string {
+  return upstreamId.slice(0, upstreamId.lastIndexOf(":"));
+}
+
+function askerNamed(node: Node, as: string | null): { readonly asker: Asker; readonly text: string } {
+  if (as === null) return { asker: { kind: "host" }, text: "this host" };
+  const client = node.client(as);
+  if (client === null) {
+    const known = node.clientNames.slice(0, 10).join(", ");
+    const expected =
+      known === "" ? "there is none on this host" : `expected one of this host, such as ${known}`;
+    throw new Failure("not-found", `container is "${as}"; ${expected}`);
+  }
+  const text = `container ${client.name} (networks ${client.networks.join(", ")})`;
+  return { asker: { kind: "container", networks: client.networks }, text };
+}

@@ -1,0 +1,90 @@
+/**
+ * Sources: what runs on this host, told to the node whole each time it changes.
+ *
+ * Static services come from the configuration and again with each reload; containers from Docker, where there is one.
+ * A host without Docker runs on its static services alone, and says so.
+ *
+ * Touches: Docker, through its watch; DNS listeners on the gateways of its networks.
+ */
+
+import { textOf } from "../base/failure.ts";
+import type { Config } from "../config/schema.ts";
+import { probeTimesOf, staticServicesOf } from "../config/services.ts";
+import type { DnsServer } from "../dns/server.ts";
+import type { Discovery } from "../model/endpoint.ts";
+import type { NodeId } from "../model/ids.ts";
+import type { Input } from "../node.ts";
+import { nowMs } from "../runtime/clock.ts";
+import { locateDocker, renderTarget } from "../source/docker/client.ts";
+import { watchDocker } from "../source/docker/watch.ts";
+import { discoverStatic } from "../source/static.ts";
+
+import type { Base } from "./base.ts";
+
+/** The port that containers ask when told to use a gateway as their resolver. */
+const DNS_PORT = 53;
+
+/** The running sources. */
+export interface Sources {
+  /** Takes the services of a new configuration. */
+  reload(config: Config): void;
+}
+
+/** Opens every source that this host has. */
+export function openSources(
+  base: Base,
+  parts: { readonly nodeId: NodeId; readonly feed: (input: Input) => void; readonly dns: DnsServer },
+): Sources {
+  const { options, lifecycle, metrics, report, random } = base;
+  const tell = (discovery: Discovery): void => {
+    const { source } = discovery;
+    metrics.sourceProblems.set({ source }, discovery.problems.length);
+    metrics.sourceStale.set({ source }, discovery.stale === null ? 0 : 1);
+    parts.feed({ kind: "discovered", discovery });
+  };
+  let previous: Discovery | null = null;
+  const reload = (config: Config): void => {
+    const services = staticServicesOf(config);
+    previous = discoverStatic(services, { nodeId: parts.nodeId, loadedAtMs: nowMs(), previous });
+    tell(previous);
+  };
+  reload(options.config);
+
+  const { socket, exposeByDefault } = options.config.docker;
+  const target = locateDocker(socket, options.env);
+  if (socket === "auto") {
+    report.choose(
+      "docker.socket",
+      target === null ? "off" : renderTarget(target),
+      target === null ? "no Docker socket" : "found",
+    );
+  }
+  if (target !== null) {
+    const watch = watchDocker({
+      target,
+      plan: { exposeByDefault, health: probeTimesOf(options.config) },
+      random,
+      onDiscovery: tell,
+      onGateways: (addresses) => void serveGateways(base, parts.dns, addresses),
+    });
+    lifecycle.opened({ name: "docker watch", close: () => watch.close() });
+  }
+  return { reload };
+}
+
+/** Answers DNS on the host's own addresses on bridge networks, as far as this process may. */
+async function serveGateways({ options }: Base, dns: DnsServer, gateways: readonly string[]): Promise<void> {
+  const configured = new Set(options.config.dns.listen.map(({ host, port }) => `${host}:${port}`));
+  for (const { host, port } of dns.addresses) {
+    if (port !== DNS_PORT || configured.has(`${host}:${port}`) || gateways.includes(host)) continue;
+    await dns.stopListening({ host, port }).catch(() => undefined);
+  }
+  for (const host of gateways) {
+    try {
+      await dns.listenOn({ host, port: DNS_PORT });
+    } catch (thrown) {
+      // Not a failure of the daemon: another resolver may hold the port, and containers can be given another address.
+      options.log.info(`no DNS on the bridge gateway ${host}: ${textOf(thrown)}`);
+    }
+  }
+}

@@ -1,0 +1,246 @@
+// The admin server over a real unix socket and a real port: what it tells, whom it refuses, and what it withstands.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import type { DrainResult } from "../../src/admin/contract.ts";
+import { openAdmin } from "../../src/admin/server.ts";
+import { Failure } from "../../src/base/failure.ts";
+import { LIMITS } from "../../src/model/limits.ts";
+import { until } from "../support/wait.ts";
+import { askSocket, askTcp, codeOf, openDoors, openRaw } from "./doors.ts";
+import { exampleSnapshot, view } from "./picture.ts";
+
+test("admin: every route for reading answers over both doors, HEAD with the same head and no body", async (t) => {
+  const doors = await openDoors(t);
+  doors.daemon.snapshot = exampleSnapshot();
+  const names = ["services/web", "services/default/web", "services/default%2Fweb", "explain/web"];
+  const paths = ["status", "members", "services", "networks", "events", "resolve?name=web", ...names];
+  for (const path of [...paths.map((one) => `/api/v1/${one}`), "/healthz", "/readyz", "/metrics"]) {
+    for (const ask of [askSocket, askTcp]) {
+      const answer = await ask(doors, path);
+      assert.equal(answer.status, 200, path);
+      assert.equal(answer.headers["cache-control"], "no-store");
+      assert.notEqual(answer.body, "");
+      const head = await ask(doors, path, { method: "HEAD" });
+      assert.deepEqual(
+        [head.status, head.body, head.headers["content-type"]],
+        [200, "", answer.headers["content-type"]],
+      );
+    }
+  }
+});
+
+test("admin: metrics come in the text format, as the daemon gives them", async (t) => {
+  const doors = await openDoors(t);
+  const { headers, body } = await askTcp(doors, "/metrics");
+  assert.match(headers["content-type"] ?? "", /^text\/plain; version=0\.0\.4/);
+  assert.equal(body, "skein_services 3\n");
+});
+
+test("admin: it is live at once, and ready when the view is complete", async (t) => {
+  const doors = await openDoors(t);
+  doors.daemon.snapshot = { ...doors.daemon.snapshot, view: view({ complete: false }) };
+  assert.equal((await askTcp(doors, "/healthz")).status, 200);
+  assert.equal((await askTcp(doors, "/readyz")).status, 503);
+  doors.daemon.snapshot = { ...doors.daemon.snapshot, view: view({ complete: true }) };
+  assert.equal((await askTcp(doors, "/readyz")).status, 200);
+});
+
+test("admin: a service is told by name and network in each of the forms, or not found with a guess", async (t) => {
+  const doors = await openDoors(t);
+  doors.daemon.snapshot = exampleSnapshot();
+  for (const path of [
+    "services/db?network=back",
+    "services/back/db",
+    "explain/db.back",
+    "explain/back%2Fdb",
+  ]) {
+    const answer = await askSocket(doors, `/api/v1/${path}`);
+    assert.equal((JSON.parse(answer.body) as { network: string }).network, "back", path);
+  }
+  const missing = await askSocket(doors, "/api/v1/explain/wbe");
+  assert.equal(missing.status, 404);
+  assert.equal(missing.headers["content-type"], "application/problem+json");
+  assert.match(missing.body, /did you mean \\"web\\"\?/);
+});
+
+test("admin: resolve is asked with name, type and asker, and its failures are told as they are", async (t) => {
+  const doors = await openDoors(t);
+  const answer = await askSocket(doors, "/api/v1/resolve?name=WEB&type=aaaa&as=app-1");
+  assert.deepEqual(JSON.parse(answer.body), {
+    name: "WEB",
+    type: "AAAA",
+    rcode: "NOERROR",
+    answers: [],
+    as: "app-1",
+  });
+  doors.daemon.resolved = () => {
+    throw new Failure("not-found", 'no container "app-1"');
+  };
+  const refused = await askSocket(doors, "/api/v1/resolve?name=web&as=app-1");
+  assert.deepEqual([refused.status, codeOf(refused)], [404, "not-found"]);
+});
+
+test("admin: malformed questions are refused as such", async (t) => {
+  const doors = await openDoors(t);
+  const paths = [
+    "/api/v1/resolve",
+    `/api/v1/resolve?name=${"a".repeat(300)}`,
+    "/api/v1/resolve?name=web&type=A%0A",
+    "/api/v1/events?after=-1",
+    "/api/v1/events?after=x&follow",
+    `/api/v1/explain/${"a".repeat(300)}`,
+  ];
+  for (const path of paths) {
+    const answer = await askSocket(doors, path);
+    assert.deepEqual([answer.status, codeOf(answer)], [400, "usage"], path);
+  }
+});
+
+test("admin: an unknown path is answered with the nearest route, a wrong method with the right ones", async (t) => {
+  const doors = await openDoors(t);
+  const unknown = await askSocket(doors, "/api/v1/sevices");
+  assert.equal(unknown.status, 404);
+  assert.match(unknown.body, /\/api\/v1\/services/);
+  const wrong = await askSocket(doors, "/api/v1/status", { method: "DELETE" });
+  assert.deepEqual([wrong.status, wrong.headers.allow, codeOf(wrong)], [405, "GET, HEAD, OPTIONS", "usage"]);
+  const read = await askSocket(doors, "/api/v1/drains");
+  assert.deepEqual([read.status, read.headers.allow], [405, "POST, OPTIONS"]);
+  const options = await askTcp(doors, "/api/v1/status", { method: "OPTIONS" });
+  assert.deepEqual([options.status, options.headers.allow], [204, "GET, HEAD, OPTIONS"]);
+  assert.equal(options.headers["access-control-allow-origin"], undefined);
+});
+
+test("admin: rebound names and other sites are refused over TCP on every path, our own page is not", async (t) => {
+  const doors = await openDoors(t);
+  const { port } = doors.admin.addresses.tcp ?? { port: 0 };
+  const foreign: readonly Record<string, string>[] = [
+    { host: `evil.example:${port}` },
+    { origin: "http://evil.example" },
+    { origin: "null" },
+    { "sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors" },
+  ];
+  for (const headers of foreign) {
+    for (const path of ["/api/v1/status", "/metrics", "/healthz", "/nowhere", "/api/v1/events?follow"]) {
+      const answer = await askTcp(doors, path, { headers });
+      assert.deepEqual([answer.status, codeOf(answer)], [403, "not-allowed"], JSON.stringify(headers));
+    }
+  }
+  const own = { host: `localhost:${port}`, origin: `http://localhost:${port}` };
+  assert.equal((await askTcp(doors, "/api/v1/status", { headers: own })).status, 200);
+});
+
+test("admin: the unix socket takes any Host, but none that no URL can hold", async (t) => {
+  const doors = await openDoors(t);
+  assert.equal((await askSocket(doors, "/healthz", { headers: { host: "skein" } })).status, 200);
+  const answer = await askSocket(doors, "/healthz", { headers: { host: "a b" } });
+  assert.deepEqual([answer.status, codeOf(answer)], [400, "usage"]);
+});
+
+test("admin: drains begin over the unix socket only", async (t) => {
+  const doors = await openDoors(t);
+  doors.daemon.snapshot = exampleSnapshot();
+  const asked = { method: "POST", body: '{"replica":"web-1"}' };
+  const refused = await askTcp(doors, "/api/v1/drains", asked);
+  assert.deepEqual([refused.status, codeOf(refused)], [403, "not-allowed"]);
+  assert.deepEqual(doors.daemon.drains, []);
+  assert.equal((await askSocket(doors, "/api/v1/drains", asked)).status, 200);
+  assert.deepEqual(doors.daemon.drains, [{ replica: "0123456789ab", wait: false }]);
+});
+
+test("admin: a drain that members have not applied is accepted, not done", async (t) => {
+  const doors = await openDoors(t);
+  doors.daemon.snapshot = exampleSnapshot();
+  const result: DrainResult = { replica: "0123456789ab", applied: false, pending: ["host-2"] };
+  doors.daemon.drainResult = () => Promise.resolve(result);
+  const body = '{"replica":"0123","wait":true}';
+  const answer = await askSocket(doors, "/api/v1/drains", { method: "POST", body });
+  assert.equal(answer.status, 202);
+  assert.deepEqual(JSON.parse(answer.body), result);
+});
+
+test("admin: bodies that are no drain request are refused, and what is too large is not read", async (t) => {
+  const doors = await openDoors(t);
+  doors.daemon.snapshot = exampleSnapshot();
+  const post = (body: string, headers: Record<string, string> = {}) =>
+    askSocket(doors, "/api/v1/drains", { method: "POST", body, headers });
+  for (const body of ["", "{", "null", "[]", "{}", '{"replica":1}', '{"replica":"web-1","wait":1}']) {
+    assert.equal((await post(body)).status, 400, body);
+  }
+  assert.equal((await post('{"replica":"nope"}')).status, 404);
+  const large = JSON.stringify({ replica: "x".repeat(LIMITS.adminBodyBytes) });
+  assert.equal((await post(large)).status, 413);
+  assert.equal((await post(large, { "transfer-encoding": "chunked" })).status, 413);
+  assert.deepEqual(doors.daemon.drains, []);
+});
+
+test("admin: a body without end gets its answer and then loses its connection", async (t) => {
+  const doors = await openDoors(t);
+  const head = "POST /api/v1/drains HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+  const raw = openRaw(t, doors.socketPath, head);
+  const chunk = `4000\r\n${"x".repeat(0x4000)}\r\n`;
+  const timer = setInterval(() => raw.socket.write(chunk), 1);
+  t.after(() => clearInterval(timer));
+  await until(() => raw.read().includes("413"), { what: "an answer of 413" });
+  await until(() => raw.socket.destroyed, { what: "the end of the connection" });
+});
+
+test("admin: what is no HTTP is answered and closed", async (t) => {
+  const doors = await openDoors(t);
+  const raw = openRaw(t, doors.socketPath, "\u0016\u0003\u0001 hello\r\n\r\n");
+  await until(() => raw.socket.readableEnded || raw.socket.destroyed);
+  assert.match(raw.read(), /^HTTP\/1\.1 400 /);
+});
+
+test("admin: our own bug is a 500 that tells nothing, and a line in the log", async (t) => {
+  const doors = await openDoors(t, { metricsText: () => Promise.reject(new Error("secret detail")) });
+  const answer = await askSocket(doors, "/metrics");
+  assert.deepEqual([answer.status, codeOf(answer)], [500, "internal"]);
+  assert.doesNotMatch(answer.body, /secret/);
+  assert.deepEqual(doors.daemon.lines, ["admin request failed"]);
+});
+
+test("admin: it listens on loopback only", async (t) => {
+  for (const host of ["0.0.0.0", "::", "192.0.2.1"]) {
+    const opened = openDoors(t, { tcp: { host, port: 0 } });
+    await assert.rejects(opened, (thrown: Failure) => thrown.code === "invalid");
+  }
+});
+
+test("admin: a port that is taken is busy, and nothing stays open behind the failure", async (t) => {
+  const first = await openDoors(t);
+  const { tcp } = first.admin.addresses;
+  const second = openDoors(t, { tcp });
+  await assert.rejects(second, (thrown: Failure) => thrown.code === "busy");
+  assert.equal((await askTcp(first, "/healthz")).status, 200);
+});
+
+test("admin: close frees both doors, ends streams, leaves no subscriber, and may be called twice", async (t) => {
+  const doors = await openDoors(t);
+  const stream = openRaw(t, doors.socketPath, "GET /api/v1/events?follow HTTP/1.1\r\nhost: x\r\n\r\n");
+  await until(() => stream.read().includes("retry:"));
+  assert.equal(doors.daemon.subscribers(), 1);
+  await doors.admin.close();
+  await doors.admin.close();
+  await until(() => stream.socket.readableEnded || stream.socket.destroyed);
+  assert.equal(doors.daemon.subscribers(), 0);
+  await assert.rejects(askSocket(doors, "/healthz"), { code: "ENOENT" });
+  await assert.rejects(askTcp(doors, "/healthz"), { code: "ECONNREFUSED" });
+});
+
+test("admin: with neither door it opens and closes", async (t) => {
+  const { daemon } = await openDoors(t);
+  const admin = await openAdmin({
+    tcp: null,
+    socket: null,
+    snapshot: () => daemon.snapshot,
+    resolve: daemon.resolved,
+    drain: daemon.drainResult,
+    metricsText: () => Promise.resolve(""),
+    subscribe: () => () => null,
+    log: { debug() {}, info() {}, warn() {}, error() {}, setLevel() {} },
+  });
+  assert.deepEqual(admin.addresses, { tcp: null, socket: null });
+  await admin.close();
+});

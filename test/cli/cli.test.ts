@@ -1,0 +1,311 @@
+// The CLI against a real admin server: what is printed where, in which form, and how it ends.
+
+import assert from "node:assert/strict";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { test, type TestContext } from "node:test";
+
+import { Failure } from "../../src/base/failure.ts";
+import { runCli } from "../../src/cli/cli.ts";
+import type { ConfigFlags, Surroundings } from "../../src/cli/context.ts";
+import { openDoors, type Doors } from "../admin/doors.ts";
+import { event, exampleSnapshot, service, view } from "../admin/picture.ts";
+import { until } from "../support/wait.ts";
+import { Paper, run, surroundings, type Ran } from "./terminal.ts";
+
+const GOLDEN = join(import.meta.dirname, "../golden/cli");
+
+async function exampleDoors(t: TestContext): Promise<Doors> {
+  const doors = await openDoors(t);
+  doors.daemon.snapshot = exampleSnapshot();
+  doors.daemon.resolved = (name, type, as) => {
+    const found = { name, type, as: as ?? "this host" };
+    if (name !== "tasks.web") return { ...found, rcode: "NXDOMAIN", answers: [] };
+    const answers = ["172.18.0.2", "10.0.0.9"].map((data) => ({ type: "A", ttl: 5, data }));
+    return { ...found, rcode: "NOERROR", answers };
+  };
+  return doors;
+}
+
+function at(doors: Doors, line: string, given: Partial<Surroundings> = {}): Promise<Ran> {
+  return run([...line.split(" "), "--socket", doors.socketPath], given);
+}
+
+/** Compares with a golden file, or rewrites it with UPDATE_GOLDEN=1. */
+function assertGolden(name: string, text: string): void {
+  const path = join(GOLDEN, `${name}.txt`);
+  if (process.env["UPDATE_GOLDEN"] === "1") {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, text);
+  }
+  assert.equal(text, readFileSync(path, "utf8"));
+}
+
+const TERMINAL = { isTty: true, columns: 80, env: { TERM: "xterm" } };
+
+const GOLDEN_RUNS: readonly (readonly [string, string, Partial<Surroundings>?])[] = [
+  ["status", "status"],
+  ["node-ls", "node ls"],
+  ["node-ls-wide", "node ls -o wide --no-trunc"],
+  ["node-ls-json", "node ls -o json"],
+  ["node-ls-terminal", "node ls", TERMINAL],
+  ["service-ls", "service ls"],
+  ["service-ls-wide", "service ls -o wide"],
+  ["service-ls-json", "service ls -o json"],
+  ["service-inspect", "service inspect web"],
+  ["explain", "explain web"],
+  ["explain-wide", "explain web -o wide"],
+  ["explain-json", "explain web -o json"],
+  ["explain-terminal", "explain web", TERMINAL],
+  ["explain-dnsrr", "explain back/db"],
+  ["resolve", "resolve tasks.web"],
+  ["resolve-json", "resolve tasks.web -o json"],
+  ["events", "events"],
+  ["drain", "drain web-1"],
+  ["version", "version"],
+];
+
+for (const [name, line, given] of GOLDEN_RUNS) {
+  test(`cli: skein ${line} prints golden/cli/${name}.txt and ends well`, async (t) => {
+    const { status, out } = await at(await exampleDoors(t), line, given);
+    assert.equal(status, 0);
+    assertGolden(name, out);
+  });
+}
+
+for (const line of ["", "run", "config print", "drain", "events", "explain", "node ls", "resolve"]) {
+  test(`cli: skein ${line} --help prints its golden text on stdout`, async () => {
+    const { status, out, err } = await run([...line.split(" ").filter((part) => part !== ""), "--help"]);
+    assert.deepEqual([status, err], [0, ""]);
+    assertGolden(`help-${line === "" ? "all" : line.replace(" ", "-")}`, out);
+  });
+}
+
+test("cli: --quiet prints names alone, one a line", async (t) => {
+  const doors = await exampleDoors(t);
+  const names = {
+    "node ls": "host-1\nhost-2\nhost-3\n",
+    "service ls": "back/db\ndefault/web\ndefault/日志\n",
+    "explain web": "0123456789ab\n22bb33cc44dd\n",
+    "resolve tasks.web": "172.18.0.2\n10.0.0.9\n",
+    "drain web-1": "0123456789ab\n",
+    version: "0.1.0\n",
+  };
+  for (const [line, expected] of Object.entries(names)) {
+    const { status, out, err } = await at(doors, `${line} -q`);
+    assert.deepEqual([status, out, err], [0, expected, ""], line);
+  }
+});
+
+test("cli: -o yaml goes through the renderer that main gives", async (t) => {
+  const { out } = await at(await exampleDoors(t), "resolve tasks.web -o yaml");
+  assert.match(out, /^yaml: \{"name":"tasks.web"/);
+});
+
+test("cli: the shared options stand before or behind the command", async (t) => {
+  const { socketPath } = await exampleDoors(t);
+  const before = await run(["--socket", socketPath, "-o", "json", "node", "ls"]);
+  const behind = await run(["node", "ls", "-o", "json", "--socket", socketPath]);
+  const byVariable = await run(["node", "ls", "-o", "json"], { env: { SKEIN_ADMIN_SOCKET: socketPath } });
+  assert.equal(before.out, behind.out);
+  assert.equal(before.out, byVariable.out);
+  assert.equal((JSON.parse(before.out) as unknown[]).length, 3);
+});
+
+test("cli: colours only on a terminal, without NO_COLOR, that is not dumb", async (t) => {
+  const doors = await exampleDoors(t);
+  const colored = async (given: Partial<Surroundings>): Promise<boolean> =>
+    (await at(doors, "node ls", given)).out.includes("\u001B[");
+  assert.equal(await colored({ isTty: true, env: { TERM: "xterm" } }), true);
+  assert.equal(await colored({ isTty: true, env: { NO_COLOR: "" } }), true);
+  assert.equal(await colored({ isTty: true, env: { NO_COLOR: "1" } }), false);
+  assert.equal(await colored({ isTty: true, env: { TERM: "dumb" } }), false);
+  assert.equal(await colored({ isTty: false }), false);
+});
+
+test("cli: control characters of names and messages are escaped in every format", async (t) => {
+  const doors = await openDoors(t);
+  const evil = "evil\u001B[2J\u009B31m\u202E\r";
+  const named = service("default", evil, { problems: [evil], stack: evil });
+  doors.daemon.snapshot = { ...doors.daemon.snapshot, view: view({ services: [named] }), warnings: [evil] };
+  doors.daemon.snapshot = { ...doors.daemon.snapshot, events: [event(1, { text: evil, subject: evil })] };
+  const renderYaml = (value: unknown): string => `${JSON.stringify(value)}${evil}\n`;
+  for (const line of ["service ls", "status", "events"]) {
+    for (const format of ["table", "wide", "json", "yaml"]) {
+      const { out, err } = await at(doors, `${line} -o ${format}`, { renderYaml });
+      // oxlint-disable-next-line no-control-regex -- matching them is the point
+      assert.doesNotMatch(out + err, /[\u001B\u009B\u202E\r]/, `${line} ${format}`);
+    }
+    // oxlint-disable-next-line no-control-regex -- matching them is the point
+    assert.doesNotMatch((await at(doors, `${line} -q`)).out, /[\u001B\u009B\u202E\r]/);
+  }
+  const { err } = await at(doors, `explain ${evil}x`);
+  // oxlint-disable-next-line no-control-regex -- matching them is the point
+  assert.doesNotMatch(err, /[\u001B\u009B\u202E\r]/);
+});
+
+/** Arguments, exit status, and what stderr must say. */
+const BAD_RUNS: readonly (readonly [string, number, RegExp])[] = [
+  ["", 2, /Usage: skein/],
+  ["stauts", 2, /unknown command 'stauts'.*\n.*Did you mean status\?/],
+  ["doctor", 2, /unknown command 'doctor'/],
+  ["node", 2, /Usage: skein node/],
+  ["node lss", 2, /Did you mean ls\?/],
+  ["node ls extra", 2, /too many arguments/],
+  ["status -o xml", 2, /Allowed choices are table, wide, json, yaml/],
+  ["status --jsno", 2, /unknown option '--jsno'/],
+  ["status -o", 2, /argument missing/],
+  ["run --mesh.jion a:7650", 2, /Did you mean --mesh\.join\?/],
+  ["run extra", 2, /too many arguments/],
+  ["explain", 2, /missing required argument 'name'/],
+  ["explain a b", 2, /too many arguments/],
+  ["explain wbe", 3, /skein: no service "wbe"; did you mean "web"\?/],
+  ["service inspect nope", 3, /no service "nope"/],
+  ["explain web --network back", 3, /no service "web"/],
+  ["resolve nope", 3, /^$/],
+  ["resolve web A;B", 2, /type is "A;B"/],
+  ["drain nope", 3, /no replica "nope"/],
+  ["status --socket /nowhere/x.sock", 4, /"\/nowhere\/x\.sock".*skein run/],
+  ["events -f --socket /nowhere/x.sock", 4, /skein run/],
+];
+
+for (const [line, status, message] of BAD_RUNS) {
+  test(`cli: skein ${line} ends with ${status}`, async (t) => {
+    const doors = await exampleDoors(t);
+    const argv = line.split(" ").filter((part) => part !== "");
+    const ran = await run(argv, { env: { SKEIN_ADMIN_SOCKET: doors.socketPath } });
+    assert.equal(ran.status, status, ran.err);
+    assert.match(ran.err, message);
+    if (status === 2 || status === 4) assert.equal(ran.out, "");
+  });
+}
+
+test("cli: what the daemon does not allow ends with 5, its own bug with 1", async (t) => {
+  const doors = await exampleDoors(t);
+  doors.daemon.drainResult = () => Promise.reject(new Failure("not-allowed", "replica runs on host-2"));
+  assert.equal((await at(doors, "drain web-1")).status, 5);
+  doors.daemon.drainResult = () => Promise.reject(new Error("bug"));
+  assert.equal((await at(doors, "drain web-1")).status, 1);
+});
+
+test("cli: drain --wait is done when all have applied it, and names who has not otherwise", async (t) => {
+  const doors = await exampleDoors(t);
+  assert.equal((await at(doors, "drain web-1 --wait")).status, 0);
+  doors.daemon.drainResult = (replica) =>
+    Promise.resolve({ replica, applied: false, pending: ["host-2", "host-3"] });
+  const late = await at(doors, "drain web-1 --wait --quiet");
+  assert.equal(late.status, 4);
+  assert.match(late.err, /host-2, host-3/);
+  const unwaited = await at(doors, "drain web-1");
+  assert.deepEqual([unwaited.status, unwaited.err], [0, ""]);
+  assert.match(unwaited.out, /not yet applied by host-2, host-3/);
+  assert.deepEqual(
+    doors.daemon.drains.map(({ wait }) => wait),
+    [true, true, false],
+  );
+});
+
+test("cli: events -f prints what happens line by line until it is interrupted", async (t) => {
+  const doors = await exampleDoors(t);
+  const controller = new AbortController();
+  const stdout = new Paper();
+  const argv = ["events", "-f", "-o", "json", "--socket", doors.socketPath];
+  const running = runCli(argv, surroundings({ stdout, interrupted: controller.signal }));
+  const ids = (): readonly number[] =>
+    stdout.text
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => (JSON.parse(line) as { id: number }).id);
+  await until(() => ids().length === 3);
+  doors.daemon.emit(event(4));
+  await until(() => ids().length === 4);
+  assert.deepEqual(ids(), [1, 2, 3, 4]);
+  controller.abort();
+  assert.equal(await running, 0);
+});
+
+test("cli: events -f comes back after a restart of the daemon, without loss or repetition", async (t) => {
+  const first = await exampleDoors(t);
+  const controller = new AbortController();
+  const [stdout, stderr] = [new Paper(), new Paper()];
+  const given = surroundings({ stdout, stderr, interrupted: controller.signal });
+  const running = runCli(["events", "-f", "-q", "--socket", first.socketPath], given);
+  await until(() => stdout.text.split("\n").length === 4);
+  await first.admin.close();
+  const second = await openDoors(t, { socket: first.socketPath });
+  const events = [...exampleSnapshot().events, event(4, { text: "while away" })];
+  second.daemon.snapshot = { ...second.daemon.snapshot, events };
+  await until(() => stdout.text.includes("while away"));
+  assert.equal(stdout.text.split("\n").length, 5);
+  controller.abort();
+  assert.equal(await running, 0);
+});
+
+test("cli: events -f ends well when nobody reads its output any more", async (t) => {
+  const doors = await exampleDoors(t);
+  const stdout = new Paper();
+  stdout._write = (_chunk, _encoding, done) =>
+    done(Object.assign(new Error("write EPIPE"), { code: "EPIPE" }));
+  const status = await runCli(["events", "-f", "--socket", doors.socketPath], surroundings({ stdout }));
+  assert.equal(status, 0);
+});
+
+test("cli: run gives the daemon its flags and takes over its exit status", async () => {
+  const seen: ConfigFlags[] = [];
+  const runDaemon = (flags: ConfigFlags): Promise<number> => {
+    seen.push(flags);
+    return Promise.resolve(4);
+  };
+  const line = "run --config c.yaml --data-dir /d --mesh.join a:1,b:2 --log.level debug --socket /s";
+  const { status } = await run(line.split(" "), { runDaemon });
+  assert.equal(status, 4);
+  const values = {
+    "mesh.join": "a:1,b:2",
+    "log.level": "debug",
+    "node.dataDir": "/d",
+    "admin.socket": "/s",
+  };
+  assert.deepEqual(seen, [{ file: "c.yaml", values }]);
+  assert.equal((await run(["run"], { runDaemon })).status, 4);
+  assert.deepEqual(seen[1], { file: null, values: {} });
+});
+
+test("cli: a daemon that cannot start ends with the status of its failure", async () => {
+  const runDaemon = (): Promise<number> => Promise.reject(new Failure("not-allowed", "port 80 needs root"));
+  const { status, err } = await run(["run"], { runDaemon });
+  assert.deepEqual([status, err], [5, "skein: port 80 needs root\n"]);
+});
+
+test("cli: config check says ok, or tells each mistake on its line", async () => {
+  const good = await run(["config", "check", "a.yaml"]);
+  assert.deepEqual([good.status, good.out], [0, "a.yaml: ok\n"]);
+  const checkConfig = (): void => {
+    throw new Failure("invalid", "line 3: dns.ttl is 5; expected 5s\nline 4: \u001B[2J");
+  };
+  const bad = await run(["config", "check", "a.yaml"], { checkConfig });
+  assert.deepEqual([bad.status, bad.err], [1, ""]);
+  assert.equal(bad.out, "line 3: dns.ttl is 5; expected 5s\nline 4: \\u001b[2J\n");
+  const json = await run(["config", "check", "a.yaml", "-o", "json"], { checkConfig });
+  assert.equal((JSON.parse(json.out) as { ok: boolean }).ok, false);
+});
+
+test("cli: config check of a file that is not there is not found", async () => {
+  const checkConfig = (): void => {
+    throw new Failure("not-found", "config a.yaml does not exist");
+  };
+  assert.equal((await run(["config", "check", "a.yaml"], { checkConfig })).status, 3);
+});
+
+test("cli: config print is YAML unless JSON is asked for, and takes the flags of run", async () => {
+  const yaml = await run(["config", "print", "--log.level", "warn"]);
+  assert.deepEqual([yaml.status, yaml.out], [0, 'yaml: {"given":{"log.level":"warn"}}\n']);
+  const json = await run(["config", "print", "-o", "json"]);
+  assert.deepEqual(JSON.parse(json.out), { given: {} });
+});
+
+test("cli: version answers without a daemon, --version with the number alone", async () => {
+  const { status, out } = await run(["version", "--socket", "/nowhere/x.sock"]);
+  assert.deepEqual([status, out], [0, "skein    0.1.0\nnode     v24.0.0\ndaemon   does not answer\n"]);
+  const flag = await run(["--version"]);
+  assert.deepEqual([flag.status, flag.out], [0, "0.1.0\n"]);
+});

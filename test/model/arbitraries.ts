@@ -1,0 +1,95 @@
+// Well-formed records of every kind, for properties of whatever carries or reads them.
+
+import * as fc from "fast-check";
+
+import { isIpv6 } from "../../src/base/ip.ts";
+import type { NodeRecord, ReplicaRecord, VipRecord } from "../../src/model/record.ts";
+import type { HttpRoute, PublishedPort, ServiceDeclaration, ServicePort } from "../../src/model/service.ts";
+
+const letters = "abcdefghijklmnopqrstuvwxyz0123456789_".split("");
+
+/** A DNS label of a service, network or replica. */
+export const label = fc
+  .tuple(
+    fc.constantFrom(...letters),
+    fc.option(
+      fc.tuple(
+        fc.string({ unit: fc.constantFrom(...letters, "-"), maxLength: 61 }),
+        fc.constantFrom(...letters),
+      ),
+    ),
+  )
+  .map(([first, rest]) => first + (rest === null ? "" : rest.join("")));
+
+/** A port of TCP or UDP. */
+export const port = fc.integer({ min: 1, max: 65_535 });
+
+const short = fc.string({ unit: "binary", maxLength: 40 });
+
+const servicePort: fc.Arbitrary<ServicePort> = fc.record({
+  name: label,
+  port,
+  target: port,
+  protocol: fc.constantFrom("tcp", "udp", "http"),
+});
+
+const publishedPort: fc.Arbitrary<PublishedPort> = fc.record({
+  published: port,
+  port,
+  protocol: fc.constantFrom("tcp", "udp"),
+  mode: fc.constantFrom("ingress", "host"),
+});
+
+const route: fc.Arbitrary<HttpRoute> = fc.record({
+  host: fc.constantFrom("app.example.com", "*.example.com", "a"),
+  path: fc.webPath().map((path) => (path.startsWith("/") ? path : `/${path}`)),
+});
+
+/** A declaration of a service. */
+export const declaration: fc.Arbitrary<ServiceDeclaration> = fc.record({
+  ports: fc.array(servicePort, { maxLength: 4 }),
+  publish: fc.array(publishedPort, { maxLength: 4 }),
+  http: fc.array(route, { maxLength: 3 }),
+  endpointMode: fc.constantFrom("vip", "dnsrr"),
+  aliases: fc.array(label, { maxLength: 3 }),
+});
+
+/** A node's record of itself. */
+export const nodeRecord: fc.Arbitrary<NodeRecord> = fc.record({
+  kind: fc.constant("node"),
+  name: label,
+  host: fc.domain(),
+  port,
+  zone: short,
+  labels: fc.dictionary(fc.string({ maxLength: 10 }), short, { maxKeys: 4, noNullPrototype: true }),
+  role: fc.constantFrom("manager", "worker"),
+  software: short,
+});
+
+/** A replica's record. */
+export const replicaRecord: fc.Arbitrary<ReplicaRecord> = fc.record({
+  kind: fc.constant("replica"),
+  id: fc.string({ unit: fc.constantFrom(...letters, "-", "."), minLength: 1, maxLength: 80 }),
+  name: label,
+  slot: fc.option(fc.nat({ max: 1_000_000 })),
+  network: label,
+  service: label,
+  stack: fc.option(label),
+  address: fc.oneof(fc.ipV4(), fc.ipV6().filter(isIpv6)),
+  reach: fc.constantFrom("direct", "stream"),
+  declaration,
+  weight: fc.nat({ max: 100 }),
+  startedAtMs: fc.maxSafeNat(),
+  state: fc.constantFrom("starting", "ready", "unready", "draining"),
+  reason: short,
+  drainApplied: fc.boolean(),
+});
+
+/** A claim of a VIP. */
+export const vipRecord: fc.Arbitrary<VipRecord> = fc.record({
+  kind: fc.constant("vip"),
+  network: label,
+  service: label,
+  address: fc.ipV4(),
+  order: fc.maxSafeNat(),
+});

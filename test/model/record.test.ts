@@ -1,0 +1,276 @@
+// Records come back from their bodies, and a body that does not fit is refused by itself.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import * as fc from "fast-check";
+
+import { LIMITS } from "../../src/model/limits.ts";
+import { parseRecord, recordKey, renderRecord, type NodeLogRecord } from "../../src/model/record.ts";
+import { parseRoutePath } from "../../src/model/service.ts";
+
+import { nodeRecord, replicaRecord, vipRecord } from "./arbitraries.ts";
+
+const anyRecord: fc.Arbitrary<NodeLogRecord> = fc.oneof(nodeRecord, replicaRecord, vipRecord);
+
+test("record: every record comes back from its key and body, and renders to the same body again", () => {
+  fc.assert(
+    fc.property(anyRecord, (record) => {
+      const body = renderRecord(record);
+      const parsed = parseRecord(recordKey(record), body);
+      assert.ok(parsed.ok && parsed.value !== null);
+      assert.deepEqual(parsed.value, JSON.parse(body));
+      assert.equal(renderRecord(parsed.value), body);
+    }),
+  );
+});
+
+test("record: unknown fields of a newer peer are ignored, and not passed on", () => {
+  fc.assert(
+    fc.property(anyRecord, (record) => {
+      const body = JSON.stringify({ ...record, tomorrow: { x: [1] } });
+      const parsed = parseRecord(recordKey(record), body);
+      assert.ok(parsed.ok && parsed.value !== null);
+      assert.equal("tomorrow" in parsed.value, false);
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test("record: a key of a kind this version does not know is no mistake", () => {
+  for (const key of ["subnet/web", "network/web", "cluster/ca", "", "nodes", "replicas/x"])
+    assert.deepEqual(parseRecord(key, "not even JSON"), { ok: true, value: null }, key);
+});
+
+test("record: a body under another record's key is refused", () => {
+  fc.assert(
+    fc.property(anyRecord, anyRecord, (one, other) => {
+      fc.pre(recordKey(one) !== recordKey(other));
+      assert.equal(parseRecord(recordKey(one), renderRecord(other)).ok, false);
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test("record: bodies that are no JSON object, or too long, are refused", () => {
+  for (const body of [
+    "",
+    "{",
+    "null",
+    "[]",
+    "5",
+    '"text"',
+    "true",
+    `{"a":"${"x".repeat(LIMITS.recordBytes)}"}`,
+  ]) {
+    for (const key of ["node", "replica/a", "vip/default/web"]) {
+      const parsed = parseRecord(key, body);
+      assert.ok(!parsed.ok && parsed.failure.code === "invalid", `${key} ${body.slice(0, 20)}`);
+      assert.ok(parsed.failure.message.length < 500);
+    }
+  }
+});
+
+/** Values that a field may not have; `GOOD` of a kind are what the fields of the samples have. */
+const notText = [undefined, null, 5, true, {}, []];
+const notLabel = [...notText, "", "UPPER", "a.b", "-a", "a".repeat(64)];
+const notShort = [...notText, "x".repeat(513)];
+const notPort = [undefined, null, "80", 0, -1, 65_536, 1.5, true, {}];
+const notWhole = [undefined, "1", -1, 1.5, 2 ** 53, true, {}];
+const notList = [undefined, null, {}, "x", 5];
+
+const samples: readonly {
+  readonly record: NodeLogRecord;
+  readonly bad: Readonly<Record<string, readonly unknown[]>>;
+}[] = [
+  {
+    record: {
+      kind: "node",
+      name: "host-1",
+      host: "10.0.0.1",
+      port: 7650,
+      zone: "a",
+      labels: { rack: "7" },
+      role: "worker",
+      software: "0.1.0",
+    },
+    bad: {
+      name: notLabel,
+      host: notShort,
+      port: notPort,
+      zone: notShort,
+      labels: [
+        ...notList.filter((value) => !isPlainObject(value)),
+        [],
+        { a: 5 },
+        { a: null },
+        { a: "x".repeat(513) },
+        manyLabels(),
+      ],
+      role: [...notText, "", "boss"],
+      software: notShort,
+    },
+  },
+  {
+    record: {
+      kind: "replica",
+      id: "web-1.a_b",
+      name: "web-1",
+      slot: 3,
+      network: "default",
+      service: "web",
+      stack: "shop",
+      address: "10.0.0.7",
+      reach: "direct",
+      declaration: {
+        ports: [{ name: "web", port: 80, target: 8080, protocol: "http" }],
+        publish: [{ published: 8088, port: 80, protocol: "tcp", mode: "ingress" }],
+        http: [{ host: "app.example.com", path: "/" }],
+        endpointMode: "vip",
+        aliases: ["www"],
+      },
+      weight: 1,
+      startedAtMs: 1_700_000_000_000,
+      state: "ready",
+      reason: "probe: passed",
+      drainApplied: false,
+    },
+    bad: {
+      id: [...notText, "", "A", "a b", "a/b", "a".repeat(81)],
+      name: notLabel,
+      slot: [undefined, "1", -1, 1.5, 1_000_001, true],
+      network: notLabel,
+      service: notLabel,
+      stack: [undefined, 5, "", "A B", []],
+      address: [...notText, "", "host", "10.0.0.256", "010.0.0.1", "10.0.0.1:80"],
+      reach: [...notText, "tunnel"],
+      declaration: notList,
+      "declaration.ports": [...notList, Array.from({ length: LIMITS.portsPerService + 1 }, () => goodPort())],
+      "declaration.ports.0": [undefined, null, [], "80", 80],
+      "declaration.ports.0.name": notLabel,
+      "declaration.ports.0.port": notPort,
+      "declaration.ports.0.target": notPort,
+      "declaration.ports.0.protocol": [...notText, "sctp"],
+      "declaration.publish": notList,
+      "declaration.publish.0": [null, [], "80:80"],
+      "declaration.publish.0.published": notPort,
+      "declaration.publish.0.port": notPort,
+      "declaration.publish.0.protocol": [...notText, "http"],
+      "declaration.publish.0.mode": [...notText, "nat"],
+      "declaration.http": notList,
+      "declaration.http.0": [null, [], "a/b"],
+      "declaration.http.0.host": [...notText, "", "App.example.com", "a b", "a/b", "*", "a".repeat(254)],
+      "declaration.http.0.path": [...notText, "", "api", " /api", "/a b", "/a?b", `/${"x".repeat(1024)}`],
+      "declaration.endpointMode": [...notText, "nat"],
+      "declaration.aliases": [...notList, ["a", "A"], [null], Array.from({ length: 65 }, () => "a")],
+      weight: [...notWhole, 101],
+      startedAtMs: notWhole,
+      state: [...notText, "gone"],
+      reason: notShort,
+    },
+  },
+  {
+    record: { kind: "vip", network: "default", service: "web", address: "10.96.3.4", order: 7 },
+    bad: {
+      network: notLabel,
+      service: notLabel,
+      address: [...notText, "", "host", "fd00::1", "10.96.3.256"],
+      order: notWhole,
+    },
+  },
+];
+
+for (const { record, bad } of samples) {
+  for (const [path, values] of Object.entries(bad)) {
+    test(`record: a ${record.kind} record with a bad ${path} is refused`, () => {
+      const key = recordKey(record);
+      assert.ok(parseRecord(key, renderRecord(record)).ok);
+      for (const value of values) {
+        const body = JSON.stringify(withField(record, path.split("."), value));
+        const parsed = parseRecord(key, body);
+        assert.ok(
+          !parsed.ok && parsed.failure.code === "invalid",
+          `${path} = ${JSON.stringify(value)?.slice(0, 60)}`,
+        );
+      }
+    });
+  }
+}
+
+test("record: whatever a peer does to a body, it is refused or becomes a record that renders and parses alike", () => {
+  const junk = fc.oneof(fc.jsonValue(), fc.constantFrom(-1, 1e308, "", "\u0000", "__proto__"));
+  fc.assert(
+    fc.property(anyRecord, fc.nat(), junk, (record, choice, value) => {
+      const paths = pathsOf(record);
+      const path = paths[choice % paths.length] ?? [];
+      const parsed = parseRecord(recordKey(record), JSON.stringify(withField(record, path, value)));
+      if (!parsed.ok || parsed.value === null) return;
+      const again = parseRecord(recordKey(parsed.value), renderRecord(parsed.value));
+      assert.deepEqual(again, parsed);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test("record: random bytes as body and key never throw", () => {
+  fc.assert(
+    fc.property(
+      fc.constantFrom("node", "replica/x", "vip/a/b", "vip", "replica"),
+      fc.string(),
+      (key, body) => {
+        parseRecord(key, body);
+        parseRecord(body, body);
+      },
+    ),
+  );
+});
+
+test("record: a route path that labels and config accept is accepted in a record too", () => {
+  const path = `/${"x".repeat(1023)}`;
+  assert.ok(parseRoutePath("path", path).ok);
+  const replica = samples[1]?.record;
+  assert.ok(replica?.kind === "replica");
+  const declaration = { ...replica.declaration, http: [{ host: "app.example.com", path }] };
+  const parsed = parseRecord(recordKey(replica), renderRecord({ ...replica, declaration }));
+  assert.ok(parsed.ok);
+});
+
+test("record: labels named like parts of Object are labels", () => {
+  const labels = JSON.parse('{"__proto__":"x","constructor":"y"}') as Record<string, string>;
+  const record = { ...samples[0]?.record, labels } as NodeLogRecord;
+  const parsed = parseRecord("node", JSON.stringify(record));
+  assert.ok(parsed.ok && parsed.value?.kind === "node");
+  assert.deepEqual(Object.keys(parsed.value.labels).toSorted(), ["__proto__", "constructor"]);
+  assert.equal(Object.getPrototypeOf(parsed.value.labels), Object.prototype);
+});
+
+function goodPort(): unknown {
+  return { name: "web", port: 80, target: 80, protocol: "tcp" };
+}
+
+function manyLabels(): unknown {
+  return Object.fromEntries(
+    Array.from({ length: LIMITS.namesPerService + 1 }, (_, index) => [`l${index}`, "x"]),
+  );
+}
+
+function isPlainObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A deep copy with one field replaced; undefined removes it. */
+function withField(from: unknown, path: readonly string[], value: unknown): unknown {
+  const copy = structuredClone(from) as Record<string, unknown>;
+  let at = copy;
+  for (const part of path.slice(0, -1)) at = at[part] as Record<string, unknown>;
+  const last = path.at(-1);
+  if (last !== undefined) at[last] = value;
+  return copy;
+}
+
+/** The paths of every field, lists and their elements included. */
+function pathsOf(value: unknown, path: readonly string[] = []): string[][] {
+  if (typeof value !== "object" || value === null) return [[...path]];
+  const inner = Object.entries(value).flatMap(([key, child]) => pathsOf(child, [...path, key]));
+  return path.length === 0 ? inner : [[...path], ...inner];
+}

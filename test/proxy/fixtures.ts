@@ -1,0 +1,224 @@
+// What the proxy's tests are made of: views, pools and tables by hand, a proxy on loopback, replicas to talk to.
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { createServer, type RequestListener, type Server } from "node:http";
+import { connect, createServer as createTcpServer, type AddressInfo, type Socket } from "node:net";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+
+import { Failure } from "../../src/base/failure.ts";
+import { seededRandom } from "../../src/base/random.ts";
+import type { Replica, Service, View } from "../../src/model/view.ts";
+import { openProxy, type Proxy, type ProxyOptions } from "../../src/proxy/proxy.ts";
+import type { Frontend, IngressRoute, Pool, RouteTable, Upstream } from "../../src/proxy/routes.ts";
+import { nowMs } from "../../src/runtime/clock.ts";
+import type { Log } from "../../src/runtime/log.ts";
+import { openMetrics, type Metrics } from "../../src/runtime/metrics.ts";
+import { until } from "../support/wait.ts";
+
+export function replica(id: string, changes: Partial<Replica> = {}): Replica {
+  return {
+    id,
+    name: id,
+    slot: null,
+    node: "aaaaaaaaaaaaaaaaaaaa",
+    nodeName: "host-1",
+    local: true,
+    address: "127.0.0.1",
+    reach: "direct",
+    ports: [{ name: "web", port: 80, target: 8080, protocol: "http" }],
+    weight: 1,
+    state: "ready",
+    drainApplied: false,
+    tier: "eligible",
+    reason: "",
+    saidBy: "host-1",
+    sinceMs: 0,
+    ...changes,
+  };
+}
+
+export function service(name: string, changes: Partial<Service> = {}): Service {
+  return {
+    key: `default/${name}`,
+    network: "default",
+    name,
+    stack: null,
+    vip: "127.96.0.1",
+    replicas: [],
+    problems: [],
+    ports: [{ name: "web", port: 80, target: 8080, protocol: "http" }],
+    publish: [],
+    http: [],
+    endpointMode: "vip",
+    aliases: [],
+    ...changes,
+  };
+}
+
+export function view(services: readonly Service[], complete = true): View {
+  return { version: 1, complete, self: "aaaaaaaaaaaaaaaaaaaa", members: [], services };
+}
+
+export function upstream(id: string, port: number, changes: Partial<Upstream> = {}): Upstream {
+  return {
+    id: `${id}:${port}`,
+    service: "default/web",
+    replica: id,
+    node: "aaaaaaaaaaaaaaaaaaaa",
+    nodeName: "host-1",
+    address: "127.0.0.1",
+    port,
+    servicePort: 80,
+    via: "direct",
+    ...changes,
+  };
+}
+
+/** A pool; `tiers` in the order eligible, draining, panic. */
+export function pool(...tiers: (readonly Upstream[])[]): Pool {
+  const sorted = [0, 1, 2].map((at) => (tiers[at] ?? []).toSorted((a, b) => (a.id < b.id ? -1 : 1)));
+  return { service: "default/web", port: 80, tiers: sorted };
+}
+
+export function frontend(kind: Frontend["kind"], to: Pool, changes: Partial<Frontend> = {}): Frontend {
+  return { kind, origin: "published", address: "127.0.0.1", port: 0, pool: to, ...changes };
+}
+
+export function table(frontends: readonly Frontend[], routes: readonly IngressRoute[] = []): RouteTable {
+  const ingress = routes.length === 0 ? null : { address: "127.0.0.2", port: 0, routes };
+  return { complete: true, frontends, ingress, problems: [] };
+}
+
+export const SILENT: Log = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  setLevel: () => undefined,
+};
+
+/** A proxy and its metrics, closed when the test ends. */
+export async function startProxy(
+  t: TestContext,
+  changes: Partial<ProxyOptions> = {},
+): Promise<{ readonly proxy: Proxy; readonly metrics: Metrics }> {
+  const metrics = openMetrics();
+  const proxy = await openProxy({
+    dial: () => Promise.reject(new Failure("unreachable", "no mesh in this test")),
+    log: SILENT,
+    metrics,
+    random: seededRandom(7),
+    nowMs,
+    trustedProxies: [],
+    vipPool: "127.96.0.0/12",
+    ...changes,
+  });
+  t.after(() => proxy.close(0));
+  return { proxy, metrics };
+}
+
+/** The port that the proxy has opened at an address; tests ask for port 0. */
+export function portAt(proxy: Proxy, address: string): number {
+  const found = proxy.stats().listeners.find((listener) => listener.address === address);
+  if (found === undefined) throw new Error(`nothing listens at ${address}`);
+  return found.port;
+}
+
+/** A proxy with one frontend at 127.0.0.1; the port it got. */
+export async function serveOne(
+  t: TestContext,
+  kind: Frontend["kind"],
+  to: Pool,
+  changes: Partial<ProxyOptions> = {},
+): Promise<{ readonly proxy: Proxy; readonly metrics: Metrics; readonly port: number }> {
+  const started = await startProxy(t, changes);
+  await started.proxy.set(table([frontend(kind, to)]));
+  return { ...started, port: portAt(started.proxy, "127.0.0.1") };
+}
+
+/** Listens on a free port of 127.0.0.1 and closes, with all its connections, when the test ends. */
+export async function listening(
+  t: TestContext,
+  server: Server | ReturnType<typeof createTcpServer>,
+): Promise<number> {
+  const sockets = new Set<Socket>();
+  server.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.on("error", () => undefined);
+    socket.once("close", () => sockets.delete(socket));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+/** An HTTP replica in this process. */
+export function httpReplica(t: TestContext, listener: RequestListener): Promise<number> {
+  return listening(t, createServer(listener));
+}
+
+/** A TCP replica in this process; half-open sockets, as ours. */
+export function tcpReplica(t: TestContext, accept: (socket: Socket) => void): Promise<number> {
+  return listening(t, createTcpServer({ allowHalfOpen: true }, accept));
+}
+
+/** A port of 127.0.0.1 that refuses connections: it was free a moment ago, and is not handed out again soon. */
+export async function refusingPort(): Promise<number> {
+  const server = createTcpServer();
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** A client connection to 127.0.0.1, destroyed when the test ends; what it reads is gathered as latin1. */
+export class Client {
+  readonly socket: Socket;
+  text = "";
+  ended = false;
+  errorCode: string | null = null;
+  closed = false;
+
+  constructor(t: TestContext, port: number, host = "127.0.0.1") {
+    this.socket = connect({ port, host, allowHalfOpen: true });
+    this.socket.setEncoding("latin1");
+    this.socket.on("data", (chunk: string) => (this.text += chunk));
+    this.socket.on("end", () => (this.ended = true));
+    this.socket.on("error", (error: NodeJS.ErrnoException) => (this.errorCode = error.code ?? "?"));
+    this.socket.on("close", () => (this.closed = true));
+    t.after(() => this.socket.destroy());
+  }
+
+  /** Sends text as latin1 and waits until what came back satisfies the test. */
+  async ask(text: string, isEnough: (answer: string) => boolean): Promise<string> {
+    this.socket.write(text, "latin1");
+    await until(() => isEnough(this.text), { what: `enough of ${JSON.stringify(this.text.slice(0, 400))}` });
+    return this.text;
+  }
+}
+
+/** A replica as a process of its own, so that it can be stopped and killed like a container. */
+export interface ChildReplica {
+  readonly port: number;
+  readonly child: ChildProcess;
+}
+
+/** Starts test/proxy/replica.ts; killed when the test ends. */
+export async function childReplica(t: TestContext, name: string): Promise<ChildReplica> {
+  const child = spawn(process.execPath, [join(import.meta.dirname, "replica.ts"), name], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  t.after(() => child.kill("SIGKILL"));
+  let line = "";
+  child.stdout.setEncoding("utf8").on("data", (chunk: string) => (line += chunk));
+  await until(() => line.includes("\n"), { what: `replica ${name} to listen` });
+  return { port: Number(line), child };
+}

@@ -1,0 +1,187 @@
+// Routes: from a view to listeners and pools.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import fc from "fast-check";
+
+import type { PublishedPort, ServicePort } from "../../src/model/service.ts";
+import { TIERS, type Service } from "../../src/model/view.ts";
+import { planRoutes, type RouteOptions } from "../../src/proxy/routes.ts";
+
+import { replica, service, view } from "./fixtures.ts";
+
+const OPTIONS: RouteOptions = {
+  ingressAddress: "0.0.0.0",
+  httpPort: 8080,
+  listensOnVips: true,
+  reservedPorts: [7650],
+};
+
+const TCP: ServicePort = { name: "db", port: 5432, target: 5432, protocol: "tcp" };
+const UDP: ServicePort = { name: "dns", port: 53, target: 53, protocol: "udp" };
+
+function published(publishedPort: number, port: number, changes: Partial<PublishedPort> = {}): PublishedPort {
+  return { published: publishedPort, port, protocol: "tcp", mode: "ingress", ...changes };
+}
+
+function addresses(services: readonly Service[], options: Partial<RouteOptions> = {}): readonly string[] {
+  const { frontends } = planRoutes(view(services), { ...OPTIONS, ...options });
+  return frontends.map(
+    (frontend) => `${frontend.kind} ${frontend.address}:${frontend.port} ${frontend.pool.service}`,
+  );
+}
+
+test("planRoutes: each TCP or HTTP port of a service is listened on at its VIP", () => {
+  const web = service("web", {
+    ports: [TCP, { name: "web", port: 80, target: 8080, protocol: "http" }, UDP],
+  });
+  assert.deepEqual(addresses([web]), ["tcp 127.96.0.1:5432 default/web", "http 127.96.0.1:80 default/web"]);
+});
+
+test("planRoutes: no VIP listeners for a service without a VIP, and none where another daemon has them", () => {
+  assert.deepEqual(addresses([service("web", { vip: null })]), []);
+  assert.deepEqual(addresses([service("web")], { listensOnVips: false }), []);
+});
+
+test("planRoutes: a UDP port is not served, and a problem says so", () => {
+  const { problems } = planRoutes(view([service("dns", { ports: [UDP] })]), OPTIONS);
+  assert.deepEqual(problems, ["service default/dns: port 53/udp is not carried in proxy mode yet"]);
+});
+
+test("planRoutes: a published port in mode ingress is open everywhere, in mode host only beside a local replica", () => {
+  const ingress = service("web", { vip: null, publish: [published(8088, 80)] });
+  assert.deepEqual(addresses([ingress]), ["http 0.0.0.0:8088 default/web"]);
+  const host = { vip: null, publish: [published(8088, 80, { mode: "host" })] };
+  assert.deepEqual(
+    addresses([service("web", { ...host, replicas: [replica("far", { local: false })] })]),
+    [],
+  );
+
+  const both = [replica("far", { local: false }), replica("near")];
+  const { frontends } = planRoutes(view([service("web", { ...host, replicas: both })]), OPTIONS);
+  assert.deepEqual(
+    frontends.map((frontend) => frontend.pool.tiers[0]?.map((one) => one.replica)),
+    [["near"]],
+  );
+});
+
+test("planRoutes: a published port wanted by two services goes to the lower key, whatever the order of the view", () => {
+  const one = service("api", { vip: null, publish: [published(8088, 80)] });
+  const other = service("web", { vip: null, publish: [published(8088, 80)] });
+  for (const services of [
+    [one, other],
+    [other, one],
+  ]) {
+    const planned = planRoutes(view(services), OPTIONS);
+    assert.deepEqual(
+      planned.frontends.map((frontend) => frontend.pool.service),
+      ["default/api"],
+    );
+    assert.deepEqual(planned.problems, [
+      "service default/web: published port 8088/tcp on 0.0.0.0 is taken by service default/api",
+    ]);
+  }
+});
+
+test("planRoutes: a published port that the daemon itself uses, or the HTTP ingress, is refused", () => {
+  const web = service("web", { vip: null, publish: [published(7650, 80), published(8080, 80)] });
+  const planned = planRoutes(view([web]), OPTIONS);
+  assert.deepEqual(planned.frontends, []);
+  assert.deepEqual(planned.problems, [
+    "service default/web: published port 7650/tcp on 0.0.0.0 is taken by the daemon itself",
+    "service default/web: published port 8080/tcp on 0.0.0.0 is taken by the HTTP ingress",
+  ]);
+});
+
+test("planRoutes: a published port that leads to no port of the service is reported", () => {
+  const { problems } = planRoutes(
+    view([service("web", { vip: null, publish: [published(8088, 81)] })]),
+    OPTIONS,
+  );
+  assert.match(problems[0] ?? "", /leads to port 81\/tcp; expected a port of the service/);
+});
+
+test("planRoutes: upstreams stand in their tier, sorted by id, with their own target port; `never` is left out", () => {
+  const replicas = [
+    replica("d", { tier: "never" }),
+    replica("c", { tier: "draining", ports: [{ name: "web", port: 80, target: 9090, protocol: "http" }] }),
+    replica("b"),
+    replica("a"),
+    replica("e", { tier: "panic" }),
+    replica("f", { ports: [] }),
+  ];
+  const [frontend] = planRoutes(view([service("web", { replicas })]), OPTIONS).frontends;
+  const ids = frontend?.pool.tiers.map((tier) => tier.map((one) => one.id));
+  assert.deepEqual(ids, [["a:8080", "b:8080"], ["c:9090"], ["e:8080"]]);
+});
+
+test("planRoutes: a replica is reached directly when it is here or has an address of its own, else by stream", () => {
+  const replicas = [
+    replica("a", { local: true, reach: "stream" }),
+    replica("b", { local: false, reach: "direct" }),
+    replica("c", { local: false, reach: "stream" }),
+  ];
+  const [frontend] = planRoutes(view([service("web", { replicas })]), OPTIONS).frontends;
+  assert.deepEqual(
+    frontend?.pool.tiers[0]?.map((one) => one.via),
+    ["direct", "direct", "stream"],
+  );
+});
+
+test("planRoutes: HTTP routes lead to the http port; of two services that want one route the lower key has it", () => {
+  const http = [{ host: "App.example.com", path: "/api/" }];
+  const planned = planRoutes(view([service("web", { http }), service("api", { http })]), OPTIONS);
+  assert.deepEqual(
+    planned.ingress?.routes.map((route) => [route.host, route.path, route.pool.service, route.pool.port]),
+    [["app.example.com", "/api", "default/api", 80]],
+  );
+  assert.ok(
+    planned.problems.some((text) =>
+      text.includes("HTTP route App.example.com/api is taken by service default/api"),
+    ),
+  );
+});
+
+test("planRoutes: with the HTTP ingress off there is none, and services with routes are told", () => {
+  const http = [{ host: "app.example.com", path: "/" }];
+  const planned = planRoutes(view([service("web", { http })]), { ...OPTIONS, httpPort: 0 });
+  assert.equal(planned.ingress, null);
+  assert.deepEqual(planned.problems, [
+    "service default/web: HTTP routes are not served: the HTTP ingress is off",
+  ]);
+});
+
+test("planRoutes: equal views in any order give equal plans, no listener comes twice, and a clone is the same plan", () => {
+  const anyReplica = fc.record({
+    id: fc.stringMatching(/^[a-z]{1,3}$/),
+    tier: fc.constantFrom(...TIERS, "never" as const),
+    local: fc.boolean(),
+  });
+  const anyService = fc.record({
+    name: fc.stringMatching(/^[a-c]$/),
+    replicas: fc.uniqueArray(anyReplica, { selector: (one) => one.id, maxLength: 5 }),
+    publish: fc.array(
+      fc.tuple(fc.integer({ min: 8086, max: 8090 }), fc.constantFrom("ingress", "host" as const)),
+    ),
+  });
+  const anyServices = fc.uniqueArray(anyService, { selector: (one) => one.name, maxLength: 3 });
+  fc.assert(
+    fc.property(anyServices, (drawn) => {
+      const services = drawn.map((one) =>
+        service(one.name, {
+          replicas: one.replicas.map((each) => replica(each.id, each)),
+          publish: one.publish.map(([port, mode]) =>
+            published(port, 80, { mode: mode as "ingress" | "host" }),
+          ),
+        }),
+      );
+      const plan = planRoutes(view(services), OPTIONS);
+      assert.deepEqual(planRoutes(view(services.toReversed()), OPTIONS), plan);
+      assert.deepEqual(structuredClone(plan), plan);
+      const keys = plan.frontends.map((frontend) => `${frontend.address}:${frontend.port}`);
+      assert.equal(new Set(keys).size, keys.length);
+      assert.ok(!keys.includes("0.0.0.0:8080"));
+    }),
+  );
+});
