@@ -194,7 +194,9 @@ async function drain(call: Call, parts: AdminParts): Promise<Response> {
   const body = await readBody(call.env.incoming);
   if (body === null) {
     const detail = `body is larger than ${LIMITS.adminBodyBytes} bytes; expected a drain request`;
-    return problem(problemOf("usage", detail, 413), { connection: "close" });
+    // Not `connection: close`: a socket that is closed while the caller still writes loses it the answer. The adapter
+    // reads on for half a second and throws away what comes, then closes.
+    return problem(problemOf("usage", detail, 413));
   }
   const request = drainRequestFrom(body);
   const replica = valueOf(findReplica(parts.snapshot().view, request.replica));

@@ -79,8 +79,14 @@ export class Gossip {
     return this.#store.logs;
   }
 
+  /** Every node but this one: peers, and owners of logs that others passed on, of whom nothing else is known yet. */
   get standings(): Standing[] {
-    return this.#membership.standings;
+    const { standings } = this.#membership;
+    for (const id of this.#store.logs.keys()) {
+      if (id === this.#options.self.id || this.#membership.peer(id) !== undefined) continue;
+      standings.push({ id, state: "suspect", sinceMs: this.#options.nowMs, rttMs: null });
+    }
+    return standings;
   }
 
   /** True once the picture may be believed: removals count from now on. */

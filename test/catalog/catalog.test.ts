@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 import { planCatalog, type CatalogInput } from "../../src/catalog/catalog.ts";
 import { drainNode, drainReplica, NO_DRAINS } from "../../src/catalog/drain.ts";
@@ -45,8 +45,14 @@ test("catalog: a record says what was found, and what health says of it", () => 
       service: "web",
       stack: "shop",
     },
-    ...{ address: "172.17.0.2", reach: "stream", declaration: EMPTY_DECLARATION, weight: 7 },
-    ...{ startedAtMs: 1000, state: "ready", reason: "probe: passing", drainApplied: false },
+    address: "172.17.0.2",
+    reach: "stream",
+    declaration: EMPTY_DECLARATION,
+    weight: 7,
+    startedAtMs: 1000,
+    state: "ready",
+    reason: "probe: passing",
+    drainApplied: false,
   });
   assert.deepEqual(stateOf(web, { readinessById: new Map([["web-1", REFUSED]]) }), [
     "unready",

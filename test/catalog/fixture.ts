@@ -6,9 +6,19 @@ import { EMPTY_DECLARATION } from "../../src/model/service.ts";
 /** A running endpoint of service `web`. */
 export function endpoint(id: string, over: Partial<Discovered> = {}): Discovered {
   return {
-    ...{ id, name: id, slot: null, network: "default", service: "web", stack: null },
-    ...{ address: "172.17.0.2", reach: "stream", declaration: EMPTY_DECLARATION, weight: 1 },
-    ...{ startedAtMs: 1000, lifecycle: "running", health: { kind: "none" } },
+    id,
+    name: id,
+    slot: null,
+    network: "default",
+    service: "web",
+    stack: null,
+    address: "172.17.0.2",
+    reach: "stream",
+    declaration: EMPTY_DECLARATION,
+    weight: 1,
+    startedAtMs: 1000,
+    lifecycle: "running",
+    health: { kind: "none" },
     ...over,
   };
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 import { seededRandom } from "../../src/base/random.ts";
 import { ProbeSchedule, type Checked, type ProbeRequest } from "../../src/health/schedule.ts";
@@ -16,12 +16,21 @@ const SLOW: ProbeOutcome = { kind: "failed", reason: "timeout", refused: false }
 const half = (): number => 0.5;
 
 const PROBE: ProbePlan = {
-  ...{ kind: "tcp", port: 80, path: "", intervalMs: 1000, timeoutMs: 1000, rise: 1, fall: 2 },
+  kind: "tcp",
+  port: 80,
+  path: "",
+  intervalMs: 1000,
+  timeoutMs: 1000,
+  rise: 1,
+  fall: 2,
 };
 
 function endpoint(id: string, over: Partial<ProbePlan> = {}, rest: Partial<Checked> = {}): Checked {
   return {
-    ...{ id, service: "web", address: "10.0.0.1", startedAtMs: 1 },
+    id,
+    service: "web",
+    address: "10.0.0.1",
+    startedAtMs: 1,
     health: { kind: "probe", probe: { ...PROBE, ...over } },
     ...rest,
   };
@@ -120,7 +129,7 @@ test("schedule: a new endpoint is probed at once, then often until it passes, th
   assert.deepEqual(starts, [0, 100, 200, 300, 400, 900, 1900, 2900, 3900]);
 });
 
-test("schedule: one that does not come up is called starting for some seconds, then unready and probed at its pace", () => {
+test("schedule: one that does not come up is starting for some seconds, then unready and probed at its pace", () => {
   const schedule = new ProbeSchedule(10);
   schedule.set([endpoint("a")], 0);
   let count = 0;

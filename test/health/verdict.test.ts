@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 import {
   judge,
@@ -25,7 +25,7 @@ const thresholds = fc.record({ rise: fc.integer({ min: 1, max: 5 }), fall: fc.in
 const fold = (outcomes: readonly ProbeOutcome[], limits: Thresholds, from: Verdict = UNPROVEN): Verdict =>
   outcomes.reduce((verdict, one) => judge(verdict, one, limits), from);
 
-test("judge: ready is exactly: the last `rise` in a row passed, and since then neither `fall` in a row nor a refusal", () => {
+test("judge: ready means `rise` passes in a row, and since then neither `fall` failures in a row nor a refusal", () => {
   fc.assert(
     fc.property(fc.array(outcome, { maxLength: 40 }), thresholds, (outcomes, limits) => {
       // The rule once more, told over the whole history instead of step by step.

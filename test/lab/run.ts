@@ -2,7 +2,7 @@
  * Run: the identity of one open lab, by which all it makes on this machine is found again.
  *
  * Every trace of a lab carries its run id: the folder in its name, the processes in their environment
- * (SKEIN_LAB_RUN), the link in its alias, the cgroups in their path. So a lab is removed by looking for the mark,
+ * (LAB_RUN_ID), the link in its alias, the cgroups in their path. So a lab is removed by looking for the mark,
  * not by remembering what was made: a list kept in memory dies with a killed test, and one kept in a file lags
  * behind by what was made last.
  *
@@ -16,7 +16,8 @@ import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-export const RUN_MARK = "SKEIN_LAB_RUN";
+// Not SKEIN_...: that prefix is our daemon's, which refuses settings it does not know.
+export const RUN_MARK = "LAB_RUN_ID";
 
 const FOLDER_PREFIX = "skein-lab-";
 

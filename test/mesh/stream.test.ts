@@ -3,13 +3,14 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
+import type { IncomingMessage } from "node:http";
 import { connect, type Socket } from "node:net";
 import { describe, it, type TestContext } from "node:test";
 
 import { Failure } from "../../src/base/failure.ts";
 import type { HostPort } from "../../src/base/ip.ts";
 import { openListener, type Listener } from "../../src/mesh/listener.ts";
-import { dialStream } from "../../src/mesh/stream.ts";
+import { dialStream, serveStream } from "../../src/mesh/stream.ts";
 import { openMetrics, type Metrics } from "../../src/runtime/metrics.ts";
 import { openSilentLog } from "../support/silence.ts";
 import { closedPort, openTcp, openTcpServer } from "../support/tcp.ts";
@@ -309,6 +310,29 @@ describe("stream: what goes wrong has a code", () => {
     await until(() => raw.socket.bytesWritten >= REQUEST.length);
     raw.socket.resetAndDestroy();
     await until(async () => (await counted(relay.metrics, "timeout")) === 1);
+  });
+
+  it("a client that is gone when the replica has answered: the replica's connection is closed again", async (t) => {
+    let closed = false;
+    const replica = await openTcpServer(t, (socket) => socket.resume().on("close", () => (closed = true)));
+    const door = await openTcpServer(t, () => undefined);
+    await openTcp(t, door.port);
+    const socket = await until(() => door.sockets[0]);
+    const results: string[] = [];
+    const request = { url: "/stream/web-1/80" } as IncomingMessage;
+    await serveStream(
+      { request, socket, head: Buffer.alloc(0) },
+      {
+        resolve() {
+          socket.destroy();
+          return { address: "127.0.0.1", port: replica.port };
+        },
+        connectMs: 5000,
+        served: (result) => results.push(result),
+      },
+    );
+    assert.deepEqual(results, ["aborted"]);
+    await until(() => closed);
   });
 
   it("a refused client that keeps sending still reads the reason, and is cut off soon after", async (t) => {

@@ -145,6 +145,17 @@ describe("files: damage", () => {
     );
   });
 
+  it("a flipped bit in the schema is damage, not a newer version", async (t) => {
+    const path = join(await openFolder(t), "state.json");
+    await saveState(path, 1, "one");
+    await saveState(path, 1, "two");
+    const text = await readFile(path, "utf8");
+    for (const schema of [3, 5, 9]) {
+      await writeFile(path, text.replace('"schema":1', `"schema":${schema}`));
+      assert.deepEqual((await loadState(path, ANY, NOW)).value, "one");
+    }
+  });
+
   it("with both files damaged there is nothing, and both are kept for a person to look at", async (t) => {
     const folder = await openFolder(t);
     const path = join(folder, "state.json");

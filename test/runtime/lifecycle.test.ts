@@ -144,7 +144,7 @@ describe("lifecycle: crashes", () => {
         `import { watchCrashes } from "@/runtime/lifecycle.ts";
          import { openLog } from "@/runtime/log.ts";
          setInterval(() => {}, 60_000);
-         watchCrashes(openLog({ level: "info", format: "json" }), () => process.exit(1));
+         watchCrashes(openLog({ level: "info", format: "json" }), () => setTimeout(() => process.exit(1), 50));
          ${bug}`,
       );
       assert.equal(await script.ended, 1);

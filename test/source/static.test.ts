@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 import { isLabel } from "../../src/model/ids.ts";
 import { discoverStatic, type StaticOptions, type StaticService } from "../../src/source/static.ts";

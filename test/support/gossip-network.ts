@@ -315,9 +315,9 @@ export class GossipNetwork {
       end.host.linksOpened += 1;
       end.host.gossip.linkUp({ id: end.id, dialled, remote: `${other.name}:${end.id}` }, this.nowMs);
     };
-    this.#enter(target, () => up(far, null, dialler));
-    near.arrivesAtMs = this.nowMs;
+    // The answer to the dial first: what the target says on the new link comes behind it.
     this.#deliver(near, () => up(near, address, target));
+    this.#enter(target, () => up(far, null, dialler));
   }
 
   #end(host: Host): End {
@@ -455,7 +455,6 @@ export class GossipNetwork {
 
 /** What the view tells gossip: where the records of members, its own aside, say that they are. */
 function acquaintancesOf({ gossip, id }: Host): Acquaintance[] {
-  const known = new Set(gossip.standings.map((standing) => standing.id));
   return [...gossip.logs.values()].flatMap(({ owner, entryByKey }) => {
     const body = owner === id ? null : (entryByKey.get("node")?.body ?? null);
     return body === null ? [] : [JSON.parse(body) as Acquaintance];

@@ -1,7 +1,7 @@
 // The key file: made once, kept for good, and never replaced because it cannot be read.
 
 import assert from "node:assert/strict";
-import { generateKeyPairSync } from "node:crypto";
+import { createPublicKey, generateKeyPairSync, sign, verify } from "node:crypto";
 import { chmod, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -11,7 +11,7 @@ import * as fc from "fast-check";
 import { Failure } from "../../src/base/failure.ts";
 import { isNodeId } from "../../src/model/ids.ts";
 import { nodeIdOf } from "../../src/trust/identity.ts";
-import { openIdentity } from "../../src/trust/keyfile.ts";
+import { openIdentity, type Identity } from "../../src/trust/keyfile.ts";
 import { openFolder } from "../support/folder.ts";
 
 const withCode =
@@ -48,8 +48,10 @@ describe("keyfile", () => {
   it("a damaged key is a failure that names file and remedy, or still the same key, never another", async (t) => {
     const dataDir = await openFolder(t);
     const path = join(dataDir, "node.key");
-    const { id } = await openIdentity(dataDir);
+    const original = await openIdentity(dataDir);
     const whole = await readFile(path);
+    const signs = ({ privateKey }: Identity): boolean =>
+      verify("sha256", whole, createPublicKey(original.privateKey), sign("sha256", whole, privateKey));
     await fc.assert(
       fc.asyncProperty(
         fc.nat({ max: whole.length - 1 }),
@@ -62,7 +64,10 @@ describe("keyfile", () => {
           if (opened instanceof Failure) {
             assert.equal(opened.code, "corrupt");
             assert.ok(opened.message.includes(path) && opened.message.includes("backup"));
-          } else assert.equal((opened as { readonly id: string }).id, id);
+          } else {
+            assert.equal((opened as Identity).id, original.id);
+            assert.ok(signs(opened as Identity), "it signs as the same key");
+          }
           assert.deepEqual(await readFile(path), bytes);
         },
       ),

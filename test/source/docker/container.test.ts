@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 import {
   isCandidate,
@@ -104,7 +104,7 @@ test("container: it is paused, stopping or gone as Docker says; a stop signal co
   assert.deepEqual(plan({ state: "gone" }), { endpoint: null, clients: [], problems: [] });
 });
 
-test("container: every one with an address is a client, on its own network first, then on those it is attached to", () => {
+test("container: one with an address is a client, of its own network first, then of those it is attached to", () => {
   const attachments = [
     { network: "app", address: "10.0.0.1" },
     { network: "bridge", address: "172.17.0.2" },

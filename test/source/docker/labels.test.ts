@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 import { LIMITS } from "../../../src/model/limits.ts";
 import { parseRecord, recordKey, renderRecord, type ReplicaRecord } from "../../../src/model/record.ts";
@@ -93,10 +93,21 @@ test("labels: whatever the labels of a container hold, reading them never throws
       const from = readLabels(new Map(entries), context());
       assert.ok(from.problems.length <= LIMITS.problemsPerSubject);
       const record: ReplicaRecord = {
-        ...{ kind: "replica", id: "a".repeat(12), name: "web-1", address: "10.0.0.1", reach: "stream" },
-        ...{ slot: from.slot, network: from.network, service: from.service, stack: from.stack },
-        ...{ declaration: from.declaration, weight: from.weight, startedAtMs: 1 },
-        ...{ state: "ready", reason: "", drainApplied: false },
+        kind: "replica",
+        id: "a".repeat(12),
+        name: "web-1",
+        address: "10.0.0.1",
+        reach: "stream",
+        slot: from.slot,
+        network: from.network,
+        service: from.service,
+        stack: from.stack,
+        declaration: from.declaration,
+        weight: from.weight,
+        startedAtMs: 1,
+        state: "ready",
+        reason: "",
+        drainApplied: false,
       };
       const parsed = parseRecord(recordKey(record), renderRecord(record));
       assert.ok(parsed.ok, "peers take what came of them");
