@@ -13,7 +13,7 @@
  * Pure.
  */
 
-import { assert, unreachable } from "./base/assert.ts";
+import { unreachable } from "./base/assert.ts";
 import type { HostPort, Prefix } from "./base/ip.ts";
 import type { Random } from "./base/random.ts";
 import { Acknowledgements } from "./catalog/acknowledgement.ts";
@@ -32,20 +32,14 @@ import { ProbeSchedule, type ProbeRequest } from "./health/schedule.ts";
 import type { ProbeOutcome } from "./health/verdict.ts";
 import type { Discovered, Discovery, LocalClient, Problem } from "./model/endpoint.ts";
 import type { Happening } from "./model/event.ts";
-import { serviceKey, type NodeId, type ReplicaId, type ServiceKey } from "./model/ids.ts";
-import type { Claim, KeptState } from "./model/kept.ts";
+import { serviceKey, type NodeId, type ReplicaId } from "./model/ids.ts";
+import type { KeptState } from "./model/kept.ts";
 import { LIMITS } from "./model/limits.ts";
-import {
-  recordKey,
-  renderRecord,
-  type NodeRecord,
-  type ReplicaRecord,
-  type VipRecord,
-} from "./model/record.ts";
+import { recordKey, renderRecord, type NodeRecord, type ReplicaRecord } from "./model/record.ts";
 import type { View } from "./model/view.ts";
 import { changesBetween } from "./view/changes.ts";
+import { Claims } from "./view/claims.ts";
 import { Merger, type Merged } from "./view/merge.ts";
-import { claimsFor } from "./view/vip.ts";
 
 /** Between two merges of one burst. */
 const MERGE_PAUSE_MS = 5;
@@ -103,10 +97,9 @@ export class Node {
   #endpointById: ReadonlyMap<ReplicaId, Discovered> = new Map();
   #clientByAddress: ReadonlyMap<string, LocalClient> = new Map();
   #clientByName: ReadonlyMap<string, LocalClient> = new Map();
-  readonly #remembered: Map<ServiceKey, Claim>;
+  readonly #claims: Claims;
   #drains: Drains;
   #published: readonly ReplicaRecord[] = [];
-  #claims: ReadonlyMap<ServiceKey, Claim> = new Map();
   readonly #acknowledgements = new Acknowledgements();
   #problems: readonly Problem[] = [];
   #malformed: readonly string[] = [];
@@ -121,7 +114,7 @@ export class Node {
   constructor(options: NodeOptions) {
     const { id, record, kept, random, nowMs } = options;
     this.#options = options;
-    this.#remembered = new Map(kept.claims.map((claim) => [claim.key, claim]));
+    this.#claims = new Claims(options.pool, kept.claims);
     const startedAtMsById = new Map(kept.drains.map((run) => [run.id, run.startedAtMs]));
     this.#drains = { ...NO_DRAINS, startedAtMsById };
     this.#gossip = new Gossip({
@@ -360,27 +353,13 @@ export class Node {
         .filter(({ declaration }) => declaration.endpointMode === "vip" && declaration.ports.length > 0)
         .map(({ network, service }) => serviceKey(network, service)),
     );
-    const claims = claimsFor(keys, this.#options.pool, this.#merged.assignment, this.#remembered);
-    const changes = new Map<string, string | null>();
-    for (const key of this.#claims.keys()) if (!claims.has(key)) changes.set(`vip/${key}`, null);
-    for (const [key, claim] of claims) {
-      const record = vipRecord(claim);
-      changes.set(recordKey(record), renderRecord(record));
-      this.#remembered.set(key, claim);
-    }
-    this.#claims = claims;
-    this.#gossip.write(changes, nowMs);
-    while (this.#remembered.size > LIMITS.claimsRemembered) {
-      const oldest = this.#remembered.keys().next().value;
-      assert(oldest !== undefined, "a map past its bound has a first key");
-      this.#remembered.delete(oldest);
-    }
+    this.#gossip.write(this.#claims.update(keys, this.#merged.assignment), nowMs);
   }
 
   #toKeep(): KeptState | null {
     const kept: KeptState = {
       incarnation: this.#gossip.incarnation,
-      claims: [...this.#remembered.values()],
+      claims: this.#claims.remembered,
       addresses: this.#gossip.addresses,
       drains: Array.from(this.#drains.startedAtMsById, ([id, startedAtMs]) => ({ id, startedAtMs })),
     };
@@ -394,9 +373,4 @@ export class Node {
 
 function urgency(record: ReplicaRecord): number {
   return record.state === "draining" ? 0 : 1;
-}
-
-function vipRecord({ key, address, order }: Claim): VipRecord {
-  const [network = "", service = ""] = key.split("/");
-  return { kind: "vip", network, service, address, order };
 }

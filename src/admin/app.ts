@@ -226,12 +226,17 @@ function drainRequestFrom(body: string): DrainRequest {
 async function readBody(incoming: IncomingMessage): Promise<string | null> {
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
-  // Not a plain `for await`: leaving it would destroy the socket before the answer is out.
-  for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
-    const bytes = Buffer.from(chunk as Uint8Array);
-    sizeBytes += bytes.length;
-    if (sizeBytes > LIMITS.adminBodyBytes) return null;
-    chunks.push(bytes);
+  try {
+    // Not a plain `for await`: leaving it would destroy the socket before the answer is out.
+    for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
+      const bytes = Buffer.from(chunk as Uint8Array);
+      sizeBytes += bytes.length;
+      if (sizeBytes > LIMITS.adminBodyBytes) return null;
+      chunks.push(bytes);
+    }
+  } catch (cause) {
+    // The caller went away or was too slow: its doing, not a bug of ours for the log.
+    throw new Failure("usage", "body broke off; expected all of it", { cause });
   }
   return Buffer.concat(chunks).toString("utf8");
 }

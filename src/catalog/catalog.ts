@@ -75,7 +75,8 @@ function distinctEndpoints(discoveries: readonly Discovery[], problems: Problem[
     const first = byId.get(endpoint.id);
     if (first === undefined) byId.set(endpoint.id, { endpoint, source });
     else {
-      const text = `id "${endpoint.id}" of ${source} is taken by replica ${first.endpoint.name} of ${first.source}`;
+      const holder = `replica ${first.endpoint.name} of ${first.source}`;
+      const text = `id "${endpoint.id}" of ${source} is taken by ${holder}`;
       problems.push({ subject: subjectOf(endpoint), text });
     }
   }

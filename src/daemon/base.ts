@@ -8,22 +8,11 @@
 
 import type { Journal } from "../admin/journal.ts";
 import type { Random } from "../base/random.ts";
-import type { Config } from "../config/schema.ts";
 import type { Lifecycle } from "../runtime/lifecycle.ts";
-import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
+import type { DaemonOptions } from "./options.ts";
 import type { Report } from "./report.ts";
-
-/** What a daemon is made from. */
-export interface DaemonOptions {
-  readonly config: Config;
-  readonly env: NodeJS.ProcessEnv;
-  readonly version: string;
-  /** Path of the admin socket; null for none. */
-  readonly socket: string | null;
-  readonly log: Log;
-}
 
 /** What the parts are opened with. */
 export interface Base {

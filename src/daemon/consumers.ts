@@ -25,16 +25,10 @@ import { nowMs } from "../runtime/clock.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
 import type { Base } from "./base.ts";
+import type { Served } from "./served.ts";
 
 /** Where a host's resolver is configured. */
 const RESOLV_CONF = "/etc/resolv.conf";
-
-/** What is served now. */
-export interface Served {
-  readonly view: View;
-  readonly zone: Zone;
-  readonly table: RouteTable;
-}
 
 /** DNS and the proxy of one daemon. */
 export interface Consumers {

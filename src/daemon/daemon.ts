@@ -34,10 +34,11 @@ import { lockFolder } from "../runtime/lock.ts";
 import { openMetrics, watchEventLoop } from "../runtime/metrics.ts";
 import { openIdentity, type Identity } from "../trust/keyfile.ts";
 
-import type { Base, DaemonOptions } from "./base.ts";
+import type { Base } from "./base.ts";
 import { openConsumers, type Consumers } from "./consumers.ts";
 import { drain, leave } from "./departure.ts";
 import { openDriver, type Driver } from "./driver.ts";
+import type { DaemonOptions } from "./options.ts";
 import { Report } from "./report.ts";
 import { openSources } from "./sources.ts";
 

@@ -17,8 +17,8 @@ import type { Node } from "../node.ts";
 import type { Proxy } from "../proxy/proxy.ts";
 import { nowMs } from "../runtime/clock.ts";
 
-import type { DaemonOptions } from "./base.ts";
-import type { Served } from "./consumers.ts";
+import type { DaemonOptions } from "./options.ts";
+import type { Served } from "./served.ts";
 
 type Listening = () => readonly string[];
 

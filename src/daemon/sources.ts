@@ -8,6 +8,7 @@
  */
 
 import { textOf } from "../base/failure.ts";
+import { latest } from "../base/latest.ts";
 import type { Config } from "../config/schema.ts";
 import { probeTimesOf, staticServicesOf } from "../config/services.ts";
 import type { DnsServer } from "../dns/server.ts";
@@ -60,12 +61,16 @@ export function openSources(
     );
   }
   if (target !== null) {
+    const gateways = latest(
+      (addresses: readonly string[]) => serveGateways(base, parts.dns, addresses),
+      (thrown) => options.log.warn(`dns on bridge gateways: ${textOf(thrown)}`),
+    );
     const watch = watchDocker({
       target,
       plan: { exposeByDefault, health: probeTimesOf(options.config) },
       random,
       onDiscovery: tell,
-      onGateways: (addresses) => void serveGateways(base, parts.dns, addresses),
+      onGateways: (addresses) => gateways.set(addresses),
     });
     lifecycle.opened({ name: "docker watch", close: () => watch.close() });
   }
@@ -77,7 +82,7 @@ async function serveGateways({ options }: Base, dns: DnsServer, gateways: readon
   const configured = new Set(options.config.dns.listen.map(({ host, port }) => `${host}:${port}`));
   for (const { host, port } of dns.addresses) {
     if (port !== DNS_PORT || configured.has(`${host}:${port}`) || gateways.includes(host)) continue;
-    await dns.stopListening({ host, port }).catch(() => undefined);
+    await dns.stopListening({ host, port });
   }
   for (const host of gateways) {
     try {

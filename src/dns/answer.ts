@@ -117,7 +117,7 @@ export function explainAnswer(zone: Zone, name: string, type: string, asker: Ask
     const expected = `expected labels of at most ${LIMITS.labelBytes} bytes, ${LIMITS.nameBytes} in all`;
     return failed("usage", `name is "${name.slice(0, LIMITS.nameBytes)}"; ${expected}`);
   }
-  // Not shuffled for people: the same order each time is easier to compare.
+  // One seed for all: people compare, so the order is the same each time.
   const given = answer(zone, { name: asked, typeCode, classCode: CLASS_IN }, asker, seededRandom(0));
   const named = { name: asked, type: typeNameOf(typeCode) };
   if (given.kind === "forward") return success({ ...named, rcode: "FORWARD", answers: [] });

@@ -1,8 +1,8 @@
 /**
  * Packet: bytes of DNS to questions, and answers to bytes, over dns2's codec.
  *
- * A query is filtered before dns2 parses it: size, direction, counts and a question without compression pointers. So
- * what a stranger can make the parser do is bounded (a chain of pointers in the largest query that passes costs 0.04 ms).
+ * A query is filtered before dns2 parses it: size, direction, counts and a question without compression pointers.
+ * So what a stranger can make the parser do is bounded (the longest chain of pointers that passes costs 0.04 ms).
  * The question itself is read here and echoed byte for byte, because dns2's names don't survive a dot or a byte over
  * 0x7f inside a label, and clients compare the case they sent.
  *
@@ -184,6 +184,7 @@ export function encodeResponse(query: Query, response: Response, sizeBytesMax: n
     if (writer.byteLength() > roomBytes) return encodeTruncated(query, response);
   }
   const count = response.records.length;
+  // Invariant: several records in one answer are addresses of one family and owner, hence of one size.
   const canTurn = count > 1 && response.authority.length === 0;
   const recordBytes = canTurn ? (writer.byteLength() - startBytes) / count : 0;
   return {

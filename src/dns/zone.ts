@@ -189,7 +189,7 @@ function addressSet(addresses: readonly string[]): AddressSet {
   return { v4: all.filter(isIpv4), v6: all.filter((address) => !isIpv4(address)) };
 }
 
-/** The address as a record can hold it; null for a host name, and for one with a zone, which means nothing elsewhere. */
+/** The address as a record can hold it; null for a host name and for an IPv6 zone, which means nothing elsewhere. */
 function plainAddress(text: string): string | null {
   const address = unmapped(text);
   return isIpv4(address) || (isIpv6(address) && !address.includes("%")) ? address : null;

@@ -3,7 +3,8 @@
  *
  * Compares a peer's digest with what is held and lists the missing writes, stalest owner first (the peer that is
  * furthest behind on an owner gains most), in frames of bounded size cut at a version boundary. A frame is cut by
- * bytes, not by entries: one service with fifty routes weighs as much as fifty small ones.
+ * bytes, not by entries: one service with fifty routes weighs as much as fifty small ones. Bytes as they will be on the
+ * wire: a peer's bodies may be of characters that take six bytes each, and a frame past the bound costs the link.
  *
  * Pure.
  */
@@ -16,6 +17,8 @@ import type { Delta, Digest, Write } from "./message.ts";
 
 /** What one write costs in a frame beside its key and body: version, quotes, braces. */
 const WRITE_OVERHEAD_BYTES = 48;
+/** What a delta costs beside its writes: owner, incarnation and three versions. */
+const DELTA_OVERHEAD_BYTES = 160;
 
 /**
  * The deltas a holder of `digest` lacks, grouped into frames of at most `LIMITS.deltaBytes` of keys and bodies each.
@@ -31,10 +34,14 @@ export function missing(logs: ReadonlyMap<NodeId, OwnerLog>, digest: Digest, rec
     const theirs = theirsByOwner.get(log.owner);
     if (theirs !== undefined && theirs.incarnation > log.incarnation) continue;
     const comparable =
-      theirs !== undefined && theirs.incarnation === log.incarnation && theirs.version >= log.floor;
+      theirs !== undefined &&
+      theirs.incarnation === log.incarnation &&
+      // The lower of both: a log that is still being taken in parts stands below its own floor.
+      theirs.version >= Math.min(log.floor, log.version);
     const from = comparable ? theirs.version : 0;
     // An owner that has written nothing yet still has an incarnation to tell.
-    if (from < log.version || theirs === undefined) lacking.push({ log, from });
+    const isNews = theirs === undefined || theirs.incarnation < log.incarnation;
+    if (from < log.version || isNews) lacking.push({ log, from });
   }
   lacking.sort((one, other) => other.log.version - other.from - (one.log.version - one.from));
   return packed(lacking.flatMap(({ log, from }) => cut(log, from)));
@@ -49,7 +56,7 @@ function cut(log: OwnerLog, from: number): Delta[] {
   let sizeBytes = 0;
   for (const [key, entry] of log.entryByKey) {
     if (entry.version <= from) continue;
-    const costBytes = key.length + (entry.body?.length ?? 0) + WRITE_OVERHEAD_BYTES;
+    const costBytes = sizeOfWrite(key, entry.body);
     const last = writes.at(-1);
     if (last !== undefined && sizeBytes + costBytes > LIMITS.deltaBytes) {
       deltas.push({ ...head, from: start, to: last.version, writes });
@@ -81,6 +88,11 @@ function packed(deltas: readonly Delta[]): Delta[][] {
 }
 
 function sizeOf(delta: Delta): number {
-  const writes = delta.writes.map(({ key, body }) => key.length + (body?.length ?? 0) + WRITE_OVERHEAD_BYTES);
-  return writes.reduce((sum, size) => sum + size, 2 * WRITE_OVERHEAD_BYTES);
+  const writes = delta.writes.map(({ key, body }) => sizeOfWrite(key, body));
+  return writes.reduce((sum, size) => sum + size, DELTA_OVERHEAD_BYTES);
+}
+
+function sizeOfWrite(key: string, body: string | null): number {
+  const bodyBytes = body === null ? 0 : Buffer.byteLength(JSON.stringify(body));
+  return Buffer.byteLength(JSON.stringify(key)) + bodyBytes + WRITE_OVERHEAD_BYTES;
 }

@@ -4,7 +4,8 @@
  * Addresses come from the configuration (seeds), from disk (known from an earlier run) and from members' records. An
  * address that fails is tried again with a doubling, jittered wait. In a small cluster the wait stays within a second,
  * so that a healed partition is found at once; beyond 24 members thousands of hosts must not knock each second at
- * one that is down, so it grows to half a minute.
+ * one that is down, so it grows to half a minute. A member may have several addresses (a seed is often a DNS name);
+ * while it is linked none of them is dialled.
  *
  * Pure.
  */
@@ -12,6 +13,10 @@
 import { backoffMs, type BackoffRange } from "../base/backoff.ts";
 import { renderHostPort, type HostPort } from "../base/ip.ts";
 import type { Random } from "../base/random.ts";
+import type { NodeId } from "../model/ids.ts";
+import { LIMITS } from "../model/limits.ts";
+
+import type { Linked } from "./links.ts";
 
 /** Up to this many addresses the redial wait stays short. */
 const SMALL_CLUSTER = 24;
@@ -21,6 +26,8 @@ const LARGE: BackoffRange = { firstMs: 500, longestMs: 30_000 };
 interface Target {
   readonly address: HostPort;
   readonly isSeed: boolean;
+  /** Who answered there last; null before the first hello. */
+  member: NodeId | null;
   failures: number;
   nextAtMs: number;
   dialling: boolean;
@@ -39,8 +46,9 @@ export class Dialer {
     for (const address of seeds) this.#add(address, { isSeed: true });
   }
 
-  /** Adds an address; one that is there already keeps its schedule. */
+  /** Adds an address; one that is there already keeps its schedule. Past the bound of members it is not taken. */
   add(address: HostPort): void {
+    if (this.#targets.size >= LIMITS.ownersMax) return;
     this.#add(address, { isSeed: false });
   }
 
@@ -55,6 +63,12 @@ export class Dialer {
     const key = renderHostPort(address);
     this.#targets.delete(key);
     this.#own.add(key);
+  }
+
+  /** A member said hello at this address. */
+  leadsTo(address: HostPort, member: NodeId): void {
+    const target = this.#targets.get(renderHostPort(address));
+    if (target !== undefined) target.member = member;
   }
 
   /** Makes the next attempt due at once: the link to it was lost this moment. */
@@ -77,10 +91,11 @@ export class Dialer {
   }
 
   /** The addresses to dial now; each counts as being dialled until it is settled. */
-  due(linked: ReadonlySet<string>, nowMs: number): HostPort[] {
+  due(linked: Linked, nowMs: number): HostPort[] {
     const due: HostPort[] = [];
     for (const [key, target] of this.#targets) {
-      if (target.dialling || target.nextAtMs > nowMs || linked.has(key)) continue;
+      if (target.dialling || target.nextAtMs > nowMs || linked.addresses.has(key)) continue;
+      if (target.member !== null && linked.members.has(target.member)) continue;
       target.dialling = true;
       due.push(target.address);
     }
@@ -100,6 +115,7 @@ export class Dialer {
   #add(address: HostPort, { isSeed }: { isSeed: boolean }): void {
     const key = renderHostPort(address);
     if (this.#own.has(key) || this.#targets.has(key)) return;
-    this.#targets.set(key, { address, isSeed, failures: 0, nextAtMs: 0, dialling: false, tried: false });
+    const schedule = { failures: 0, nextAtMs: 0, dialling: false, tried: false };
+    this.#targets.set(key, { address, isSeed, member: null, ...schedule });
   }
 }

@@ -15,30 +15,22 @@
 import type { HostPort } from "../base/ip.ts";
 import { pick, type Random } from "../base/random.ts";
 import type { NodeId } from "../model/ids.ts";
+import { LIMITS } from "../model/limits.ts";
 import type { OwnerLog } from "../model/log.ts";
 import type { Acquaintance, Standing } from "../model/member.ts";
 
+import { Completeness } from "./completeness.ts";
 import { missing } from "./delta.ts";
 import { Dialer } from "./dialer.ts";
 import { happeningOf, noEffects, type GossipEffects } from "./effects.ts";
 import { greeterOf, keepsNewLink, outrankedBy } from "./greeting.ts";
 import { Links, type OpenLink } from "./links.ts";
 import { Membership, type Move, type Peer } from "./membership.ts";
-import {
-  decode,
-  encode,
-  WIRE_VERSION,
-  type Delta,
-  type Digest,
-  type Hello,
-  type Message,
-} from "./message.ts";
+import { decode, encode, WIRE_VERSION } from "./message.ts";
+import type { Delta, Digest, Hello, Message } from "./message.ts";
 import { Store } from "./store.ts";
 
 const COMPARE_EVERY_MS = 1000;
-/** After this long a node believes its picture even if a peer's first exchange has not finished. */
-const GRACE_MS = 5000;
-
 /** Who this node is, and where others may find it. */
 export interface GossipOptions {
   readonly self: Acquaintance;
@@ -56,19 +48,19 @@ export class Gossip {
   readonly #membership = new Membership();
   readonly #dialer: Dialer;
   readonly #links = new Links();
+  readonly #completeness: Completeness;
   #effects = noEffects();
   #incarnation: number;
   #pushedVersion = 0;
   #comparedAtMs: number;
-  #complete = false;
   #revision = 0;
-  /** What the first peer held when it said hello: reached, the picture is complete. */
-  #awaited: Digest | null = null;
+  #hasLeft = false;
 
   constructor(options: GossipOptions) {
     this.#options = options;
     this.#incarnation = options.incarnation;
     this.#nonce = Math.floor(options.random() * 2 ** 48);
+    this.#completeness = new Completeness(options.nowMs);
     this.#store = new Store(options.self.id, options.incarnation);
     this.#dialer = new Dialer(options.seeds, options.random);
     this.#dialer.own({ host: options.self.host, port: options.self.port });
@@ -91,7 +83,7 @@ export class Gossip {
 
   /** True once the picture may be believed: removals count from now on. */
   get complete(): boolean {
-    return this.#complete;
+    return this.#completeness.reached;
   }
 
   /** Rises whenever a log, a member's state or completeness changed: then a new view is due. */
@@ -142,8 +134,10 @@ export class Gossip {
     for (const member of members) {
       if (member.id === this.#options.self.id) continue;
       const known = this.#membership.peer(member.id);
-      if (known !== undefined && known.host === member.host && known.port === member.port) continue;
-      if (known !== undefined && known.link === null) this.#dialer.drop(known);
+      if (known === undefined && this.#membership.count >= LIMITS.ownersMax) continue;
+      // A linked peer's own hello outranks a record, which may be of its earlier life.
+      if (known !== undefined && (known.link !== null || isAt(known, member))) continue;
+      if (known !== undefined) this.#dropAddress(known);
       this.#membership.meet(member, nowMs);
       this.#dialer.add({ host: member.host, port: member.port });
     }
@@ -152,7 +146,8 @@ export class Gossip {
   /** A link is up; hello goes first. */
   linkUp(link: { id: number; dialled: HostPort | null; remote: string }, nowMs: number): void {
     this.#links.add({ ...link, openedAtMs: nowMs });
-    this.#sendTo(link.id, this.#hello());
+    if (this.#hasLeft) this.#close(link.id, "this node has left");
+    else this.#sendTo(link.id, this.#hello());
   }
 
   /** A link is gone. */
@@ -172,15 +167,14 @@ export class Gossip {
     this.#dialer.settled(address, "failed", nowMs);
     if (!outcome.refused) return;
     for (const peer of this.#membership.peers) {
-      if (peer.host !== address.host || peer.port !== address.port) continue;
-      this.#moved(this.#membership.refused(peer, nowMs), nowMs);
+      if (isAt(peer, address)) this.#moved(this.#membership.refused(peer, nowMs), nowMs);
     }
   }
 
   /** A frame came over a link. */
   frame(linkId: number, frame: Uint8Array, nowMs: number): void {
     const link = this.#links.get(linkId);
-    if (link === undefined) return;
+    if (link === undefined || link.closing) return;
     const decoded = decode(frame);
     if (!decoded.ok) {
       this.#refuse(link, decoded.failure.message, nowMs);
@@ -188,16 +182,16 @@ export class Gossip {
     }
     const message = decoded.value;
     this.#effects.received.push({ kind: message.kind, bytes: frame.byteLength });
-    if (message.kind === "hello") {
+    if ((message.kind === "hello") !== (link.peer === null)) {
+      // Not only the first: a peer that says hello again and again would be a new member each time.
+      const when = link.peer === null ? "before hello" : "a second time";
+      this.#refuse(link, `"${message.kind}" came ${when}`, nowMs);
+    } else if (message.kind === "hello") {
       this.#greeted(link, message, nowMs);
-      return;
+    } else if (link.peer !== null) {
+      this.#moved(this.#membership.heard(link.peer, nowMs), nowMs);
+      this.#handle(link.peer, link, message, nowMs);
     }
-    if (link.peer === null) {
-      this.#refuse(link, `"${message.kind}" came before hello`, nowMs);
-      return;
-    }
-    this.#moved(this.#membership.heard(link.peer, nowMs), nowMs);
-    this.#handle(link.peer, link, message, nowMs);
   }
 
   /** Asks the owner of a replica, over its link. @returns false when there is no link to it */
@@ -213,21 +207,27 @@ export class Gossip {
     for (const peer of this.#membership.peers) {
       if (peer.link !== null) this.#sendTo(peer.link, { kind: "goodbye", incarnation: this.#incarnation });
     }
+    this.#hasLeft = true;
   }
 
   /** Judges, pings, repairs, dials; to be called about ten times a second. */
   tick(nowMs: number): void {
+    if (this.#hasLeft) return;
     const { moves, ping, close, forget, slept } = this.#membership.tick(nowMs);
     for (const moved of moves) this.#moved(moved, nowMs);
     for (const { link, pingSequence } of ping) {
       if (link !== null) this.#sendTo(link, { kind: "ping", sequence: pingSequence });
     }
     for (const { link } of close) this.#close(link, "the member is dead");
-    for (const id of forget) this.#store.forget(id);
+    for (const peer of forget) {
+      this.#store.forget(peer.id);
+      // Not the address of one that died: it may be the other half of a partition, and nobody else knows it.
+      if (peer.state === "left") this.#dropAddress(peer);
+    }
     this.#revision += forget.length;
     for (const link of this.#links.silent(nowMs)) this.#refuse(link, "no hello", nowMs);
     this.#compare(slept, nowMs);
-    this.#effects.dial.push(...this.#dialer.due(this.#links.addresses(this.#membership.peers), nowMs));
+    this.#effects.dial.push(...this.#dialer.due(this.#links.linked(this.#membership.peers), nowMs));
     this.#checkComplete(nowMs);
   }
 
@@ -242,6 +242,7 @@ export class Gossip {
         }
         break;
       case "digest":
+        this.#outrank(message.digest);
         this.#sendMissing(link.id, message.digest, peer.id);
         if (message.wanted)
           this.#sendTo(link.id, { kind: "digest", digest: this.#store.digest(), wanted: false });
@@ -276,16 +277,31 @@ export class Gossip {
       else this.#refuse(link, greeter.reason, nowMs);
       return;
     }
+    const known = this.#membership.peer(hello.id);
+    if (known === undefined && this.#membership.count >= LIMITS.ownersMax) {
+      this.#refuse(
+        link,
+        `${hello.name} is one too many; expected ${LIMITS.ownersMax} members at most`,
+        nowMs,
+      );
+      return;
+    }
+    if (known !== undefined && !isAt(known, hello)) this.#dropAddress(known);
     const peer = this.#membership.meet(hello, nowMs);
+    if (link.dialled !== null) this.#dialer.leadsTo(link.dialled, peer.id);
     if (!this.#keeps(link, { peer, incarnation: hello.incarnation, nowMs })) return;
-    if (peer.host !== hello.host || peer.port !== hello.port) this.#dialer.drop(peer);
     Object.assign(peer, { name: hello.name, host: hello.host, port: hello.port });
     link.peer = peer;
     if (link.dialled !== null) this.#dialer.settled(link.dialled, "linked", nowMs);
     this.#dialer.add({ host: hello.host, port: hello.port });
+    this.#store.welcome(peer.id);
+    // What it has applied of this node it says here; what an earlier life of it had applied counts no more.
+    const applied = hello.digest.find(({ owner }) => owner === this.#options.self.id);
+    peer.appliedIncarnation = applied?.incarnation ?? 0;
+    peer.appliedVersion = applied?.version ?? 0;
     this.#moved(this.#membership.linked(peer, link.id, hello.incarnation, nowMs), nowMs);
     this.#outrank(hello.digest);
-    this.#awaited ??= hello.digest;
+    this.#completeness.greeted(hello.digest);
     this.#sendMissing(link.id, hello.digest, peer.id);
     this.#acknowledge(peer);
     this.#checkComplete(nowMs);
@@ -295,13 +311,14 @@ export class Gossip {
   #keeps(link: OpenLink, greeted: { peer: Peer; incarnation: number; nowMs: number }): boolean {
     const { peer, incarnation, nowMs } = greeted;
     const other = this.#links.get(peer.link);
-    if (other === undefined || other.id === link.id) return true;
+    if (other === undefined || other.closing) return true;
     const keepsNew = keepsNewLink({
       selfId: this.#options.self.id,
       peerId: peer.id,
       oldDialledHere: other.dialled !== null,
       newDialledHere: link.dialled !== null,
       peerRestarted: incarnation > peer.incarnation,
+      oldAgeMs: nowMs - other.openedAtMs,
     });
     const loser = keepsNew ? other : link;
     if (loser.dialled !== null) this.#dialer.settled(loser.dialled, "linked", nowMs);
@@ -345,7 +362,7 @@ export class Gossip {
   #pushOwn(): void {
     const { id } = this.#options.self;
     const log = this.#store.logOf(id);
-    if (log === undefined) return;
+    if (log === undefined || this.#hasLeft) return;
     const held = [{ owner: id, incarnation: log.incarnation, version: this.#pushedVersion }];
     this.#pushedVersion = log.version;
     const frames = missing(new Map([[id, log]]), held, "").map((deltas) => encode({ kind: "delta", deltas }));
@@ -374,11 +391,9 @@ export class Gossip {
   }
 
   #checkComplete(nowMs: number): void {
-    if (this.#complete) return;
-    const reached = this.#awaited !== null && this.#store.covers(this.#awaited);
     const alone = this.#dialer.triedAll && this.#links.count === 0;
-    this.#complete = reached || alone || nowMs - this.#options.nowMs >= GRACE_MS;
-    if (!this.#complete) return;
+    const exchange = { alone, covers: (digest: Digest) => this.#store.covers(digest) };
+    if (!this.#completeness.check(exchange, nowMs)) return;
     this.#revision += 1;
     const what = { kind: "view.complete", level: "info", subject: "view", text: "complete" } as const;
     this.#effects.happenings.push({ ...what, atMs: nowMs });
@@ -403,11 +418,24 @@ export class Gossip {
     this.#close(link.id, reason);
   }
 
-  #close(link: number | null, reason: string): void {
-    if (link !== null && this.#links.get(link) !== undefined) this.#effects.close.push({ link, reason });
+  /** Drops the address of a peer that is not there any more, unless another is there by now. */
+  #dropAddress(peer: Peer): void {
+    const others = Array.from(this.#membership.peers).filter((other) => other.id !== peer.id);
+    if (!others.some((other) => isAt(other, peer))) this.#dialer.drop(peer);
+  }
+
+  #close(linkId: number | null, reason: string): void {
+    const link = this.#links.get(linkId);
+    if (link === undefined || link.closing) return;
+    link.closing = true;
+    this.#effects.close.push({ link: link.id, reason });
   }
 
   #sendTo(link: number, message: Message): void {
-    this.#effects.send.push({ link, frame: encode(message), kind: message.kind });
+    if (!this.#hasLeft) this.#effects.send.push({ link, frame: encode(message), kind: message.kind });
   }
+}
+
+function isAt(one: HostPort, other: HostPort): boolean {
+  return one.host === other.host && one.port === other.port;
 }

@@ -31,7 +31,8 @@ export function greeterOf(
   }
   if (hello.id !== self.id) return { kind: "peer" };
   if (hello.nonce === self.nonce) return { kind: "myself" };
-  const reason = `${hello.name} at ${remote} uses this node's id ${self.id}; expected one node an id: give it a new data dir`;
+  const expected = "expected one node an id: give it a data dir of its own";
+  const reason = `${hello.name} at ${remote} uses this node's id ${self.id}; ${expected}`;
   return { kind: "refused", reason, sharesId: true };
 }
 
@@ -43,11 +44,20 @@ export interface TwoLinks {
   readonly newDialledHere: boolean;
   /** The peer has started anew since the old link: that one leads nowhere. */
   readonly peerRestarted: boolean;
+  /** How long the old link has been open. */
+  readonly oldAgeMs: number;
 }
 
-/** Whether the new link stays: of two from one side the newer, else the one dialled by the smaller id. */
+/** Dials that cross are this close in time: a dial is given up sooner. */
+const CROSSING_MS = 2000;
+
+/**
+ * Whether the new link stays: of two from one side the newer, else the one dialled by the smaller id. An old link that
+ * has been open for longer than dials can cross gives way: nobody dials a peer that he has a link to, so he lost it.
+ */
 export function keepsNewLink(two: TwoLinks): boolean {
   if (two.peerRestarted || two.oldDialledHere === two.newDialledHere) return true;
+  if (two.oldAgeMs > CROSSING_MS) return true;
   return two.newDialledHere === two.selfId < two.peerId;
 }
 

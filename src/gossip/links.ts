@@ -7,6 +7,7 @@
  */
 
 import { renderHostPort, type HostPort } from "../base/ip.ts";
+import type { NodeId } from "../model/ids.ts";
 
 import type { Peer } from "./membership.ts";
 
@@ -23,6 +24,14 @@ export interface OpenLink {
   readonly openedAtMs: number;
   /** Null until its hello, and again once another link took its place. */
   peer: Peer | null;
+  /** Being closed by this node: what still comes over it does not count. */
+  closing: boolean;
+}
+
+/** What needs no dial: addresses as text, and members. */
+export interface Linked {
+  readonly addresses: ReadonlySet<string>;
+  readonly members: ReadonlySet<NodeId>;
 }
 
 /** All open links of a node, by id. */
@@ -37,8 +46,8 @@ export class Links {
     return id === null ? undefined : this.#linkById.get(id);
   }
 
-  add(link: Omit<OpenLink, "peer">): void {
-    this.#linkById.set(link.id, { ...link, peer: null });
+  add(link: Omit<OpenLink, "peer" | "closing">): void {
+    this.#linkById.set(link.id, { ...link, peer: null, closing: false });
   }
 
   /** Takes a link out. @returns it, or undefined when it is not there */
@@ -51,16 +60,17 @@ export class Links {
   /** Links whose hello is overdue. */
   silent(nowMs: number): OpenLink[] {
     return [...this.#linkById.values()].filter((link) => {
-      return link.peer === null && nowMs - link.openedAtMs > HELLO_DEADLINE_MS;
+      return link.peer === null && !link.closing && nowMs - link.openedAtMs > HELLO_DEADLINE_MS;
     });
   }
 
-  /** The addresses, as text, that need no dial: dialled links', and those of peers linked either way. */
-  addresses(peers: Iterable<Peer>): Set<string> {
+  /** What needs no dial: the addresses of dialled links, and peers linked either way. */
+  linked(peers: Iterable<Peer>): Linked {
     const linked = [...peers].filter(({ link }) => link !== null);
     const dialled = [...this.#linkById.values()].flatMap((link) =>
       link.dialled === null ? [] : [link.dialled],
     );
-    return new Set([...linked, ...dialled].map((address) => renderHostPort(address)));
+    const addresses = new Set([...linked, ...dialled].map((address) => renderHostPort(address)));
+    return { addresses, members: new Set(linked.map(({ id }) => id)) };
   }
 }

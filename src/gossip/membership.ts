@@ -58,7 +58,7 @@ export interface Verdicts {
   readonly ping: readonly Peer[];
   /** Peers whose link is to be closed: they are dead, and a half-open link must not linger. */
   readonly close: readonly Peer[];
-  readonly forget: readonly NodeId[];
+  readonly forget: readonly Peer[];
   /** This node itself was paused: what it holds may be old. */
   readonly slept: boolean;
 }
@@ -67,6 +67,10 @@ export interface Verdicts {
 export class Membership {
   readonly #peerById = new Map<NodeId, Peer>();
   #lastTickMs: number | null = null;
+
+  get count(): number {
+    return this.#peerById.size;
+  }
 
   get peers(): IterableIterator<Peer> {
     return this.#peerById.values();
@@ -165,20 +169,20 @@ export class Membership {
       moves: [] as Move[],
       ping: [] as Peer[],
       close: [] as Peer[],
-      forget: [] as NodeId[],
+      forget: [] as Peer[],
       slept,
     };
     for (const peer of this.#peerById.values()) {
       if (slept) forgive(peer, nowMs);
       this.#judge(peer, verdicts, nowMs);
     }
-    for (const id of verdicts.forget) this.#peerById.delete(id);
+    for (const { id } of verdicts.forget) this.#peerById.delete(id);
     return verdicts;
   }
 
   #judge(
     peer: Peer,
-    verdicts: { moves: Move[]; ping: Peer[]; close: Peer[]; forget: NodeId[] },
+    verdicts: { moves: Move[]; ping: Peer[]; close: Peer[]; forget: Peer[] },
     nowMs: number,
   ): void {
     if (peer.link !== null) this.#pingOrMiss(peer, verdicts, nowMs);
@@ -189,8 +193,7 @@ export class Membership {
       if (peer.link !== null) verdicts.close.push(peer);
     }
     const gone = peer.state === "dead" || peer.state === "left";
-    if (gone && peer.link === null && nowMs - peer.sinceMs > FORGOTTEN_AFTER_MS)
-      verdicts.forget.push(peer.id);
+    if (gone && peer.link === null && nowMs - peer.sinceMs > FORGOTTEN_AFTER_MS) verdicts.forget.push(peer);
   }
 
   #pingOrMiss(peer: Peer, verdicts: { moves: Move[]; ping: Peer[] }, nowMs: number): void {

@@ -73,7 +73,8 @@ export class Store {
   }
 
   /**
-   * Writes keys of this node's own log; a null body deletes. A write that changes nothing takes no version.
+   * Writes keys of this node's own log; a null body deletes. A write that changes nothing takes no version. A body
+   * past LIMITS.recordBytes is left out: peers would refuse the frame that carries it, and with it the link.
    *
    * @returns true when anything was written
    */
@@ -82,6 +83,7 @@ export class Store {
     const before = log.version;
     for (const [key, body] of changes) {
       if ((log.entryByKey.get(key)?.body ?? null) === body) continue;
+      if (body !== null && body.length > LIMITS.recordBytes) continue;
       log.version += 1;
       put(log, key, { version: log.version, body }, nowMs);
     }
@@ -98,8 +100,11 @@ export class Store {
     const held = this.#logs.get(delta.owner);
     if (held !== undefined && delta.incarnation < held.incarnation) return "known";
     if (held === undefined || delta.incarnation > held.incarnation) return this.#replace(delta, nowMs);
+    // A holder below the floor starts anew; one with that floor is on its way through the parts of such a start, and
+    // takes nothing from a peer with a lower one, who may hold what was deleted since.
+    if (held.version < delta.floor && held.floor < delta.floor) return this.#replace(delta, nowMs);
+    if (held.version < held.floor && delta.floor < held.floor) return "known";
     if (delta.to <= held.version) return "known";
-    if (held.version < delta.floor) return this.#replace(delta, nowMs);
     if (delta.from > held.version) return "gap";
     for (const write of delta.writes) {
       if (write.version > held.version) put(held, write.key, write, nowMs);
@@ -109,7 +114,7 @@ export class Store {
     return "applied";
   }
 
-  /** Drops an owner's log for good; only a higher incarnation brings it back. */
+  /** Drops an owner's log for good; only a higher incarnation, or the owner's own hello, brings it back. */
   forget(owner: NodeId): void {
     const held = this.#logs.get(owner);
     if (held === undefined || owner === this.#self) return;
@@ -118,6 +123,11 @@ export class Store {
     if (this.#forgotten.size > LIMITS.ownersMax)
       this.#forgotten.delete(this.#forgotten.keys().next().value ?? "");
     this.#hash = null;
+  }
+
+  /** Takes a forgotten owner's log again, of any incarnation: it has come itself. */
+  welcome(owner: NodeId): void {
+    this.#forgotten.delete(owner);
   }
 
   /** Collects tombstones that have been held for two hours. */
@@ -168,7 +178,7 @@ export class Store {
     const log = emptyLog(delta.owner, delta.incarnation);
     for (const write of delta.writes) put(log, write.key, write, nowMs);
     log.version = delta.to;
-    log.floor = Math.min(delta.floor, delta.to);
+    log.floor = delta.floor;
     this.#logs.set(delta.owner, log);
     this.#forgotten.delete(delta.owner);
     this.#hash = null;

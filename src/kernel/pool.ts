@@ -65,7 +65,8 @@ export async function openVipPool(setting: Prefix | null, listens: boolean): Pro
 async function addRoute(
   pool: Prefix,
 ): Promise<{ readonly isOurs: boolean; readonly problem: string | null }> {
-  const remedy = `VIPs cannot be listened on; give the daemon NET_ADMIN and the program "ip", or set vip.pool to ${WITHOUT}`;
+  const wanted = `give the daemon NET_ADMIN and the program "ip", or set vip.pool to ${WITHOUT}`;
+  const remedy = `VIPs cannot be listened on; ${wanted}`;
   try {
     const { status, stderr } = await run("ip", ["route", "add", "local", pool.text, "dev", "lo"], {
       deadlineMs: DEADLINE_MS,

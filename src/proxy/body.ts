@@ -17,6 +17,7 @@ import { clientHeaders } from "./headers.ts";
 
 /** Where a body goes: a request to an upstream. */
 export interface BodySink extends Writable {
+  flushHeaders(): void;
   addTrailers(trailers: readonly (readonly [string, string])[]): void;
 }
 
@@ -67,6 +68,10 @@ export class RequestBody {
     sink.on("drain", () => {
       if (this.#sink === sink) this.#request.resume();
     });
+    // The head goes out with the first chunk where there is one by then; a slow client must not keep it back.
+    setImmediate(() => {
+      if (this.#sink === sink && !sink.writableEnded) sink.flushHeaders();
+    });
     for (const chunk of this.#kept ?? []) sink.write(chunk);
     if (this.#hasEnded) this.#finish();
     else if (!this.#hasBegun) this.#begin();
@@ -94,6 +99,7 @@ export class RequestBody {
       this.#hasEnded = true;
       if (this.#sink !== null) this.#finish();
     });
+    this.#request.resume();
   }
 
   #take(chunk: Buffer): void {

@@ -25,7 +25,7 @@ export interface Assignment {
 /** Tries before the pool counts as full for a service. */
 const CANDIDATES_MAX = 4096;
 
-/** How many addresses at the start of a pool are kept for VIPs chosen by hand (the network's own address among them). */
+/** How many addresses at the start of a pool are kept for VIPs chosen by hand. */
 export function lowBand(pool: Prefix): number {
   return Math.min(Math.max(16, Math.floor(pool.size / 16)), 256, Math.floor(pool.size / 2));
 }

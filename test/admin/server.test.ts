@@ -186,6 +186,18 @@ test("admin: a body without end gets its answer and then loses its connection", 
   await until(() => raw.socket.destroyed, { what: "the end of the connection" });
 });
 
+test("admin: a caller that goes away in the middle of its body leaves no line in the log", async (t) => {
+  const doors = await openDoors(t);
+  doors.daemon.snapshot = exampleSnapshot();
+  const head = "POST /api/v1/drains HTTP/1.1\r\nhost: x\r\ncontent-length: 900\r\n\r\n{";
+  const raw = openRaw(t, doors.socketPath, `GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n${head}`);
+  await until(() => raw.read().includes("ok"));
+  raw.socket.destroy();
+  // close() waits for every connection, and so for whatever the broken one still does.
+  await doors.admin.close();
+  assert.deepEqual([doors.daemon.lines, doors.daemon.drains], [[], []]);
+});
+
 test("admin: what is no HTTP is answered and closed", async (t) => {
   const doors = await openDoors(t);
   const raw = openRaw(t, doors.socketPath, "\u0016\u0003\u0001 hello\r\n\r\n");

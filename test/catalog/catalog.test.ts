@@ -36,15 +36,13 @@ test("catalog: a record says what was found, and what health says of it", () => 
   const web = endpoint("web-1", { slot: 3, stack: "shop", weight: 7, network: "app" });
   const [record] = planCatalog(input([web])).records;
   assert.deepEqual(record, {
-    ...{
-      kind: "replica",
-      id: "web-1",
-      name: "web-1",
-      slot: 3,
-      network: "app",
-      service: "web",
-      stack: "shop",
-    },
+    kind: "replica",
+    id: "web-1",
+    name: "web-1",
+    slot: 3,
+    network: "app",
+    service: "web",
+    stack: "shop",
     address: "172.17.0.2",
     reach: "stream",
     declaration: EMPTY_DECLARATION,

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 import { seededRandom } from "../../src/base/random.ts";
 import { answer, explainAnswer, type Answer, type Asker } from "../../src/dns/answer.ts";

@@ -63,7 +63,9 @@ test("cache: each address comes first equally often, and none is lost on the way
     assert.equal(decode(hit.bytes).additionals?.length, 1);
     firsts.push(answersOf(hit.bytes)[0]);
   }
-  assert.deepEqual(firsts.toSorted(), [...addresses, ...addresses].toSorted());
+  for (const address of addresses) {
+    assert.equal(firsts.filter((first) => first === address).length, 2);
+  }
 });
 
 test("cache: is bounded in number, and past the bound the oldest goes", () => {

@@ -115,7 +115,7 @@ export function opt(more: Record<string, unknown> = {}): NonNullable<Packet["add
     flag_do: false,
     options: [],
     ...more,
-  } as NonNullable<Packet["additionals"]>[number];
+  };
 }
 
 /** Decodes by the oracle; its types leave out what it does give. */
@@ -123,9 +123,10 @@ export function decode(bytes: Buffer): DecodedPacket & { readonly rcode: string;
   return packet.decode(bytes) as DecodedPacket & { readonly rcode: string; readonly id: number };
 }
 
-/** The data of the answers, as text. */
+/** The addresses in the answers; what is no address is left out. */
 export function answersOf(bytes: Buffer): string[] {
-  return (decode(bytes).answers ?? []).map((record) => String("data" in record ? record.data : ""));
+  const records = decode(bytes).answers ?? [];
+  return records.flatMap((record) => (record.type === "A" || record.type === "AAAA" ? [record.data] : []));
 }
 
 /** Sends datagrams from one socket and resolves to the answers, in their order, once `count` came. */

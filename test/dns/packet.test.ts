@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import packet from "dns-packet";
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 import type { DnsRecord } from "../../src/dns/answer.ts";
 import {

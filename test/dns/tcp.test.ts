@@ -39,7 +39,7 @@ async function open(
 }
 
 function client(t: TestContext, to: HostPort): Socket {
-  const socket = connect({ host: to.host, port: to.port, allowHalfOpen: true });
+  const socket = connect(to.port, to.host);
   socket.on("error", () => socket.destroy());
   t.after(() => socket.destroy());
   return socket;
@@ -59,8 +59,10 @@ test("tcp: bytes that never become a query do not keep a connection", async (t) 
   socket.resume();
   const drip = setInterval(() => socket.writable && socket.write("\0"), 20);
   t.after(() => clearInterval(drip));
+  // Not once(): writing to a destroyed connection may fail first, and that is fine.
+  const closed = new Promise((resolve) => socket.on("close", resolve));
   socket.write(Buffer.from("05dc", "hex"));
-  await once(socket, "close");
+  await closed;
 });
 
 test("tcp: a client that closed its side first still gets the answer that is under way", async (t) => {
@@ -109,8 +111,7 @@ test("tcp: to a client that does not read little is written, and it is destroyed
   socket.pause();
   const total = 2000;
   socket.write(Buffer.concat(Array.from({ length: total }, () => frame(ASKED))));
-  await until(() => server.connections.total === 1);
-  await until(() => server.connections.total === 0);
+  await until(() => served > 0 && server.connections.total === 0);
   // The kernel takes some megabytes of its own; what matters is that most queries were never answered.
   assert.ok(served < total / 2, `${served} answers of 60 kB were made for nobody`);
 });

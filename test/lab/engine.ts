@@ -53,7 +53,9 @@ export function bridgeSubnet(kind: "distinct" | "same", nth: number): BridgeSubn
 export async function startEngine(namespaces: Namespaces, options: EngineOptions): Promise<LabProgram> {
   let refused: unknown = null;
   for (const driver of STORAGE_DRIVERS) {
-    const engine = await startProgram(namespaces, argumentsOf(options, driver), options);
+    // A containerd that is slow to start writes its stacks to the temp folder, which hosts share with the machine.
+    const env = { TMPDIR: "/run" };
+    const engine = await startProgram(namespaces, argumentsOf(options, driver), { ...options, env });
     try {
       await untilAnswering(engine, options.socket);
       return engine;

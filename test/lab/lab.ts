@@ -5,6 +5,7 @@
  *   after(() => lab.close());
  *   const h1 = lab.host(1);
  *   await h1.runReplica("web-1", { labels: { "skein.service": "web" } });
+ *   const skein = await h1.spawn([process.execPath, "src/main.ts", "run"], { cwd: REPOSITORY, log: "skein" });
  *
  * Opening takes some three seconds, so a test file opens one lab for all its tests. Labs open side by side do not
  * touch. What a lab needs is told by requirements.ts; where it is missing a test is skipped with the reason.

@@ -2,7 +2,15 @@
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { createServer, type RequestListener, type Server } from "node:http";
+import {
+  createServer,
+  request as httpRequest,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type RequestListener,
+  type RequestOptions,
+  type Server,
+} from "node:http";
 import { connect, createServer as createTcpServer, type AddressInfo, type Socket } from "node:net";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
@@ -221,4 +229,45 @@ export async function childReplica(t: TestContext, name: string): Promise<ChildR
   child.stdout.setEncoding("utf8").on("data", (chunk: string) => (line += chunk));
   await until(() => line.includes("\n"), { what: `replica ${name} to listen` });
   return { port: Number(line), child };
+}
+
+/** What a client got. */
+export interface Answer {
+  readonly status: number;
+  readonly rawHeaders: readonly string[];
+  readonly headers: IncomingHttpHeaders;
+  readonly trailers: NodeJS.Dict<string>;
+  readonly text: string;
+}
+
+/** One request of a client; rejects when the connection breaks before the answer is whole. */
+export async function ask(
+  port: number,
+  options: RequestOptions & { readonly body?: string } = {},
+): Promise<Answer> {
+  const { body, ...rest } = options;
+  const request = httpRequest({ host: "127.0.0.1", port, agent: false, ...rest });
+  request.end(body);
+  const [response] = (await once(request, "response")) as [IncomingMessage];
+  let text = "";
+  response.setEncoding("latin1");
+  for await (const chunk of response) text += String(chunk);
+  const { statusCode = 0, rawHeaders, headers, trailers } = response;
+  return { status: statusCode, rawHeaders, headers, trailers, text };
+}
+
+/** A replica that writes bytes by hand: told of each request's head as text, and given its connection. */
+export function rawReplica(t: TestContext, answer: (head: string, socket: Socket) => void): Promise<number> {
+  return tcpReplica(t, (socket) => {
+    let text = "";
+    socket.once("end", () => socket.end());
+    socket.on("data", (chunk: Buffer) => {
+      text += chunk.toString("latin1");
+      for (let end = text.indexOf("\r\n\r\n"); end !== -1; end = text.indexOf("\r\n\r\n")) {
+        const head = text.slice(0, end + 4);
+        text = text.slice(end + 4);
+        answer(head, socket);
+      }
+    });
+  });
 }

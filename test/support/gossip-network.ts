@@ -88,7 +88,7 @@ export class GossipNetwork {
   onStep: () => void = () => undefined;
   readonly #delayMs: number;
   readonly #hosts = new Map<string, Host>();
-  readonly #hostByAddress = new Map<string, Host>();
+  readonly #nameByAddress = new Map<string, string>();
   readonly #wires = new Set<Wire>();
   readonly #cut = new Set<string>();
   /** Every write any owner ever made, as `owner incarnation key version`. */
@@ -137,7 +137,7 @@ export class GossipNetwork {
     const state = { running: true, frozen: false, dials: 0, linksOpened: 0, seen: new Map() };
     const host: Host = { name, id, address, seeds, gossip, ...lists, ...state };
     this.#hosts.set(name, host);
-    this.#hostByAddress.set(renderHostPort(address), host);
+    this.#nameByAddress.set(renderHostPort(address), name);
     this.write(host, { node: JSON.stringify({ id, name, ...address }) });
     this.#tickEvery(host);
     return host;
@@ -153,7 +153,7 @@ export class GossipNetwork {
 
   /** Makes another address lead to a host, as a DNS name does. */
   alias(address: HostPort, host: Host): void {
-    this.#hostByAddress.set(renderHostPort(address), host);
+    this.#nameByAddress.set(renderHostPort(address), host.name);
   }
 
   /** Writes keys of a host's own log. */
@@ -292,8 +292,8 @@ export class GossipNetwork {
   }
 
   #dialArrives(host: Host, address: HostPort, dialledAtMs: number): void {
-    const target = this.#hostByAddress.get(renderHostPort(address));
-    const name = target?.name ?? address.host;
+    const name = this.#nameByAddress.get(renderHostPort(address)) ?? address.host;
+    const target = this.#listenerAt(name, address);
     const isCut = this.#cut.has(pairOf(host.name, name));
     if (target?.running === true && !isCut && !target.frozen) {
       this.#join(host, target, address);
@@ -304,6 +304,13 @@ export class GossipNetwork {
     this.#later(waitMs, () =>
       this.#enter(host, () => host.gossip.dialFailed(address, { refused: isRefused }, this.nowMs)),
     );
+  }
+
+  /** The daemon that listens there: a host that moved to another port is not at its old one. */
+  #listenerAt(name: string, address: HostPort): Host | undefined {
+    const host = this.#hosts.get(name);
+    const isAlias = address.host !== name;
+    return isAlias || host?.address.port === address.port ? host : undefined;
   }
 
   #join(dialler: Host, target: Host, address: HostPort): void {

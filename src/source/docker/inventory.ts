@@ -32,7 +32,7 @@ interface Stopping {
 
 /** The containers of one engine, by id. */
 export class Inventory {
-  readonly #options: DockerPlanOptions;
+  #options: DockerPlanOptions;
   readonly #factsById = new Map<string, ContainerFacts>();
   readonly #stoppingById = new Map<string, Stopping>();
   /** Containers whose last inspection failed, and how; their facts before it still count. */
@@ -40,6 +40,11 @@ export class Inventory {
   #unreadListed = 0;
 
   constructor(options: DockerPlanOptions) {
+    this.#options = options;
+  }
+
+  /** Takes other options, from a reload; what is known of the containers stays. */
+  replan(options: DockerPlanOptions): void {
     this.#options = options;
   }
 

@@ -45,6 +45,8 @@ export interface DockerWatchOptions {
 
 /** A running watch. */
 export interface DockerWatch {
+  /** Takes other options, from a reload; reports the set anew if that changes it. */
+  replan(plan: DockerPlanOptions): void;
   /** Ends it; nothing is reported afterwards. Settles once its sockets are closed. */
   close(): Promise<void>;
 }
@@ -80,6 +82,13 @@ class Watcher implements DockerWatch {
     this.#options = options;
     this.#inventory = new Inventory(options.plan);
     this.#finished = this.#run();
+  }
+
+  replan(plan: DockerPlanOptions): void {
+    this.#inventory.replan(plan);
+    if (this.#reported !== null) this.#report();
+    // Containers without labels are worth an inspection or not, by these options.
+    this.#resyncSoon();
   }
 
   async close(): Promise<void> {

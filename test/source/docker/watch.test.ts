@@ -6,7 +6,7 @@ import { test, type TestContext } from "node:test";
 import { seededRandom } from "../../../src/base/random.ts";
 import type { Discovered, Discovery } from "../../../src/model/endpoint.ts";
 import { LIMITS } from "../../../src/model/limits.ts";
-import { watchDocker } from "../../../src/source/docker/watch.ts";
+import { watchDocker, type DockerWatch } from "../../../src/source/docker/watch.ts";
 import { containerEvent, openEngine, type FakeContainer, type FakeEngine } from "../../support/engine.ts";
 import { until } from "../../support/wait.ts";
 import { idOf, TIMES } from "./fixture.ts";
@@ -29,7 +29,7 @@ interface Watched {
   readonly gateways: (readonly string[])[];
   readonly last: () => Discovery;
   readonly endpoint: (id: string) => Discovered | undefined;
-  readonly close: () => Promise<void>;
+  readonly watched: DockerWatch;
 }
 
 async function watch(
@@ -61,7 +61,7 @@ async function watch(
     return discovery;
   };
   const endpoint = (id: string) => last().endpoints.find((one) => one.id === id.slice(0, 12));
-  return { engine, discoveries, gateways, last, endpoint, close: () => watched.close() };
+  return { engine, discoveries, gateways, last, endpoint, watched };
 }
 
 test("watch: the first set holds every container that runs, and the gateways are told", async (t) => {
@@ -250,12 +250,22 @@ test("watch: an engine too old is reported as one that cannot be used", async (t
   await until(() => last().stale?.startsWith("docker cannot be used: docker's API is 1.24"));
 });
 
+test("watch: a reload changes how containers are checked, and which of them count", async (t) => {
+  const plain = container(B, "db", { labels: {} });
+  const { endpoint, watched } = await watch(t, [container(A, "web-1"), plain]);
+  assert.equal(endpoint(B), undefined);
+  watched.replan({ exposeByDefault: true, health: { ...TIMES, intervalMs: 7000 } });
+  const health = endpoint(A)?.health;
+  assert.equal(health?.kind === "probe" ? health.probe.intervalMs : null, 7000);
+  await until(() => endpoint(B));
+});
+
 test("watch: nothing is reported after close, which does not wait for an engine that hangs", async (t) => {
-  const { engine, discoveries, close } = await watch(t, [container(A, "web-1")]);
+  const { engine, discoveries, watched } = await watch(t, [container(A, "web-1")]);
   engine.faults.set("/containers", { kind: "silent" });
   engine.emit(containerEvent(A, "update"));
   await until(() => engine.requests.filter((path) => path === `GET /containers/${A}/json`).length >= 2);
-  await close();
+  await watched.close();
   const count = discoveries.length;
   await until(() => engine.streams() === 0);
   engine.emit(containerEvent(A, "die"));

@@ -1,0 +1,18 @@
+/**
+ * Options: what a daemon is made from.
+ *
+ * Pure: types only.
+ */
+
+import type { Config } from "../config/schema.ts";
+import type { Log } from "../runtime/log.ts";
+
+/** What the process hands to its daemon. */
+export interface DaemonOptions {
+  readonly config: Config;
+  readonly env: NodeJS.ProcessEnv;
+  readonly version: string;
+  /** Path of the admin socket; null for none. */
+  readonly socket: string | null;
+  readonly log: Log;
+}

@@ -1,0 +1,95 @@
+/**
+ * Daemon: the product as a process of its own, for measuring it from outside.
+ *
+ * Touches: child processes, temporary folders, loopback sockets.
+ */
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { until } from "../support/wait.ts";
+
+const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+
+/** A daemon that is measured. */
+export interface MeasuredDaemon {
+  readonly address: string;
+  readonly child: ChildProcess;
+  /** From spawn to the first `/readyz` that says yes. */
+  readonly readyMs: number;
+  readonly get: (path: string) => Promise<unknown>;
+  readonly rssBytes: () => number;
+  readonly end: () => Promise<void>;
+}
+
+/** Starts a daemon on `address`, with `config` laid over a config that listens there only, and waits for it. */
+export async function startDaemon(
+  address: string,
+  config: Readonly<Record<string, Readonly<Record<string, unknown>> | readonly unknown[]>> = {},
+): Promise<MeasuredDaemon> {
+  const dir = mkdtempSync(join(tmpdir(), "skein-bench-"));
+  const socket = join(dir, "skein.sock");
+  const file = join(dir, "skein.yaml");
+  const base: Record<string, Record<string, unknown>> = {
+    node: { name: `host-${address.split(".").at(-1)}`, dataDir: join(dir, "state") },
+    mesh: { listen: `${address}:7650` },
+    docker: { socket: "off" },
+    dns: { listen: [`${address}:5300`], upstream: [] },
+    vip: { pool: "127.96.0.0/12", listen: false },
+    ingress: { address },
+    admin: { listen: `${address}:7651`, socket },
+    log: { level: "warn", format: "text" },
+  };
+  for (const [section, values] of Object.entries(config)) {
+    base[section] = Array.isArray(values) ? (values as never) : { ...base[section], ...values };
+  }
+  writeFileSync(file, JSON.stringify(base));
+  const startMs = performance.now();
+  const child = spawn(process.execPath, [MAIN, "run", "--config", file], { stdio: ["ignore", "ignore", "inherit"] });
+  const end = async (): Promise<void> => {
+    if (child.exitCode === null && child.signalCode === null) {
+      const exited = once(child, "exit");
+      child.kill("SIGKILL");
+      await exited;
+    }
+    rmSync(dir, { recursive: true, force: true });
+  };
+  const get = (path: string): Promise<unknown> => getJson(socket, path);
+  try {
+    await until(() => get("/readyz"), { what: `the daemon on ${address} is ready`, everyMs: 5 });
+  } catch (thrown) {
+    await end();
+    throw thrown;
+  }
+  const readyMs = performance.now() - startMs;
+  return { address, child, readyMs, get, rssBytes: () => rssOf(child.pid ?? 0), end };
+}
+
+/** Resident memory of a process, from /proc. */
+export function rssOf(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024;
+}
+
+function getJson(socketPath: string, path: string): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const sent = request({ socketPath, path, agent: false, timeout: 5000 }, (response) => {
+      let text = "";
+      response.on("data", (chunk: Buffer) => (text += chunk.toString()));
+      response.on("end", () => {
+        const isJson = response.headers["content-type"]?.includes("json") === true;
+        if (response.statusCode !== 200) resolve(null);
+        else resolve(isJson ? JSON.parse(text) : text);
+      });
+      response.on("error", reject);
+    });
+    sent.on("timeout", () => sent.destroy(new Error("no answer in 5 s")));
+    sent.on("error", reject);
+    sent.end();
+  });
+}

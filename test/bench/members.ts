@@ -1,0 +1,117 @@
+/**
+ * Members: hosts that exist only as gossip, to give one real daemon a large cluster to hold.
+ *
+ * Each speaks the real protocol over real links, with the product's own gossip and mesh code, and publishes replicas as
+ * a host with that many containers would; only there is nothing behind them.
+ *
+ * Touches: links to the daemon, timers.
+ */
+
+import type { HostPort } from "../../src/base/ip.ts";
+import { seededRandom } from "../../src/base/random.ts";
+import { base32, sha256 } from "../../src/base/bytes.ts";
+import { Gossip } from "../../src/gossip/gossip.ts";
+import { openLinks, type Links } from "../../src/mesh/links.ts";
+import { recordKey, renderRecord, type NodeLogRecord } from "../../src/model/record.ts";
+import { EMPTY_DECLARATION } from "../../src/model/service.ts";
+import { nowMs } from "../../src/runtime/clock.ts";
+import { openLog } from "../../src/runtime/log.ts";
+import { openMetrics } from "../../src/runtime/metrics.ts";
+
+/** What a member publishes. */
+export interface MemberPlan {
+  readonly index: number;
+  readonly serviceCount: number;
+  readonly daemon: HostPort;
+}
+
+/** A host that is only gossip. */
+export interface Member {
+  readonly close: () => void;
+}
+
+/** Starts a member that offers one replica of each of `serviceCount` services. */
+export function openMember(plan: MemberPlan): Member {
+  const host = `127.0.0.${plan.index + 10}`;
+  const id = base32(sha256(`bench member ${plan.index}`)).slice(0, 20);
+  const gossip = new Gossip({
+    self: { id, name: `member-${plan.index}`, host, port: 7650 },
+    incarnation: 1,
+    seeds: [plan.daemon],
+    random: seededRandom(plan.index),
+    nowMs: nowMs(),
+  });
+  const links: Links = openLinks({
+    log: openLog({ level: "error", format: "text" }),
+    metrics: openMetrics(),
+    onInput(input) {
+      const now = nowMs();
+      if (input.kind === "linkUp") {
+        gossip.linkUp({ id: input.link, dialled: input.dialled, remote: input.remote }, now);
+      } else if (input.kind === "linkDown") gossip.linkDown(input.link, input.reason, now);
+      else if (input.kind === "frame") gossip.frame(input.link, input.frame, now);
+      else gossip.dialFailed(input.address, { refused: input.refused }, now);
+      carry();
+    },
+  });
+  const carry = (): void => {
+    const effects = gossip.take();
+    for (const outgoing of effects.send) links.send(outgoing);
+    for (const { link, reason } of effects.close) links.close(link, reason);
+    // Members of the bench know only the daemon: what they hold of each other does not load it.
+    for (const address of effects.dial) if (address.host === plan.daemon.host) links.dial(address);
+  };
+  gossip.write(new Map(recordsOf(plan, host).map((record) => [recordKey(record), renderRecord(record)])), nowMs());
+  const timer = setInterval(() => {
+    gossip.tick(nowMs());
+    carry();
+  }, 100);
+  gossip.tick(nowMs());
+  carry();
+  return {
+    close() {
+      clearInterval(timer);
+      links.closeAll("the bench is over");
+    },
+  };
+}
+
+function recordsOf({ index, serviceCount }: MemberPlan, host: string): NodeLogRecord[] {
+  const node: NodeLogRecord = {
+    kind: "node",
+    name: `member-${index}`,
+    host,
+    port: 7650,
+    zone: "",
+    labels: {},
+    role: "manager",
+    software: "bench",
+  };
+  const ports = [{ name: "web", port: 80, target: 8080, protocol: "http" as const }];
+  const replicas = Array.from({ length: serviceCount }, (_, service): NodeLogRecord[] => [
+    {
+      kind: "replica",
+      id: `bench-${service}-${index}`,
+      name: `service-${service}-${index}`,
+      slot: index,
+      network: "default",
+      service: `service-${service}`,
+      stack: null,
+      address: `172.17.${Math.floor(service / 250)}.${(service % 250) + 2}`,
+      reach: "stream",
+      declaration: { ...EMPTY_DECLARATION, ports },
+      weight: 1,
+      startedAtMs: 1_700_000_000_000 + index,
+      state: "ready",
+      reason: "probe: passing",
+      drainApplied: false,
+    },
+    { kind: "vip", network: "default", service: `service-${service}`, address: vipOf(service), order: service + 1 },
+  ]).flat();
+  return [node, ...replicas];
+}
+
+/** Distinct addresses past the low band of 127.96.0.0/12. */
+function vipOf(service: number): string {
+  return `127.97.${Math.floor(service / 250)}.${(service % 250) + 1}`;
+}
