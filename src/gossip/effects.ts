@@ -11,7 +11,7 @@ import type { HostPort } from "../base/ip.ts";
 import type { Happening } from "../model/event.ts";
 
 import type { Move } from "./membership.ts";
-import type { Message } from "./message.ts";
+import { encode, type Message } from "./message.ts";
 
 /** What gossip wants done. Frames of one link are to be sent in order. */
 export interface GossipEffects {
@@ -36,4 +36,40 @@ export function noEffects(): GossipEffects {
 export function happeningOf({ peer, to, reason }: Move, atMs: number): Happening {
   const level = to === "alive" || to === "left" ? "info" : "warn";
   return { kind: `member.${to}`, level, subject: peer.name, text: reason, atMs };
+}
+
+/** Gathers what is wanted until it is taken. */
+export class Outbox {
+  #wanted = noEffects();
+  #isShut = false;
+
+  get wanted(): GossipEffects {
+    return this.#wanted;
+  }
+
+  /** True once nothing is sent any more. */
+  get isShut(): boolean {
+    return this.#isShut;
+  }
+
+  /** Everything wanted since the last call. */
+  take(): GossipEffects {
+    const wanted = this.#wanted;
+    this.#wanted = noEffects();
+    return wanted;
+  }
+
+  /** Sends a message over one link, or the same frame over several. */
+  send(links: number | readonly number[], message: Message): void {
+    if (this.#isShut) return;
+    const frame = encode(message);
+    for (const link of typeof links === "number" ? [links] : links) {
+      this.#wanted.send.push({ link, frame, kind: message.kind });
+    }
+  }
+
+  /** Nothing is sent after this. */
+  shut(): void {
+    this.#isShut = true;
+  }
 }

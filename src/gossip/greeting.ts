@@ -62,6 +62,15 @@ export function keepsNewLink(two: TwoLinks): boolean {
 }
 
 /**
+ * Whether this node closes the link that does not stay. Of dials that crossed each side closes its own: closed from the
+ * other end a link could go down before its dialler has heard hello on the one that stays, and look like a death.
+ */
+export function closesLoser(two: TwoLinks, keepsNew: boolean): boolean {
+  const loserDialledHere = keepsNew ? two.oldDialledHere : two.newDialledHere;
+  return loserDialledHere || two.peerRestarted || two.oldAgeMs > CROSSING_MS;
+}
+
+/**
  * The incarnation this node must take because a peer remembers more of it than it does: its data dir is an old copy.
  *
  * @returns null when its own incarnation and version stand

@@ -22,7 +22,7 @@ export interface OpenLink {
   /** The other end as the socket shows it, for people. */
   readonly remote: string;
   readonly openedAtMs: number;
-  /** Null until its hello, and again once another link took its place. */
+  /** Whose it is; null until its hello, and again once another link took its place. */
   peer: Peer | null;
   /** Being closed by this node: what still comes over it does not count. */
   closing: boolean;
@@ -55,6 +55,11 @@ export class Links {
     const link = this.#linkById.get(id);
     this.#linkById.delete(id);
     return link;
+  }
+
+  /** The links of one peer that are not being closed: one, or for a moment two when dials crossed. */
+  of(peer: Peer): OpenLink[] {
+    return [...this.#linkById.values()].filter((link) => link.peer === peer && !link.closing);
   }
 
   /** Links whose hello is overdue. */

@@ -1,10 +1,11 @@
 /**
  * Dial: a connection to another daemon's mesh port, or to a replica of this host.
  *
- * The one place where sockets towards others are made, so that their options, deadlines and the reading of what went
- * wrong are the same for links and streams; and the one place that changes when the mesh port speaks TLS. `refused` is
- * told apart with care: it means that the host answered and that nothing listens, and failure detection takes it for
- * the death of that daemon. Whatever is less certain is `timeout` or `unreachable`.
+ * The one place where sockets towards others are made, so that their options, deadlines and the reading of
+ * what went wrong are the same for links and streams; and the one place that changes when the mesh port
+ * speaks TLS. `refused` is told apart with care: it means that the host answered and that nothing listens,
+ * and failure detection takes it for the death of that daemon. Whatever is less certain is `timeout` or
+ * `unreachable`.
  *
  * Touches: TCP sockets.
  */
@@ -15,14 +16,14 @@ import { Failure, systemCodeOf, textOf } from "../base/failure.ts";
 import { renderHostPort, type HostPort } from "../base/ip.ts";
 
 /**
- * How long a silent connection stays before the system asks whether the other host is still there; shorter than the
- * idle limits of common firewalls and address translators.
+ * How long a silent connection stays before the system asks whether the other host is still there; shorter
+ * than the idle limits of common firewalls and address translators.
  */
 export const KEEPALIVE_MS = 30_000;
 
 /**
- * Connects over TCP. The socket keeps its writing half open when the other side ends (`allowHalfOpen`), sends small
- * writes at once, and has no `error` listener: the caller attaches one before it awaits anything else.
+ * Connects over TCP. The socket keeps its writing half open when the other side ends (`allowHalfOpen`), sends
+ * small writes at once, and has no `error` listener: the caller attaches one before it awaits anything else.
  *
  * @throws Failure `refused` when nothing listens there, `timeout` after `deadlineMs`, else `unreachable`
  */
@@ -63,8 +64,8 @@ function dialFailure(peer: HostPort, thrown: Error): Failure {
 }
 
 /**
- * The code of a connection that broke before the other side's answer was whole: `unreachable` for what the network did
- * (ECONNRESET, ...), `invalid` for an answer that node:http (HPE_...) or ws cannot take.
+ * The code of a connection that broke before the other side's answer was whole: `unreachable` for what the
+ * network did (ECONNRESET, ...), `invalid` for an answer that node:http (HPE_...) or ws cannot take.
  */
 export function codeOfBroken(thrown: Error): "unreachable" | "invalid" {
   return systemCodeOf(thrown)?.startsWith("E") === true ? "unreachable" : "invalid";

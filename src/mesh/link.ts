@@ -1,15 +1,17 @@
 /**
  * Link: what the rest of the daemon sees of a connection to a peer.
  *
- * A link carries whole binary frames, in order, without loss while it lives, and says once how it ended. It reads
- * nothing before `start`, so no frame can arrive where nobody listens yet and a slow start holds no memory. It never
- * queues without bound: past LIMITS.linkBufferedBytes a frame that may be skipped is skipped (repair covers it), past
- * LIMITS.linkOverfullBytes the link ends, since its peer does not read.
+ * A link carries whole binary frames, in order, without loss while it lives, and says once how it ended. It
+ * reads nothing before `start`, so no frame can arrive where nobody listens yet and a slow start holds no
+ * memory. It never queues without bound: past LIMITS.linkBufferedBytes a frame that may be skipped is skipped
+ * (repair covers it), past LIMITS.linkOverfullBytes the link ends, since its peer does not read.
  *
- * How a link ends is told in kinds, not text, because failure detection rests on the difference: a peer that closed
- * with a word is alive, one whose socket vanished may be dead. (A refused dial is not a link: see dialLink.)
+ * How a link ends is told in kinds, not text, because failure detection rests on the difference: a peer that
+ * closed with a word is alive, one whose socket vanished may be dead. (A refused dial is not a link: see
+ * dialLink.)
  *
- * Pure. websocket.ts is the real one, test/support/memory-link.ts the other; both pass test/contracts/link.ts.
+ * Pure. websocket.ts is the real one, test/support/memory-link.ts the other; both pass
+ * test/contracts/link.ts.
  */
 
 import type { HostPort } from "../base/ip.ts";
@@ -17,13 +19,17 @@ import type { HostPort } from "../base/ip.ts";
 /** What became of a frame: handed to the wire, left out, larger than LIMITS.frameBytes, or too late. */
 export type SendOutcome = "sent" | "skipped" | "oversize" | "closed";
 
-/** What to do with a frame while the peer is behind: leave it out, or queue it up to the bound that ends the link. */
+/**
+ * What to do with a frame while the peer is behind: leave it out, or queue it up to the bound that ends the
+ * link.
+ */
 export type WhenBehind = "skip" | "queue";
 
 /**
- * How a link ended. `ours`: we closed it. `goodbye`: the peer closed it in form. `lost`: the connection broke or ended
- * without a word, as when a process is killed. `violation`: either side broke the rules of the wire. `overfull`: the
- * peer did not read. The text is for people; a `goodbye` or `violation` may quote up to 123 bytes from the peer.
+ * How a link ended. `ours`: we closed it. `goodbye`: the peer closed it in form. `lost`: the connection broke
+ * or ended without a word, as when a process is killed. `violation`: either side broke the rules of the wire.
+ * `overfull`: the peer did not read. The text is for people; a `goodbye` or `violation` may quote up to 123
+ * bytes from the peer.
  */
 export interface LinkEnd {
   readonly kind: "ours" | "goodbye" | "lost" | "violation" | "overfull";
@@ -33,8 +39,9 @@ export interface LinkEnd {
 /** Who listens to a link. */
 export interface LinkReceiver {
   /**
-   * One frame, at most LIMITS.frameBytes. Called at most once per link in a turn of the event loop, so a peer that
-   * floods delays its own frames and nobody else's. The bytes may be a view of a larger buffer: copy what you keep.
+   * One frame, at most LIMITS.frameBytes. Called at most once per link in a turn of the event loop, so a peer
+   * that floods delays its own frames and nobody else's. The bytes may be a view of a larger buffer: copy
+   * what you keep.
    */
   frame(frame: Uint8Array): void;
   /** Called once, after the last frame. */
@@ -52,8 +59,12 @@ export interface Link {
   readonly bufferedBytes: number;
   /** Begins to deliver. A link that had ended before says so after this returns. May be called once. */
   start(receiver: LinkReceiver): void;
-  /** Sends one frame; its bytes must not change afterwards. `whenBehind` is `skip` unless told. Never throws. */
+  /**
+   * Sends one frame; its bytes must not change afterwards. `whenBehind` is `skip` unless told. Never throws.
+   */
   send(frame: Uint8Array, whenBehind?: WhenBehind): SendOutcome;
-  /** Ends the link once what was sent is on its way. No frame is delivered after this. May be called again. */
+  /**
+   * Ends the link once what was sent is on its way. No frame is delivered after this. May be called again.
+   */
   close(reason: string): void;
 }

@@ -1,12 +1,14 @@
 /**
  * Listener: the one port that hosts need between them.
  *
- * Gossip links and relayed streams share it: both begin as an HTTP/1.1 upgrade, so one parser with one set of limits
- * stands before both, and whoever comes with a browser or by mistake gets an answer that a person can read. Whatever is
- * not an upgrade we know is refused in a line and counted. A connection that has not yet said what it wants costs a
- * socket and no more, for five seconds at most, and there is a bound on how many there are.
+ * Gossip links and relayed streams share it: both begin as an HTTP/1.1 upgrade, so one parser with one set of
+ * limits stands before both, and whoever comes with a browser or by mistake gets an answer that a person can
+ * read. Whatever is not an upgrade we know is refused in a line and counted. A connection that has not yet
+ * said what it wants costs a socket and no more, for five seconds at most, and there is a bound on how many
+ * there are.
  *
- * A request with an Origin is refused: a browser sends one, a daemon never, and no web page may speak to a daemon.
+ * A request with an Origin is refused: a browser sends one, a daemon never, and no web page may speak to a
+ * daemon.
  *
  * Touches: the mesh port. What TLS will change is `createServer` here and dialSocket in dial.ts.
  */
@@ -55,8 +57,8 @@ export interface Listener {
   /** Where it listens, with the port the system chose. */
   readonly address: HostPort;
   /**
-   * Takes no more connections, says goodbye on its links, resets its streams; done within two seconds. Settles when
-   * the last socket is gone. May be called again.
+   * Takes no more connections, says goodbye on its links, resets its streams; done within two seconds.
+   * Settles when the last socket is gone. May be called again.
    */
   close(): Promise<void>;
 }
@@ -64,8 +66,8 @@ export interface Listener {
 /**
  * Opens the mesh port.
  *
- * @throws Failure `busy` when the address is taken, `not-allowed` when the port needs privileges, `invalid` when the
- *   address is none of this host's
+ * @throws Failure `busy` when the address is taken, `not-allowed` when the port needs privileges, `invalid`
+ *   when the address is none of this host's
  */
 export async function openListener(options: ListenerOptions): Promise<Listener> {
   const server = createServer({

@@ -1,14 +1,14 @@
 /**
  * Stream: a connection to a replica, relayed by the daemon of the replica's host.
  *
- * A replica on a bridge network or on loopback has no address that means anything elsewhere. So a peer asks that
- * host's daemon for the replica by id and port; the daemon looks both up among its own replicas and dials. An address
- * never comes from the wire: a member could otherwise reach anything this host can reach. The request is an HTTP
- * upgrade on the mesh port, answered with 101 only once the replica has taken the connection, so that a client's proxy
- * can still try the next replica when it has not.
+ * A replica on a bridge network or on loopback has no address that means anything elsewhere. So a peer asks
+ * that host's daemon for the replica by id and port; the daemon looks both up among its own replicas and
+ * dials. An address never comes from the wire: a member could otherwise reach anything this host can reach.
+ * The request is an HTTP upgrade on the mesh port, answered with 101 only once the replica has taken the
+ * connection, so that a client's proxy can still try the next replica when it has not.
  *
- *     GET /stream/<replica id>/<port> HTTP/1.1      101: bytes pass from here on
- *     Upgrade: skein-stream/1                               404, 502, 503, 504: no such replica, refused, full, timeout
+ *     GET /stream/<replica id>/<service port> HTTP/1.1     101: bytes pass from here on
+ *     Upgrade: skein-stream/1                              404 no such replica, 502 refused, 503 full, 504 timeout
  *
  * Touches: sockets.
  */
@@ -39,12 +39,13 @@ export interface StreamTarget {
  * Opens a stream to a replica through its host's daemon.
  *
  * @param peer                the mesh listener of that daemon
- * @param options.deadlineMs  for everything up to the replica's own acceptance; the daemon gives its part 500 ms
- * @returns a socket like one to the replica itself: ends, half-closes and resets as the replica does. Nothing that the
- *   replica sent is lost; the caller attaches `error` before it awaits anything else
- * @throws Failure `refused` when the replica did not take the connection, `timeout` when it or its daemon was too slow,
- *   `not-found` when the daemon has no such replica or port, `busy` when it has no room, `unreachable` when the daemon
- *   itself cannot be reached, `invalid` when what answers is no such daemon
+ * @param options.deadlineMs  for everything up to the replica's own acceptance; the daemon gives its part 500
+ *   ms
+ * @returns a socket like one to the replica itself: ends, half-closes and resets as the replica does. Nothing
+ *   that the replica sent is lost; the caller attaches `error` before it awaits anything else
+ * @throws Failure `refused` when the replica did not take the connection, `timeout` when it or its daemon was
+ *   too slow, `not-found` when the daemon has no such replica or port, `busy` when it has no room,
+ *   `unreachable` when the daemon itself cannot be reached, `invalid` when what answers is no such daemon
  */
 export async function dialStream(
   peer: HostPort,
@@ -101,7 +102,10 @@ function refusalOf(response: IncomingMessage): { readonly code: FailureCode; rea
   return { code: CODE_OF_STATUS[status] ?? "invalid", text: `${status}, ${reason}` };
 }
 
-/** Where a replica of this host is reached on a port of its own; null when there is no such replica or port here. */
+/**
+ * Where a replica of this host is reached on a port of its own; null when there is no such replica or port
+ * here.
+ */
 export type ResolveReplica = (
   replica: ReplicaId,
   port: number,
@@ -127,8 +131,8 @@ export type StreamResult =
   | "aborted";
 
 /**
- * Answers an upgrade request for a stream: dials the replica, says 101 and passes bytes until both ends are done; or
- * refuses, in which case the connection ends within a second. Never throws.
+ * Answers an upgrade request for a stream: dials the replica, says 101 and passes bytes until both ends are
+ * done; or refuses, in which case the connection ends within a second. Never throws.
  *
  * @returns when the request is answered; the bytes may pass for long after that
  */

@@ -1,9 +1,10 @@
 /**
  * Upgrade: the request with which every link and stream begins, and the short answer to one that is refused.
  *
- * The reason goes in a header, where dialStream reads it, and in the body, where a person with curl does. A refused
- * peer may still be sending; were its socket destroyed with bytes unread, the system would answer with a reset and the
- * peer could lose the reason. So what still comes is read and dropped for a moment before the socket goes.
+ * The reason goes in a header, where dialStream reads it, and in the body, where a person with curl does. A
+ * refused peer may still be sending; were its socket destroyed with bytes unread, the system would answer
+ * with a reset and the peer could lose the reason. So what still comes is read and dropped for a moment
+ * before the socket goes.
  *
  * Touches: the socket it is given; one timer.
  */

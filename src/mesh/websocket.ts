@@ -1,11 +1,11 @@
 /**
  * Websocket: links over RFC 6455, by way of the ws library.
  *
- * WebSocket framing gives us whole messages, a closing handshake that tells goodbye from death, and a protocol that
- * existing tools can read. What ws leaves to its user is done here: `send` never blocks in ws, so what is buffered is
- * looked at first; a stock ws compresses, follows redirects, takes 100 MiB messages and hands over any number of
- * messages in one turn of the event loop, and is told not to. Pings are gossip's business, not the WebSocket's: they
- * carry more than an echo.
+ * WebSocket framing gives us whole messages, a closing handshake that tells goodbye from death, and a
+ * protocol that existing tools can read. What ws leaves to its user is done here: `send` never blocks in ws,
+ * so what is buffered is looked at first; a stock ws compresses, follows redirects, takes 100 MiB messages
+ * and hands over any number of messages in one turn of the event loop, and is told not to. Pings are gossip's
+ * business, not the WebSocket's: they carry more than an echo.
  *
  * Touches: sockets, timers. The listener hands over upgrade requests; dial.ts makes the connections.
  */
@@ -35,7 +35,8 @@ const OPTIONS = {
   perMessageDeflate: false,
   maxPayload: LIMITS.frameBytes,
   maxFragments: 64,
-  // A frame that trickles in is kept as chunks until it is whole: 64 times what a path with 1,448-byte segments needs.
+  // A frame that trickles in is kept as chunks until it is whole: 64 times what a path with 1,448-byte
+  // segments needs.
   maxBufferedChunks: 48 * 1024,
   // One frame per link in a turn of the event loop, the socket paused meanwhile: see LinkReceiver.frame.
   allowSynchronousEvents: false,
@@ -56,8 +57,9 @@ const NOT_BINARY = 1003;
  *
  * @param options.id          the link's id, not used before in this process
  * @param options.deadlineMs  for connecting and the handshake together
- * @throws Failure `refused` when nothing listens there (and only then), `timeout`, `unreachable` when the connection
- *   fails in another way, `busy` when the peer is full, `not-allowed` or `invalid` when what answers says no
+ * @throws Failure `refused` when nothing listens there (and only then), `timeout`, `unreachable` when the
+ *   connection fails in another way, `busy` when the peer is full, `not-allowed` or `invalid` when what
+ *   answers says no
  */
 export async function dialLink(
   peer: HostPort,
@@ -67,7 +69,8 @@ export async function dialLink(
   const socket = await dialSocket(peer, options.deadlineMs);
   const leftMs = Math.max(1, Math.min(HANDSHAKE_MS, options.deadlineMs - (nowMs() - startedMs)));
   return new Promise((resolve, reject) => {
-    // Not the peer's own host in the URL: a host told by others may be no URL at all, and nobody reads this header.
+    // Not the peer's own host in the URL: a host told by others may be no URL at all, and nobody reads this
+    // header.
     const webSocket = new WebSocket(`ws://mesh${GOSSIP_PATH}`, [SUBPROTOCOL], {
       ...OPTIONS,
       createConnection: () => socket,
@@ -78,7 +81,8 @@ export async function dialLink(
       // Emits `error`, which rejects below.
       webSocket.terminate();
     };
-    // Not ws's handshakeTimeout: it is an idle timeout, which a peer that sends a byte now and then never meets.
+    // Not ws's handshakeTimeout: it is an idle timeout, which a peer that sends a byte now and then never
+    // meets.
     const timer = setTimeout(() => fail("timeout", `did not answer the handshake in ${leftMs} ms`), leftMs);
     webSocket.on("unexpected-response", (_request, response) => {
       const reason = response.headers[REASON_HEADER] ?? "no reason given";
@@ -119,7 +123,8 @@ export interface LinkAcceptor {
 /** Opens a LinkAcceptor; it holds nothing that must be closed. */
 export function openLinkAcceptor(): LinkAcceptor {
   const server = new WebSocketServer({ ...OPTIONS, noServer: true, clientTracking: false });
-  // Invariant: ws calls back, or emits wsClientError, before handleUpgrade returns (there is no verifyClient).
+  // Invariant: ws calls back, or emits wsClientError, before handleUpgrade returns (there is no
+  // verifyClient).
   let problem = "";
   server.on("wsClientError", (thrown) => {
     problem = textOf(thrown);
@@ -148,7 +153,8 @@ function offers(request: IncomingMessage, protocol: string): boolean {
 /** The link over an open WebSocket; must be called in the turn in which it opened, before a byte is read. */
 function linkOver(webSocket: WebSocket, about: Pick<Link, "id" | "remote" | "direction">): Link {
   let receiver: LinkReceiver | null = null;
-  // Why it ends, once that is decided: the first reason counts, what the library says later only follows from it.
+  // Why it ends, once that is decided: the first reason counts, what the library says later only follows from
+  // it.
   let ending: LinkEnd | null = null;
   let ended: LinkEnd | null = null;
   webSocket.pause();

@@ -1,10 +1,11 @@
 /**
  * Exec: runs a program of the host (ip, nft, ...) and gives back what it said.
  *
- * Always by its arguments, never through a shell: names that come from labels or peers end up in arguments, and no shell
- * means nothing to quote. Always with a deadline and a bound on the output, after which the program is killed with all
- * it started. It runs in a process group of its own, so that Ctrl-C on the daemon's terminal does not cut a change of
- * the kernel's tables in half. What a non-zero exit means is the caller's to judge.
+ * Always by its arguments, never through a shell: names that come from labels or peers end up in arguments,
+ * and no shell means nothing to quote. Always with a deadline and a bound on the output, after which the
+ * program is killed with all it started. It runs in a process group of its own, so that Ctrl-C on the
+ * daemon's terminal does not cut a change of the kernel's tables in half. What a non-zero exit means is the
+ * caller's to judge.
  *
  * Touches: processes.
  */
@@ -35,8 +36,8 @@ export interface Ran {
  * Runs a program to its end.
  *
  * @param program  a name on the PATH or a path
- * @throws Failure `not-found` when there is no such program, `not-allowed` when it may not be run, `timeout` past the
- *   deadline, `invalid` when it writes more than LIMITS.programOutputBytes to stdout or to stderr
+ * @throws Failure `not-found` when there is no such program, `not-allowed` when it may not be run, `timeout`
+ *   past the deadline, `invalid` when it writes more than LIMITS.programOutputBytes to stdout or to stderr
  */
 export function run(program: string, args: readonly string[], options: RunOptions): Promise<Ran> {
   return new Promise((resolve, reject) => {
@@ -98,7 +99,8 @@ function killGroup(pid: number | undefined): void {
   try {
     process.kill(-pid, "SIGKILL");
   } catch (thrown) {
-    // ESRCH: it is gone already, as was wanted. EPERM: it became another user's; nothing more is in our power.
+    // ESRCH: it is gone already, as was wanted. EPERM: it became another user's; nothing more is in our
+    // power.
     if (!["ESRCH", "EPERM"].includes(systemCodeOf(thrown) ?? "")) throw thrown;
   }
 }

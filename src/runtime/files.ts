@@ -1,14 +1,15 @@
 /**
  * Files: state that survives a crash at any moment, a full disk and a flipped bit.
  *
- * A save never touches the file that is there: it writes beside it, forces that to the disk, keeps the old one as
- * `.previous` and puts the new one in its place. A load believes nothing without its checksum: a damaged file is set
- * aside, never deleted or overwritten, since a person may want it, and the previous one is used. A file of a newer
- * version is a failure: an older daemon that went on would write over what it does not understand.
+ * A save never touches the file that is there: it writes beside it, forces that to the disk, keeps the old
+ * one as `.previous` and puts the new one in its place. A load believes nothing without its checksum: a
+ * damaged file is set aside, never deleted or overwritten, since a person may want it, and the previous one
+ * is used. A file of a newer version is a failure: an older daemon that went on would write over what it does
+ * not understand.
  *
- * The format is one line of JSON, so people can read it: {"schema":1,"sha256":"...","value":...}. The checksum covers
- * the schema and the exact bytes of the value. This frame must never change, or old daemons could not tell a newer file
- * from a damaged one.
+ * The format is one line of JSON, so people can read it: {"schema":1,"sha256":"...","value":...}. The
+ * checksum covers the schema and the exact bytes of the value. This frame must never change, or old daemons
+ * could not tell a newer file from a damaged one.
  *
  * Touches: the file system.
  */
@@ -52,7 +53,8 @@ export async function loadState<T>(path: string, format: StateFormat<T>, nowMs: 
     return { value: current.value, from: "current", setAside: null, reason: null };
   const previousPath = `${path}.previous`;
   const previous = await loadOne(previousPath, format);
-  // Both are read before either is moved: a previous file of a newer schema must find everything in its place.
+  // Both are read before either is moved: a previous file of a newer schema must find everything in its
+  // place.
   let setAside: string | null = null;
   let reason: string | null = null;
   if (previous.kind === "damaged") {
@@ -68,10 +70,11 @@ export async function loadState<T>(path: string, format: StateFormat<T>, nowMs: 
 }
 
 /**
- * Saves a value, which must be JSON-able, as the current state; the current one becomes the previous. At most one save
- * of a path may run at a time.
+ * Saves a value, which must be JSON-able, as the current state; the current one becomes the previous. At most
+ * one save of a path may run at a time.
  *
- * @throws Failure `invalid` above LIMITS.fileBytes, otherwise as the file system says; what was saved before still loads
+ * @throws Failure `invalid` above LIMITS.fileBytes, otherwise as the file system says; what was saved before
+ *   still loads
  */
 export async function saveState(path: string, schema: number, value: unknown): Promise<void> {
   assert(value !== undefined, "a state has a value");
@@ -87,8 +90,8 @@ export async function saveState(path: string, schema: number, value: unknown): P
   const freshPath = `${path}.new`;
   try {
     await writeDurably(freshPath, text);
-    // Not a hard link, though it would leave no moment without a current file: not every file system has them, and a
-    // load that finds the current file missing takes the previous one.
+    // Not a hard link, though it would leave no moment without a current file: not every file system has
+    // them, and a load that finds the current file missing takes the previous one.
     await rename(path, `${path}.previous`).catch(unlessMissing);
     await rename(freshPath, path);
     await syncFolder(dirname(path));
@@ -98,8 +101,8 @@ export async function saveState(path: string, schema: number, value: unknown): P
 }
 
 /**
- * Writes a small file that must never be seen half-written, such as a key: mode 0600, forced to the disk, then put in
- * place in one step over whatever is there.
+ * Writes a small file that must never be seen half-written, such as a key: mode 0600, forced to the disk,
+ * then put in place in one step over whatever is there.
  */
 export async function writeWhole(path: string, text: string): Promise<void> {
   try {
@@ -125,7 +128,9 @@ export async function readBounded(path: string): Promise<string | null> {
   }
 }
 
-/** Makes a folder for state, mode 0700, with the folders above it; one that is there already is left as it is. */
+/**
+ * Makes a folder for state, mode 0700, with the folders above it; one that is there already is left as it is.
+ */
 export async function ensureFolder(path: string): Promise<void> {
   try {
     await mkdir(path, { recursive: true, mode: 0o700 });
@@ -147,7 +152,7 @@ export function fileFailure(path: string, done: string, cause: unknown): Failure
     case "EPERM":
       return new Failure(
         "not-allowed",
-        `${thing}: not permitted; give it to the user who runs skein (chown), or set --data-dir to a folder of theirs`,
+        `${thing}: not permitted; chown it to the user who runs skein, or set --data-dir to their own folder`,
         { cause },
       );
     case "EROFS":
@@ -234,7 +239,8 @@ async function readBytes(path: string): Promise<Buffer | null> {
 }
 
 async function writeDurably(path: string, text: string): Promise<void> {
-  // A leftover of a crash goes first; then `wx` makes sure that we do not follow a link somebody put in its place.
+  // A leftover of a crash goes first; then `wx` makes sure that we do not follow a link somebody put in its
+  // place.
   await rm(path, { force: true });
   const file = await open(path, "wx", 0o600);
   try {

@@ -1,11 +1,11 @@
 /**
  * Lifecycle: how a daemon goes down, on purpose or not.
  *
- * What was opened is closed in reverse order, since what came later leans on what came before; each within a deadline
- * of its own and all within one, so that a part that hangs can delay the end but not prevent it, and a part that throws
- * does not keep the others open. A first SIGTERM or SIGINT asks for that; a second says that somebody has lost patience.
- * An exception nobody caught is our bug: the process says so and ends, for state it no longer understands must not be
- * gossiped. The supervisor starts it again.
+ * What was opened is closed in reverse order, since what came later leans on what came before; each within a
+ * deadline of its own and all within one, so that a part that hangs can delay the end but not prevent it, and
+ * a part that throws does not keep the others open. A first SIGTERM or SIGINT asks for that; a second says
+ * that somebody has lost patience. An exception nobody caught is our bug: the process says so and ends, for
+ * state it no longer understands must not be gossiped. The supervisor starts it again.
  *
  * Touches: the process's signals and events, timers. What ends the process is handed in: only main.ts exits.
  */
@@ -26,10 +26,14 @@ export interface Part {
 
 /** The parts of a daemon that are open. */
 export interface Lifecycle {
-  /** Adds a part. One that comes when everything is closed already (a dial that won the race) is closed at once. */
+  /**
+   * Adds a part. One that comes when everything is closed already (a dial that won the race) is closed at
+   * once.
+   */
   opened(part: Part): void;
   /**
-   * Closes all parts, the last opened first. Never throws: what fails or takes too long is logged and left behind.
+   * Closes all parts, the last opened first. Never throws: what fails or takes too long is logged and left
+   * behind.
    *
    * @returns the names of those parts, in that order; the same promise when called again
    */
@@ -128,8 +132,8 @@ export function watchSignals(actions: SignalActions): () => void {
 }
 
 /**
- * Turns an exception or rejection that nobody caught into last words and the end of the process, until the returned
- * function is called.
+ * Turns an exception or rejection that nobody caught into last words and the end of the process, until the
+ * returned function is called.
  *
  * @param die  ends the process with a non-zero status; called once, whatever it throws in turn
  */

@@ -1,13 +1,14 @@
 /**
  * Lock: one daemon to a data dir.
  *
- * Two daemons on one data dir would have one identity, and write over each other's state. The lock is a file with the
- * holder's pid, put in place whole by a hard link, which fails when there is one already. A holder that died without
- * letting go (kill -9, power) leaves a stale lock; so the file also tells when the holder started (from /proc), because
- * a pid alone comes round again: in a container the next daemon often has the very pid of the last one.
+ * Two daemons on one data dir would have one identity, and write over each other's state. The lock is a file
+ * with the holder's pid, put in place whole by a hard link, which fails when there is one already. A holder
+ * that died without letting go (kill -9, power) leaves a stale lock; so the file also tells when the holder
+ * started (from /proc), because a pid alone comes round again: in a container the next daemon often has the
+ * very pid of the last one.
  *
- * Not flock(2): Node has no call for it. The price: two containers with own pid spaces on one volume do not see each
- * other's holder; that is told in the documentation.
+ * Not flock(2): Node has no call for it. The price: two containers with own pid spaces on one volume do not
+ * see each other's holder; that is told in the documentation.
  *
  * Touches: the data dir, /proc, signal 0.
  */
@@ -70,9 +71,9 @@ async function clearStale(path: string, dataDir: string): Promise<void> {
     const remedy = "stop it first, or set --data-dir to another folder";
     throw new Failure("busy", `data dir ${dataDir} is in use by the skein daemon with pid ${pid}; ${remedy}`);
   }
-  // Two that find one stale lock must not remove each other's fresh one: rename takes exactly one file, and if that is
-  // not the stale one it goes back. (A third that links in between would win twice; three starts within microseconds
-  // of each other on a stale lock are left uncovered.)
+  // Two that find one stale lock must not remove each other's fresh one: rename takes exactly one file, and
+  // if that is not the stale one it goes back. (A third that links in between would win twice; three starts
+  // within microseconds of each other on a stale lock are left uncovered.)
   const asidePath = `${path}.stale.${process.pid}`;
   try {
     await rename(path, asidePath);
@@ -84,7 +85,9 @@ async function clearStale(path: string, dataDir: string): Promise<void> {
   await rm(asidePath, { force: true });
 }
 
-/** True when the process that wrote the lock still runs. A lock with no pid in it was written by no daemon. */
+/**
+ * True when the process that wrote the lock still runs. A lock with no pid in it was written by no daemon.
+ */
 async function lives(pid: number, start: string): Promise<boolean> {
   if (!Number.isInteger(pid) || pid < 1) return false;
   try {
@@ -99,7 +102,9 @@ async function lives(pid: number, start: string): Promise<boolean> {
 
 const UNKNOWN_START = "-";
 
-/** When a process started, as a token to compare: the boot's id and the start in clock ticks since (proc(5)). */
+/**
+ * When a process started, as a token to compare: the boot's id and the start in clock ticks since (proc(5)).
+ */
 async function startOf(pid: number): Promise<string> {
   const boot = await textAt("/proc/sys/kernel/random/boot_id");
   const stat = await textAt(`/proc/${pid}/stat`);

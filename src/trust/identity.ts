@@ -1,9 +1,10 @@
 /**
  * Identity: who a node is.
  *
- * A node's id is made from its public key, so it can be checked by anyone who is shown the key, cannot be chosen to
- * collide with another's, and stays the same whatever happens to the host's name or address. 20 base32 characters are
- * 100 bits of the digest: far beyond finding a second key with the same id, and short enough to type a part of.
+ * A node's id is made from its public key, so it can be checked by anyone who is shown the key, cannot be
+ * chosen to collide with another's, and stays the same whatever happens to the host's name or address. 20
+ * base32 characters are 100 bits of the digest: far beyond finding a second key with the same id, and short
+ * enough to type a part of.
  *
  * Pure. keyfile.ts keeps the key itself.
  */

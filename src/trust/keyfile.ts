@@ -1,9 +1,10 @@
 /**
  * Keyfile: the node's key pair on disk.
  *
- * The key is the node: with a new one it would be a stranger to its cluster, and its old records would stay as a dead
- * member's. So a key that is there but cannot be used is a failure for a person to decide on, never a reason to make
- * another. It is EC P-256, as node certificates will be, in PEM (PKCS #8), which openssl reads.
+ * The key is the node: with a new one it would be a stranger to its cluster, and its old records would stay
+ * as a dead member's. So a key that is there but cannot be used is a failure for a person to decide on, never
+ * a reason to make another. It is EC P-256, as node certificates will be, in PEM (PKCS #8), which openssl
+ * reads.
  *
  * Touches: `node.key` in the data dir.
  */
@@ -38,10 +39,11 @@ export interface Identity {
 const CURVE = "prime256v1";
 
 /**
- * Loads the identity of a data dir, or makes one where there is no key. The data dir's lock must be held: two at once
- * would make two keys.
+ * Loads the identity of a data dir, or makes one where there is no key. The data dir's lock must be held: two
+ * at once would make two keys.
  *
- * @throws Failure `corrupt` when the key file holds no such key, `not-allowed` when others may read it or we may not
+ * @throws Failure `corrupt` when the key file holds no such key, `not-allowed` when others may read it or we
+ *   may not
  */
 export async function openIdentity(dataDir: string): Promise<Identity> {
   const path = join(dataDir, "node.key");
@@ -73,7 +75,8 @@ function parseKey(path: string, pem: string): KeyObject {
   if (found !== CURVE) {
     throw new Failure("corrupt", `node key ${path} is of kind ${found}; expected EC ${CURVE}; ${remedy}`);
   }
-  // The file holds both halves, and OpenSSL takes them as they are: a flipped bit in one makes halves that do not match.
+  // The file holds both halves, and OpenSSL takes them as they are: a flipped bit in one makes halves that do
+  // not match.
   const probe = Buffer.from("skein");
   if (!verify("sha256", probe, createPublicKey(key), sign("sha256", probe, key))) {
     throw new Failure("corrupt", `node key ${path} is damaged: its halves do not match; ${remedy}`);

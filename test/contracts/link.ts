@@ -1,4 +1,4 @@
-// The contract of a Link: every implementation passes this one suite, so that a test with the fake speaks for the wire.
+// The contract of a Link: one suite that the wire and the fake both pass, so that tests may use the fake.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";

@@ -1,4 +1,4 @@
-// The mesh port: who gets in, what strangers, browsers and slow or hostile connections get, and how it closes.
+// The mesh port: who gets in, what strangers, browsers and hostile connections get, and how it closes.
 
 import assert from "node:assert/strict";
 import type { Socket } from "node:net";
@@ -60,7 +60,7 @@ async function ask(t: TestContext, host: Host, text: string): Promise<string> {
 }
 
 describe("listener: who gets in", () => {
-  it("a daemon's upgrade becomes a link with an id, the peer's address and the direction accepted", async (t) => {
+  it("a daemon's upgrade becomes an accepted link with an id and the peer's address", async (t) => {
     const host = await openHost(t);
     const dialled = await dialLink(host.listener.address, { id: 7, deadlineMs: 5000 });
     const accepted = await until(() => host.links[0]);

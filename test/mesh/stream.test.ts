@@ -96,7 +96,8 @@ describe("stream: bytes", () => {
     let takenBytes = 0;
     let waiting = false;
     let quietRounds = 0;
-    // Kernel buffers on two loopback connections take some megabytes; then the writes must stall and stay stalled.
+    // Kernel buffers on two loopback connections take some megabytes; then the writes must stall and stay
+    // stalled.
     await until(
       () => {
         if (!waiting) {
@@ -127,7 +128,8 @@ describe("stream: bytes", () => {
   it("what the replica says first, before the client speaks, is not lost", async (t) => {
     const replica = await openTcpServer(t, (socket) => socket.end("220 ready\r\n"));
     const stream = await dial(t, await openRelay(t, replica.port));
-    // Read late on purpose: the greeting came in the same packet as the answer to the upgrade, or right behind it.
+    // Read late on purpose: the greeting came in the same packet as the answer to the upgrade, or right
+    // behind it.
     await until(() => stream.readableLength > 0);
     let text = "";
     for await (const part of stream) text += String(part);
@@ -259,7 +261,7 @@ describe("stream: what goes wrong has a code", () => {
     assert.equal(await counted(relay.metrics, "timeout"), 1);
   });
 
-  it("an unknown replica, an unknown port and an address in place of an id are not-found or invalid", async (t) => {
+  it("unknown replicas, unknown ports and addresses are not-found or invalid", async (t) => {
     const replica = await openTcpServer(t, () => undefined);
     const relay = await openRelay(t, replica.port);
     const dialTo = (id: string, port: number): Promise<Socket> =>
@@ -273,7 +275,7 @@ describe("stream: what goes wrong has a code", () => {
     assert.equal(replica.sockets.length, 0);
   });
 
-  it("a daemon that is not there, hangs up or says nothing is unreachable or a timeout, never the replica's fault", async (t) => {
+  it("a daemon that fails is unreachable or a timeout, never the replica's fault", async (t) => {
     const gone = { peer: { host: "127.0.0.1", port: await closedPort() } };
     await assert.rejects(dial(t, gone), withCode("unreachable"));
     const hangsUp = await openTcpServer(t, (socket) => socket.end());
@@ -312,7 +314,7 @@ describe("stream: what goes wrong has a code", () => {
     await until(async () => (await counted(relay.metrics, "timeout")) === 1);
   });
 
-  it("a client that is gone when the replica has answered: the replica's connection is closed again", async (t) => {
+  it("a client gone by the time the replica answers takes its connection with it", async (t) => {
     let closed = false;
     const replica = await openTcpServer(t, (socket) => socket.resume().on("close", () => (closed = true)));
     const door = await openTcpServer(t, () => undefined);
@@ -352,7 +354,8 @@ describe("stream: what goes wrong has a code", () => {
 
 /** A loopback port whose listener accepts no more: connections to it stay unanswered. */
 async function fillBacklog(t: TestContext): Promise<number> {
-  // A process that listens with the least backlog and then stops: its kernel queue fills with what we open next.
+  // A process that listens with the least backlog and then stops: its kernel queue fills with what we open
+  // next.
   const script = `
     const server = require("node:net").createServer();
     server.listen({ host: "127.0.0.1", port: 0, backlog: 1 }, () => {
@@ -367,7 +370,8 @@ async function fillBacklog(t: TestContext): Promise<number> {
   t.after(() => {
     for (const socket of fillers) socket.destroy();
   });
-  // Linux keeps backlog + 1 connections and drops the SYN of the next: the first that stays unanswered proves it full.
+  // Linux keeps backlog + 1 connections and drops the SYN of the next: the first that stays unanswered proves
+  // it full.
   let answered = 0;
   await until(
     () => {

@@ -1,4 +1,4 @@
-// State files: what a crash, a flipped bit, a full disk or a newer version leaves is loaded, set aside or refused.
+// State files: what a crash, a flipped bit or a newer version leaves is loaded, set aside or refused.
 
 import assert from "node:assert/strict";
 import {
@@ -202,7 +202,7 @@ describe("files: damage", () => {
 });
 
 describe("files: what is refused, with everything left as it was", () => {
-  it("a newer schema is a failure that names file and versions, even as the previous of a damaged file", async (t) => {
+  it("a newer schema is a failure, even in the previous of a damaged file", async (t) => {
     const folder = await openFolder(t);
     const path = join(folder, "state.json");
     await saveState(path, 2, "from the future");
@@ -264,7 +264,7 @@ describe("files: what is refused, with everything left as it was", () => {
 });
 
 describe("files: whole files and folders", () => {
-  it("a whole file is written with mode 0600 over what was there, and a link in the way is not followed", async (t) => {
+  it("a whole file has mode 0600, and a link in its way is not followed", async (t) => {
     const folder = await openFolder(t);
     const path = join(folder, "node.key");
     await writeFile(join(folder, "victim"), "precious");

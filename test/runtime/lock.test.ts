@@ -18,7 +18,7 @@ const takeAndWait = (folder: string): string => `
   setInterval(() => {}, 60_000);`;
 
 describe("lock", () => {
-  it("a second daemon on a data dir is busy and told the pid of the first, until that one lets go", async (t) => {
+  it("a second daemon on a data dir is busy and told the pid of the first", async (t) => {
     const folder = await openFolder(t);
     const first = startScript(t, takeAndWait(folder));
     await until(() => first.stdout() === "locked");

@@ -23,7 +23,8 @@ describe("log", () => {
     const text = await written(
       t,
       `{ level: "info", format: "auto" }`,
-      `log.info("member alive", { member: "host-2", rttMs: 1.5, relayed: false, zone: null }); log.error("second");`,
+      `log.info("member alive", { member: "host-2", rttMs: 1.5, relayed: false, zone: null });
+       log.error("second");`,
     );
     const [first, second] = text
       .trim()

@@ -1,4 +1,4 @@
-// Metrics: the names of the contract are there, each daemon has its own registry, and the event loop is watched.
+// Metrics: the promised names are there, each daemon has its own registry, the event loop is watched.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";

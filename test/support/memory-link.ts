@@ -1,4 +1,4 @@
-// A pair of links in memory: what a test uses where sockets would only be in the way. Passes test/contracts/link.ts.
+// A pair of links in memory, for tests where sockets are in the way; it passes test/contracts/link.ts.
 
 import assert from "node:assert/strict";
 

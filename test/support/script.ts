@@ -1,4 +1,4 @@
-// Runs a few lines of TypeScript in a process of their own, for what can only be seen from outside: exits, signals, stderr.
+// Runs a few lines of TypeScript in their own process, to see from outside how it ends and what it writes.
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { pathToFileURL } from "node:url";

@@ -45,7 +45,7 @@ describe("keyfile", () => {
     assert.match(await readFile(join(dataDir, "node.key"), "utf8"), /^-----BEGIN PRIVATE KEY-----\n/);
   });
 
-  it("a damaged key is a failure that names file and remedy, or still the same key, never another", async (t) => {
+  it("a damaged key is a failure or still the same key, never another", async (t) => {
     const dataDir = await openFolder(t);
     const path = join(dataDir, "node.key");
     const original = await openIdentity(dataDir);

@@ -1,0 +1,121 @@
+// Proxy: tables that follow each other, and what is learnt in between.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { test } from "node:test";
+
+import { Failure } from "../../src/base/failure.ts";
+import { until } from "../support/wait.ts";
+
+import {
+  ask,
+  frontend,
+  httpReplica,
+  pool,
+  portAt,
+  refusingPort,
+  startProxy,
+  table,
+  upstream,
+} from "./fixtures.ts";
+
+test("set: a new table is in use before anything is awaited", async (t) => {
+  const [one, other] = await Promise.all(
+    ["one", "other"].map((name) => httpReplica(t, (_request, response) => response.end(name))),
+  );
+  const { proxy } = await startProxy(t);
+  await proxy.set(table([frontend("http", pool([upstream("a", one ?? 0)]))]));
+  const port = portAt(proxy, "127.0.0.1");
+  assert.equal((await ask(port)).text, "one");
+  const done = proxy.set(table([frontend("http", pool([upstream("a", other ?? 0)]))]));
+  assert.equal((await ask(port)).text, "other");
+  await done;
+});
+
+test("set: many tables at once end with the last one", async (t) => {
+  const { proxy } = await startProxy(t);
+  const addresses = ["127.0.0.11", "127.0.0.12", "127.0.0.13"];
+  const sets = addresses.map((address) => proxy.set(table([frontend("tcp", pool(), { address })])));
+  assert.deepEqual(await Promise.all(sets), [[], [], []]);
+  assert.deepEqual(
+    proxy.stats().listeners.map(({ address }) => address),
+    ["127.0.0.13"],
+  );
+});
+
+test("set: a thousand listeners are opened and closed, with a proxy that answers meanwhile", async (t) => {
+  const replica = await httpReplica(t, (_request, response) => response.end("ok"));
+  const { proxy } = await startProxy(t);
+  const web = frontend("http", pool([upstream("a", replica)]));
+  await proxy.set(table([web]));
+  const port = portAt(proxy, "127.0.0.1");
+  const many = Array.from({ length: 1000 }, (_, at) =>
+    frontend("tcp", pool(), { address: `127.97.${at >> 8}.${at & 255}`, port: 4321 }),
+  );
+  const setting = proxy.set(table([web, ...many]));
+  assert.equal((await ask(port)).text, "ok");
+  assert.deepEqual(await setting, []);
+  assert.equal(proxy.stats().listeners.length, 1001);
+  await proxy.set(table([web]));
+  assert.equal(proxy.stats().listeners.length, 1);
+});
+
+test("set: while the table is incomplete listeners are added, none is closed", async (t) => {
+  const replica = await httpReplica(t, (_request, response) => response.end("ok"));
+  const { proxy } = await startProxy(t);
+  await proxy.set(table([frontend("http", pool([upstream("a", replica)]))]));
+  const port = portAt(proxy, "127.0.0.1");
+  const added = frontend("tcp", pool(), { address: "127.0.0.11" });
+  await proxy.set({ ...table([added]), complete: false });
+  assert.equal(proxy.stats().listeners.length, 2);
+  assert.equal((await ask(port)).text, "ok");
+  await proxy.set(table([added]));
+  assert.deepEqual(
+    proxy.stats().listeners.map(({ address }) => address),
+    ["127.0.0.11"],
+  );
+});
+
+test("set: an upstream that leaves the table takes its ejection with it", async (t) => {
+  const { proxy } = await startProxy(t);
+  const refusing = upstream("a", await refusingPort());
+  await proxy.set(table([frontend("http", pool([refusing]))]));
+  assert.equal((await ask(portAt(proxy, "127.0.0.1"))).status, 502);
+  assert.deepEqual(
+    proxy.stats().ejected.map(({ id }) => id),
+    [refusing.id],
+  );
+  await proxy.set(table([frontend("http", pool())]));
+  assert.deepEqual(proxy.stats().ejected, []);
+});
+
+test("set: HTTP goes through streams as it goes through sockets, with connections kept", async (t) => {
+  const replica = await httpReplica(t, (request, response) => response.end(request.url));
+  let dials = 0;
+  const { proxy } = await startProxy(t, {
+    dial: async (to, deadlineMs) => {
+      assert.deepEqual([to.replica, to.servicePort, deadlineMs], ["far", 80, 1000]);
+      dials += 1;
+      if (dials === 1) throw new Failure("refused", "not ready");
+      const socket = connect({ port: replica, host: "127.0.0.1", allowHalfOpen: true });
+      await once(socket, "connect");
+      return socket;
+    },
+  });
+  const far = upstream("far", 9, { via: "stream", address: "172.17.0.2" });
+  await proxy.set(table([frontend("http", pool([far]))]));
+  const port = portAt(proxy, "127.0.0.1");
+  assert.equal((await ask(port)).status, 502);
+  assert.equal((await ask(port, { path: "/1" })).text, "/1");
+  await until(() => proxy.stats().upstreamConnections.idle === 1);
+  assert.equal((await ask(port, { path: "/2" })).text, "/2");
+  assert.equal(dials, 2);
+});
+
+test("close: twice is as good as once, and a table that comes after it opens nothing", async (t) => {
+  const { proxy } = await startProxy(t);
+  await Promise.all([proxy.close(1000), proxy.close(1000)]);
+  assert.deepEqual(await proxy.set(table([frontend("tcp", pool())])), []);
+  assert.deepEqual(proxy.stats().listeners, []);
+});
