@@ -8,7 +8,7 @@
  *
  * After each input the parts that depend on it are brought up to date in the order of the picture: catalog, own log,
  * view, claims. Merging a large cluster costs milliseconds, so a burst of frames is merged once: the first change at
- * once, further ones within MERGE_PAUSE_MS; `wakeInMs` asks the caller for the tick that does it.
+ * once, further ones after a pause; `wakeInMs` asks the caller for the tick that does it.
  *
  * Pure.
  */
@@ -41,8 +41,9 @@ import { changesBetween } from "./view/changes.ts";
 import { Claims } from "./view/claims.ts";
 import { Merger, type Merged } from "./view/merge.ts";
 
-/** Between two merges of one burst. */
+/** Between two merges of one burst: a little more for each replica, since a merge costs that much more. */
 const MERGE_PAUSE_MS = 5;
+const MERGE_PAUSE_MS_PER_REPLICA = 0.005;
 
 /** What a node is told. */
 export type Input =
@@ -309,7 +310,8 @@ export class Node {
   #bringUpToDate(nowMs: number): number | null {
     if (this.#gossip.revision === this.#mergedRevision) return null;
     const sinceMs = nowMs - this.#mergedAtMs;
-    if (sinceMs >= 0 && sinceMs < MERGE_PAUSE_MS) return MERGE_PAUSE_MS - sinceMs;
+    const pauseMs = MERGE_PAUSE_MS + MERGE_PAUSE_MS_PER_REPLICA * this.#merged.replicaCount;
+    if (sinceMs >= 0 && sinceMs < pauseMs) return pauseMs - sinceMs;
     this.#remerge(nowMs);
     this.#claim(nowMs);
     if (this.#gossip.revision !== this.#mergedRevision) this.#remerge(nowMs);

@@ -10,6 +10,7 @@
  */
 
 import { failed, success, type Result } from "../base/failure.ts";
+import { nearest } from "../base/nearest.ts";
 import { DEFAULT_NETWORK } from "../model/ids.ts";
 import type { Replica, Service, View } from "../model/view.ts";
 
@@ -54,27 +55,6 @@ export function findReplica(view: View, text: string): Result<Replica> {
   return success(first);
 }
 
-/**
- * The candidate that differs least from `text`, by insertions, deletions, changes and swaps of characters.
- *
- * @returns null when even the nearest differs in more than a third of its characters
- */
-export function nearest(text: string, candidates: readonly string[]): string | null {
-  let best: string | null = null;
-  let bestDistance = Number.POSITIVE_INFINITY;
-  // A longer text is no typing error, and comparing it with every name would cost its length each time.
-  if (text.length > 128) return null;
-  for (const candidate of new Set(candidates)) {
-    const allowed = Math.max(1, Math.floor(Math.max(text.length, candidate.length) / 3));
-    if (Math.abs(text.length - candidate.length) > allowed) continue;
-    const distance = distanceBetween(text, candidate);
-    if (distance > allowed || distance >= bestDistance) continue;
-    best = candidate;
-    bestDistance = distance;
-  }
-  return best;
-}
-
 /** The other names of a service, as DNS knows them; the domain behind the network may be any. */
 function answersTo(service: Service, wanted: string): boolean {
   const { name, network, stack, aliases } = service;
@@ -104,21 +84,4 @@ function missing(thing: string, text: string, names: readonly string[]): Result<
 function listed(texts: readonly string[]): string {
   const shown = texts.slice(0, 5).join(", ");
   return texts.length > 5 ? `${shown} and ${texts.length - 5} more` : shown;
-}
-
-/** Optimal string alignment: Levenshtein's distance in which swapped neighbours, the commonest slip, count as one. */
-function distanceBetween(one: string, other: string): number {
-  let before: readonly number[] = [];
-  let row: readonly number[] = Array.from({ length: other.length + 1 }, (_, at) => at);
-  for (let at = 1; at <= one.length; at += 1) {
-    const next = [at];
-    for (let by = 1; by <= other.length; by += 1) {
-      const changed = (row[by - 1] ?? 0) + (one[at - 1] === other[by - 1] ? 0 : 1);
-      const swaps = at > 1 && by > 1 && one[at - 1] === other[by - 2] && one[at - 2] === other[by - 1];
-      const swapped = swaps ? (before[by - 2] ?? 0) + 1 : changed;
-      next.push(Math.min(changed, swapped, (row[by] ?? 0) + 1, (next[by - 1] ?? 0) + 1));
-    }
-    [before, row] = [row, next];
-  }
-  return row[other.length] ?? 0;
 }

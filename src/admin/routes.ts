@@ -8,7 +8,7 @@
  * Pure.
  */
 
-import { nearest } from "./lookup.ts";
+import { nearest } from "../base/nearest.ts";
 
 /** One parameter of a route's path or query. */
 export interface RouteParameter {

@@ -5,27 +5,22 @@
  * the daemon. The last three are held here as one small immutable value. `skein drain` means one run of a copy: when
  * its container is started again it is back, as a rolling restart wants it; no other command would bring it back.
  *
- * A drain is over by acknowledgement, not by sleep: once every member that is alive has applied the version that
- * says so, no new traffic comes.
- *
  * Pure.
  */
 
 import type { Discovered } from "../model/endpoint.ts";
-import type { NodeId, ReplicaId } from "../model/ids.ts";
+import type { ReplicaId } from "../model/ids.ts";
 
 /** Everything that was asked to be drained. */
 export interface Drains {
   /** By `skein drain`: the start of the run that is meant, in Unix milliseconds. */
   readonly startedAtMsById: ReadonlyMap<ReplicaId, number>;
-  /** The whole node, by `skein node drain`. */
-  readonly node: boolean;
   /** The daemon stops. */
   readonly daemon: boolean;
 }
 
 /** Nothing is drained. */
-export const NO_DRAINS: Drains = { startedAtMsById: new Map(), node: false, daemon: false };
+export const NO_DRAINS: Drains = { startedAtMsById: new Map(), daemon: false };
 
 /** A run of a copy: what `skein drain` is about. */
 export type Run = Pick<Discovered, "id" | "startedAtMs">;
@@ -43,16 +38,6 @@ export function activateReplica(drains: Drains, id: ReplicaId): Drains {
     ...drains,
     startedAtMsById: new Map([...drains.startedAtMsById].filter(([other]) => other !== id)),
   };
-}
-
-/** Drains the whole node. */
-export function drainNode(drains: Drains): Drains {
-  return drains.node ? drains : { ...drains, node: true };
-}
-
-/** Takes the node's drain back; replicas drained by themselves stay so. */
-export function activateNode(drains: Drains): Drains {
-  return drains.node ? { ...drains, node: false } : drains;
 }
 
 /** Drains everything, since the daemon stops. There is no way back. */
@@ -75,29 +60,6 @@ export function forgetEnded(drains: Drains, runs: readonly Run[]): Drains {
 export function drainReason(drains: Drains, endpoint: Run & Pick<Discovered, "lifecycle">): string | null {
   if (endpoint.lifecycle === "stopping") return "docker: stop signal sent";
   if (drains.daemon) return "its daemon is stopping";
-  if (drains.node) return "its node is drained";
   const drained = drains.startedAtMsById.get(endpoint.id) === endpoint.startedAtMs;
   return drained ? "drained by command" : null;
-}
-
-/** Who may not have heard of a drain yet. */
-export interface DrainAudience {
-  /** Version of this node's log that says `draining`. */
-  readonly version: number;
-  /** Members that are alive; this node itself may be among them or not. */
-  readonly members: readonly NodeId[];
-  /** The version of this node's log that a member has applied; null when it has not said. */
-  readonly appliedVersionOf: (member: NodeId) => number | null;
-}
-
-/** Members that are alive and have not applied a drain, sorted; none means that it is applied everywhere. */
-export function membersMissing(audience: DrainAudience): readonly NodeId[] {
-  return audience.members
-    .filter((member) => (audience.appliedVersionOf(member) ?? -1) < audience.version)
-    .toSorted();
-}
-
-/** True once every member that is alive has applied a drain; at once where there is nobody else. */
-export function isDrainApplied(audience: DrainAudience): boolean {
-  return membersMissing(audience).length === 0;
 }

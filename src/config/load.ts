@@ -18,7 +18,7 @@ import { isMap, isScalar, LineCounter, parseDocument, stringify, type Document }
 import { Failure, systemCodeOf, textOf } from "../base/failure.ts";
 import { labelFrom } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
-import { nearest } from "../source/nearest.ts";
+import { nearest } from "../base/nearest.ts";
 
 import {
   CONFIG_SCHEMA,

@@ -16,7 +16,7 @@ import { isIpv4, isIpv6, parseHostPort, parsePrefix } from "../base/ip.ts";
 import { DEFAULT_NETWORK, parseLabel } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 import * as service from "../model/service.ts";
-import { parseDuration, type DurationRange } from "../source/duration.ts";
+import { parseDuration, type DurationRange } from "../base/duration.ts";
 import { INTERVAL_RANGE, isProbePath, STREAK_MAX, TIMEOUT_RANGE } from "../source/probe-plan.ts";
 
 /** Keys of the interface that this version does not serve yet, and what to do without them. */

@@ -17,7 +17,7 @@ import type { NodeId } from "../model/ids.ts";
 import type { Input } from "../node.ts";
 import { nowMs } from "../runtime/clock.ts";
 import { locateDocker, renderTarget } from "../source/docker/client.ts";
-import { watchDocker } from "../source/docker/watch.ts";
+import { watchDocker, type DockerWatch, type DockerWatchOptions } from "../source/docker/watch.ts";
 import { discoverStatic } from "../source/static.ts";
 
 import type { Base } from "./base.ts";
@@ -48,10 +48,12 @@ export function openSources(
     const services = staticServicesOf(config);
     previous = discoverStatic(services, { nodeId: parts.nodeId, loadedAtMs: nowMs(), previous });
     tell(previous);
+    watch?.replan(planOf(config));
   };
+  let watch: DockerWatch | null = null;
   reload(options.config);
 
-  const { socket, exposeByDefault } = options.config.docker;
+  const { socket } = options.config.docker;
   const target = locateDocker(socket, options.env);
   if (socket === "auto") {
     report.choose(
@@ -65,16 +67,21 @@ export function openSources(
       (addresses: readonly string[]) => serveGateways(base, parts.dns, addresses),
       (thrown) => options.log.warn(`dns on bridge gateways: ${textOf(thrown)}`),
     );
-    const watch = watchDocker({
+    watch = watchDocker({
       target,
-      plan: { exposeByDefault, health: probeTimesOf(options.config) },
+      plan: planOf(options.config),
       random,
       onDiscovery: tell,
       onGateways: (addresses) => gateways.set(addresses),
     });
-    lifecycle.opened({ name: "docker watch", close: () => watch.close() });
+    const opened = watch;
+    lifecycle.opened({ name: "docker watch", close: () => opened.close() });
   }
   return { reload };
+}
+
+function planOf(config: Config): DockerWatchOptions["plan"] {
+  return { exposeByDefault: config.docker.exposeByDefault, health: probeTimesOf(config) };
 }
 
 /** Answers DNS on the host's own addresses on bridge networks, as far as this process may. */

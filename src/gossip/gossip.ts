@@ -20,11 +20,13 @@ import type { Acquaintance, Standing } from "../model/member.ts";
 import { Completeness } from "./completeness.ts";
 import { Dialer } from "./dialer.ts";
 import { happeningOf, Outbox, type GossipEffects } from "./effects.ts";
-import { closesLoser, greeterOf, keepsNewLink } from "./greeting.ts";
+import { closesAtOnce, greeterOf, keepsNewLink } from "./greeting.ts";
 import { Links, type OpenLink } from "./links.ts";
 import { Membership, type Move, type Peer } from "./membership.ts";
 import { decode, WIRE_VERSION, type Digest, type Hello, type Message } from "./message.ts";
 import { Replication } from "./replication.ts";
+
+const SECOND_LINK = "a second link to the same member";
 
 /** Who this node is, and where others may find it. */
 export interface GossipOptions {
@@ -146,7 +148,8 @@ export class Gossip {
     if (peer === null || peer.link !== linkId) return;
     const [spare] = this.#links.of(peer);
     if (spare !== undefined) {
-      this.#moved(this.#membership.linked(peer, spare.id, peer.incarnation, nowMs), nowMs);
+      spare.spareSinceMs = null;
+      this.#moved(this.#membership.linked(peer, spare.id, peer, nowMs), nowMs);
       return;
     }
     this.#moved(this.#membership.unlinked(peer, reason, nowMs), nowMs);
@@ -219,6 +222,7 @@ export class Gossip {
     }
     this.#revision += forget.length;
     for (const link of this.#links.silent(nowMs)) this.#refuse(link, "no hello", nowMs);
+    for (const { id } of this.#links.surplus(nowMs)) this.#close(id, SECOND_LINK);
     this.#replication.compare(slept ? "all" : "random", nowMs);
     const due = this.#dialer.due(this.#links.linked(this.#membership.peers), nowMs);
     this.#outbox.wanted.dial.push(...due);
@@ -247,8 +251,7 @@ export class Gossip {
         this.#membership.ponged(peer, message.sequence, nowMs);
         break;
       case "applied":
-        peer.appliedIncarnation = message.incarnation;
-        peer.appliedVersion = message.version;
+        this.#membership.applied(peer, message);
         break;
       case "drain": {
         const { replica, draining } = message;
@@ -294,11 +297,7 @@ export class Gossip {
     if (link.dialled !== null) this.#dialer.settled(link.dialled, "linked", nowMs);
     this.#dialer.add({ host, port });
     this.#replication.store.welcome(peer.id);
-    // What it has applied of this node it says here; what an earlier life of it had applied counts no more.
-    const applied = digest.find(({ owner }) => owner === this.#options.self.id);
-    peer.appliedIncarnation = applied?.incarnation ?? 0;
-    peer.appliedVersion = applied?.version ?? 0;
-    this.#moved(this.#membership.linked(peer, link.id, hello.incarnation, nowMs), nowMs);
+    this.#moved(this.#membership.linked(peer, link.id, hello, nowMs), nowMs);
     if (this.#replication.outrank(digest)) this.#revision += 1;
     this.#completeness.greeted(digest);
     this.#replication.sendMissing(link.id, digest, peer.id);
@@ -321,13 +320,10 @@ export class Gossip {
     };
     const keepsNew = keepsNewLink(two);
     const loser = keepsNew ? other : link;
-    if (closesLoser(two, keepsNew)) {
-      if (loser.dialled !== null) this.#dialer.settled(loser.dialled, "linked", nowMs);
-      loser.peer = null;
-      this.#close(loser.id, "a second link to the same member");
-    } else {
-      loser.peer = peer;
-    }
+    loser.peer = peer;
+    loser.spareSinceMs = nowMs;
+    if (loser.dialled !== null) this.#dialer.settled(loser.dialled, "linked", nowMs);
+    if (closesAtOnce(two)) this.#close(loser.id, SECOND_LINK);
     return keepsNew;
   }
 

@@ -62,12 +62,11 @@ export function keepsNewLink(two: TwoLinks): boolean {
 }
 
 /**
- * Whether this node closes the link that does not stay. Of dials that crossed each side closes its own: closed from the
- * other end a link could go down before its dialler has heard hello on the one that stays, and look like a death.
+ * Whether the link that does not stay is closed at once. Not when dials crossed: the other side may not have heard hello
+ * on the one that stays, and would see its only link go down; so the loser is kept as a spare for a moment.
  */
-export function closesLoser(two: TwoLinks, keepsNew: boolean): boolean {
-  const loserDialledHere = keepsNew ? two.oldDialledHere : two.newDialledHere;
-  return loserDialledHere || two.peerRestarted || two.oldAgeMs > CROSSING_MS;
+export function closesAtOnce(two: TwoLinks): boolean {
+  return two.peerRestarted || two.oldAgeMs > CROSSING_MS;
 }
 
 /**

@@ -14,6 +14,12 @@ import type { Peer } from "./membership.ts";
 /** A link on which nobody has said who he is by then is closed. */
 const HELLO_DEADLINE_MS = 5000;
 
+/**
+ * How long one of two links to a peer is kept as a spare, by the side that dialled it. The other side waits longer: it
+ * cannot know which of several dials of one peer that peer has chosen.
+ */
+const SPARE_KEPT_MS = { dialler: 1000, other: 5000 };
+
 /** One connection. */
 export interface OpenLink {
   readonly id: number;
@@ -24,6 +30,8 @@ export interface OpenLink {
   readonly openedAtMs: number;
   /** Whose it is; null until its hello, and again once another link took its place. */
   peer: Peer | null;
+  /** Since when another link to its peer is used instead; null when it is the one. */
+  spareSinceMs: number | null;
   /** Being closed by this node: what still comes over it does not count. */
   closing: boolean;
 }
@@ -46,8 +54,8 @@ export class Links {
     return id === null ? undefined : this.#linkById.get(id);
   }
 
-  add(link: Omit<OpenLink, "peer" | "closing">): void {
-    this.#linkById.set(link.id, { ...link, peer: null, closing: false });
+  add(link: Omit<OpenLink, "peer" | "spareSinceMs" | "closing">): void {
+    this.#linkById.set(link.id, { ...link, peer: null, spareSinceMs: null, closing: false });
   }
 
   /** Takes a link out. @returns it, or undefined when it is not there */
@@ -66,6 +74,14 @@ export class Links {
   silent(nowMs: number): OpenLink[] {
     return [...this.#linkById.values()].filter((link) => {
       return link.peer === null && !link.closing && nowMs - link.openedAtMs > HELLO_DEADLINE_MS;
+    });
+  }
+
+  /** Spares that are not needed any more. */
+  surplus(nowMs: number): OpenLink[] {
+    return [...this.#linkById.values()].filter(({ dialled, spareSinceMs }) => {
+      const keptMs = dialled === null ? SPARE_KEPT_MS.other : SPARE_KEPT_MS.dialler;
+      return spareSinceMs !== null && nowMs - spareSinceMs >= keptMs;
     });
   }
 

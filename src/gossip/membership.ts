@@ -24,6 +24,12 @@ const PAUSE_MS = 900;
 /** How long a dead or left node is remembered. */
 const FORGOTTEN_AFTER_MS = 24 * 3600 * 1000;
 
+/** One run of a node: `nonce` is drawn at its start. */
+export interface Life {
+  readonly incarnation: number;
+  readonly nonce: number;
+}
+
 /** A node other than this one. */
 export interface Peer {
   readonly id: NodeId;
@@ -31,6 +37,7 @@ export interface Peer {
   host: string;
   port: number;
   incarnation: number;
+  nonce: number;
   state: MemberState;
   sinceMs: number;
   link: number | null;
@@ -108,6 +115,7 @@ export class Membership {
     const peer: Peer = {
       ...who,
       incarnation: 0,
+      nonce: 0,
       state: "suspect",
       sinceMs: nowMs,
       link: null,
@@ -123,9 +131,12 @@ export class Membership {
     return peer;
   }
 
-  /** A hello came over this link: the peer is alive, with this incarnation. */
-  linked(peer: Peer, link: number, incarnation: number, nowMs: number): Move | null {
-    Object.assign(peer, { link, incarnation, awaitingPong: false, misses: 0, pingSentAtMs: nowMs });
+  /** A hello came over this link: the peer is alive, in this life. */
+  linked(peer: Peer, link: number, life: Life, nowMs: number): Move | null {
+    // What an earlier life of it had applied counts no more. By the nonce: an incarnation may rise in mid-life.
+    if (life.nonce !== peer.nonce) Object.assign(peer, { appliedIncarnation: 0, appliedVersion: 0 });
+    const { incarnation, nonce } = life;
+    Object.assign(peer, { link, incarnation, nonce, awaitingPong: false, misses: 0, pingSentAtMs: nowMs });
     return move(peer, "alive", "linked", nowMs);
   }
 
@@ -141,6 +152,16 @@ export class Membership {
     if (!peer.awaitingPong || sequence !== peer.pingSequence) return;
     peer.awaitingPong = false;
     peer.rttMs = nowMs - peer.pingSentAtMs;
+  }
+
+  /** The peer has applied this node's log up to here. Of two reports the higher counts: on crossed links one is late. */
+  applied(peer: Peer, log: { readonly incarnation: number; readonly version: number }): void {
+    const isLate =
+      log.incarnation < peer.appliedIncarnation ||
+      (log.incarnation === peer.appliedIncarnation && log.version < peer.appliedVersion);
+    if (isLate) return;
+    peer.appliedIncarnation = log.incarnation;
+    peer.appliedVersion = log.version;
   }
 
   /** The peer's link is gone, without a goodbye. */

@@ -7,8 +7,8 @@
  * The request is an HTTP upgrade on the mesh port, answered with 101 only once the replica has taken the
  * connection, so that a client's proxy can still try the next replica when it has not.
  *
- *     GET /stream/<replica id>/<service port> HTTP/1.1     101: bytes pass from here on
- *     Upgrade: skein-stream/1                              404 no such replica, 502 refused, 503 full, 504 timeout
+ *     GET /stream/<replica id>/<port> HTTP/1.1   101: bytes pass from here on
+ *     Upgrade: skein-stream/1                    404 no such replica, 502 refused, 503 full, 504 timeout
  *
  * Touches: sockets.
  */

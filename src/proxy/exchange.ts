@@ -178,7 +178,7 @@ class Exchange {
     }
     // With what has arrived of the body where it has, by itself where not: a stream of events may begin in silence.
     setImmediate(() => {
-      if (!response.writableEnded) response.flushHeaders();
+      if (!response.writableEnded && !response.destroyed) response.flushHeaders();
     });
     upstream.on("data", (chunk: Buffer) => {
       this.#idleFrom(traffic.nowMs());

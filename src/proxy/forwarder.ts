@@ -269,7 +269,9 @@ function watchAttempt(
   };
   outgoing.on("error", fail);
   // A protocol switch that nobody asked for ends a request without an error.
-  outgoing.once("close", () => fail(new Failure("refused", "the connection closed without an answer")));
+  outgoing.once("close", () => {
+    if (!settled.isOver) fail(new Failure("refused", "the connection closed without an answer"));
+  });
   outgoing.once("response", (response) => {
     if (settled.claim()) events.answered(response);
     else response.destroy();
@@ -284,7 +286,8 @@ function watchUpgrade(
 ): void {
   // After http-proxy's own listener, which has joined the two by then.
   outgoing.once("upgrade", (_response, upstream: Socket) => {
-    upstream.on("error", () => undefined);
+    // Its listeners would end the other side in form, where a reset must pass as one.
+    for (const stream of [socket, upstream]) stream.removeAllListeners("error").on("error", () => undefined);
     if (!settled.claim()) {
       upstream.destroy();
       return;

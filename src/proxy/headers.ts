@@ -39,6 +39,9 @@ export interface HeadRefusal {
 /** Header fields by name as first spelled; several lines of one name keep their order. */
 export type HeaderFields = ReadonlyMap<string, readonly string[]>;
 
+/** The answer to CONNECT: nobody tunnels through here. */
+export const CONNECT_REFUSAL: HeadRefusal = { status: 501, reason: "CONNECT is not offered here" };
+
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   "connection",
   "keep-alive",
@@ -67,7 +70,7 @@ const HOST = /^(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?$
  * a forward proxy: CONNECT, absolute form.
  */
 export function refusalOf(head: RequestHead): HeadRefusal | null {
-  if (head.method === "CONNECT") return { status: 501, reason: "CONNECT is not offered here" };
+  if (head.method === "CONNECT") return CONNECT_REFUSAL;
   if (!head.target.startsWith("/") && !(head.target === "*" && head.method === "OPTIONS")) {
     return { status: 400, reason: "the request target must start with a slash" };
   }

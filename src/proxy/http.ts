@@ -25,7 +25,14 @@ import { KEEPALIVE_MS } from "./connect.ts";
 import type { Connections } from "./connections.ts";
 import { answerError, startExchange } from "./exchange.ts";
 import type { HttpForwarder } from "./forwarder.ts";
-import { refusalOf, upstreamFields, upgradeFields, type ClientFacts, type RequestHead } from "./headers.ts";
+import {
+  CONNECT_REFUSAL,
+  refusalOf,
+  upstreamFields,
+  upgradeFields,
+  type ClientFacts,
+  type RequestHead,
+} from "./headers.ts";
 import { refuseUpgrade, startUpgrade } from "./upgrade.ts";
 
 /** The lane of a request, or why there is none. */
@@ -78,9 +85,8 @@ export function createHttpServer(options: HttpOptions): Server {
   server.on("request", (request, response) => serve(options, { request, response }, false));
   server.on("checkContinue", (request, response) => serve(options, { request, response }, true));
   server.on("connect", (request: IncomingMessage, socket: Duplex) => {
-    const refusal = refusalOf(headOf(request)) ?? { status: 501, reason: "CONNECT is not offered here" };
     options.traffic.metrics.proxyRefused.inc({ reason: "head" });
-    refuseUpgrade(request, socket, refusal, options.traffic);
+    refuseUpgrade(request, socket, CONNECT_REFUSAL, options.traffic);
   });
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     switchProtocols(options, request, socket, head);

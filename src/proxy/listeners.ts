@@ -14,6 +14,7 @@ import { setImmediate as turn } from "node:timers/promises";
 
 import { Failure, systemCodeOf, textOf, type FailureCode } from "../base/failure.ts";
 import type { ServiceKey } from "../model/ids.ts";
+import type { Log } from "../runtime/log.ts";
 
 import { describeHolder, inodeAt, readListening, type Listening, type ListenAddress } from "./holder.ts";
 import { listenerKey } from "./routes.ts";
@@ -51,12 +52,14 @@ const BATCH = 64;
 /** The listeners of one proxy. */
 export class Listeners {
   readonly #vipPool: string;
+  readonly #log: Log;
   readonly #openedByKey = new Map<string, Opened>();
   #failureByKey: ReadonlyMap<string, ListenFailure> = new Map();
 
   /** @param vipPool  the prefix that VIPs come from, for the remedy's text */
-  constructor(vipPool: string) {
+  constructor(vipPool: string, log: Log) {
     this.#vipPool = vipPool;
+    this.#log = log;
   }
 
   /** What could not be opened the last time. */
@@ -115,6 +118,8 @@ export class Listeners {
       if (inode !== null) throw new Failure("busy", await this.#heldText(wanted, inode));
       const server = wanted.create();
       await listen(server, wanted);
+      // Accepting may fail later, when the process is out of file descriptors: then it goes on when there are some.
+      server.on("error", (thrown) => this.#log.warn(`listener ${key}: ${textOf(thrown)}`));
       this.#openedByKey.set(key, { wanted, server });
       return null;
     } catch (thrown) {

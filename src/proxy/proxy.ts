@@ -6,13 +6,14 @@
  * skipped. What this proxy has learnt (turns, ejections, retries saved) lives on across tables, keyed by what it is
  * about, and goes when that goes.
  *
- * Touches: sockets, one timer for all deadlines and one for listeners that failed.
+ * Touches: sockets, one timer for all that waits.
  */
 
 import { BlockList, type Server } from "node:net";
 
 import { textOf } from "../base/failure.ts";
 import { isIpv4, isIpv6 } from "../base/ip.ts";
+import { backoffMs, type BackoffRange } from "../base/backoff.ts";
 import { latest, type Latest } from "../base/latest.ts";
 import type { Random } from "../base/random.ts";
 import { LIMITS } from "../model/limits.ts";
@@ -65,7 +66,7 @@ export interface Proxy {
   /**
    * Serves this table from now on.
    *
-   * @returns what could not be listened on, once every listener has been tried; it is tried again each second
+   * @returns what could not be listened on, once every listener has been tried; it is tried again from time to time
    */
   set(table: RouteTable): Promise<readonly ListenFailure[]>;
   stats(): ProxyStats;
@@ -84,7 +85,10 @@ export const TIMES: Times = {
 
 /** How often deadlines are compared with the time: fine against the shortest of them. */
 const TICK_MS = 50;
-const LISTEN_AGAIN_MS = 1000;
+/** Listeners that failed are tried again: soon, as a port may just be changing hands, then ever more rarely. */
+const LISTEN_AGAIN: BackoffRange = { firstMs: 1000, longestMs: 30_000 };
+/** Without NET_ADMIN every VIP fails for one reason; all of them are in `stats`. */
+const FAILURES_LOGGED = 8;
 
 /** Opens a proxy that serves nothing yet. */
 export async function openProxy(options: ProxyOptions): Promise<Proxy> {
@@ -113,11 +117,14 @@ class ServingProxy implements Proxy {
   readonly #listeners: Listeners;
   readonly #binding: Latest<RouteTable>;
   readonly #isTrusted: (address: string) => boolean;
-  readonly #timers: readonly NodeJS.Timeout[];
+  readonly #timer: NodeJS.Timeout;
   readonly #laneByKey = new Map<string, Lane>();
   #routes: RouteIndex = indexRoutes([]);
   #table: RouteTable | null = null;
   #isClosing = false;
+  /** Times in a row that failed listeners were tried again, and when the next is. */
+  #listenAttempts = 0;
+  #listenAgainAtMs = Infinity;
 
   constructor(options: ProxyOptions, { traffic, agents, forwarder }: Parts) {
     const { nowMs, log, vipPool } = options;
@@ -125,22 +132,23 @@ class ServingProxy implements Proxy {
     this.#traffic = traffic;
     this.#agents = agents;
     this.#forwarder = forwarder;
-    this.#listeners = new Listeners(vipPool);
+    this.#listeners = new Listeners(vipPool, log);
     this.#isTrusted = trustIn(options.trustedProxies);
     this.#binding = latest(
       (table) => this.#bind(table),
       (thrown) => log.error(`proxy listeners: ${textOf(thrown)}`),
     );
-    this.#timers = [
-      setInterval(() => traffic.deadlines.tick(nowMs()), TICK_MS),
-      setInterval(() => this.#listenAgain(), LISTEN_AGAIN_MS),
-    ];
+    this.#timer = setInterval(() => {
+      traffic.deadlines.tick(nowMs());
+      this.#listenAgain();
+    }, TICK_MS);
   }
 
   async set(table: RouteTable): Promise<readonly ListenFailure[]> {
     if (this.#isClosing) return [];
     this.#swap(table);
     this.#table = table;
+    this.#listenAttempts = 0;
     this.#binding.set(table);
     await this.#binding.idle();
     return this.#listeners.failures;
@@ -164,7 +172,7 @@ class ServingProxy implements Proxy {
     await this.#connections.empty();
     clearTimeout(grace);
     this.#agents.close();
-    for (const timer of this.#timers) clearInterval(timer);
+    clearInterval(this.#timer);
   }
 
   /** Makes the table's pools the ones that requests use from now on. */
@@ -193,13 +201,19 @@ class ServingProxy implements Proxy {
     const wanted = table.frontends.map((frontend) => this.#frontend(frontend));
     if (table.ingress !== null) wanted.push(this.#ingress(table.ingress));
     await this.#listeners.reconcile(wanted, table.complete);
-    for (const { text } of this.#listeners.failures) {
-      if (!before.has(text)) this.#options.log.warn(`cannot listen: ${text}`);
-    }
+    const { log, nowMs, random } = this.#options;
+    const texts = this.#listeners.failures.map((failure) => failure.text).filter((text) => !before.has(text));
+    for (const text of texts.slice(0, FAILURES_LOGGED)) log.warn(`cannot listen: ${text}`);
+    if (texts.length > FAILURES_LOGGED) log.warn(`cannot listen: ${texts.length - FAILURES_LOGGED} more`);
+    this.#listenAgainAtMs = nowMs() + backoffMs(LISTEN_AGAIN, this.#listenAttempts, random);
+    this.#listenAttempts += 1;
   }
 
   #listenAgain(): void {
-    if (this.#table !== null && this.#listeners.failures.length > 0) this.#binding.set(this.#table);
+    if (this.#table === null || this.#listeners.failures.length === 0) return;
+    if (this.#options.nowMs() < this.#listenAgainAtMs) return;
+    this.#listenAgainAtMs = Infinity;
+    this.#binding.set(this.#table);
   }
 
   #frontend(frontend: Frontend): WantedListener {
@@ -247,10 +261,12 @@ function foundOr(lane: Lane | null, status: 404 | 503, reason: string): Found {
 function trustIn(proxies: readonly string[]): (address: string) => boolean {
   const trusted = new BlockList();
   for (const text of proxies) {
-    const [address = "", bits] = text.split("/");
+    const [address = "", bitsText] = text.split("/");
     const family = isIpv6(address) ? "ipv6" : "ipv4";
-    if (!isIpv4(address) && !isIpv6(address)) continue;
-    trusted.addSubnet(address, bits === undefined ? (family === "ipv6" ? 128 : 32) : Number(bits), family);
+    const bitsMax = family === "ipv6" ? 128 : 32;
+    const bits = bitsText === undefined ? bitsMax : Number(bitsText);
+    const isReadable = (isIpv4(address) || isIpv6(address)) && Number.isInteger(bits) && bits <= bitsMax;
+    if (isReadable && bits >= 0) trusted.addSubnet(address, bits, family);
   }
   return (address) => trusted.check(address, isIpv6(address) ? "ipv6" : "ipv4");
 }

@@ -62,13 +62,24 @@ class Upgrade {
   }
 
   start(): void {
-    this.#options.socket.once("close", () => {
+    const { socket } = this.#options;
+    socket.once("close", () => {
       // Harmless when joined: the two sides end each other by then.
       this.#attempt?.abandon();
       this.#settle();
     });
+    // A client that ends before it has an answer has left.
+    socket.once("end", () => {
+      if (!this.#isOver) socket.destroy();
+    });
+    socket.on("readable", this.#noticeEnd);
     this.#tryNext();
   }
+
+  /** Lets an end be told, which only reading does; bytes that come early stay for the upstream. */
+  readonly #noticeEnd = (): void => {
+    if (this.#options.socket.readableLength === 0) this.#options.socket.read();
+  };
 
   #tryNext(): void {
     const { traffic, forwarder, head, request, socket } = this.#options;
@@ -151,6 +162,7 @@ class Upgrade {
   #settle(): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#options.socket.removeListener("readable", this.#noticeEnd);
     this.#options.traffic.deadlines.remove(this.#deadline);
     this.#attempts.finished();
   }

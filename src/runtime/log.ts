@@ -75,5 +75,7 @@ function textLog(level: LogOptions["level"]): Log {
 /** Control characters from labels or peers must not move the reader's cursor. */
 function printable(text: string): string {
   // oxlint-disable-next-line no-control-regex -- matching them is the point
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (char) => JSON.stringify(char).slice(1, -1));
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (char) => {
+    return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
 }

@@ -10,7 +10,7 @@
 import type { HealthSource, ProbePlan } from "../model/endpoint.ts";
 import { transportOf, type ServicePort } from "../model/service.ts";
 
-import type { DurationRange } from "./duration.ts";
+import type { DurationRange } from "../base/duration.ts";
 
 /** How often and how strictly an endpoint is checked: config's `health` section, in milliseconds and results. */
 export type ProbeTimes = Pick<ProbePlan, "intervalMs" | "timeoutMs" | "rise" | "fall">;

@@ -59,7 +59,10 @@ export async function openIdentity(dataDir: string): Promise<Identity> {
 }
 
 function identityOf(privateKey: KeyObject, isNew: boolean): Identity {
-  const publicKey = createPublicKey(privateKey).export({ type: "spki", format: "der" });
+  // By way of JWK, which has but one form: a file may hold the public point in three, OpenSSL keeps the one it
+  // found, and each would hash to another id.
+  const point = createPublicKey(privateKey).export({ format: "jwk" });
+  const publicKey = createPublicKey({ key: point, format: "jwk" }).export({ type: "spki", format: "der" });
   return { id: nodeIdOf(publicKey), publicKey, privateKey, isNew };
 }
 

@@ -43,7 +43,11 @@ export interface Merged {
   readonly assignment: Assignment;
   /** Malformed records: owner's name and what is wrong. */
   readonly malformed: readonly string[];
+  readonly replicaCount: number;
 }
+
+/** Distinct declarations remembered for sharing. */
+const DECLARATIONS_KEPT = 4096;
 
 interface Placed {
   readonly entry: Entry;
@@ -54,6 +58,8 @@ interface Placed {
 /** Makes views, one after the other; remembers the last one to reuse its parts. */
 export class Merger {
   readonly #parsedByEntry = new WeakMap<Entry, NodeLogRecord | string | null>();
+  /** One object for equal declarations: the replicas of a service say the same, and so it costs and compares as one. */
+  readonly #declarationByText = new Map<string, ServiceDeclaration>();
   readonly #recordByReplica = new WeakMap<Replica, Entry>();
   #last: View | null = null;
 
@@ -83,7 +89,9 @@ export class Merger {
       services,
     };
     this.#last = view;
-    return { view, assignment, malformed };
+    let replicaCount = 0;
+    for (const placed of placedByKey.values()) replicaCount += placed.length;
+    return { view, assignment, malformed, replicaCount };
   }
 
   #services(
@@ -193,9 +201,20 @@ export class Merger {
     const known = this.#parsedByEntry.get(entry);
     if (known !== undefined) return known;
     const result = entry.body === null ? null : parseRecord(key, entry.body);
-    const parsed = result === null ? null : result.ok ? result.value : result.failure.message;
+    const parsed = result === null ? null : result.ok ? this.#interned(result.value) : result.failure.message;
     this.#parsedByEntry.set(entry, parsed);
     return parsed;
+  }
+
+  #interned(record: NodeLogRecord | null): NodeLogRecord | null {
+    if (record?.kind !== "replica") return record;
+    const text = JSON.stringify(record.declaration);
+    const known = this.#declarationByText.get(text);
+    if (known !== undefined) return { ...record, declaration: known };
+    // Starting over when full: what is in use is held by its records, and equal ones to come share anew.
+    if (this.#declarationByText.size >= DECLARATIONS_KEPT) this.#declarationByText.clear();
+    this.#declarationByText.set(text, record.declaration);
+    return record;
   }
 }
 
@@ -270,13 +289,19 @@ function routeText({ host, path }: { readonly host: string; readonly path: strin
   return `route ${host}${path}`;
 }
 
+/** Whether a service came out as it was; its lists are shared with its newest declaration, so identity tells. */
 function isSame(one: Service, other: Service): boolean {
-  const replicasAreSame =
+  const isAlike =
+    one.vip === other.vip &&
+    one.stack === other.stack &&
+    one.endpointMode === other.endpointMode &&
+    one.ports === other.ports &&
+    one.publish === other.publish &&
+    one.http === other.http &&
+    one.aliases === other.aliases &&
     one.replicas.length === other.replicas.length &&
-    one.replicas.every((replica, index) => replica === other.replicas[index]);
-  return (
-    replicasAreSame && JSON.stringify({ ...one, replicas: [] }) === JSON.stringify({ ...other, replicas: [] })
-  );
+    one.problems.join() === other.problems.join();
+  return isAlike && one.replicas.every((replica, index) => replica === other.replicas[index]);
 }
 
 function compareText(one: string, other: string): number {

@@ -5,7 +5,8 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import { findReplica, findService, nearest } from "../../src/admin/lookup.ts";
+import { findReplica, findService } from "../../src/admin/lookup.ts";
+import { nearest } from "../../src/base/nearest.ts";
 import { replica, service, view } from "./picture.ts";
 
 const WEB = service("default", "web", { stack: "shop", aliases: ["www"] });

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 
 import { planCatalog, type CatalogInput } from "../../src/catalog/catalog.ts";
-import { drainNode, drainReplica, NO_DRAINS } from "../../src/catalog/drain.ts";
+import { drainDaemon, drainReplica, NO_DRAINS } from "../../src/catalog/drain.ts";
 import type { Discovered, Readiness } from "../../src/model/endpoint.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import { parseRecord, recordKey, renderRecord } from "../../src/model/record.ts";
@@ -63,7 +63,7 @@ test("catalog: an endpoint that health has not heard of yet is starting", () => 
 });
 
 test("catalog: draining comes before paused, and paused before health", () => {
-  const drained = { drains: drainNode(NO_DRAINS) };
+  const drained = { drains: drainDaemon(NO_DRAINS) };
   assert.deepEqual(stateOf(endpoint("a", { lifecycle: "paused" })), ["unready", "docker: paused"]);
   assert.deepEqual(stateOf(endpoint("a", { lifecycle: "stopping" })), [
     "draining",
@@ -71,10 +71,10 @@ test("catalog: draining comes before paused, and paused before health", () => {
   ]);
   assert.deepEqual(stateOf(endpoint("a", { lifecycle: "paused" }), drained), [
     "draining",
-    "its node is drained",
+    "its daemon is stopping",
   ]);
   const unhealthy = { ...drained, readinessById: new Map([["a", REFUSED]]) };
-  assert.deepEqual(stateOf(endpoint("a"), unhealthy), ["draining", "its node is drained"]);
+  assert.deepEqual(stateOf(endpoint("a"), unhealthy), ["draining", "its daemon is stopping"]);
 });
 
 test("catalog: only a draining replica's drain can be applied", () => {

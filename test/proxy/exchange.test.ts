@@ -464,7 +464,7 @@ test("exchange: without a replica the answer is 503 with a reason, as JSON for t
   assert.equal(problem["requestId"], answer.headers["x-request-id"]);
 });
 
-test("exchange: a replica that drains loses its idle connections at once, and serves when no other is left", async (t) => {
+test("exchange: a draining replica loses its idle connections at once, and serves when no other is left", async (t) => {
   const sockets = new Set<Socket>();
   const replica = await rawReplica(t, (_head, socket) => {
     sockets.add(socket);

@@ -63,7 +63,8 @@ function sendTests(name: string, open: OpenForwarder): void {
       await until(() => course.response !== null);
       assert.equal(
         received,
-        `GET ${target} HTTP/1.1\r\nhOsT: app:81\r\nX-Twice: 1\r\nX-Twice: 2\r\nCookie: a=\xe9\r\nConnection: keep-alive\r\n\r\n`,
+        `GET ${target} HTTP/1.1\r\nhOsT: app:81\r\nX-Twice: 1\r\nX-Twice: 2\r\nCookie: a=\xe9\r\n` +
+          "Connection: keep-alive\r\n\r\n",
       );
     }
   });
@@ -216,8 +217,8 @@ async function socketPair(t: TestContext): Promise<{ readonly outer: Client; rea
     accepted = socket;
   });
   const outer = new Client(t, port);
-  const inner = await until<Socket | null>(() => accepted);
-  return { outer, inner: inner as Socket };
+  const inner = await until((): Socket | null => accepted);
+  return { outer, inner };
 }
 
 async function openBench(t: TestContext, open: OpenForwarder): Promise<Bench> {

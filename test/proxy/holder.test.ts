@@ -7,7 +7,7 @@ import { test } from "node:test";
 
 import { describeHolder, inodeAt, readListening } from "../../src/proxy/holder.ts";
 
-test("readListening: finds a listener by its exact address and port, and names the process that holds it", async (t) => {
+test("readListening: finds a listener by its exact address and port; its holder is named", async (t) => {
   const server = createServer();
   server.listen({ host: "127.0.0.3", port: 0 });
   await once(server, "listening");

@@ -63,7 +63,7 @@ test("http: the ingress tells services by host and path, and answers 404 for wha
   assert.match(await get("elsewhere", "/"), /^404 /);
 });
 
-test("http: heads with two readings, and requests meant for a forward proxy, are refused and end the connection", async (t) => {
+test("http: heads with two readings, and requests for a forward proxy, are refused for good", async (t) => {
   const { port, heads } = await recorded(t);
   const cases: readonly [string, number][] = [
     ["POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400],
@@ -89,7 +89,7 @@ test("http: heads with two readings, and requests meant for a forward proxy, are
 
 test("http: targets pass byte for byte", async (t) => {
   const { port, heads } = await recorded(t);
-  const targets = ["//a", "/a\\b", "/%2e", "/a//b/../c?d=//e?f", "/http:/x", "/a?", "/;p", "/\xe4", "/a|b"];
+  const targets = ["//a", "/a\\b", "/%2e", "/a//b/../c?d=//e?f", "/http:/x", "/a?", "/;p", "/a|b"];
   for (const target of targets) {
     const client = new Client(t, port);
     await client.ask(`GET ${target} HTTP/1.1\r\nHost: app\r\n\r\n`, (text) => text.includes("\r\n\r\n"));
@@ -136,14 +136,13 @@ test("http: a DELETE keeps the framing it came with, so that its body never read
   });
   const { port } = await serveOne(t, "http", pool([upstream("a", replica)]));
   const smuggled = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
+  const chunked = `${smuggled.length.toString(16)}\r\n${smuggled}\r\n0\r\n\r\n`;
   const cases: readonly [string, RegExp][] = [
     ["DELETE /1 HTTP/1.1\r\nHost: app\r\n\r\n", /\r\ncontent-length: 0\r\n[^]*\r\n\r\n$/],
     ["OPTIONS /2 HTTP/1.1\r\nHost: app\r\n\r\n", /\r\ncontent-length: 0\r\n[^]*\r\n\r\n$/],
     [
-      `DELETE /3 HTTP/1.1\r\nHost: app\r\nTransfer-Encoding: chunked\r\n\r\n${smuggled.length.toString(16)}\r\n${smuggled}\r\n0\r\n\r\n`,
-      new RegExp(
-        `\r\ntransfer-encoding: chunked\r\n[^]*\r\n\r\n${smuggled.length.toString(16)}\r\n${smuggled}\r\n0\r\n\r\n$`,
-      ),
+      `DELETE /3 HTTP/1.1\r\nHost: app\r\nTransfer-Encoding: chunked\r\n\r\n${chunked}`,
+      new RegExp(`\r\ntransfer-encoding: chunked\r\n[^]*\r\n\r\n${chunked}$`),
     ],
     [
       `DELETE /4 HTTP/1.1\r\nHost: app\r\nContent-Length: 8\r\n\r\nsmuggled`,

@@ -8,7 +8,7 @@ import { test, type TestContext } from "node:test";
 import { Listeners, type WantedListener } from "../../src/proxy/listeners.ts";
 import { until } from "../support/wait.ts";
 
-import { Client, frontend, pool, refusingPort, startProxy, table } from "./fixtures.ts";
+import { Client, frontend, pool, refusingPort, SILENT, startProxy, table } from "./fixtures.ts";
 
 /** A wanted listener whose connections read `name`. */
 function wanted(address: string, port: number, name = "x", kind: "tcp" | "http" = "tcp"): WantedListener {
@@ -17,7 +17,7 @@ function wanted(address: string, port: number, name = "x", kind: "tcp" | "http" 
 }
 
 function opened(t: TestContext): Listeners {
-  const listeners = new Listeners("10.96.0.0/12");
+  const listeners = new Listeners("10.96.0.0/12", SILENT);
   t.after(() => listeners.close());
   return listeners;
 }
@@ -40,7 +40,7 @@ async function read(t: TestContext, host: string, port: number): Promise<string>
   return client.text;
 }
 
-test("reconcile: a port on every address and the same port on a VIP are both listened on, each with its own", async (t) => {
+test("reconcile: one port on every address and on a VIP is two listeners", async (t) => {
   const listeners = opened(t);
   const port = await refusingPort();
   await listeners.reconcile([wanted("127.96.0.5", port, "vip"), wanted("0.0.0.0", port, "published")], true);
@@ -110,7 +110,6 @@ test("reconcile: a listener whose kind changes is opened anew, one that stays th
 test("proxy: a busy port is tried again by itself once it is free", async (t) => {
   const { server, port } = await held(t, "127.0.0.1");
   const warnings: string[] = [];
-  const { SILENT } = await import("./fixtures.ts");
   const { proxy } = await startProxy(t, { log: { ...SILENT, warn: (text) => warnings.push(text) } });
   const [failure] = await proxy.set(table([frontend("tcp", pool(), { port })]));
   assert.equal(failure?.code, "busy");

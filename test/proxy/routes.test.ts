@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 import type { PublishedPort, ServicePort } from "../../src/model/service.ts";
 import { TIERS, type Service } from "../../src/model/view.ts";
@@ -49,7 +49,7 @@ test("planRoutes: a UDP port is not served, and a problem says so", () => {
   assert.deepEqual(problems, ["service default/dns: port 53/udp is not carried in proxy mode yet"]);
 });
 
-test("planRoutes: a published port in mode ingress is open everywhere, in mode host only beside a local replica", () => {
+test("planRoutes: a published port of mode ingress is open everywhere, of mode host beside a replica", () => {
   const ingress = service("web", { vip: null, publish: [published(8088, 80)] });
   assert.deepEqual(addresses([ingress]), ["http 0.0.0.0:8088 default/web"]);
   const host = { vip: null, publish: [published(8088, 80, { mode: "host" })] };
@@ -66,7 +66,7 @@ test("planRoutes: a published port in mode ingress is open everywhere, in mode h
   );
 });
 
-test("planRoutes: a published port wanted by two services goes to the lower key, whatever the order of the view", () => {
+test("planRoutes: a published port wanted by two services goes to the lower key, in any order", () => {
   const one = service("api", { vip: null, publish: [published(8088, 80)] });
   const other = service("web", { vip: null, publish: [published(8088, 80)] });
   for (const services of [
@@ -152,7 +152,7 @@ test("planRoutes: with the HTTP ingress off there is none, and services with rou
   ]);
 });
 
-test("planRoutes: equal views in any order give equal plans, no listener comes twice, and a clone is the same plan", () => {
+test("planRoutes: the order of services does not matter, no listener comes twice, a clone is equal", () => {
   const anyReplica = fc.record({
     id: fc.stringMatching(/^[a-z]{1,3}$/),
     tier: fc.constantFrom(...TIERS, "never" as const),
@@ -162,7 +162,10 @@ test("planRoutes: equal views in any order give equal plans, no listener comes t
     name: fc.stringMatching(/^[a-c]$/),
     replicas: fc.uniqueArray(anyReplica, { selector: (one) => one.id, maxLength: 5 }),
     publish: fc.array(
-      fc.tuple(fc.integer({ min: 8086, max: 8090 }), fc.constantFrom("ingress", "host" as const)),
+      fc.tuple(
+        fc.integer({ min: 8086, max: 8090 }),
+        fc.constantFrom<PublishedPort["mode"]>("ingress", "host"),
+      ),
     ),
   });
   const anyServices = fc.uniqueArray(anyService, { selector: (one) => one.name, maxLength: 3 });
@@ -171,9 +174,7 @@ test("planRoutes: equal views in any order give equal plans, no listener comes t
       const services = drawn.map((one) =>
         service(one.name, {
           replicas: one.replicas.map((each) => replica(each.id, each)),
-          publish: one.publish.map(([port, mode]) =>
-            published(port, 80, { mode: mode as "ingress" | "host" }),
-          ),
+          publish: one.publish.map(([port, mode]) => published(port, 80, { mode })),
         }),
       );
       const plan = planRoutes(view(services), OPTIONS);

@@ -13,6 +13,7 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { Resolver } from "node:dns/promises";
 import { createServer, request, type Server } from "node:http";
+import { createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
@@ -30,18 +31,33 @@ export interface DaemonUnderTest {
   readonly name: string;
   readonly address: string;
   readonly dir: string;
+  /** Its config file; a test may write over it before a start or a reload. */
+  readonly file: string;
+  readonly dataDir: string;
   readonly socket: string;
   /** All that it wrote to standard error, of all its runs. */
   readonly log: () => string;
   readonly pid: () => number;
+  /** True while the process of the last start lives. */
+  readonly isRunning: () => boolean;
   /** Starts it, or starts it again, and waits until it is ready. */
   readonly start: () => Promise<void>;
+  /** Starts one that is expected to end by itself; settles when it has. */
+  readonly runToEnd: () => Promise<Ran>;
   /** Sends a signal; settles when the process has ended, with its exit code, null for a signal's death. */
   readonly end: (signal: NodeJS.Signals) => Promise<number | null>;
-  /** GET of the admin API over the unix socket, parsed. */
+  /** Sends a signal that it survives. */
+  readonly signal: (signal: NodeJS.Signals) => void;
+  /** Writes its config anew, laid over what it was prepared with; what an earlier call laid over that is gone. */
+  readonly configure: (over: ConfigTree) => void;
+  /** SIGHUP; settles when it has taken its config again, or said that it will not. */
+  readonly reload: () => Promise<void>;
+  /** GET of the admin API over the unix socket, parsed; text when it is no JSON; null for any status but 200. */
   readonly get: (path: string) => Promise<unknown>;
   /** Asks its DNS for addresses; an error's code instead of a throw. */
-  readonly lookup: (name: string) => Promise<string[] | string>;
+  readonly lookup: (name: string, family?: 4 | 6) => Promise<string[] | string>;
+  /** The sum of a metric's series whose text contains all of `labels`; 0 when there is none. */
+  readonly metric: (name: string, ...labels: string[]) => Promise<number>;
   /** Runs a CLI command against it. */
   readonly cli: (...args: string[]) => Promise<Ran>;
 }
@@ -53,60 +69,125 @@ export interface Ran {
   readonly stderr: string;
 }
 
-/** An address block of this test process: 127.<64..191>.<n>.x, drawn so that parallel test files stay apart. */
-export function addressBlock(): (last: number) => string {
-  const second = 64 + (process.pid % 128);
-  const third = 1 + Math.floor(Math.random() * 250);
-  return (last) => `127.${second}.${third}.${last}`;
+/** Anything with an `after` hook: a test's context, or a file's. */
+export type Ending = Pick<TestContext, "after">;
+
+/** Loopback addresses and a VIP range that no other test has at the same time. */
+export interface Block {
+  /** `127.<x>.<host>.<last>` */
+  readonly address: (host: number, last?: number) => string;
+  /** `127.<x + 128>.0.0/16` */
+  readonly vipPool: string;
+}
+
+/** Takes a block for a test. The lock is a listener on one of its addresses: the kernel gives it to one process. */
+export async function openBlock(t: Ending): Promise<Block> {
+  const first = Math.floor(Math.random() * 90);
+  for (let tries = 0; tries < 90; tries += 1) {
+    const second = 1 + ((first + tries) % 90);
+    const lock = createTcpServer().listen(7650, `127.${second}.255.254`);
+    try {
+      await once(lock, "listening");
+    } catch {
+      // Another test holds this block, or somebody listens on every address: the next one.
+      continue;
+    }
+    t.after(() => new Promise<void>((resolve) => lock.close(() => resolve())));
+    const address = (host: number, last = 1): string => `127.${second}.${host}.${last}`;
+    return { address, vipPool: `127.${second + 128}.0.0/16` };
+  }
+  throw new Error("no free block of loopback addresses; does something listen on 0.0.0.0:7650?");
 }
 
 /** A folder that goes away with the test. */
-export function folderFor(t: TestContext): string {
+export function folderFor(t: Ending): string {
   const dir = mkdtempSync(join(tmpdir(), "skein-test-"));
   t.after(() => rmSync(dir, { recursive: true, force: true }));
   return dir;
 }
 
-/** Prepares one daemon; `config` is laid over a config that listens on `address` only. */
+/** Processes that live now: they must not outlive this one, however it ends. */
+const children = new Set<ChildProcess>();
+process.once("exit", killChildren);
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  process.once(signal, () => {
+    killChildren();
+    process.kill(process.pid, signal);
+  });
+}
+
+function killChildren(): void {
+  for (const child of children) child.kill("SIGKILL");
+}
+
+/** Prepares one daemon; `config` is laid over a config that listens on `address` only, for good. */
 export function daemonFor(
-  t: TestContext,
-  options: { name: string; address: string; config?: ConfigTree },
+  t: Ending,
+  options: { name: string; address: string; vipPool?: string; config?: ConfigTree },
 ): DaemonUnderTest {
   const { name, address } = options;
-  const dir = folderFor(t);
+  const dir = mkdtempSync(join(tmpdir(), "skein-test-"));
+  const dataDir = join(dir, "state");
   const socket = join(dir, "skein.sock");
   const file = join(dir, "skein.yaml");
-  writeFileSync(file, JSON.stringify(overlaid(baseConfig(name, address, dir), options.config ?? {})));
+  const { vipPool = "127.96.0.0/12", config = {} } = options;
+  const base = overlaid(baseConfig({ name, address, dir, vipPool }), config);
   let child: ChildProcess | null = null;
   let log = "";
   t.after(async () => {
     if (child !== null) await ended(child, "SIGKILL");
+    rmSync(dir, { recursive: true, force: true });
   });
+  const configure = (over: ConfigTree): void => writeFileSync(file, JSON.stringify(overlaid(base, over)));
+  configure({});
+  const spawned = (): ChildProcess => {
+    const started = spawn(process.execPath, [MAIN, "run", "--config", file], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    children.add(started);
+    started.once("exit", () => children.delete(started));
+    started.stderr?.on("data", (chunk: Buffer) => (log += chunk.toString()));
+    child = started;
+    return started;
+  };
+  const isRunning = (): boolean => child !== null && child.exitCode === null && child.signalCode === null;
   const get = (path: string): Promise<unknown> => getJson(socket, path);
   return {
     name,
     address,
     dir,
+    file,
+    dataDir,
     socket,
     log: () => log,
     pid: () => child?.pid ?? 0,
+    isRunning,
+    configure,
     get,
     async start() {
-      child = spawn(process.execPath, [MAIN, "run", "--config", file], {
-        stdio: ["ignore", "ignore", "pipe"],
-      });
-      const started = child;
-      started.stderr?.on("data", (chunk: Buffer) => (log += chunk.toString()));
-      await until(
-        async () => {
-          if (started.exitCode !== null) throw new Error(`${name} ended with ${started.exitCode}: ${log}`);
-          return (await getJson(socket, "/readyz")) !== null;
-        },
-        { what: `${name} is ready`, deadlineMs: 15_000 },
-      );
+      spawned();
+      const isReady = async (): Promise<boolean> => !isRunning() || (await get("/readyz")) !== null;
+      await until(isReady, { what: `${name} is ready`, deadlineMs: 15_000 });
+      if (!isRunning()) throw new Error(`${name} ended instead of getting ready: ${log}`);
+    },
+    async runToEnd() {
+      const before = log.length;
+      const started = spawned();
+      const timer = setTimeout(() => started.kill("SIGKILL"), 15_000);
+      // Not "exit": standard error may still hold its last words.
+      const [code] = (await once(started, "close")) as [number | null];
+      clearTimeout(timer);
+      return { code, stdout: "", stderr: log.slice(before) };
     },
     end: (signal) => (child === null ? Promise.resolve(null) : ended(child, signal)),
-    lookup: (question) => lookup(address, question),
+    signal: (signal) => child?.kill(signal),
+    async reload() {
+      const before = log.length;
+      child?.kill("SIGHUP");
+      await until(() => /configuration (not )?reloaded/.test(log.slice(before)), { what: `${name} reloads` });
+    },
+    lookup: (question, family = 4) => lookup(address, question, family),
+    metric: async (metric, ...labels) => sumOf(String(await get("/metrics")), metric, labels),
     cli: (...args) => run([MAIN, "--socket", socket, ...args]),
   };
 }
@@ -119,6 +200,8 @@ export async function run(args: readonly string[], env: Readonly<Record<string, 
     timeout: 20_000,
     killSignal: "SIGKILL",
   });
+  children.add(child);
+  child.once("exit", () => children.delete(child));
   let stdout = "";
   let stderr = "";
   child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
@@ -127,43 +210,65 @@ export async function run(args: readonly string[], env: Readonly<Record<string, 
   return { code, stdout, stderr };
 }
 
-/** A web server of this process that answers with its name; healthy while `healthy` says so. */
+/** A web server of this process that answers with its name; a test tells it how to behave. */
 export interface WebReplica {
   readonly name: string;
+  readonly address: string;
   readonly endpoint: string;
   readonly port: number;
-  readonly server: Server;
+  /** Requests answered, health checks apart. */
   served: number;
+  /** False: its health check is answered with 503. */
   healthy: boolean;
+  /** True: it takes connections and requests, and never answers; health checks apart. */
+  silent: boolean;
+  /** Listens no more and drops its connections: connects are refused. */
+  readonly stop: () => Promise<void>;
+  /** Listens again on the same port. */
+  readonly start: () => Promise<void>;
 }
 
-/** Opens a web replica on an address; it is closed with the test. */
-export async function webReplica(t: TestContext, name: string, address: string): Promise<WebReplica> {
+/** Opens a web replica on an address, on a port that the system chooses; it is closed with the test. */
+export async function webReplica(t: Ending, name: string, address: string): Promise<WebReplica> {
   const server = createServer((incoming, response) => {
     if (incoming.url === "/healthz") {
       response.writeHead(replica.healthy ? 200 : 503).end();
-      return;
+    } else if (!replica.silent) {
+      replica.served += 1;
+      response.end(`${name}\n`);
     }
-    replica.served += 1;
-    response.end(`${name}\n`);
   });
-  server.listen(0, address);
-  await once(server, "listening");
-  t.after(() => {
+  const listen = async (port: number): Promise<void> => {
+    server.listen(port, address);
+    await once(server, "listening");
+  };
+  const stop = async (): Promise<void> => {
+    if (!server.listening) return;
+    const closed = once(server, "close");
     server.close();
     server.closeAllConnections();
-  });
-  const bound = server.address();
-  const port = bound === null || typeof bound === "string" ? 0 : bound.port;
+    await closed;
+  };
+  await listen(0);
+  t.after(stop);
+  const port = portOf(server);
   const replica: WebReplica = {
     name,
+    address,
     endpoint: `${address}:${port}`,
     port,
-    server,
     served: 0,
     healthy: true,
+    silent: false,
+    stop,
+    start: () => listen(port),
   };
   return replica;
+}
+
+function portOf(server: Server): number {
+  const bound = server.address();
+  return bound === null || typeof bound === "string" ? 0 : bound.port;
 }
 
 /** One GET over a fresh connection: status and body. Rejects when there was no answer. */
@@ -185,13 +290,14 @@ export function httpGet(
   });
 }
 
-function baseConfig(name: string, address: string, dir: string): ConfigTree {
+function baseConfig(of: { name: string; address: string; dir: string; vipPool: string }): ConfigTree {
+  const { name, address, dir, vipPool } = of;
   return {
     node: { name, dataDir: join(dir, "state") },
     mesh: { listen: `${address}:7650` },
     docker: { socket: "off" },
     dns: { listen: [`${address}:5300`], upstream: [] },
-    vip: { pool: "127.96.0.0/12", listen: false },
+    vip: { pool: vipPool, listen: false },
     ingress: { address },
     admin: { listen: `${address}:7651`, socket: join(dir, "skein.sock") },
     log: { format: "text" },
@@ -239,12 +345,22 @@ function getJson(socketPath: string, path: string): Promise<unknown> {
   });
 }
 
-async function lookup(address: string, name: string): Promise<string[] | string> {
+async function lookup(address: string, name: string, family: 4 | 6): Promise<string[] | string> {
   const resolver = new Resolver({ timeout: 1000, tries: 2 });
   resolver.setServers([`${address}:5300`]);
   try {
-    return (await resolver.resolve4(name)).sort();
+    return (await (family === 4 ? resolver.resolve4(name) : resolver.resolve6(name))).sort();
   } catch (thrown) {
     return (thrown as NodeJS.ErrnoException).code ?? String(thrown);
   }
+}
+
+/** Sums the series of a metric in Prometheus' text format. */
+function sumOf(text: string, metric: string, labels: readonly string[]): number {
+  const lines = text
+    .split("\n")
+    .filter((line) => line.startsWith(`${metric}{`) || line.startsWith(`${metric} `));
+  return lines
+    .filter((line) => labels.every((label) => line.includes(label)))
+    .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0);
 }

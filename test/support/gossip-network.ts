@@ -136,6 +136,8 @@ export class GossipNetwork {
     const lists = { happenings: [], refused: [], drains: [], waiting: [] };
     const state = { running: true, frozen: false, dials: 0, linksOpened: 0, seen: new Map() };
     const host: Host = { name, id, address, seeds, gossip, ...lists, ...state };
+    // What its data dir remembers.
+    for (const known of before?.gossip.addresses ?? []) gossip.acquaint(known);
     this.#hosts.set(name, host);
     this.#nameByAddress.set(renderHostPort(address), name);
     this.write(host, { node: JSON.stringify({ id, name, ...address }) });
@@ -323,7 +325,10 @@ export class GossipNetwork {
       end.host.gossip.linkUp({ id: end.id, dialled, remote: `${other.name}:${end.id}` }, this.nowMs);
     };
     // The answer to the dial first: what the target says on the new link comes behind it.
-    this.#deliver(near, () => up(near, address, target));
+    this.#deliver(near, () => {
+      if (near.open) up(near, address, target);
+      else dialler.gossip.dialFailed(address, { refused: false }, this.nowMs);
+    });
     this.#enter(target, () => up(far, null, dialler));
   }
 

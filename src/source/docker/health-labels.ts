@@ -11,7 +11,7 @@
 import { failed, success, type Result } from "../../base/failure.ts";
 import type { HealthSource } from "../../model/endpoint.ts";
 import { EMPTY_DECLARATION, httpPortOf, isPort, type ServicePort } from "../../model/service.ts";
-import { parseDuration } from "../duration.ts";
+import { parseDuration } from "../../base/duration.ts";
 import {
   defaultHealth,
   firstTcpPort,

@@ -27,7 +27,7 @@ import {
   type ServiceDeclaration,
   type ServicePort,
 } from "../../model/service.ts";
-import { nearest } from "../nearest.ts";
+import { nearest } from "../../base/nearest.ts";
 import type { ProbeTimes } from "../probe-plan.ts";
 
 import { HEALTH_LABELS, readHealth } from "./health-labels.ts";

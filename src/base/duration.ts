@@ -7,7 +7,7 @@
  * Pure.
  */
 
-import { failed, success, type Result } from "../base/failure.ts";
+import { failed, success, type Result } from "./failure.ts";
 
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 const DURATION = /^(?:\d{1,9}(?:\.\d{1,3})?(?:ms|s|m|h))+$/;

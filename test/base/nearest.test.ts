@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import { editDistance, nearest } from "../../src/source/nearest.ts";
+import { editDistance, nearest } from "../../src/base/nearest.ts";
 
 const KNOWN = ["skein.port", "skein.publish", "skein.service", "skein.health.http"];
 

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import { parseDuration, renderDuration } from "../../src/source/duration.ts";
+import { parseDuration, renderDuration } from "../../src/base/duration.ts";
 
 const RANGE = { leastMs: 1, mostMs: 3_600_000 };
 const parsed = (text: string): number | string => {

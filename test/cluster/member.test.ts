@@ -1,0 +1,134 @@
+// A daemon's troubles: killed, stopped, frozen, started again; what the other hosts see, and what their clients notice.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import test from "node:test";
+
+import type { EventLine } from "../../src/admin/contract.ts";
+import type { DaemonUnderTest } from "../support/daemons.ts";
+import { until } from "../support/wait.ts";
+
+import {
+  explain,
+  explainReplica,
+  membersOf,
+  prepareCluster,
+  startAll,
+  stateOf,
+  untilAlive,
+  untilEven,
+  untilOpen,
+  untilServing,
+  webReplicas,
+  webService,
+} from "./cluster.ts";
+import { steadyLoad } from "./load.ts";
+
+/** The bar for a crashed daemon. */
+const DETECTED_MS = 3000;
+
+function incarnationOf(host: DaemonUnderTest): number {
+  const file = JSON.parse(readFileSync(join(host.dataDir, "state.json"), "utf8")) as {
+    value: { incarnation: number };
+  };
+  return file.value.incarnation;
+}
+
+async function eventsOf(host: DaemonUnderTest): Promise<readonly EventLine[]> {
+  return (await host.get("/api/v1/events")) as readonly EventLine[];
+}
+
+test("cluster: trouble with one daemon of three", async (t) => {
+  const { block, hosts } = await prepareCluster(t);
+  const [first, second, third] = hosts;
+  const replicas = (await webReplicas(t, block, [1, 1, 1])).flat();
+  const [one, two, three] = replicas;
+  assert.ok(one !== undefined && two !== undefined && three !== undefined);
+  for (const [index, host] of hosts.entries()) {
+    const own = replicas.slice(index, index + 1);
+    host.configure({ services: [webService(own, { publish: ["8088:8000"] })] });
+  }
+  await startAll(hosts);
+  await untilServing(hosts, replicas);
+  const door = { host: first.address, port: 8088 };
+  await untilOpen(door);
+  const { vip } = await explain(first);
+  const idOf = async (host: DaemonUnderTest): Promise<string | undefined> =>
+    (await membersOf(host)).find(({ self }) => self)?.id;
+  const ids = await Promise.all(hosts.map(idOf));
+
+  await t.test(
+    "killed: its replicas are out within 3 s, the name keeps its VIP, no request fails",
+    async () => {
+      const load = steadyLoad(t, [door]);
+      await load.more(20);
+      await third.end("SIGKILL");
+      await untilServing([first, second], [one, two], { deadlineMs: DETECTED_MS });
+      for (const host of [first, second]) {
+        assert.deepEqual(await host.lookup("web"), [vip]);
+        await until(async () => (await stateOf(host, "host-3")) === "dead", { deadlineMs: DETECTED_MS });
+        const told = await explainReplica(host, three.address);
+        assert.equal(told.reason, "node host-3 is dead");
+        assert.equal(told.saidBy, host.name);
+      }
+      await load.more(20);
+      await load.stop();
+    },
+  );
+
+  await t.test("started again: it is the same node in a new life, and its replicas are back", async () => {
+    const before = incarnationOf(third);
+    await third.start();
+    for (const host of hosts) await untilAlive(host, hosts);
+    await untilServing(hosts, replicas);
+    assert.equal(await idOf(third), ids[2]);
+    assert.ok(incarnationOf(third) > before, `${incarnationOf(third)} is more than ${before}`);
+    assert.deepEqual(await third.lookup("web"), [vip]);
+    await untilEven(door, replicas);
+  });
+
+  await t.test(
+    "stopped cleanly under load that enters elsewhere: left at once, no request fails",
+    async () => {
+      const load = steadyLoad(t, [door, { host: third.address, port: 8088 }]);
+      await load.more(40);
+      assert.equal(await second.end("SIGTERM"), 0);
+      for (const host of [first, third]) assert.equal(await stateOf(host, "host-2"), "left", host.name);
+      await untilServing([first, third], [one, three]);
+      await load.more(40);
+      await load.stop();
+      assert.equal((await explain(first)).vip, vip);
+      await second.start();
+      await untilServing(hosts, replicas);
+    },
+  );
+
+  await t.test("frozen: suspected, given up, and believed again; on waking it gives up nobody", async () => {
+    for (const host of hosts) await untilAlive(host, hosts);
+    const lastEvent = (await eventsOf(third)).at(-1)?.id ?? 0;
+    third.signal("SIGSTOP");
+    await until(async () => (await stateOf(first, "host-3")) === "suspect", { what: "host-3 is suspect" });
+    for (const host of [first, second]) {
+      await until(async () => (await stateOf(host, "host-3")) === "dead", { what: "host-3 is dead" });
+      await untilServing([host], [one, two]);
+    }
+    third.signal("SIGCONT");
+    for (const host of hosts) await untilAlive(host, hosts);
+    await untilServing(hosts, replicas);
+    const since = (await eventsOf(third)).filter(({ id }) => id > lastEvent);
+    assert.deepEqual(
+      since.filter(({ kind }) => kind === "member.dead"),
+      [],
+    );
+  });
+
+  await t.test("all killed and started again at once: the same nodes, the same VIP", async () => {
+    await Promise.all(hosts.map((host) => host.end("SIGKILL")));
+    await startAll(hosts);
+    await untilServing(hosts, replicas);
+    assert.deepEqual(await Promise.all(hosts.map(idOf)), ids);
+    for (const host of hosts) assert.deepEqual(await host.lookup("web"), [vip]);
+    for (const host of hosts) await untilEven({ host: host.address, port: 8088 }, replicas);
+  });
+});

@@ -1,0 +1,217 @@
+/**
+ * Client: a program in a container (or on a host itself) that asks for names and sends requests as users' programs do.
+ *
+ * Tests of a cluster ask hundreds of questions from inside containers, and a `docker exec` for each would cost more
+ * than the question. So one client stays there and takes its orders over a unix socket, which a folder shared with
+ * the container carries out of it. Names are resolved by the C library, as the container's resolv.conf says, and each
+ * request has a connection of its own, unless the order says otherwise: nothing is kept from one to the next that
+ * could hide a wrong answer.
+ *
+ * A load is sent by the clock, whether or not earlier requests were answered, and is bounded in time.
+ *
+ * Node runs this file as it is, and it imports nothing of ours: a container has only this one file.
+ *
+ * Touches: the socket it is given, DNS, the network.
+ */
+
+import { promises as dns } from "node:dns";
+import { rmSync } from "node:fs";
+import { createServer, request, type IncomingMessage } from "node:http";
+import { isIPv4 } from "node:net";
+
+/** What a client can be told to do. */
+export type Order =
+  /** By a query to `server` ("address:port"), or to the container's own name server. */
+  | {
+      readonly kind: "resolve";
+      readonly name: string;
+      readonly server?: string;
+      readonly type?: "A" | "AAAA";
+    }
+  /** By the C library. */
+  | { readonly kind: "lookup"; readonly name: string }
+  /** `count` requests, one after the other. */
+  | {
+      readonly kind: "get";
+      readonly url: string;
+      readonly count: number;
+      readonly headers?: Readonly<Record<string, string>>;
+    }
+  /** Starts a load of `perSecond` requests that ends by `loaded`, or by itself after `longestMs`. */
+  | {
+      readonly kind: "load";
+      readonly url: string;
+      readonly perSecond: number;
+      readonly longestMs: number;
+    }
+  /** Ends the load; the answer comes when its last request is done. */
+  | { readonly kind: "loaded" };
+
+/** An answer of DNS: an error's name as c-ares has it (ENOTFOUND: NXDOMAIN, ENODATA), "" for none. */
+export interface Resolved {
+  readonly error: string;
+  /** Sorted. */
+  readonly addresses: readonly string[];
+}
+
+/** What became of requests. Only status 200 counts as answered. */
+export interface Tally {
+  readonly sent: number;
+  /** How many were answered by whom: the body, without its newline. */
+  readonly countByName: Readonly<Record<string, number>>;
+  /** What went wrong, each with the milliseconds since the first request. */
+  readonly failures: readonly string[];
+  readonly slowestMs: number;
+}
+
+const REQUEST_MS = 5000;
+const RESOLVE_MS = 1000;
+const FAILURES_KEPT = 20;
+
+/** The requests of one order. */
+class Requests {
+  readonly #url: URL;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #startMs = performance.now();
+  readonly #countByName: Record<string, number> = {};
+  readonly #failures: string[] = [];
+  #sent = 0;
+  #slowestMs = 0;
+
+  constructor(url: string, headers: Readonly<Record<string, string>> = {}) {
+    this.#url = new URL(url);
+    this.#headers = headers;
+  }
+
+  async send(): Promise<void> {
+    this.#sent += 1;
+    const sentMs = performance.now();
+    try {
+      const name = await this.#ask();
+      this.#countByName[name] = (this.#countByName[name] ?? 0) + 1;
+    } catch (thrown) {
+      const atMs = Math.round(sentMs - this.#startMs);
+      if (this.#failures.length < FAILURES_KEPT)
+        this.#failures.push(`after ${atMs} ms: ${(thrown as Error).message}`);
+    }
+    this.#slowestMs = Math.max(this.#slowestMs, performance.now() - sentMs);
+  }
+
+  get tally(): Tally {
+    const slowestMs = Math.round(this.#slowestMs);
+    return { sent: this.#sent, countByName: this.#countByName, failures: this.#failures, slowestMs };
+  }
+
+  async #ask(): Promise<string> {
+    return await new Promise<string>((resolve, reject) => {
+      const asked = request(this.#url, { agent: false, headers: this.#headers }, (response) => {
+        textOf(response).then((text) => {
+          if (response.statusCode === 200) resolve(text.trim());
+          else reject(new Error(`status ${response.statusCode}: ${text.slice(0, 120)}`));
+        }, reject);
+      });
+      const late = setTimeout(() => asked.destroy(new Error(`no answer in ${REQUEST_MS} ms`)), REQUEST_MS);
+      asked.on("close", () => clearTimeout(late));
+      asked.on("error", reject);
+      asked.end();
+    });
+  }
+}
+
+/** A load under way. */
+class Load {
+  readonly #requests: Requests;
+  readonly #pending = new Set<Promise<void>>();
+  readonly #ticker: NodeJS.Timeout;
+  readonly #end: NodeJS.Timeout;
+
+  constructor(order: Extract<Order, { kind: "load" }>) {
+    this.#requests = new Requests(order.url);
+    this.#ticker = setInterval(() => this.#send(), 1000 / order.perSecond);
+    this.#end = setTimeout(() => clearInterval(this.#ticker), order.longestMs);
+  }
+
+  async finish(): Promise<Tally> {
+    clearInterval(this.#ticker);
+    clearTimeout(this.#end);
+    await Promise.all(this.#pending);
+    return this.#requests.tally;
+  }
+
+  #send(): void {
+    const sent = this.#requests.send();
+    this.#pending.add(sent);
+    void sent.then(() => this.#pending.delete(sent));
+  }
+}
+
+async function textOf(stream: IncomingMessage): Promise<string> {
+  let text = "";
+  for await (const chunk of stream) text += String(chunk);
+  return text;
+}
+
+async function resolve(order: Extract<Order, { kind: "resolve" }>): Promise<Resolved> {
+  const resolver = new dns.Resolver({ timeout: RESOLVE_MS, tries: 3 });
+  if (order.server !== undefined) resolver.setServers([order.server]);
+  const asked = order.type === "AAAA" ? resolver.resolve6(order.name) : resolver.resolve4(order.name);
+  return await resolved(asked);
+}
+
+async function lookup(name: string): Promise<Resolved> {
+  const asked = dns.lookup(name, { all: true });
+  return await resolved(asked.then((found) => found.map(({ address }) => address).filter(isIPv4)));
+}
+
+async function resolved(asked: Promise<string[]>): Promise<Resolved> {
+  try {
+    return { error: "", addresses: (await asked).toSorted() };
+  } catch (thrown) {
+    return { error: (thrown as NodeJS.ErrnoException).code ?? String(thrown), addresses: [] };
+  }
+}
+
+async function get({ url, count, headers }: Extract<Order, { kind: "get" }>): Promise<Tally> {
+  const requests = new Requests(url, headers);
+  for (let sent = 0; sent < count; sent += 1) await requests.send();
+  return requests.tally;
+}
+
+function serve(socketPath: string): void {
+  let load: Load | null = null;
+  const obey = async (order: Order): Promise<unknown> => {
+    switch (order.kind) {
+      case "resolve":
+        return await resolve(order);
+      case "lookup":
+        return await lookup(order.name);
+      case "get":
+        return await get(order);
+      case "load":
+        if (load !== null) throw new Error("a load is under way already");
+        load = new Load(order);
+        return null;
+      case "loaded": {
+        const ended = load;
+        load = null;
+        if (ended === null) throw new Error("no load is under way");
+        return await ended.finish();
+      }
+    }
+  };
+  const server = createServer((asked, response) => {
+    textOf(asked)
+      .then(async (text) => await obey(JSON.parse(text) as Order))
+      .then(
+        (value) => response.end(JSON.stringify(value)),
+        (thrown: unknown) => response.writeHead(500).end(String(thrown)),
+      );
+  });
+  // Left by an earlier client that was killed.
+  rmSync(socketPath, { force: true });
+  server.listen(socketPath, () => console.log("listening"));
+  // As the first process of a container it has no default action for signals.
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => process.exit(0));
+}
+
+serve(process.argv[2] ?? "");
