@@ -186,8 +186,22 @@ export function eventLine(event: Event): EventLine {
 }
 
 function explained(snapshot: Snapshot, service: Service): Explanation {
-  const { network, name, vip, replicas, problems } = service;
-  return { network, name, vip, replicas: replicas.map((replica) => reportOf(snapshot, replica)), problems };
+  const { network, name, vip } = service;
+  const replicas = service.replicas.map((replica) => reportOf(snapshot, replica));
+  const problems = [...service.problems, ...foundHere(snapshot, service)];
+  return { network, name, vip, replicas, problems };
+}
+
+/** What only this host knows to be wrong with a service: labels of its copies here, ports that cannot be served here. */
+function foundHere(snapshot: Snapshot, { key, name, replicas }: Service): readonly string[] {
+  const copies = replicas.filter((replica) => replica.local).map((replica) => replica.name);
+  const subjects = new Set([
+    `service ${name}`,
+    ...copies.flatMap((copy) => [`container ${copy}`, `replica ${copy}`]),
+  ]);
+  return snapshot.problems
+    .filter(({ subject, text }) => subjects.has(subject) || text.startsWith(`service ${key}: `))
+    .map(({ subject, text }) => (text.startsWith(`service ${key}: `) ? text : `${subject}: ${text}`));
 }
 
 function reportOf(snapshot: Snapshot, replica: Replica): ReplicaReport {

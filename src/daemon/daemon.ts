@@ -131,7 +131,7 @@ async function assemble(base: Base): Promise<Daemon> {
       sources.reload(next);
     },
     async close() {
-      await leave({ node, driver, links: mesh.links, proxy: consumers.proxy });
+      await leave({ node, driver, proxy: consumers.proxy, ...mesh });
       await lifecycle.close();
     },
   };
@@ -181,12 +181,20 @@ async function openPool({ options, lifecycle, report }: Base): Promise<Prefix> {
   return opened.pool;
 }
 
+/** What the mesh port and the links are to the rest. */
+interface Mesh {
+  readonly links: Links;
+  readonly address: HostPort;
+  readonly advertised: HostPort;
+  readonly streamCount: () => number;
+}
+
 /** The mesh port and the links. */
 async function openMesh(
   base: Base,
   resolve: ResolveReplica,
   onInput: Driver["feed"],
-): Promise<{ readonly links: Links; readonly address: HostPort; readonly advertised: HostPort }> {
+): Promise<Mesh> {
   const { options, lifecycle, metrics, report } = base;
   const { log } = options;
   const { listen, advertise, join: seeds } = options.config.mesh;
@@ -200,13 +208,13 @@ async function openMesh(
     metrics,
   });
   lifecycle.opened({ name: "mesh listener", close: () => listener.close(), deadlineMs: 2500 });
-  const { address } = listener;
+  const { address, streamCount } = listener;
   report.listen("mesh", () => [renderHostPort(address)]);
-  if (advertise !== "auto") return { links, address, advertised: advertise };
+  if (advertise !== "auto") return { links, address, streamCount, advertised: advertise };
   const { host, reason } = await chooseAdvertised(listen, seeds);
   const advertised = { host, port: address.port };
   report.choose("mesh.advertise", renderHostPort(advertised), reason);
-  return { links, address, advertised };
+  return { links, address, streamCount, advertised };
 }
 
 /** Where a replica of this host is reached on a port that it declares: the wire never names an address. */

@@ -23,7 +23,7 @@ import type { Driver } from "./driver.ts";
 
 /** For peers to apply that this host's replicas drain. */
 const DRAIN_HEARD_MS = 2000;
-/** For open connections to end by themselves. */
+/** For open connections, and streams relayed for other hosts' clients, to end by themselves. */
 const GRACE_MS = 5000;
 /** For `skein drain --wait`. */
 const DRAIN_WAIT_MS = 10_000;
@@ -67,11 +67,13 @@ export async function leave(parts: {
   readonly driver: Driver;
   readonly proxy: Proxy;
   readonly links: Links;
+  /** How many streams this daemon relays now. */
+  readonly streamCount: () => number;
 }): Promise<void> {
-  const { node, driver, proxy, links } = parts;
+  const { node, driver, proxy, links, streamCount } = parts;
   driver.feed({ kind: "stop" });
   await holds(() => node.lagging.length === 0, DRAIN_HEARD_MS);
-  await proxy.close(GRACE_MS);
+  await Promise.all([proxy.close(GRACE_MS), holds(() => streamCount() === 0, GRACE_MS)]);
   driver.feed({ kind: "leave" });
   links.closeAll("this daemon is stopping");
 }

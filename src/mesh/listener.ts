@@ -56,6 +56,8 @@ export interface ListenerOptions {
 export interface Listener {
   /** Where it listens, with the port the system chose. */
   readonly address: HostPort;
+  /** How many streams it relays now. */
+  readonly streamCount: () => number;
   /**
    * Takes no more connections, says goodbye on its links, resets its streams; done within two seconds.
    * Settles when the last socket is gone. May be called again.
@@ -86,6 +88,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   let closing: Promise<void> | null = null;
   return {
     address: addressOf(server, options.listen),
+    streamCount: () => guests.streams.size,
     close() {
       closing ??= closeAll(server, guests);
       return closing;

@@ -73,6 +73,24 @@ test("explain: the fields of the contract come first, in the service and in its 
   assert.deepEqual(told.value.problems, ["port 8088 is also wanted by default/api; default/web has it"]);
 });
 
+test("explain: what this host found wrong with the service's own copies is told, and nothing of others", () => {
+  const replicas = [replica({ name: "web-1" }), replica({ name: "far", local: false })];
+  const web = service("default", "web", { replicas });
+  const problems = [
+    { area: "source", subject: "container web-1", text: 'label "skein.prot" is unknown' },
+    { area: "source", subject: "container far", text: "of a container here that is no copy of web" },
+    { area: "source", subject: "container web-11", text: "of another" },
+    { area: "port", subject: "routes", text: "service default/web: port 53/udp is not carried" },
+    { area: "port", subject: "routes", text: "service default/web-2: port 54/udp is not carried" },
+  ] as const;
+  const told = explain(snapshot({ view: view({ services: [web] }), problems }), "web", null);
+  assert.ok(told.ok);
+  assert.deepEqual(told.value.problems, [
+    'container web-1: label "skein.prot" is unknown',
+    "service default/web: port 53/udp is not carried",
+  ]);
+});
+
 test("explain: a replica is in when the view says so, with the view's reason, time and speaker", () => {
   const tiers: readonly Tier[] = ["eligible", "draining", "panic", "never"];
   const any = fc.record({

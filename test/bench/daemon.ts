@@ -50,7 +50,11 @@ export async function startDaemon(
   }
   writeFileSync(file, JSON.stringify(base));
   const startMs = performance.now();
-  const child = spawn(process.execPath, [...(process.env['BENCH_FLAGS']??'').split(' ').filter(Boolean), MAIN, "run", "--config", file], { stdio: ["ignore", "ignore", "inherit"] });
+  const child = spawn(
+    process.execPath,
+    [...(process.env["BENCH_FLAGS"] ?? "").split(" ").filter(Boolean), MAIN, "run", "--config", file],
+    { stdio: ["ignore", "ignore", "inherit"] },
+  );
   const end = async (): Promise<void> => {
     if (child.exitCode === null && child.signalCode === null) {
       const exited = once(child, "exit");

@@ -61,7 +61,10 @@ export function openMember(plan: MemberPlan): Member {
     // Members of the bench know only the daemon: what they hold of each other does not load it.
     for (const address of effects.dial) if (address.host === plan.daemon.host) links.dial(address);
   };
-  gossip.write(new Map(recordsOf(plan, host).map((record) => [recordKey(record), renderRecord(record)])), nowMs());
+  gossip.write(
+    new Map(recordsOf(plan, host).map((record) => [recordKey(record), renderRecord(record)])),
+    nowMs(),
+  );
   const timer = setInterval(() => {
     gossip.tick(nowMs());
     carry();
@@ -106,7 +109,13 @@ function recordsOf({ index, serviceCount }: MemberPlan, host: string): NodeLogRe
       reason: "probe: passing",
       drainApplied: false,
     },
-    { kind: "vip", network: "default", service: `service-${service}`, address: vipOf(service), order: service + 1 },
+    {
+      kind: "vip",
+      network: "default",
+      service: `service-${service}`,
+      address: vipOf(service),
+      order: service + 1,
+    },
   ]).flat();
   return [node, ...replicas];
 }

@@ -10,12 +10,14 @@ import type { DaemonUnderTest } from "../support/daemons.ts";
 import { until } from "../support/wait.ts";
 
 import {
+  ask,
   explain,
   explainReplica,
   membersOf,
   prepareCluster,
   startAll,
   stateOf,
+  tally,
   untilAlive,
   untilEven,
   untilOpen,
@@ -47,7 +49,8 @@ test("cluster: trouble with one daemon of three", async (t) => {
   assert.ok(one !== undefined && two !== undefined && three !== undefined);
   for (const [index, host] of hosts.entries()) {
     const own = replicas.slice(index, index + 1);
-    host.configure({ services: [webService(own, { publish: ["8088:8000"] })] });
+    const solo = host === second ? [webService(own, { name: "solo", publish: ["8089:8000"] })] : [];
+    host.configure({ services: [webService(own, { publish: ["8088:8000"] }), ...solo] });
   }
   await startAll(hosts);
   await untilServing(hosts, replicas);
@@ -103,6 +106,25 @@ test("cluster: trouble with one daemon of three", async (t) => {
       await untilServing(hosts, replicas);
     },
   );
+
+  await t.test("stopped cleanly while it relays an answer: the answer arrives whole", async () => {
+    await untilServing([first], [two], { service: "solo" });
+    two.silent = true;
+    const asked = ask({ host: first.address, port: 8089 });
+    await until(() => two.held() === 1, { what: "the request is at the replica" });
+    const ended = second.end("SIGTERM");
+    const refuses = async (): Promise<boolean> => {
+      return (await ask({ host: second.address, port: 8088 }).catch(String)).includes("ECONNREFUSED");
+    };
+    await until(refuses, { what: "host-2 takes no more clients" });
+    const meanwhile = await tally(door, 60);
+    assert.equal(meanwhile[two.name], undefined);
+    two.release();
+    assert.equal(await asked, two.name);
+    assert.equal(await ended, 0);
+    await second.start();
+    await untilServing(hosts, replicas);
+  });
 
   await t.test("frozen: suspected, given up, and believed again; on waking it gives up nobody", async () => {
     for (const host of hosts) await untilAlive(host, hosts);

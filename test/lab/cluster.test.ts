@@ -366,11 +366,10 @@ describe("cluster", { timeout: 300_000 }, () => {
         assert.equal(drained.code, 0, drained.stderr);
         for (const node of cluster.nodes) {
           assert.deepEqual(await node.eligible("slow"), ["slow-1", "slow-3"], `at once on ${node.name}`);
-          assertSpread(
-            await node.process.get(`http://${await vipOf("slow")}/`, 4),
-            { "slow-1": 2, "slow-3": 2 },
-            node.name,
-          );
+          // Not evenly: the load takes turns too.
+          const { failures, countByName } = await node.process.get(`http://${await vipOf("slow")}/`, 4);
+          assert.deepEqual(failures, [], node.name);
+          assert.equal(countByName["slow-2"], undefined, `from ${node.name}`);
         }
         await cluster.node(2).host.docker("rm", "--force", "slow-2");
       });

@@ -12,7 +12,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { Resolver } from "node:dns/promises";
-import { createServer, request, type Server } from "node:http";
+import { createServer, request, type Server, type ServerResponse } from "node:http";
 import { createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -220,8 +220,12 @@ export interface WebReplica {
   served: number;
   /** False: its health check is answered with 503. */
   healthy: boolean;
-  /** True: it takes connections and requests, and never answers; health checks apart. */
+  /** True: it takes connections and requests, and does not answer; health checks apart. */
   silent: boolean;
+  /** Answers all that it was asked while it was silent, and is silent no more. */
+  readonly release: () => void;
+  /** How many requests wait for that. */
+  readonly held: () => number;
   /** Listens no more and drops its connections: connects are refused. */
   readonly stop: () => Promise<void>;
   /** Listens again on the same port. */
@@ -230,13 +234,19 @@ export interface WebReplica {
 
 /** Opens a web replica on an address, on a port that the system chooses; it is closed with the test. */
 export async function webReplica(t: Ending, name: string, address: string): Promise<WebReplica> {
+  const held = new Set<ServerResponse>();
+  const answer = (response: ServerResponse): void => {
+    held.delete(response);
+    replica.served += 1;
+    response.end(`${name}\n`);
+  };
   const server = createServer((incoming, response) => {
     if (incoming.url === "/healthz") {
       response.writeHead(replica.healthy ? 200 : 503).end();
-    } else if (!replica.silent) {
-      replica.served += 1;
-      response.end(`${name}\n`);
-    }
+    } else if (replica.silent) {
+      held.add(response);
+      response.once("close", () => held.delete(response));
+    } else answer(response);
   });
   const listen = async (port: number): Promise<void> => {
     server.listen(port, address);
@@ -260,6 +270,11 @@ export async function webReplica(t: Ending, name: string, address: string): Prom
     served: 0,
     healthy: true,
     silent: false,
+    held: () => held.size,
+    release() {
+      replica.silent = false;
+      for (const response of held) answer(response);
+    },
     stop,
     start: () => listen(port),
   };

@@ -1,0 +1,348 @@
+// Logs are applied in order without gaps, only their owner writes them, and what was deleted stays deleted.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import * as fc from "fast-check";
+
+import { missing } from "../../src/gossip/delta.ts";
+import type { Delta } from "../../src/gossip/message.ts";
+import { Store } from "../../src/gossip/store.ts";
+import { LIMITS } from "../../src/model/limits.ts";
+import { idOf } from "../support/gossip-network.ts";
+
+const [A, B, C] = [idOf("a"), idOf("b"), idOf("c")];
+const HOUR_MS = 3_600_000;
+
+function write(store: Store, changes: Readonly<Record<string, string | null>>, nowMs = 0): boolean {
+  return store.write(new Map(Object.entries(changes)), nowMs);
+}
+
+/** One full exchange from one store to another: all frames, in order. */
+function exchange(from: Store, to: Store, nowMs = 0): string[] {
+  return missing(from.logs, to.digest(), "").flatMap((deltas) =>
+    deltas.map((delta) => to.apply(delta, nowMs)),
+  );
+}
+
+function live(store: Store, owner: string): Record<string, string> {
+  const entries = [...(store.logOf(owner)?.entryByKey ?? [])];
+  return Object.fromEntries(entries.flatMap(([key, { body }]) => (body === null ? [] : [[key, body]])));
+}
+
+function deltaOf(part: Partial<Delta>): Delta {
+  return { owner: A, incarnation: 1, floor: 0, from: 0, to: 0, writes: [], ...part };
+}
+
+const writes = (from: number, to: number) => {
+  return Array.from({ length: to - from }, (_, index) => ({
+    key: `k${from + index + 1}`,
+    version: from + index + 1,
+    body: "x",
+  }));
+};
+
+test("store: each write takes the owner's next version, and one that changes nothing takes none", () => {
+  const store = new Store(A, 1);
+  assert.equal(write(store, { x: "1", y: "1" }), true);
+  assert.equal(store.logOf(A)?.version, 2);
+  assert.equal(write(store, { x: "1", z: null }), false);
+  assert.equal(write(store, { x: null }), true);
+  assert.equal(write(store, { x: null }), false);
+  assert.equal(store.logOf(A)?.version, 3);
+  assert.deepEqual(live(store, A), { y: "1" });
+});
+
+test("store: entries stand in ascending order of version, whatever is written again", () => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.nat({ max: 4 }), fc.option(fc.nat({ max: 2 })))), (steps) => {
+      const store = new Store(A, 1);
+      for (const [key, body] of steps) write(store, { [`k${key}`]: body === null ? null : `${body}` });
+      const versions = Array.from(store.logOf(A)?.entryByKey.values() ?? [], ({ version }) => version);
+      assert.ok(versions.every((version, index) => index === 0 || version > (versions[index - 1] ?? 0)));
+      assert.equal(store.logOf(A)?.version ?? 0, versions.at(-1) ?? 0);
+    }),
+  );
+});
+
+test("store: after an exchange a holder has what the owner has, deletions included", () => {
+  const step = fc.tuple(fc.nat({ max: 5 }), fc.option(fc.string({ maxLength: 3 })), fc.boolean());
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+      const [owner, holder] = [new Store(A, 1), new Store(B, 1)];
+      for (const [key, body, exchanges] of steps) {
+        write(owner, { [`k${key}`]: body });
+        if (exchanges) exchange(owner, holder);
+      }
+      exchange(owner, holder);
+      assert.deepEqual(holder.logOf(A)?.entryByKey, owner.logOf(A)?.entryByKey);
+      assert.deepEqual(exchange(owner, holder), [], "nothing is lacking any more");
+    }),
+  );
+});
+
+test("store: nobody but the node itself writes its own log, whatever incarnation he claims", () => {
+  const store = new Store(A, 5);
+  write(store, { x: "mine" });
+  for (const incarnation of [0, 5, 6, Number.MAX_SAFE_INTEGER])
+    assert.equal(store.apply(deltaOf({ incarnation, to: 9, writes: writes(0, 9) }), 0), "refused");
+  assert.deepEqual(live(store, A), { x: "mine" });
+  assert.equal(store.logOf(A)?.incarnation, 5);
+});
+
+test("store: a delta that starts past what is held is a gap and changes nothing", () => {
+  const store = new Store(B, 1);
+  assert.equal(store.apply(deltaOf({ from: 2, to: 3, writes: writes(2, 3) }), 0), "gap");
+  assert.equal(store.logOf(A), undefined);
+  assert.equal(store.apply(deltaOf({ to: 2, writes: writes(0, 2) }), 0), "applied");
+  assert.equal(store.apply(deltaOf({ from: 3, to: 4, writes: writes(3, 4) }), 0), "gap");
+  assert.equal(store.logOf(A)?.version, 2);
+  assert.equal(store.apply(deltaOf({ from: 1, to: 4, writes: writes(1, 4) }), 0), "applied");
+  assert.deepEqual(Object.keys(live(store, A)), ["k1", "k2", "k3", "k4"]);
+});
+
+test("store: what is known already changes nothing, not even its hash", () => {
+  const store = new Store(B, 1);
+  store.apply(deltaOf({ to: 3, writes: writes(0, 3) }), 0);
+  const hash = store.digestHash();
+  const stale = [{ key: "k1", version: 1, body: "older news" }];
+  assert.equal(store.apply(deltaOf({ to: 3, writes: stale }), 0), "known");
+  assert.equal(store.apply(deltaOf({ incarnation: 0, to: 9, writes: writes(0, 9) }), 0), "known");
+  assert.equal(store.digestHash(), hash);
+  assert.equal(live(store, A)["k1"], "x");
+});
+
+test("store: acceptance of a write never depends on another: any split of a log arrives whole", () => {
+  const cuts = fc.uniqueArray(fc.integer({ min: 1, max: 19 }), { maxLength: 8 });
+  fc.assert(
+    fc.property(cuts, (cuts) => {
+      const store = new Store(B, 1);
+      const bounds = [0, ...cuts.toSorted((one, other) => one - other), 20];
+      bounds.slice(1).forEach((to, index) => {
+        const from = bounds[index] ?? 0;
+        assert.equal(store.apply(deltaOf({ from, to, writes: writes(from, to) }), 0), "applied");
+      });
+      assert.equal(Object.keys(live(store, A)).length, 20);
+    }),
+  );
+});
+
+test("store: a higher incarnation replaces the log, and never mixes with the earlier one", () => {
+  const store = new Store(B, 1);
+  store.apply(deltaOf({ to: 5, writes: writes(0, 5) }), 0);
+  assert.equal(store.apply(deltaOf({ incarnation: 2, from: 1, to: 2, writes: writes(1, 2) }), 0), "gap");
+  assert.equal(Object.keys(live(store, A)).length, 5);
+  const writesNow = [{ key: "new", version: 1, body: "y" }];
+  assert.equal(store.apply(deltaOf({ incarnation: 2, to: 1, writes: writesNow }), 0), "applied");
+  assert.deepEqual(live(store, A), { new: "y" });
+  assert.equal(store.apply(deltaOf({ to: 9, writes: writes(0, 9) }), 0), "known");
+});
+
+test("store: raised, the own log starts anew with the same live entries and no tombstone", () => {
+  const store = new Store(A, 1);
+  write(store, { x: "1", y: "1", z: "1" });
+  write(store, { y: null });
+  store.raise(7);
+  assert.deepEqual(live(store, A), { x: "1", z: "1" });
+  assert.deepEqual([store.logOf(A)?.incarnation, store.logOf(A)?.version], [7, 2]);
+  assert.throws(() => store.raise(7), { name: "AssertionFailed" });
+});
+
+test("store: a tombstone is kept two hours; then the floor says that deletions may be missing", () => {
+  const store = new Store(A, 1);
+  write(store, { x: "1", y: "1" }, 0);
+  write(store, { x: null }, 1000);
+  store.collect(2 * HOUR_MS);
+  assert.equal(store.logOf(A)?.entryByKey.get("x")?.body, null);
+  assert.equal(store.logOf(A)?.floor, 0);
+  store.collect(2 * HOUR_MS + 1000);
+  assert.equal(store.logOf(A)?.entryByKey.has("x"), false);
+  assert.equal(store.logOf(A)?.floor, 3);
+  assert.equal(store.logOf(A)?.version, 3);
+});
+
+test("store: a key written again over its tombstone is not collected", () => {
+  const store = new Store(A, 1);
+  write(store, { x: "1" }, 0);
+  write(store, { x: null }, 0);
+  write(store, { x: "2" }, HOUR_MS);
+  store.collect(3 * HOUR_MS);
+  assert.deepEqual(live(store, A), { x: "2" });
+  assert.equal(store.logOf(A)?.floor, 0);
+});
+
+test("store: a holder that was away while deletions were collected takes the log whole", () => {
+  const [owner, away] = [new Store(A, 1), new Store(B, 1)];
+  write(owner, { x: "1", y: "1" });
+  exchange(owner, away);
+  write(owner, { x: null, z: "1" });
+  owner.collect(3 * HOUR_MS);
+  assert.deepEqual(exchange(owner, away, 3 * HOUR_MS), ["applied"]);
+  assert.deepEqual(live(away, A), { y: "1", z: "1" });
+  assert.equal(away.logOf(A)?.floor, owner.logOf(A)?.floor);
+});
+
+test("store: a log too big for one frame is taken whole by a holder below its floor, part by part", () => {
+  const [owner, away] = [new Store(A, 1), new Store(B, 1)];
+  write(owner, { doomed: "1" });
+  exchange(owner, away);
+  const big = Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`k${index}`, "x".repeat(30_000)]));
+  write(owner, big);
+  // The floor ends up above the versions that the first parts carry.
+  write(owner, { doomed: null });
+  owner.collect(3 * HOUR_MS);
+  const outcomes = exchange(owner, away, 3 * HOUR_MS);
+  assert.ok(outcomes.length > 3, "several frames");
+  assert.deepEqual(new Set(outcomes), new Set(["applied"]));
+  assert.deepEqual(live(away, A), live(owner, A));
+  assert.deepEqual(exchange(owner, away), []);
+});
+
+test("store: on its way through the parts of a log a holder takes nothing from a peer who missed deletions", () => {
+  const [owner, away, stale] = [new Store(A, 1), new Store(B, 1), new Store(C, 1)];
+  const big = Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`k${index}`, "x".repeat(30_000)]));
+  write(owner, { ...big, doomed: "1" });
+  exchange(owner, stale);
+  write(owner, { late: "1" });
+  write(owner, { doomed: null, late: null });
+  owner.collect(3 * HOUR_MS);
+  const [first, ...rest] = missing(owner.logs, away.digest(), "");
+  for (const delta of first ?? []) away.apply(delta, 0);
+  exchange(stale, away);
+  for (const delta of rest.flat()) away.apply(delta, 0);
+  exchange(owner, away);
+  exchange(stale, away);
+  assert.deepEqual(live(away, A), live(owner, A));
+});
+
+test("store: a deletion never comes back, whoever exchanges with whom, whenever tombstones are collected", () => {
+  const step = fc.oneof(
+    {
+      weight: 4,
+      arbitrary: fc.record({
+        kind: fc.constant("write"),
+        key: fc.nat({ max: 3 }),
+        body: fc.option(fc.nat()),
+      }),
+    },
+    {
+      weight: 5,
+      arbitrary: fc.record({
+        kind: fc.constant("exchange"),
+        from: fc.nat({ max: 2 }),
+        to: fc.nat({ max: 2 }),
+      }),
+    },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant("wait"), hours: fc.integer({ min: 1, max: 3 }) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant("raise") }) },
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const stores = [new Store(A, 1), new Store(B, 1), new Store(C, 1)];
+      const owner = stores[0];
+      assert.ok(owner !== undefined);
+      let nowMs = 0;
+      for (const one of steps) {
+        if (one.kind === "write")
+          write(owner, { [`k${one.key}`]: one.body === null ? null : `${one.body}` }, nowMs);
+        if (one.kind === "raise") owner.raise((owner.logOf(A)?.incarnation ?? 0) + 1);
+        if (one.kind === "wait") {
+          nowMs += one.hours * HOUR_MS;
+          for (const store of stores) store.collect(nowMs);
+        }
+        const [from, to] = one.kind === "exchange" ? [stores[one.from], stores[one.to]] : [];
+        if (from !== undefined && to !== undefined && from !== to) exchange(from, to, nowMs);
+      }
+      for (const store of stores.slice(1)) {
+        exchange(owner, store, nowMs);
+        assert.deepEqual(live(store, A), live(owner, A));
+      }
+      for (const store of stores.slice(1)) for (const from of stores.slice(1)) exchange(from, store, nowMs);
+      for (const store of stores.slice(1)) assert.deepEqual(live(store, A), live(owner, A));
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("store: a forgotten owner's log stays away until a higher incarnation, or the owner itself, comes", () => {
+  const [owner, holder, late] = [new Store(A, 3), new Store(B, 1), new Store(C, 1)];
+  write(owner, { x: "1" });
+  exchange(owner, holder);
+  exchange(owner, late);
+  holder.forget(A);
+  assert.equal(holder.logOf(A), undefined);
+  assert.ok(!holder.digest().some(({ owner }) => owner === A));
+  assert.deepEqual(exchange(late, holder), ["refused", "applied"]);
+  assert.equal(holder.logOf(A), undefined);
+  const restarted = new Store(A, 4);
+  write(restarted, { x: "2" });
+  exchange(restarted, holder);
+  assert.deepEqual(live(holder, A), { x: "2" });
+
+  holder.forget(A);
+  holder.welcome(A);
+  exchange(restarted, holder);
+  assert.deepEqual(live(holder, A), { x: "2" });
+});
+
+test("store: forgetting oneself, or a stranger, does nothing", () => {
+  const store = new Store(A, 1);
+  write(store, { x: "1" });
+  store.forget(A);
+  store.forget(B);
+  assert.deepEqual(live(store, A), { x: "1" });
+});
+
+test("store: owners past the bound are refused; those that are held go on", () => {
+  const store = new Store(A, 1);
+  for (let index = 1; index < LIMITS.ownersMax; index += 1)
+    assert.equal(store.apply(deltaOf({ owner: `owner${index}` }), 0), "applied");
+  assert.equal(store.apply(deltaOf({ owner: B }), 0), "refused");
+  assert.equal(store.logs.size, LIMITS.ownersMax);
+  assert.equal(
+    store.apply(deltaOf({ owner: "owner1", incarnation: 2, to: 1, writes: writes(0, 1) }), 0),
+    "applied",
+  );
+});
+
+test("store: keys of one owner past the bound are not held, and its log goes on all the same", () => {
+  const store = new Store(B, 1);
+  const many = LIMITS.entriesPerOwner;
+  assert.equal(store.apply(deltaOf({ to: many, writes: writes(0, many) }), 0), "applied");
+  assert.equal(
+    store.apply(deltaOf({ from: many, to: many + 2, writes: writes(many, many + 2) }), 0),
+    "applied",
+  );
+  assert.equal(store.logOf(A)?.entryByKey.size, many);
+  assert.equal(store.logOf(A)?.version, many + 2);
+  const change = [{ key: "k1", version: many + 3, body: "changed" }];
+  store.apply(deltaOf({ from: many + 2, to: many + 3, writes: change }), 0);
+  assert.equal(live(store, A)["k1"], "changed");
+});
+
+test("store: an own record that no peer could take is not written; its neighbours are", () => {
+  const store = new Store(A, 1);
+  write(store, { big: "x".repeat(LIMITS.recordBytes + 1), small: "x", edge: "x".repeat(LIMITS.recordBytes) });
+  assert.deepEqual(Object.keys(live(store, A)), ["small", "edge"]);
+});
+
+test("store: hashes are equal exactly when digests are, in whatever order owners came", () => {
+  const [one, other] = [new Store(A, 1), new Store(A, 1)];
+  const deltas = [B, C].map((owner) => deltaOf({ owner, to: 2, writes: writes(0, 2) }));
+  for (const delta of deltas) one.apply(delta, 0);
+  assert.notEqual(one.digestHash(), other.digestHash());
+  for (const delta of deltas.toReversed()) other.apply(delta, 0);
+  assert.equal(one.digestHash(), other.digestHash());
+  write(one, { x: "1" });
+  assert.notEqual(one.digestHash(), other.digestHash());
+});
+
+test("store: covers a digest when all of it but the own log is held, at that version or later", () => {
+  const store = new Store(A, 1);
+  store.apply(deltaOf({ owner: B, incarnation: 2, to: 5, writes: writes(0, 5) }), 0);
+  const holds = (incarnation: number, version: number) => store.covers([{ owner: B, incarnation, version }]);
+  assert.ok(holds(2, 5) && holds(2, 4) && holds(1, 99));
+  assert.ok(!holds(2, 6) && !holds(3, 0));
+  assert.ok(store.covers([{ owner: A, incarnation: 99, version: 99 }]) && store.covers([]));
+  assert.ok(!store.covers([{ owner: C, incarnation: 1, version: 0 }]));
+});
