@@ -19,6 +19,8 @@ export interface Account {
   answered: number;
   failed: number;
   readonly countByReplica: Map<string, number>;
+  /** When each replica first and last answered, on the clock of `performance.now()`. */
+  readonly answeredMsByReplica: Map<string, { firstMs: number; lastMs: number }>;
   readonly failures: string[];
   /** Slowest answer, in milliseconds. */
   slowestMs: number;
@@ -26,7 +28,15 @@ export interface Account {
 
 /** An account with nothing in it. */
 export function emptyAccount(): Account {
-  return { asked: 0, answered: 0, failed: 0, countByReplica: new Map(), failures: [], slowestMs: 0 };
+  return {
+    asked: 0,
+    answered: 0,
+    failed: 0,
+    countByReplica: new Map(),
+    answeredMsByReplica: new Map(),
+    failures: [],
+    slowestMs: 0,
+  };
 }
 
 /** Where requests go. */
@@ -61,7 +71,10 @@ export function ask(aim: Aim, agent: Agent, account: Account): Promise<void> {
         const replica = body.trim();
         account.answered += 1;
         account.countByReplica.set(replica, (account.countByReplica.get(replica) ?? 0) + 1);
-        account.slowestMs = Math.max(account.slowestMs, performance.now() - startMs);
+        const nowMs = performance.now();
+        account.slowestMs = Math.max(account.slowestMs, nowMs - startMs);
+        const { firstMs } = account.answeredMsByReplica.get(replica) ?? { firstMs: nowMs };
+        account.answeredMsByReplica.set(replica, { firstMs, lastMs: nowMs });
         resolve();
       });
     });

@@ -70,7 +70,10 @@ test("explain: the fields of the contract come first, in the service and in its 
   assert.deepEqual(Object.keys(told.value).slice(0, 4), ["network", "name", "vip", "replicas"]);
   const first = Object.keys(told.value.replicas[0] ?? {}).slice(0, 6);
   assert.deepEqual(first, ["id", "node", "address", "eligible", "reason", "sinceMs"]);
-  assert.deepEqual(told.value.problems, ["port 8088 is also wanted by default/api; default/web has it"]);
+  assert.deepEqual(told.value.problems, [
+    "port 8088 is also wanted by default/api; default/web has it",
+    'container web-1: label "skein.port" is "80a"',
+  ]);
 });
 
 test("explain: what this host found wrong with the service's own copies is told, and nothing of others", () => {

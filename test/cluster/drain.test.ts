@@ -1,0 +1,167 @@
+// Draining: a replica is taken out from any host, and whoever waits is told the truth about who has heard.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import test from "node:test";
+
+import type { DrainResult } from "../../src/admin/contract.ts";
+import { openEngine, containerEvent, type FakeContainer } from "../support/engine.ts";
+import type { DaemonUnderTest, Ending, WebReplica } from "../support/daemons.ts";
+import { until } from "../support/wait.ts";
+
+import {
+  evenly,
+  explainReplica,
+  prepareCluster,
+  startAll,
+  tally,
+  tasksOf,
+  untilEven,
+  untilOpen,
+  untilServing,
+  webReplicas,
+  webService,
+} from "./cluster.ts";
+import { joinAs } from "./fake-member.ts";
+import { steadyLoad } from "./load.ts";
+
+/** A web replica as a container of a fake engine. */
+function containerOf(replica: WebReplica, digit: string, startedAt: string): FakeContainer {
+  const labels = { "skein.service": "web", "skein.port": `8000:${replica.port}/http` };
+  return {
+    id: digit.repeat(64),
+    name: replica.name.replace(".", "-"),
+    address: replica.address,
+    labels,
+    startedAt,
+  };
+}
+
+/** A connection that lives on, with one request after the other over it. */
+async function openKept(t: Ending, host: string, port: number): Promise<() => Promise<string>> {
+  const socket: Socket = connect({ host, port });
+  t.after(() => socket.destroy());
+  await once(socket, "connect");
+  return async () => {
+    socket.write("GET / HTTP/1.1\r\nHost: web\r\n\r\n");
+    const [chunk] = (await once(socket, "data")) as [Buffer];
+    return /\r\n\r\n(?:[0-9a-f]+\r\n)?(\S+)/.exec(chunk.toString())?.[1] ?? "";
+  };
+}
+
+test("cluster: draining replicas on three hosts", async (t) => {
+  const { block, hosts } = await prepareCluster(t);
+  const [first, second, third] = hosts;
+  const [[one, two] = [], [three] = [], [four] = []] = await webReplicas(t, block, [2, 1, 1]);
+  assert.ok(one !== undefined && two !== undefined && three !== undefined && four !== undefined);
+  const all = [one, two, three, four];
+  const engine = await openEngine([
+    containerOf(one, "a", "2026-01-01T00:00:00Z"),
+    containerOf(two, "b", "2026-01-01T00:00:00Z"),
+  ]);
+  t.after(() => engine.close());
+  engine.networks = [];
+  const raw = { name: "raw", ports: [{ port: 8000 }], publish: ["8089:8000"] };
+  const publish = ["8088:8000"];
+  first.configure({ docker: { socket: engine.socketPath } });
+  second.configure({ services: [webService([three], { publish })] });
+  third.configure({ services: [webService([four], { publish }), webService([three, four], raw)] });
+  await startAll(hosts);
+  await untilServing(hosts, all);
+  await untilServing(hosts, [three, four], { service: "raw" });
+  const doors = hosts.map(({ address }) => ({ host: address, port: 8088 }));
+  for (const door of doors) await untilOpen(door);
+  const idOf = async (replica: WebReplica): Promise<string> => {
+    return (await explainReplica(first, replica.address)).id;
+  };
+  const drainOn = async (host: DaemonUnderTest, replica: WebReplica, ...flags: string[]) => {
+    const ran = await host.cli("drain", await idOf(replica), ...flags, "-o", "json");
+    return { ...ran, result: JSON.parse(ran.stdout) as DrainResult };
+  };
+
+  await t.test(
+    "on its own host, under load: exit 0 once nobody sends it anything, and nothing fails",
+    async () => {
+      const load = steadyLoad(t, doors);
+      await load.more(30);
+      const { code, result } = await drainOn(first, one, "--wait");
+      assert.equal(code, 0);
+      assert.deepEqual(result, { replica: await idOf(one), applied: true, pending: [] });
+      const servedBefore = one.served;
+      for (const host of hosts) assert.ok(!(await tasksOf(host)).includes(one.address), host.name);
+      for (const door of doors) assert.deepEqual(await tally(door, 6), evenly([two, three, four], 2));
+      await load.stop();
+      assert.equal(one.served, servedBefore);
+    },
+  );
+
+  await t.test("it tells of itself on every host", async () => {
+    for (const host of hosts) {
+      const told = await explainReplica(host, one.address);
+      assert.equal(told.eligible, false);
+      assert.equal(told.state, "draining");
+      assert.match(told.reason, /drained by command/);
+    }
+  });
+
+  await t.test("a drain outlives a restart of the daemon; a container started again is back", async () => {
+    await first.end("SIGTERM");
+    await first.start();
+    await untilServing(hosts, [two, three, four]);
+    assert.equal((await explainReplica(second, one.address)).state, "draining");
+    engine.containers.set("a".repeat(64), containerOf(one, "a", "2026-01-02T00:00:00Z"));
+    engine.emit(containerEvent("a".repeat(64), "start"));
+    await untilServing(hosts, all);
+    for (const door of doors) await untilEven(door, all);
+  });
+
+  await t.test("from another host: exit 0 all the same; what is connected stays connected", async () => {
+    const kept = await Promise.all([1, 2].map(() => openKept(t, third.address, 8089)));
+    const names = await Promise.all(kept.map((ask) => ask()));
+    assert.deepEqual(names.toSorted(), [three.name, four.name]);
+    const raw3 = (await explainReplica(first, three.address, "raw")).id;
+    assert.equal((await first.cli("drain", raw3, "--wait")).code, 0);
+    for (const host of hosts) assert.deepEqual(await tasksOf(host, "raw"), [four.address]);
+    assert.deepEqual(await tally({ host: third.address, port: 8089 }, 6), evenly([four], 6));
+    assert.deepEqual(await Promise.all(kept.map((ask) => ask())), names);
+  });
+
+  await t.test("without --wait: exit 0 at once, and it happens all the same", async () => {
+    assert.equal((await drainOn(second, two)).code, 0);
+    await untilServing(hosts, [one, three, four]);
+    assert.equal((await drainOn(second, two, "--wait")).code, 0, "drained twice is drained");
+  });
+
+  await t.test("an unknown replica: exit 3, and a near name is offered", async () => {
+    const unknown = await first.cli("drain", "nosuch", "--wait");
+    assert.equal(unknown.code, 3);
+    assert.match(unknown.stderr, /nosuch/);
+    const near = await first.cli("drain", "web-1-3");
+    assert.equal(near.code, 3);
+    assert.match(near.stderr, /web-1-[12]/);
+  });
+
+  await t.test("a frozen member does not hold it up for longer than it is believed alive", async () => {
+    third.signal("SIGSTOP");
+    assert.equal((await drainOn(second, three, "--wait")).code, 0);
+    third.signal("SIGCONT");
+    await until(async () => (await explainReplica(third, three.address)).state === "draining");
+  });
+
+  await t.test(
+    "a member that never applies it: exit 4 after 10 s, by name, from whichever host",
+    async () => {
+      const deaf = await joinAs(t, "deaf", first.address);
+      await until(() => deaf.received.some(({ kind }) => kind === "ping"), {
+        what: "deaf is taken for alive",
+      });
+      const { code, result, stderr } = await drainOn(first, one, "--wait");
+      assert.equal(code, 4);
+      assert.equal(result.applied, false);
+      assert.deepEqual(result.pending, ["deaf"]);
+      assert.match(stderr, /deaf/);
+      assert.ok(deaf.isOpen());
+    },
+  );
+});
