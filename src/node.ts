@@ -44,6 +44,8 @@ import { Merger, type Merged } from "./view/merge.ts";
 /** Between two merges of one burst: a little more for each replica, since a merge costs that much more. */
 const MERGE_PAUSE_MS = 5;
 const MERGE_PAUSE_MS_PER_REPLICA = 0.005;
+/** How long nothing is published while a source has not told what runs here: a hung Docker must not hide the rest. */
+const SOURCES_GRACE_MS = 5000;
 
 /** What a node is told. */
 export type Input =
@@ -82,6 +84,8 @@ export interface NodeOptions {
   readonly id: NodeId;
   readonly record: Omit<NodeRecord, "kind">;
   readonly seeds: readonly HostPort[];
+  /** The sources that will tell what runs here. */
+  readonly sources: readonly string[];
   readonly pool: Prefix;
   readonly kept: KeptState;
   readonly random: Random;
@@ -95,6 +99,8 @@ export class Node {
   readonly #schedule = new ProbeSchedule(LIMITS.probesInFlight);
   readonly #merger = new Merger();
   readonly #discoveryBySource = new Map<string, Discovery>();
+  /** Sources that have not told anything yet. */
+  readonly #awaited: Set<string>;
   #endpointById: ReadonlyMap<ReplicaId, Discovered> = new Map();
   #clientByAddress: ReadonlyMap<string, LocalClient> = new Map();
   #clientByName: ReadonlyMap<string, LocalClient> = new Map();
@@ -115,6 +121,7 @@ export class Node {
   constructor(options: NodeOptions) {
     const { id, record, kept, random, nowMs } = options;
     this.#options = options;
+    this.#awaited = new Set(options.sources);
     this.#claims = new Claims(options.pool, kept.claims);
     const startedAtMsById = new Map(kept.drains.map((run) => [run.id, run.startedAtMs]));
     this.#drains = { ...NO_DRAINS, startedAtMsById };
@@ -175,7 +182,7 @@ export class Node {
     const isTick = input.kind === "tick";
     if (isTick && this.#acknowledgements.settle((version) => this.#gossip.lagging(version)))
       this.#catalogIsDue = true;
-    if (this.#catalogIsDue) this.#publish(nowMs);
+    if (this.#catalogIsDue && this.#hasHeard(nowMs)) this.#publish(nowMs);
     const wakeInMs = this.#bringUpToDate(nowMs);
     const later = this.#gossip.take();
     const probe =
@@ -237,7 +244,8 @@ export class Node {
     this.#clientByAddress = new Map(clients.map((client) => [client.address, client]));
     this.#clientByName = new Map(clients.map((client) => [client.name, client]));
     this.#schedule.set(endpoints, nowMs);
-    const isWhole = this.discoveries.every(({ stale }) => stale === null);
+    this.#awaited.delete(discovery.source);
+    const isWhole = this.#awaited.size === 0 && this.discoveries.every(({ stale }) => stale === null);
     if (isWhole && this.#gossip.complete) this.#drains = forgetEnded(this.#drains, endpoints);
     this.#catalogIsDue = true;
     this.#tellSource(before, discovery, nowMs);
@@ -277,6 +285,14 @@ export class Node {
       const replica = replicas.find((candidate) => candidate.id === id);
       if (replica !== undefined) this.#gossip.askDrain(replica.node, id, draining);
     }
+  }
+
+  /**
+   * True once it is known what runs here. A restarted daemon that published before would replace what peers hold of its
+   * last life by nothing, and take names out of DNS that are back a moment later.
+   */
+  #hasHeard(nowMs: number): boolean {
+    return this.#awaited.size === 0 || nowMs - this.#options.nowMs >= SOURCES_GRACE_MS;
   }
 
   /** Plans what this node offers and writes what changed to its log. */
@@ -339,7 +355,7 @@ export class Node {
       incarnation: this.#gossip.incarnation,
       standings: this.#gossip.standings,
       logs: this.#gossip.logs,
-      complete: this.#gossip.complete,
+      complete: this.#gossip.complete && this.#hasHeard(nowMs),
       pool: this.#options.pool,
       startedAtMs: this.#options.nowMs,
       nowMs,

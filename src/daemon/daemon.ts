@@ -40,7 +40,7 @@ import { drain, leave } from "./departure.ts";
 import { openDriver, type Driver } from "./driver.ts";
 import type { DaemonOptions } from "./options.ts";
 import { Report } from "./report.ts";
-import { openSources } from "./sources.ts";
+import { openSources, sourceNames } from "./sources.ts";
 
 /** All of a clean stop but its graces: Docker kills ten seconds after its signal. */
 const CLOSE_MS = 3000;
@@ -102,6 +102,7 @@ async function assemble(base: Base): Promise<Daemon> {
     id: identity.id,
     record,
     seeds,
+    sources: sourceNames(options),
     pool: vipPool,
     kept,
     random: base.random,
@@ -190,11 +191,7 @@ interface Mesh {
 }
 
 /** The mesh port and the links. */
-async function openMesh(
-  base: Base,
-  resolve: ResolveReplica,
-  onInput: Driver["feed"],
-): Promise<Mesh> {
+async function openMesh(base: Base, resolve: ResolveReplica, onInput: Driver["feed"]): Promise<Mesh> {
   const { options, lifecycle, metrics, report } = base;
   const { log } = options;
   const { listen, advertise, join: seeds } = options.config.mesh;

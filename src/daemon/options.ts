@@ -1,7 +1,7 @@
 /**
  * Options: what a daemon is made from.
  *
- * Pure: types only.
+ * Touches: nothing; types only.
  */
 
 import type { Config } from "../config/schema.ts";

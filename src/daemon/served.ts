@@ -1,7 +1,7 @@
 /**
  * Served: what the consumers of one daemon serve at a moment, all of it from one view.
  *
- * Pure: types only.
+ * Touches: nothing; types only.
  */
 
 import type { Zone } from "../dns/zone.ts";

@@ -21,6 +21,7 @@ import { watchDocker, type DockerWatch, type DockerWatchOptions } from "../sourc
 import { discoverStatic } from "../source/static.ts";
 
 import type { Base } from "./base.ts";
+import type { DaemonOptions } from "./options.ts";
 
 /** The port that containers ask when told to use a gateway as their resolver. */
 const DNS_PORT = 53;
@@ -29,6 +30,11 @@ const DNS_PORT = 53;
 export interface Sources {
   /** Takes the services of a new configuration. */
   reload(config: Config): void;
+}
+
+/** The names of the sources that openSources opens: each of them tells its set soon. */
+export function sourceNames({ config, env }: DaemonOptions): readonly string[] {
+  return locateDocker(config.docker.socket, env) === null ? ["static"] : ["static", "docker"];
 }
 
 /** Opens every source that this host has. */

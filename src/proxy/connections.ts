@@ -15,7 +15,7 @@ import { reset } from "./connect.ts";
 export class Connections {
   readonly #open = new Set<Duplex>();
   readonly #countMax: number;
-  #emptied: (() => void) | null = null;
+  readonly #waiting: (() => void)[] = [];
 
   constructor(countMax: number) {
     this.#countMax = countMax;
@@ -34,7 +34,8 @@ export class Connections {
     this.#open.add(socket);
     socket.once("close", () => {
       this.#open.delete(socket);
-      if (this.#open.size === 0) this.#emptied?.();
+      if (this.#open.size > 0) return;
+      for (const resolve of this.#waiting.splice(0)) resolve();
     });
     return true;
   }
@@ -43,7 +44,7 @@ export class Connections {
   empty(): Promise<void> {
     if (this.#open.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
-      this.#emptied = resolve;
+      this.#waiting.push(resolve);
     });
   }
 

@@ -45,6 +45,8 @@ export class Claims {
     for (const [key, claim] of claimByKey) {
       const record = vipRecord(claim);
       writes.set(recordKey(record), renderRecord(record));
+      // Taken out first: a key that is set again would keep its place among the old ones.
+      this.#rememberedByKey.delete(key);
       this.#rememberedByKey.set(key, claim);
     }
     this.#heldKeys = [...claimByKey.keys()];

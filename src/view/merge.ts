@@ -66,7 +66,7 @@ export class Merger {
   /** The picture these records make. Services and replicas that did not change are the same objects as last time. */
   merge(input: MergeInput): Merged {
     const malformed: string[] = [];
-    const members = this.#members(input);
+    const members = this.#members(input, malformed);
     const observer = members.find(({ self }) => self)?.name ?? input.self;
     const claims: Claim[] = [];
     const placedByKey = new Map<ServiceKey, Placed[]>();
@@ -103,11 +103,13 @@ export class Merger {
     const services: Service[] = [];
     for (const key of [...placedByKey.keys()].sort()) {
       const placed = placedByKey.get(key) ?? [];
-      const last = lastByKey.get(key);
-      const fresh = this.#service(key, placed, { ...context, assignment, last });
-      services.push(last !== undefined && isSame(last, fresh) ? last : fresh);
+      services.push(this.#service(key, placed, { ...context, assignment, last: lastByKey.get(key) }));
     }
-    return withPortConflicts(services, assignment);
+    // Compared with the last ones only now: what a conflict took from a service is part of it.
+    return withPortConflicts(services, assignment).map((fresh) => {
+      const last = lastByKey.get(fresh.key);
+      return last !== undefined && isSame(last, fresh) ? last : fresh;
+    });
   }
 
   #service(
@@ -179,13 +181,14 @@ export class Merger {
     return replica;
   }
 
-  #members(input: MergeInput): Member[] {
+  #members(input: MergeInput, malformed: string[]): Member[] {
     const own: Standing = { id: input.self, state: "alive", sinceMs: input.startedAtMs, rttMs: null };
     const members: Member[] = [];
     for (const standing of [own, ...input.standings]) {
       const log = input.logs.get(standing.id);
       const entry = log?.entryByKey.get("node");
       const record = entry === undefined ? null : this.#parsed("node", entry);
+      if (typeof record === "string") malformed.push(`${standing.id}: ${record}`);
       // Without its record a member has no name to show and no address to use; it comes with its first exchange.
       if (log === undefined || record === null || typeof record === "string" || record.kind !== "node")
         continue;
@@ -289,19 +292,24 @@ function routeText({ host, path }: { readonly host: string; readonly path: strin
   return `route ${host}${path}`;
 }
 
-/** Whether a service came out as it was; its lists are shared with its newest declaration, so identity tells. */
+/** Whether a service came out as it was: its parts are shared with declarations and last replicas, so identity tells. */
 function isSame(one: Service, other: Service): boolean {
-  const isAlike =
+  return (
     one.vip === other.vip &&
     one.stack === other.stack &&
     one.endpointMode === other.endpointMode &&
-    one.ports === other.ports &&
-    one.publish === other.publish &&
-    one.http === other.http &&
-    one.aliases === other.aliases &&
-    one.replicas.length === other.replicas.length &&
-    one.problems.join() === other.problems.join();
-  return isAlike && one.replicas.every((replica, index) => replica === other.replicas[index]);
+    isSameList(one.ports, other.ports) &&
+    isSameList(one.publish, other.publish) &&
+    isSameList(one.http, other.http) &&
+    isSameList(one.aliases, other.aliases) &&
+    isSameList(one.problems, other.problems) &&
+    isSameList(one.replicas, other.replicas)
+  );
+}
+
+/** Not === alone: a list from which a conflict took something is made anew each time, of the same parts. */
+function isSameList(one: readonly unknown[], other: readonly unknown[]): boolean {
+  return one === other || (one.length === other.length && one.every((part, index) => part === other[index]));
 }
 
 function compareText(one: string, other: string): number {

@@ -37,33 +37,45 @@ export function candidate(pool: Prefix, key: ServiceKey, index: number): string 
   return numberToIpv4(pool.base + low + (hash48(`${key}#${index}`) % usable));
 }
 
-/** Settles all claims known; equal claims in any order give equal outcomes. */
+/**
+ * Settles all claims known; equal claims in any order give equal outcomes.
+ *
+ * Every claim in turn, by right: it is granted when its service has no address yet and nobody has that one. So a claim
+ * that lost does not bar a later one of its service; it may be a dead node's, who will not take it back.
+ */
 export function assign(claims: Iterable<Claim>, pool: Prefix): Assignment {
-  const lostByKey = new Map<ServiceKey, string>();
-  const bestByKey = new Map<ServiceKey, Claim>();
-  for (const claim of claims) {
-    if (!contains(pool, claim.address)) {
-      if (!bestByKey.has(claim.key)) lostByKey.set(claim.key, outside(claim, pool));
-      continue;
-    }
-    const best = bestByKey.get(claim.key);
-    if (best === undefined || precedes(claim, best, claim.address < best.address))
-      bestByKey.set(claim.key, claim);
-  }
-  const holderByAddress = new Map<string, Claim>();
-  for (const claim of bestByKey.values()) {
-    const holder = holderByAddress.get(claim.address);
-    if (holder === undefined || precedes(claim, holder, claim.key < holder.key))
-      holderByAddress.set(claim.address, claim);
-  }
   const claimByKey = new Map<ServiceKey, Claim>();
-  for (const claim of bestByKey.values()) {
-    const holder = holderByAddress.get(claim.address);
-    if (holder === claim) claimByKey.set(claim.key, claim);
-    else lostByKey.set(claim.key, `vip ${claim.address} belongs to ${holder?.key}, which claimed it first`);
+  const lostByKey = new Map<ServiceKey, string>();
+  const holderByAddress = new Map<string, ServiceKey>();
+  for (const claim of byRight(claims)) {
+    const { key, address } = claim;
+    if (claimByKey.has(key)) continue;
+    const holder = holderByAddress.get(address);
+    if (holder === undefined && contains(pool, address)) {
+      claimByKey.set(key, claim);
+      holderByAddress.set(address, key);
+      lostByKey.delete(key);
+    } else if (!lostByKey.has(key)) {
+      const taken = `vip ${address} belongs to ${holder}, which claimed it first`;
+      lostByKey.set(key, holder === undefined ? outside(claim, pool) : taken);
+    }
   }
-  for (const key of claimByKey.keys()) lostByKey.delete(key);
   return { claimByKey, lostByKey };
+}
+
+/** Each claim once, in the order in which they are served: the lower order first, then the lower key, then address. */
+function byRight(claims: Iterable<Claim>): Claim[] {
+  const firstByText = new Map<string, Claim>();
+  for (const claim of claims) {
+    const text = `${claim.key} ${claim.address}`;
+    const first = firstByText.get(text);
+    if (first === undefined || claim.order < first.order) firstByText.set(text, claim);
+  }
+  return [...firstByText.values()].sort((one, other) => {
+    return (
+      one.order - other.order || compareText(one.key, other.key) || compareText(one.address, other.address)
+    );
+  });
 }
 
 /**
@@ -108,8 +120,9 @@ function freeClaim(key: ServiceKey, pool: Prefix, taken: ReadonlySet<string>, or
   return null;
 }
 
-function precedes(one: Claim, other: Claim, atEqualOrder: boolean): boolean {
-  return one.order < other.order || (one.order === other.order && atEqualOrder);
+function compareText(one: string, other: string): number {
+  if (one === other) return 0;
+  return one < other ? -1 : 1;
 }
 
 function outside(claim: Claim, pool: Prefix): string {

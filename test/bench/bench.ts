@@ -27,7 +27,7 @@ interface Bench {
   readonly name: string;
   readonly run: () => Promise<{ readonly figures: unknown; readonly lines: readonly Line[] }>;
   /** Why it cannot run here, in words; false when it can. */
-  readonly skip: () => string | false;
+  readonly obstacle: () => string | false;
 }
 
 const always = (): false => false;
@@ -35,7 +35,7 @@ const always = (): false => false;
 const BENCHES: readonly Bench[] = [
   {
     name: "start",
-    skip: always,
+    obstacle: always,
     async run() {
       const figures = await measureStart();
       const measured = `median ${figures.medianMs.toFixed(0)} ms, slowest ${figures.slowestMs.toFixed(0)} ms`;
@@ -44,7 +44,7 @@ const BENCHES: readonly Bench[] = [
   },
   {
     name: "memory",
-    skip: always,
+    obstacle: always,
     async run() {
       const figures = await measureMemory();
       const measured = `${figures.rssMb.toFixed(0)} MB (idle ${figures.idleRssMb.toFixed(0)} MB)`;
@@ -60,10 +60,11 @@ const BENCHES: readonly Bench[] = [
   },
   {
     name: "failover",
-    skip: always,
+    obstacle: always,
     async run() {
       const figures = await measureFailover();
-      const measured = `${figures.failed} failed of ${figures.requests}, slowest ${figures.slowestMs.toFixed(0)} ms`;
+      const slowest = `slowest ${figures.slowestMs.toFixed(0)} ms`;
+      const measured = `${figures.failed} failed of ${figures.requests}, ${slowest}`;
       return {
         figures,
         lines: [{ what: "a replica killed at 200 requests/s", promised: "0 failed", measured }],
@@ -72,11 +73,12 @@ const BENCHES: readonly Bench[] = [
   },
   {
     name: "visible",
-    skip: skipReason,
+    obstacle: skipReason,
     async run() {
       const figures = await measureVisible();
       const { medianMs, p90Ms, maxMs, changes } = figures;
-      const measured = `median ${medianMs.toFixed(0)} ms, p90 ${p90Ms.toFixed(0)}, most ${maxMs.toFixed(0)} (${changes})`;
+      const spread = `p90 ${p90Ms.toFixed(0)} ms, most ${maxMs.toFixed(0)} ms`;
+      const measured = `median ${medianMs.toFixed(0)} ms, ${spread}, of ${changes}`;
       return {
         figures,
         lines: [{ what: "a change in another host's DNS, in the lab", promised: "100 ms", measured }],
@@ -98,7 +100,7 @@ if (unknown.length > 0) {
 const all: Record<string, unknown> = {};
 for (const bench of BENCHES) {
   if (asked.length > 0 && !asked.includes(bench.name)) continue;
-  const reason = bench.skip();
+  const reason = bench.obstacle();
   if (reason !== false) {
     process.stderr.write(`${bench.name}: skipped, ${reason}\n`);
     continue;

@@ -126,6 +126,21 @@ test("cluster: trouble with one daemon of three", async (t) => {
     await untilServing(hosts, replicas);
   });
 
+  await t.test("killed and started again: a service that runs only there never loses its name", async () => {
+    const [soloVip] = await first.lookup("solo");
+    const lastEvent = (await eventsOf(first)).at(-1)?.id ?? 0;
+    await second.end("SIGKILL");
+    await until(async () => (await stateOf(first, "host-2")) === "dead", { what: "host-2 is dead" });
+    assert.deepEqual(await first.lookup("solo"), [soloVip]);
+    await second.start();
+    await untilServing([first], [two], { service: "solo" });
+    const since = (await eventsOf(first)).filter(({ id }) => id > lastEvent);
+    const gone = since.filter(({ kind }) => kind === "service.removed" || kind === "replica.gone");
+    assert.deepEqual(gone, []);
+    assert.deepEqual(await first.lookup("solo"), [soloVip]);
+    await untilServing(hosts, replicas);
+  });
+
   await t.test("frozen: suspected, given up, and believed again; on waking it gives up nobody", async () => {
     for (const host of hosts) await untilAlive(host, hosts);
     const lastEvent = (await eventsOf(third)).at(-1)?.id ?? 0;

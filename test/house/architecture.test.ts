@@ -17,12 +17,12 @@ interface Plant {
 // A small tree's own shells: the real list names files that no small tree has.
 const layout = {
   ...LAYOUT,
-  shellFiles: ["dns/server", "main", "daemon", "runtime/log"],
+  shellFiles: ["dns/server", "main", "daemon/daemon", "runtime/log"],
   plannedShellFiles: ["health/probe", "cli/"],
 };
 const base = {
-  "src/main.ts": 'import { a } from "./daemon.ts";\na();\n',
-  "src/daemon.ts": 'import { serve } from "./dns/server.ts";\nexport const a = serve;\n',
+  "src/main.ts": 'import { a } from "./daemon/daemon.ts";\na();\n',
+  "src/daemon/daemon.ts": 'import { serve } from "../dns/server.ts";\nexport const a = serve;\n',
   "src/dns/server.ts": 'import { log } from "../runtime/log.ts";\nexport const serve = log;\n',
   "src/runtime/log.ts": "export const log = 1;\n",
 };
@@ -189,14 +189,14 @@ const PLANTS: readonly Plant[] = [
   {
     rule: "undeclared-package",
     what: "a package of nobody's",
-    at: ["src/daemon.ts:1"],
-    files: { "src/daemon.ts": 'import { x } from "left-pad/x";\n' },
+    at: ["src/daemon/daemon.ts:1"],
+    files: { "src/daemon/daemon.ts": 'import { x } from "left-pad/x";\n' },
   },
   {
     rule: "undeclared-package",
     what: "a development dependency in src",
-    at: ["src/daemon.ts:1"],
-    files: { "src/daemon.ts": 'import { x } from "fast-check";\n' },
+    at: ["src/daemon/daemon.ts:1"],
+    files: { "src/daemon/daemon.ts": 'import { x } from "fast-check";\n' },
   },
   {
     rule: "undeclared-package",
@@ -342,8 +342,8 @@ const PLANTS: readonly Plant[] = [
   {
     rule: "side-effect-import",
     what: "a file",
-    at: ["src/daemon.ts:1"],
-    files: { "src/daemon.ts": 'import "./main.ts";\n', "src/main.ts": "" },
+    at: ["src/daemon/daemon.ts:1"],
+    files: { "src/daemon/daemon.ts": 'import "../main.ts";\n', "src/main.ts": "" },
   },
   ...fine("side-effect-import", ['import {} from "valibot";', 'export const a = import("valibot");']),
   { rule: "module-state", what: "let", at: ["src/dns/a.ts:1"], files: pure("let a = 1;\nexport { a };\n") },

@@ -16,7 +16,7 @@
 
 import { promises as dns } from "node:dns";
 import { rmSync } from "node:fs";
-import { createServer, request, type IncomingMessage } from "node:http";
+import { Agent, createServer, request, type IncomingMessage } from "node:http";
 import { isIPv4 } from "node:net";
 
 /** What a client can be told to do. */
@@ -43,7 +43,11 @@ export type Order =
       readonly url: string;
       readonly perSecond: number;
       readonly longestMs: number;
+      /** Whether connections are kept and used again, as by a program with a pool of them. */
+      readonly keepsConnections: boolean;
     }
+  /** What has become of the load so far. */
+  | { readonly kind: "loading" }
   /** Ends the load; the answer comes when its last request is done. */
   | { readonly kind: "loaded" };
 
@@ -72,15 +76,28 @@ const FAILURES_KEPT = 20;
 class Requests {
   readonly #url: URL;
   readonly #headers: Readonly<Record<string, string>>;
+  readonly #agent: Agent | false;
   readonly #startMs = performance.now();
   readonly #countByName: Record<string, number> = {};
   readonly #failures: string[] = [];
   #sent = 0;
   #slowestMs = 0;
 
-  constructor(url: string, headers: Readonly<Record<string, string>> = {}) {
+  constructor(
+    url: string,
+    options: {
+      readonly headers?: Readonly<Record<string, string>> | undefined;
+      readonly keepsConnections?: boolean;
+    },
+  ) {
     this.#url = new URL(url);
-    this.#headers = headers;
+    this.#headers = options.headers ?? {};
+    this.#agent = options.keepsConnections === true ? new Agent({ keepAlive: true }) : false;
+  }
+
+  /** Ends the connections that were kept. */
+  close(): void {
+    if (this.#agent !== false) this.#agent.destroy();
   }
 
   async send(): Promise<void> {
@@ -104,7 +121,7 @@ class Requests {
 
   async #ask(): Promise<string> {
     return await new Promise<string>((resolve, reject) => {
-      const asked = request(this.#url, { agent: false, headers: this.#headers }, (response) => {
+      const asked = request(this.#url, { agent: this.#agent, headers: this.#headers }, (response) => {
         textOf(response).then((text) => {
           if (response.statusCode === 200) resolve(text.trim());
           else reject(new Error(`status ${response.statusCode}: ${text.slice(0, 120)}`));
@@ -126,15 +143,20 @@ class Load {
   readonly #end: NodeJS.Timeout;
 
   constructor(order: Extract<Order, { kind: "load" }>) {
-    this.#requests = new Requests(order.url);
+    this.#requests = new Requests(order.url, order);
     this.#ticker = setInterval(() => this.#send(), 1000 / order.perSecond);
     this.#end = setTimeout(() => clearInterval(this.#ticker), order.longestMs);
+  }
+
+  get tally(): Tally {
+    return this.#requests.tally;
   }
 
   async finish(): Promise<Tally> {
     clearInterval(this.#ticker);
     clearTimeout(this.#end);
     await Promise.all(this.#pending);
+    this.#requests.close();
     return this.#requests.tally;
   }
 
@@ -172,13 +194,17 @@ async function resolved(asked: Promise<string[]>): Promise<Resolved> {
 }
 
 async function get({ url, count, headers }: Extract<Order, { kind: "get" }>): Promise<Tally> {
-  const requests = new Requests(url, headers);
+  const requests = new Requests(url, { headers });
   for (let sent = 0; sent < count; sent += 1) await requests.send();
   return requests.tally;
 }
 
 function serve(socketPath: string): void {
   let load: Load | null = null;
+  const current = (): Load => {
+    if (load === null) throw new Error("no load is under way");
+    return load;
+  };
   const obey = async (order: Order): Promise<unknown> => {
     switch (order.kind) {
       case "resolve":
@@ -191,10 +217,11 @@ function serve(socketPath: string): void {
         if (load !== null) throw new Error("a load is under way already");
         load = new Load(order);
         return null;
+      case "loading":
+        return current().tally;
       case "loaded": {
-        const ended = load;
+        const ended = current();
         load = null;
-        if (ended === null) throw new Error("no load is under way");
         return await ended.finish();
       }
     }

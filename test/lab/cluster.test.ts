@@ -380,4 +380,32 @@ describe("cluster", { timeout: 300_000 }, () => {
       await cluster.remove(replicas);
     },
   );
+
+  // The last one: the clients in containers of h2 end with its engine.
+  test(
+    "cluster: an engine that stops takes its containers out of service, and back in with it",
+    { skip },
+    async () => {
+      const cluster = open();
+      const [asking, struck] = [cluster.node(1), cluster.node(2)];
+      const labels = { "skein.service": "firm", "skein.port": "80:8080/http" };
+      const always = { labels, arguments: ["--restart=always"] };
+      await Promise.all(
+        [asking, struck].map(async ({ host }) => await host.runReplica(`firm-of-${host.name}`, always)),
+      );
+      await cluster.untilEligible("firm", ["firm-of-h1", "firm-of-h2"]);
+      const tally = await asking.client.during({ url: "http://firm/" }, async () => {
+        await struck.host.stopEngine();
+        await cluster.untilEligible("firm", ["firm-of-h1"]);
+        await struck.host.startEngine();
+        await cluster.untilEligible("firm", ["firm-of-h1", "firm-of-h2"], { deadlineMs: 20_000 });
+      });
+      assert.deepEqual(tally.failures, []);
+      assert.deepEqual((await asking.client.get("http://firm/", 4)).countByName, {
+        "firm-of-h1": 2,
+        "firm-of-h2": 2,
+      });
+      await cluster.remove(["firm-of-h1", "firm-of-h2"]);
+    },
+  );
 });

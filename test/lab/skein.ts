@@ -15,7 +15,7 @@ import assert from "node:assert/strict";
 import { request, type RequestOptions } from "node:http";
 import { fileURLToPath } from "node:url";
 
-import type { Explanation, MemberLine, ServiceLine, StatusReport } from "../../src/admin/contract.ts";
+import type { EventLine, Explanation, MemberLine, StatusReport } from "../../src/admin/contract.ts";
 import { until } from "../support/wait.ts";
 
 import type { Order, Resolved, Tally } from "./client.ts";
@@ -34,6 +34,9 @@ const ADMIN_SOCKET = "/run/skein/skein.sock";
 const HOST_DNS = "127.0.0.1:5300";
 const READY_MS = 20_000;
 const ASK_MS = 30_000;
+
+/** A load ends by itself after this long: longer than what any test does under it. */
+const LOAD_MS = 60_000;
 
 /** What was asked of a daemon that has no such thing. */
 const NOT_FOUND = 404;
@@ -64,19 +67,29 @@ export class LabClient {
     return await this.#order({ kind: "get", url, count, headers });
   }
 
-  /** Keeps `perSecond` requests a second coming while `action` runs; the load has begun before and goes on after. */
+  /** Keeps `perSecond` (50) requests a second coming, for at least half a second before and after `action`. */
   async during(
-    load: { readonly url: string; readonly perSecond?: number },
+    load: { readonly url: string; readonly perSecond?: number; readonly keepsConnections?: boolean },
     action: () => Promise<void>,
   ): Promise<Tally> {
-    await this.#order({ kind: "load", perSecond: 50, longestMs: 30_000, ...load });
+    const { url, perSecond = 50, keepsConnections = false } = load;
+    await this.#order({ kind: "load", url, perSecond, longestMs: LOAD_MS, keepsConnections });
     try {
+      await this.#untilSent(perSecond / 2);
       await action();
+      await this.#untilSent(perSecond / 2);
     } catch (error) {
       const tally = await this.#order<Tally>({ kind: "loaded" });
       throw new Error(`under load, of which came ${JSON.stringify(tally)}`, { cause: error });
     }
     return await this.#order({ kind: "loaded" });
+  }
+
+  async #untilSent(count: number): Promise<void> {
+    const { sent } = await this.#order<Tally>({ kind: "loading" });
+    const isSent = async (): Promise<boolean> =>
+      (await this.#order<Tally>({ kind: "loading" })).sent >= sent + count;
+    await until(isSent, { what: `${count} more requests are sent`, everyMs: 50 });
   }
 
   async untilListening(): Promise<void> {
@@ -180,8 +193,8 @@ export class SkeinNode {
     return await this.#get("/api/v1/members");
   }
 
-  async services(): Promise<readonly ServiceLine[]> {
-    return await this.#get("/api/v1/services");
+  async events(): Promise<readonly EventLine[]> {
+    return await this.#get("/api/v1/events");
   }
 
   /** What it says of a service, `web` or `blue/web`; null when it knows none. */

@@ -1,0 +1,297 @@
+// Junk on every port: refused, counted, told; and the cluster goes on answering.
+
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { request, type IncomingMessage } from "node:http";
+import { connect } from "node:net";
+import test from "node:test";
+
+import { WebSocket } from "ws";
+
+import type { EventLine } from "../../src/admin/contract.ts";
+import { GOSSIP_PATH } from "../../src/mesh/websocket.ts";
+import { LIMITS } from "../../src/model/limits.ts";
+import type { Ending } from "../support/daemons.ts";
+import { until } from "../support/wait.ts";
+
+import {
+  ask,
+  evenly,
+  INGRESS_PORT,
+  membersOf,
+  prepareCluster,
+  startAll,
+  tally,
+  untilOpen,
+  untilServing,
+  webReplicas,
+  webService,
+} from "./cluster.ts";
+import { joinAs } from "./fake-member.ts";
+
+/** Sends bytes over TCP. @returns all that came back until the other side closed, as text */
+async function exchange(
+  t: Ending,
+  at: { host: string; port: number },
+  bytes: Buffer | string,
+): Promise<string> {
+  const socket = connect(at);
+  t.after(() => socket.destroy());
+  let text = "";
+  socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
+  // A reset is as good an end as any.
+  socket.on("error", () => undefined);
+  socket.write(bytes);
+  await once(socket, "close");
+  return text;
+}
+
+/** One HTTP request of any kind. */
+async function send(
+  at: { host: string; port: number; method?: string; path?: string; headers?: Record<string, string> },
+  body = "",
+): Promise<{ status: number; text: string; type: string }> {
+  const sent = request({ ...at, agent: false });
+  sent.end(body);
+  const [response] = (await once(sent, "response")) as [IncomingMessage];
+  let text = "";
+  for await (const chunk of response) text += String(chunk);
+  return { status: response.statusCode ?? 0, text, type: response.headers["content-type"] ?? "" };
+}
+
+test("junk: two hosts that serve, and strangers on every port of one", async (t) => {
+  const { block, hosts } = await prepareCluster(t);
+  const [first, second] = hosts;
+  const [[one] = [], [two] = []] = await webReplicas(t, block, [1, 1]);
+  assert.ok(one !== undefined && two !== undefined);
+  const ways = { publish: ["8088:8000"], http: [{ host: "web.example.com" }] };
+  first.configure({ services: [webService([one], ways)] });
+  second.configure({ services: [webService([two], ways)] });
+  const pair = [first, second];
+  await startAll(pair);
+  await untilServing(pair, [one, two]);
+  const door = { host: first.address, port: 8088 };
+  await untilOpen(door);
+  const [vip] = await first.lookup("web");
+  const mesh = { host: first.address, port: 7650 };
+  const admin = { host: first.address, port: 7651 };
+  const dns = { host: first.address, port: 5300 };
+  const ingress = { host: first.address, port: INGRESS_PORT };
+  const refusedFor = (reason: string): Promise<number> => {
+    return first.metric("skein_gossip_refused_total", `reason="${reason}"`);
+  };
+  const told = async (): Promise<string> => {
+    const events = (await first.get("/api/v1/events")) as readonly EventLine[];
+    return events.map(({ kind, subject, text }) => `${kind} ${subject}: ${text}`).join("\n");
+  };
+  /** Everything still works: on both hosts, by name and by traffic, with both members. */
+  const expectWell = async (): Promise<void> => {
+    for (const host of pair) {
+      assert.ok(host.isRunning(), `${host.name} runs`);
+      assert.deepEqual(await host.lookup("web"), [vip]);
+      const alive = (await membersOf(host)).filter(({ state }) => state === "alive");
+      assert.deepEqual(
+        alive.map(({ name }) => name),
+        ["host-1", "host-2"],
+      );
+    }
+    assert.deepEqual(await tally(door, 4), evenly([one, two], 2));
+  };
+  t.afterEach(expectWell);
+
+  await t.test("mesh: what is no HTTP is answered in a line and counted", async () => {
+    assert.match(await exchange(t, mesh, randomBytes(4096)), /^HTTP\/1\.1 400 /);
+    assert.match(await exchange(t, mesh, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), /^HTTP\/1\.1 400 /);
+    assert.match(await exchange(t, mesh, `GET /${"x".repeat(20_000)} HTTP/1.1\r\n`), /^HTTP\/1\.1 4\d\d /);
+    assert.equal(await refusedFor("junk"), 3);
+  });
+
+  await t.test("mesh: a browser, another protocol, another path", async () => {
+    assert.equal((await send(mesh)).status, 426);
+    const upgrade = (path: string, headers: Record<string, string>): Promise<string> => {
+      const fields = Object.entries({
+        host: "mesh",
+        connection: "Upgrade",
+        upgrade: "websocket",
+        ...headers,
+      });
+      const text = fields.map(([name, value]) => `${name}: ${value}\r\n`).join("");
+      return exchange(t, mesh, `GET ${path} HTTP/1.1\r\n${text}\r\n`);
+    };
+    const key = { "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==", "sec-websocket-version": "13" };
+    assert.match(await upgrade("/", key), /^HTTP\/1\.1 404 /);
+    assert.match(
+      await upgrade(GOSSIP_PATH, { ...key, "sec-websocket-protocol": "skein.v0" }),
+      /^HTTP\/1\.1 400 /,
+    );
+    assert.match(await upgrade(GOSSIP_PATH, { ...key, origin: "http://example.com" }), /^HTTP\/1\.1 403 /);
+    assert.match(await upgrade("/stream/web/9", { upgrade: "skein-stream/1" }), /^HTTP\/1\.1 404 /);
+    assert.ok((await refusedFor("request")) >= 2);
+    assert.equal(await refusedFor("handshake"), 1);
+  });
+
+  await t.test(
+    "mesh: an address behind the replica cannot be had, only declared ports of replicas here",
+    async () => {
+      const explained = (await first.get("/api/v1/explain/web")) as {
+        replicas: { id: string; local: boolean }[];
+      };
+      const id = explained.replicas.find(({ local }) => local)?.id ?? "";
+      const stream = (path: string): Promise<string> =>
+        exchange(
+          t,
+          mesh,
+          `GET ${path} HTTP/1.1\r\nHost: mesh\r\nConnection: Upgrade\r\nUpgrade: skein-stream/1\r\n\r\n`,
+        );
+      assert.match(await stream(`/stream/${id}/7651`), /^HTTP\/1\.1 404 /);
+      assert.match(await stream(`/stream/127.0.0.1/22`), /^HTTP\/1\.1 404 /);
+      assert.match(await stream(`/stream/${id}/99999`), /^HTTP\/1\.1 400 /);
+    },
+  );
+
+  const hellos = { "another wire version": { wire: 99 }, "the host's own id": null } as const;
+  for (const [what, over] of Object.entries(hellos)) {
+    await t.test(`mesh: a hello with ${what} is refused by name`, async () => {
+      const self = (await membersOf(first)).find((member) => member.self)?.id ?? "";
+      const before = await refusedFor("frame");
+      const stranger = await joinAs(t, "stranger", first.address, over ?? { id: self });
+      await until(() => !stranger.isOpen(), { what: "the link is closed" });
+      assert.equal(await refusedFor("frame"), before + 1);
+      assert.match(await told(), over === null ? /stranger at .* uses this node's id/ : /wire version 99/);
+    });
+  }
+
+  const frames: Record<string, Uint8Array | string> = {
+    "random bytes": randomBytes(1000),
+    "JSON of no known kind": Buffer.from('{"kind":"take over"}'),
+    "a delta with a hole": Buffer.from('{"kind":"delta","deltas":[{"owner":"x"}]}'),
+    "a text frame": "hello",
+    "a frame past the bound": Buffer.alloc(LIMITS.frameBytes + 1, 0x20),
+    "deep nesting": Buffer.from(`${"[".repeat(500_000)}`),
+    "a second hello": Buffer.from('{"kind":"hello"}'),
+  };
+  for (const [what, frame] of Object.entries(frames)) {
+    await t.test(`mesh: behind a good hello, ${what} ends that link and no other`, async () => {
+      const before = await first.metric("skein_gossip_refused_total");
+      const stranger = await joinAs(t, `stranger-${what.replaceAll(" ", "-").toLowerCase()}`, first.address);
+      await until(() => stranger.received.some(({ kind }) => kind === "hello"), { what: "it is greeted" });
+      stranger.send(frame);
+      await until(() => !stranger.isOpen(), { what: "the link is closed" });
+      await until(async () => (await first.metric("skein_gossip_refused_total")) > before, {
+        what: "it is counted",
+      });
+    });
+  }
+
+  await t.test("mesh: records that lie are refused one by one, and by name", async () => {
+    const id = "a".repeat(20);
+    const liar = await joinAs(t, "liar", first.address, { id });
+    const node = {
+      kind: "node",
+      name: "liar",
+      host: "127.0.0.1",
+      port: 9,
+      zone: "",
+      labels: {},
+      role: "worker",
+      software: "0",
+    };
+    const bodies: [string, string][] = [
+      ["node", JSON.stringify(node)],
+      ["replica/web-x", JSON.stringify({ kind: "replica", id: "other" })],
+      [
+        "vip/default/web",
+        JSON.stringify({ kind: "vip", network: "default", service: "web", address: "8.8.8.8", order: 0 }),
+      ],
+      ["future/thing", "{}"],
+    ];
+    const writes = bodies.map(([key, body], index) => ({ key, version: index + 1, body }));
+    liar.send({ kind: "delta", deltas: [{ owner: id, incarnation: 1, floor: 0, from: 0, to: 4, writes }] });
+    await until(async () => /member\.refused record: liar: record "replica\/web-x"/.test(await told()), {
+      what: "the bad record is told of",
+    });
+    assert.deepEqual(await first.lookup("web"), [vip], "a VIP outside the pool counts for nothing");
+    // Other members' words are not its to say.
+    const owner = (await membersOf(first)).find((member) => member.self)?.id ?? "";
+    liar.send({ kind: "delta", deltas: [{ owner, incarnation: 99, floor: 0, from: 0, to: 1, writes: [] }] });
+    await until(async () => (await refusedFor("delta")) >= 1, { what: "the forged delta is counted" });
+    liar.send({ kind: "goodbye", incarnation: 1 });
+    await until(() => !liar.isOpen());
+  });
+
+  await t.test("dns: what is no query is dropped and counted, over UDP and TCP", async () => {
+    const before = await first.metric("skein_dns_dropped_total");
+    const socket = createSocket("udp4");
+    t.after(() => socket.close());
+    const answerToUs = Buffer.from("beef818000010001000000000377656200000100010000", "hex");
+    const junk = [Buffer.alloc(0), randomBytes(3), Buffer.alloc(1600, 7), answerToUs, Buffer.alloc(12, 0xff)];
+    for (const bytes of junk) socket.send(bytes, dns.port, dns.host);
+    await until(async () => (await first.metric("skein_dns_dropped_total")) >= before + 3, {
+      what: "counted",
+    });
+    await exchange(t, dns, Buffer.concat([Buffer.from([0xff, 0xff]), randomBytes(70_000)]));
+    await exchange(t, dns, Buffer.from([0, 1, 0]));
+    await exchange(t, dns, "GET / HTTP/1.1\r\n\r\n");
+  });
+
+  await t.test(
+    "admin: other sites, other hosts, writes, junk and unknown paths get the right no",
+    async () => {
+      assert.equal((await send({ ...admin, headers: { host: "evil.example.com" } })).status, 403);
+      assert.equal((await send({ ...admin, headers: { origin: "http://evil.example.com" } })).status, 403);
+      const headers = { "content-type": "application/json" };
+      const write = await send(
+        { ...admin, method: "POST", path: "/api/v1/drains", headers },
+        '{"replica":"web-1"}',
+      );
+      assert.equal(write.status, 403);
+      assert.match(write.type, /application\/problem\+json/);
+      assert.equal((await send({ ...admin, path: "/api/v1/nosuch" })).status, 404);
+      assert.match(await exchange(t, admin, randomBytes(2000)), /^HTTP\/1\.1 400 /);
+      assert.equal((await send({ ...admin, path: "/healthz" })).status, 200);
+    },
+  );
+
+  await t.test("ingress and published ports: junk is refused before any replica sees it", async () => {
+    const served = one.served + two.served;
+    assert.match(await exchange(t, ingress, randomBytes(2000)), /^HTTP\/1\.1 400 /);
+    assert.match(
+      await exchange(t, ingress, `GET / HTTP/1.1\r\nHost: a\r\nX: ${"x".repeat(60_000)}\r\n\r\n`),
+      /^HTTP\/1\.1 431 /,
+    );
+    assert.match(
+      await exchange(
+        t,
+        { host: first.address, port: 8088 },
+        "POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+      ),
+      /^HTTP\/1\.1 400 /,
+    );
+    assert.equal((await send({ ...ingress, headers: { host: "other.example.com" } })).status, 404);
+    assert.equal(one.served + two.served, served);
+    assert.ok((await first.metric("skein_proxy_refused_total")) >= 2);
+    await ask({ ...ingress, hostHeader: "web.example.com" });
+  });
+
+  await t.test("a crowd of silent connections on every port keeps nobody out", async () => {
+    const crowd = [mesh, admin, dns, ingress].flatMap((at) => Array.from({ length: 40 }, () => connect(at)));
+    for (const socket of crowd) {
+      t.after(() => socket.destroy());
+      socket.on("error", () => undefined);
+    }
+    await Promise.all(crowd.map((socket) => once(socket, "connect")));
+    await expectWell();
+    for (const socket of crowd) socket.destroy();
+  });
+});
+
+test("junk: links need the subprotocol, also from a WebSocket client that offers none", async (t) => {
+  const { hosts } = await prepareCluster(t);
+  const [first] = hosts;
+  await first.start();
+  const socket = new WebSocket(`ws://${first.address}:7650${GOSSIP_PATH}`);
+  const [thrown] = (await once(socket, "error")) as [Error];
+  assert.match(thrown.message, /400/);
+});

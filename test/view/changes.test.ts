@@ -1,0 +1,124 @@
+// What a person is told between two views.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import type { MemberState } from "../../src/model/member.ts";
+import type { NodeLogRecord, ReplicaRecord } from "../../src/model/record.ts";
+import type { View } from "../../src/model/view.ts";
+import { changesBetween } from "../../src/view/changes.ts";
+import { Merger } from "../../src/view/merge.ts";
+
+import { claim, inputOf, replica, standing } from "./cluster.ts";
+
+/** Views of a node that sees this of host b, one after the other. */
+function viewsOf(...steps: readonly (readonly NodeLogRecord[])[]): View[] {
+  const merger = new Merger();
+  return steps.map(
+    (records) =>
+      merger.merge(
+        inputOf([
+          { name: "a", records: [] },
+          { name: "b", records },
+        ]),
+      ).view,
+  );
+}
+
+/** What is told at the last of these steps. */
+function told(...steps: readonly (readonly NodeLogRecord[])[]): string[] {
+  const views = viewsOf(...steps);
+  const [before, after] = [views.at(-2) ?? null, views.at(-1)];
+  assert.ok(after !== undefined);
+  return changesBetween(before, after, 77).map(
+    ({ kind, level, subject, text }) => `${kind} ${level} ${subject}: ${text}`,
+  );
+}
+
+const web = (part: Partial<ReplicaRecord> = {}) => replica("web-1", part);
+
+test("changes: nothing is told where nothing changed", () => {
+  const [view] = viewsOf([web()]);
+  assert.ok(view !== undefined);
+  assert.deepEqual(changesBetween(view, view, 0), []);
+  assert.deepEqual(told([web()], [web()]), []);
+});
+
+test("changes: a service that comes is told with its replicas and its VIP, one that goes with what was left", () => {
+  assert.deepEqual(told([], [web(), claim("web", "10.96.5.5")]), [
+    "service.added info default/web: 1 replicas",
+    "vip.assigned info default/web: 10.96.5.5",
+    "replica.ready info default/web web-1@b: probe: passed",
+  ]);
+  assert.deepEqual(told([web()], []), [
+    "replica.gone info default/web web-1@b: its record is gone",
+    "service.removed info default/web: no replica is left",
+  ]);
+});
+
+test("changes: a first view tells what is there", () => {
+  assert.equal(told([web()]).length, 2);
+});
+
+test("changes: each move of a replica is told once, in words of who says so", () => {
+  assert.deepEqual(told([web()], [web({ state: "unready", reason: "probe: refused" })]), [
+    "replica.unready warn default/web web-1@b: probe: refused",
+  ]);
+  assert.deepEqual(told([web()], [web({ state: "draining", reason: "" })]), [
+    "replica.draining info default/web web-1@b: draining",
+  ]);
+  const draining = web({ state: "draining", reason: "" });
+  assert.deepEqual(told([draining], [{ ...draining, drainApplied: true }]), [
+    "replica.drained info default/web web-1@b: every live member has applied it",
+  ]);
+  assert.deepEqual(told([web({ reason: "one" })], [web({ reason: "two" })]), []);
+});
+
+test("changes: a copy that is only starting has nothing to tell, until it is ready", () => {
+  assert.deepEqual(told([replica("web-2")], [replica("web-2"), web({ state: "starting" })]), []);
+  assert.deepEqual(told([web({ state: "starting" })], [web()]), [
+    "replica.ready info default/web web-1@b: probe: passed",
+  ]);
+});
+
+test("changes: a lost VIP is told as a conflict, a lost port as a problem, each once", () => {
+  const db = replica("db-1", { service: "db" });
+  const records = [web(), db, claim("web", "10.96.5.5", 1), claim("db", "10.96.5.5", 2)];
+  const conflicts = told([], records).filter((line) => line.startsWith("vip.conflict"));
+  assert.deepEqual(conflicts, [
+    "vip.conflict warn default/db: vip 10.96.5.5 belongs to default/web, which claimed it first",
+  ]);
+  assert.deepEqual(told(records, records), []);
+  const publish = [{ published: 80, port: 80, protocol: "tcp" as const, mode: "ingress" as const }];
+  const both = [web(), db].map((record) => ({ ...record, declaration: { ...record.declaration, publish } }));
+  const problems = told([], both).filter((line) => line.startsWith("service.problem"));
+  assert.deepEqual(problems, [
+    "service.problem warn default/web: published port 80/tcp belongs to default/db",
+  ]);
+});
+
+test("changes: very many at once are told as counts", () => {
+  const many = Array.from({ length: 500 }, (_, index) => replica(`web-${index}`));
+  assert.deepEqual(told([], many), [
+    "service.added info 1 at once: told as a count",
+    "replica.ready info 500 at once: told as a count",
+  ]);
+});
+
+test("changes: the death of a host is told for each of its replicas, and its return too", () => {
+  const merger = new Merger();
+  const input = inputOf([
+    { name: "a", records: [] },
+    { name: "b", records: [web()] },
+  ]);
+  const view = (state: MemberState) => merger.merge({ ...input, standings: [standing("b", state)] }).view;
+  const [alive, dead, back] = [view("alive"), view("dead"), view("alive")];
+  assert.deepEqual(
+    changesBetween(alive, dead, 0).map(({ kind, text }) => `${kind} ${text}`),
+    ["replica.unready node b is dead"],
+  );
+  assert.deepEqual(
+    changesBetween(dead, back, 0).map(({ kind }) => kind),
+    ["replica.ready"],
+  );
+});
