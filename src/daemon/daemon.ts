@@ -21,6 +21,7 @@ import { seededRandom } from "../base/random.ts";
 import type { Config } from "../config/schema.ts";
 import { openVipPool } from "../kernel/pool.ts";
 import { chooseAdvertised } from "../mesh/advertise.ts";
+import type { Link } from "../mesh/link.ts";
 import { openLinks, type Links } from "../mesh/links.ts";
 import { openListener } from "../mesh/listener.ts";
 import type { ResolveReplica } from "../mesh/stream.ts";
@@ -83,9 +84,11 @@ async function assemble(base: Base): Promise<Daemon> {
   const { identity, kept, save } = await openState(base);
   lifecycle.opened({ name: "event loop watch", close: watchEventLoop(metrics) });
   const vipPool = await openPool(base);
+  // Not `node`: the mesh port is open before there is one, and a peer that lost us knocks at once.
+  let running: Node | null = null;
   const mesh = await openMesh(
     base,
-    (id, port) => endpointOf(node, id, port),
+    (id, port) => (running === null ? null : endpointOf(running, id, port)),
     (input) => driver.feed(input),
   );
   const { name, zone, labels } = config.node;
@@ -108,6 +111,7 @@ async function assemble(base: Base): Promise<Daemon> {
     random: base.random,
     nowMs: nowMs(),
   });
+  running = node;
   const consumers = await openConsumers(base, { node, vipPool: vipPool.text, meshPort: mesh.address.port });
   const driver = openDriver({
     node,
@@ -125,6 +129,7 @@ async function assemble(base: Base): Promise<Daemon> {
   await openDoors(base, { node, driver, consumers });
   const sources = openSources(base, { nodeId: identity.id, feed: driver.feed, dns: consumers.dns });
   driver.start();
+  mesh.admit();
   tellStart(base, identity);
   return {
     reload(next) {
@@ -188,6 +193,8 @@ interface Mesh {
   readonly address: HostPort;
   readonly advertised: HostPort;
   readonly streamCount: () => number;
+  /** Takes links from now on; those that came before waited, unread. */
+  readonly admit: () => void;
 }
 
 /** The mesh port and the links. */
@@ -196,10 +203,12 @@ async function openMesh(base: Base, resolve: ResolveReplica, onInput: Driver["fe
   const { log } = options;
   const { listen, advertise, join: seeds } = options.config.mesh;
   const links = openLinks({ onInput, log, metrics });
+  const early: Link[] = [];
+  let isAdmitting = false;
   const listener = await openListener({
     listen,
     nextLinkId: links.nextId,
-    onLink: (link) => links.accept(link),
+    onLink: (link) => (isAdmitting ? links.accept(link) : early.push(link)),
     resolve,
     log,
     metrics,
@@ -207,11 +216,16 @@ async function openMesh(base: Base, resolve: ResolveReplica, onInput: Driver["fe
   lifecycle.opened({ name: "mesh listener", close: () => listener.close(), deadlineMs: 2500 });
   const { address, streamCount } = listener;
   report.listen("mesh", () => [renderHostPort(address)]);
-  if (advertise !== "auto") return { links, address, streamCount, advertised: advertise };
+  const admit = (): void => {
+    isAdmitting = true;
+    for (const link of early.splice(0)) links.accept(link);
+  };
+  const opened = { links, address, streamCount, admit };
+  if (advertise !== "auto") return { ...opened, advertised: advertise };
   const { host, reason } = await chooseAdvertised(listen, seeds);
   const advertised = { host, port: address.port };
   report.choose("mesh.advertise", renderHostPort(advertised), reason);
-  return { links, address, streamCount, advertised };
+  return { ...opened, advertised };
 }
 
 /** Where a replica of this host is reached on a port that it declares: the wire never names an address. */

@@ -62,8 +62,8 @@ export function keepsNewLink(two: TwoLinks): boolean {
 }
 
 /**
- * Whether the link that does not stay is closed at once. Not when dials crossed: the other side may not have heard hello
- * on the one that stays, and would see its only link go down; so the loser is kept as a spare for a moment.
+ * Whether the link that does not stay is closed at once. Not when dials crossed: the other side may not have heard
+ * hello on the one that stays, and would see its only link go down; so the loser is kept as a spare for a moment.
  */
 export function closesAtOnce(two: TwoLinks): boolean {
   return two.peerRestarted || two.oldAgeMs > CROSSING_MS;

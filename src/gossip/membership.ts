@@ -154,7 +154,7 @@ export class Membership {
     peer.rttMs = nowMs - peer.pingSentAtMs;
   }
 
-  /** The peer has applied this node's log up to here. Of two reports the higher counts: on crossed links one is late. */
+  /** The peer has applied this node's log up to here. Of two reports the higher counts: crossed links reorder them. */
   applied(peer: Peer, log: { readonly incarnation: number; readonly version: number }): void {
     const isLate =
       log.incarnation < peer.appliedIncarnation ||

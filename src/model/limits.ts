@@ -49,6 +49,8 @@ export const LIMITS = {
   clientConnectionsMax: 32_768,
   /** A request head (RFC 9112 sets none; nginx takes 32 kB in all). */
   httpHeadBytes: 32 * 1024,
+  /** Requests of one client connection waiting behind the one being answered; more end it. */
+  httpPipelineMax: 128,
   /** A request body kept so that an idempotent request can be sent again. */
   httpReplayBytes: 64 * 1024,
   /** Idle connections kept open to one upstream, so that a burst leaves no crowd of sockets behind. */

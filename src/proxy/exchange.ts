@@ -37,9 +37,17 @@ export interface ExchangeOptions {
   readonly isClosing: () => boolean;
 }
 
-/** Carries one request; returns at once, and all that follows is events. */
+/**
+ * Carries one request; returns at once, and all that follows is events.
+ *
+ * A pipelined request waits until the answers before its own are out: its own could not be sent sooner, and a client
+ * could otherwise make one connection ask for a thousand.
+ */
 export function startExchange(options: ExchangeOptions): void {
-  new Exchange(options).start();
+  const { response } = options.client;
+  const start = (): void => new Exchange(options).start();
+  if (response.socket === null) response.once("socket", start);
+  else start();
 }
 
 type Phase = "sending" | "waiting" | "relaying" | "over";
@@ -114,7 +122,7 @@ class Exchange {
   #failed({ end, cause }: AttemptFailure): void {
     if (this.#phase === "over") return;
     this.#lastFailure = cause;
-    if (this.#hasBody && this.#phase !== "relaying") this.#body.stop();
+    if (this.#hasBody) this.#body.stop();
     const mayGoOn = this.#attempts.failed(end, this.#resendable, cause);
     if (mayGoOn && this.#options.traffic.nowMs() < this.#giveUpAtMs) this.#tryNext();
     else this.#giveUp();
@@ -130,6 +138,7 @@ class Exchange {
   /** A chunk of the body has passed: the answer may come as much later. */
   #moved(): void {
     const { nowMs, times } = this.#options.traffic;
+    if (this.#phase === "relaying") this.#idleFrom(nowMs());
     if (this.#phase !== "sending") return;
     this.#giveUpAtMs = nowMs() + times.answerMs;
     this.#deadline.atMs = this.#giveUpAtMs;
@@ -229,6 +238,8 @@ class Exchange {
       ? { status: 408, reason: "the request's body stopped arriving" }
       : failureAnswer(this.#lastFailure, lane.pool.service);
     this.#count(status);
+    this.#phase = "relaying";
+    this.#idleFrom(traffic.nowMs());
     if (this.#hasBody) this.#body.discard();
     // A client that was not invited may send its body all the same, or not: what comes next is not known.
     const closes = isClosing() || status === 408 || this.#options.expectsContinue !== this.#hasInvited;

@@ -103,8 +103,9 @@ export async function openHttpProxy(agents: UpstreamAgents): Promise<HttpForward
       const settled = new Settled();
       const agent = agents.agentFor(upstream, freshness);
       const take = (outgoing: ClientRequest): void => {
-        prepare(outgoing, exchange);
+        settled.own(outgoing);
         watchAttempt(outgoing, settled, events);
+        prepare(outgoing, exchange);
         outgoing.once("socket", () => settled.isOver || events.connected(outgoing as unknown as BodySink));
       };
       const standIn = standInFor(exchange.client.request, exchange.method, {});
@@ -124,19 +125,19 @@ export async function openHttpProxy(agents: UpstreamAgents): Promise<HttpForward
       const agent = agents.singleUse(upstream);
       // The headers that it checks before it takes a handshake.
       const standIn = standInFor(exchange.request, exchange.method, { upgrade: "websocket" });
-      let outgoing: ClientRequest | null = null;
       handshakes.set(standIn, (request) => {
-        outgoing = request;
+        settled.own(request);
         prepare(request, exchange);
       });
-      settled.guard(events, () => {
-        proxy.ws(standIn, socket, Buffer.alloc(0), { ...toward(upstream), agent }, ignored);
-        assert(outgoing !== null, "http-proxy announces each handshake");
-        // Its own listeners would end the client on a failed attempt, and frame a refusal wrongly.
-        outgoing.removeAllListeners("error").removeAllListeners("response");
-        watchAttempt(outgoing, settled, events);
-        watchUpgrade(outgoing, socket, settled, events);
-      });
+      settled.guard(events, () =>
+        proxy.ws(standIn, socket, Buffer.alloc(0), { ...toward(upstream), agent }, ignored),
+      );
+      const { outgoing } = settled;
+      assert(outgoing !== null, "http-proxy announces each handshake");
+      // Its own listeners would end the client on a failed attempt, and frame a refusal wrongly.
+      outgoing.removeAllListeners("error").removeAllListeners("response");
+      watchAttempt(outgoing, settled, events);
+      watchUpgrade(outgoing, socket, settled, events);
       return settled;
     },
   };
@@ -229,8 +230,14 @@ class Settled implements Attempt {
     return true;
   }
 
+  get outgoing(): ClientRequest | null {
+    return this.#outgoing;
+  }
+
+  /** Takes charge of a request that was just made and has no listener yet. */
   own(outgoing: ClientRequest): void {
     this.#outgoing = outgoing;
+    outgoing.on("error", () => undefined);
   }
 
   abandon(): void {
@@ -244,10 +251,9 @@ class Settled implements Attempt {
       act();
     } catch (thrown) {
       const cause = new Failure("invalid", `request: ${textOf(thrown)}`, { cause: thrown });
-      queueMicrotask(() => {
-        if (this.claim()) events.failed({ end: "died", cause });
-      });
+      if (!this.claim()) return;
       this.#outgoing?.destroy();
+      queueMicrotask(() => events.failed({ end: "died", cause }));
     }
   }
 }
@@ -258,7 +264,6 @@ function watchAttempt(
   events: Pick<AttemptEvents, "answered" | "failed">,
 ): void {
   let isConnected = false;
-  settled.own(outgoing);
   outgoing.once("socket", () => {
     isConnected = true;
   });

@@ -21,18 +21,37 @@ export interface ListenAddress {
   readonly port: number;
 }
 
-/** The listening sockets of this network namespace: inode by hexadecimal address and port, as in /proc/net/tcp. */
-export type Listening = ReadonlyMap<string, string>;
-
-/** Reads what listens on TCP now; empty where the system does not tell. */
-export async function readListening(): Promise<Listening> {
-  const tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(async (path) => {
-    // No such file: no IPv6, or not Linux. Then a taken port is noticed when listening fails.
-    return readTable(path).catch(() => []);
-  });
-  return new Map((await Promise.all(tables)).flat());
+/** What listens on this host at one moment. */
+export interface Survey {
+  /**
+   * The inode of the socket that has exactly this address and port; null when there is none.
+   *
+   * @param at  an IPv4 address, or `::`; of other IPv6 addresses nothing is known
+   */
+  inodeAt(at: ListenAddress): string | null;
+  /** The process that holds a socket, as `nginx (pid 812)`; `another process` where we may not look. */
+  describeHolder(inode: string): Promise<string>;
 }
 
+/** Looks at what listens on TCP in this network namespace. Processes are looked through once, and only if asked for. */
+export async function survey(): Promise<Survey> {
+  // No such file: no IPv6, or not Linux. Then a taken port is noticed when listening fails.
+  const tables = ["/proc/net/tcp", "/proc/net/tcp6"].map((path) => readTable(path).catch(() => []));
+  const inodeByAddress = new Map((await Promise.all(tables)).flat());
+  let holders: Promise<ReadonlyMap<string, string>> | null = null;
+  return {
+    inodeAt({ address, port }) {
+      const portText = port.toString(16).toUpperCase().padStart(4, "0");
+      return inodeByAddress.get(`${hexOf(address)}:${portText}`) ?? null;
+    },
+    async describeHolder(inode) {
+      holders ??= readHolders();
+      return (await holders).get(inode) ?? "another process";
+    },
+  };
+}
+
+/** The listening sockets of one table of the kernel's: hexadecimal address and port, and inode. */
 async function readTable(path: string): Promise<readonly (readonly [string, string])[]> {
   const found: [string, string][] = [];
   for await (const line of createInterface({ input: createReadStream(path) })) {
@@ -44,39 +63,26 @@ async function readTable(path: string): Promise<readonly (readonly [string, stri
   return found;
 }
 
-/** The inode of the socket that has exactly this address and port; null when there is none. */
-export function inodeAt(listening: Listening, at: ListenAddress): string | null {
-  const port = at.port.toString(16).toUpperCase().padStart(4, "0");
-  const addresses = isIpv4(at.address) ? [hexOf(at.address)] : [];
-  // A wildcard of either family takes the other's connections too.
-  if (at.address === "0.0.0.0" || at.address === "::") addresses.push("00000000", "0".repeat(32));
-  for (const address of addresses) {
-    const inode = listening.get(`${address}:${port}`);
-    if (inode !== undefined) return inode;
-  }
-  return null;
-}
-
 /** IPv4 as the kernel prints it: a number in host byte order, which is little-endian wherever we run. */
 function hexOf(address: string): string {
+  if (!isIpv4(address)) return address === "::" ? "0".repeat(32) : address;
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32LE(ipv4ToNumber(address));
   return bytes.toString("hex").toUpperCase();
 }
 
-/** The process that holds a socket, as `nginx (pid 812)`; `another process` where we may not look. */
-export async function describeHolder(inode: string): Promise<string> {
-  const wanted = `socket:[${inode}]`;
-  for (const pid of await entriesOf("/proc")) {
-    if (!/^\d+$/.test(pid)) continue;
+/** Name and id of the process by the inode of each socket it holds, as far as we may look. */
+async function readHolders(): Promise<ReadonlyMap<string, string>> {
+  const holderByInode = new Map<string, string>();
+  for (const pid of (await entriesOf("/proc")).filter((entry) => /^\d+$/.test(entry))) {
+    const name = await readFile(`/proc/${pid}/comm`, "utf8").catch(() => "process");
     for (const descriptor of await entriesOf(`/proc/${pid}/fd`)) {
-      const target = await readlink(`/proc/${pid}/fd/${descriptor}`).catch(() => null);
-      if (target !== wanted) continue;
-      const name = await readFile(`/proc/${pid}/comm`, "utf8").catch(() => "process");
-      return `${name.trim()} (pid ${pid})`;
+      const target = await readlink(`/proc/${pid}/fd/${descriptor}`).catch(() => "");
+      const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1];
+      if (inode !== undefined) holderByInode.set(inode, `${name.trim()} (pid ${pid})`);
     }
   }
-  return "another process";
+  return holderByInode;
 }
 
 /** A directory's entries; none when it is gone or not ours to read. */

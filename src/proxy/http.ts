@@ -76,14 +76,19 @@ const SERVER_OPTIONS: ServerOptions = {
 /** A server for one frontend, not listening yet. */
 export function createHttpServer(options: HttpOptions): Server {
   const server = createServer(SERVER_OPTIONS);
+  const pipeline = new Pipeline();
   // Bounded by bytes: beyond a count node:http drops headers without a word.
   server.maxHeadersCount = 0;
   server.on("connection", (socket) => {
     if (!options.connections.admit(socket))
       options.traffic.metrics.proxyRefused.inc({ reason: "connections" });
   });
-  server.on("request", (request, response) => serve(options, { request, response }, false));
-  server.on("checkContinue", (request, response) => serve(options, { request, response }, true));
+  const take = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void => {
+    if (pipeline.admit(request, response)) serve(options, { request, response }, expectsContinue);
+    else options.traffic.metrics.proxyRefused.inc({ reason: "pipeline" });
+  };
+  server.on("request", (request, response) => take(request, response, false));
+  server.on("checkContinue", (request, response) => take(request, response, true));
   server.on("connect", (request: IncomingMessage, socket: Duplex) => {
     options.traffic.metrics.proxyRefused.inc({ reason: "head" });
     refuseUpgrade(request, socket, CONNECT_REFUSAL, options.traffic);
@@ -92,6 +97,23 @@ export function createHttpServer(options: HttpOptions): Server {
     switchProtocols(options, request, socket, head);
   });
   return server;
+}
+
+/** The requests of each connection that wait for their answer: node:http reads on whatever their number. */
+class Pipeline {
+  readonly #countBySocket = new WeakMap<Duplex, number>();
+
+  /** Counts a request until it is answered; ends the connection and returns false when there are too many. */
+  admit({ socket }: IncomingMessage, response: ServerResponse): boolean {
+    const count = (this.#countBySocket.get(socket) ?? 0) + 1;
+    if (count > LIMITS.httpPipelineMax) {
+      socket.destroy();
+      return false;
+    }
+    this.#countBySocket.set(socket, count);
+    response.once("close", () => this.#countBySocket.set(socket, (this.#countBySocket.get(socket) ?? 1) - 1));
+    return true;
+  }
 }
 
 function serve(

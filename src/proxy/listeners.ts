@@ -16,7 +16,7 @@ import { Failure, systemCodeOf, textOf, type FailureCode } from "../base/failure
 import type { ServiceKey } from "../model/ids.ts";
 import type { Log } from "../runtime/log.ts";
 
-import { describeHolder, inodeAt, readListening, type Listening, type ListenAddress } from "./holder.ts";
+import { survey, type ListenAddress, type Survey } from "./holder.ts";
 import { listenerKey } from "./routes.ts";
 
 /** A listener that the table asks for. */
@@ -88,17 +88,23 @@ export class Listeners {
       if (now === undefined ? mayClose : now.kind !== opened.wanted.kind) this.#close(key, opened);
     }
     const missing = [...wantedByKey].filter(([key]) => !this.#openedByKey.has(key));
+    this.#failureByKey = missing.length === 0 ? new Map() : await this.#openAll(missing);
+  }
+
+  async #openAll(
+    missing: readonly (readonly [string, WantedListener])[],
+  ): Promise<Map<string, ListenFailure>> {
     const failures = new Map<string, ListenFailure>();
-    const listening = missing.length === 0 ? new Map<string, string>() : await readListening();
+    const seen = await survey();
     for (let at = 0; at < missing.length; at += BATCH) {
       const batch = missing.slice(at, at + BATCH).map(async ([key, one]) => {
-        const failure = await this.#open(key, one, listening);
+        const failure = await this.#open(key, one, seen);
         if (failure !== null) failures.set(key, failure);
       });
       await Promise.all(batch);
       await turn();
     }
-    this.#failureByKey = failures;
+    return failures;
   }
 
   /** Stops listening everywhere; established connections go on. */
@@ -111,11 +117,11 @@ export class Listeners {
     server.close();
   }
 
-  async #open(key: string, wanted: WantedListener, listening: Listening): Promise<ListenFailure | null> {
+  async #open(key: string, wanted: WantedListener, seen: Survey): Promise<ListenFailure | null> {
     const { address, port, service } = wanted;
     try {
-      const inode = inodeAt(listening, wanted);
-      if (inode !== null) throw new Failure("busy", await this.#heldText(wanted, inode));
+      const inode = seen.inodeAt(wanted);
+      if (inode !== null) throw new Failure("busy", `${key} is held by ${await seen.describeHolder(inode)}`);
       const server = wanted.create();
       await listen(server, wanted);
       // Accepting may fail later, when the process is out of file descriptors: then it goes on when there are some.
@@ -123,28 +129,26 @@ export class Listeners {
       this.#openedByKey.set(key, { wanted, server });
       return null;
     } catch (thrown) {
-      const { code, text } = thrown instanceof Failure ? asRead(thrown) : await this.#explain(wanted, thrown);
+      const { code, text } =
+        thrown instanceof Failure ? asRead(thrown) : await this.#explain(wanted, thrown, seen);
       return { address, port, service, code, text };
     }
   }
 
-  /** Looks up the holder once per outage, not at each retry: that reads the whole of /proc. */
-  async #heldText(wanted: WantedListener, inode: string | null): Promise<string> {
-    const key = listenerKey(wanted);
-    const before = this.#failureByKey.get(key);
-    if (before?.code === "busy") return before.text;
-    return `${key} is held by ${inode === null ? "another process" : await describeHolder(inode)}`;
-  }
-
-  async #explain(wanted: WantedListener, thrown: unknown): Promise<Pick<ListenFailure, "code" | "text">> {
+  async #explain(
+    wanted: WantedListener,
+    thrown: unknown,
+    seen: Survey,
+  ): Promise<Pick<ListenFailure, "code" | "text">> {
     const key = listenerKey(wanted);
     const code = systemCodeOf(thrown);
     if (code === "EADDRINUSE") {
-      const listening = await readListening();
       // Not exactly this address: then one that listens on all of them.
-      const everywhere = { address: "0.0.0.0", port: wanted.port };
-      const inode = inodeAt(listening, wanted) ?? inodeAt(listening, everywhere);
-      return { code: "busy", text: await this.#heldText(wanted, inode) };
+      const [inode] = ["0.0.0.0", "::"]
+        .map((address) => seen.inodeAt({ address, port: wanted.port }))
+        .filter((found) => found !== null);
+      const holder = inode === undefined ? "another process" : await seen.describeHolder(inode);
+      return { code: "busy", text: `${key} is held by ${holder}` };
     }
     if (code === "EADDRNOTAVAIL") {
       const remedy = `run \`ip route add local ${this.#vipPool} dev lo\` as root, or give it NET_ADMIN`;

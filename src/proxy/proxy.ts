@@ -11,9 +11,9 @@
 
 import { BlockList, type Server } from "node:net";
 
+import { backoffMs, type BackoffRange } from "../base/backoff.ts";
 import { textOf } from "../base/failure.ts";
 import { isIpv4, isIpv6 } from "../base/ip.ts";
-import { backoffMs, type BackoffRange } from "../base/backoff.ts";
 import { latest, type Latest } from "../base/latest.ts";
 import type { Random } from "../base/random.ts";
 import { LIMITS } from "../model/limits.ts";
@@ -74,11 +74,13 @@ export interface Proxy {
   close(graceMs: number): Promise<void>;
 }
 
-/** The waits of a proxy, unless told otherwise; reasons in attempts.ts and dependencies' own documents. */
+/** The waits of a proxy, unless told otherwise. */
 export const TIMES: Times = {
+  // Above the round trip of any two hosts that make a cluster, below the second after which a lost SYN is repeated.
   connectMs: 500,
   streamMs: 1000,
   firstByteMs: 1000,
+  // What nginx and HAProxy are commonly given: a request that takes longer is expected to say something meanwhile.
   answerMs: 60_000,
   idleMs: 300_000,
 };

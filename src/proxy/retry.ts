@@ -77,11 +77,6 @@ export class RetryBudget {
   #tokens: number = LIMITS.retryTokensMax;
   #active = 0;
 
-  /** Retries under way and paid for, or let through as one of the few. */
-  get active(): number {
-    return this.#active;
-  }
-
   /** Told of each request. */
   earn(): void {
     this.#tokens = Math.min(LIMITS.retryTokensMax, this.#tokens + EARNED_PER_REQUEST);

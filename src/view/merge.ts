@@ -133,21 +133,22 @@ export class Merger {
     const newest = newestOf(placed);
     const declaration: ServiceDeclaration = newest?.declaration ?? EMPTY_DECLARATION;
     const hasVip = declaration.endpointMode === "vip" && declaration.ports.length > 0;
-    const lost = context.assignment.lostByKey.get(key);
+    const { assignment } = context;
+    const problems = [assignment.lostByKey.get(key), assignment.outsideByKey.get(key)];
     const { ports, publish, http, endpointMode, aliases } = declaration;
     return {
       key,
       network: newest?.network ?? "",
       name: newest?.service ?? "",
       stack: newest?.stack ?? null,
-      vip: hasVip ? (context.assignment.claimByKey.get(key)?.address ?? null) : null,
+      vip: hasVip ? (assignment.claimByKey.get(key)?.address ?? null) : null,
       ports,
       publish,
       http,
       endpointMode,
       aliases,
       replicas,
-      problems: hasVip && lost !== undefined ? [lost] : [],
+      problems: hasVip ? [...new Set(problems.filter((text) => text !== undefined))] : [],
     };
   }
 
@@ -292,7 +293,7 @@ function routeText({ host, path }: { readonly host: string; readonly path: strin
   return `route ${host}${path}`;
 }
 
-/** Whether a service came out as it was: its parts are shared with declarations and last replicas, so identity tells. */
+/** Whether a service came out as it was: its parts are shared with declarations and last replicas, so === tells. */
 function isSame(one: Service, other: Service): boolean {
   return (
     one.vip === other.vip &&

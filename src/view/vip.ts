@@ -20,6 +20,8 @@ export interface Assignment {
   readonly claimByKey: ReadonlyMap<ServiceKey, Claim>;
   /** Services without an address though they claimed one, and why. */
   readonly lostByKey: ReadonlyMap<ServiceKey, string>;
+  /** Services claimed outside this host's pool, and where: some host has another `vip.pool`, so names differ there. */
+  readonly outsideByKey: ReadonlyMap<ServiceKey, string>;
 }
 
 /** Tries before the pool counts as full for a service. */
@@ -46,12 +48,15 @@ export function candidate(pool: Prefix, key: ServiceKey, index: number): string 
 export function assign(claims: Iterable<Claim>, pool: Prefix): Assignment {
   const claimByKey = new Map<ServiceKey, Claim>();
   const lostByKey = new Map<ServiceKey, string>();
+  const outsideByKey = new Map<ServiceKey, string>();
   const holderByAddress = new Map<string, ServiceKey>();
   for (const claim of byRight(claims)) {
     const { key, address } = claim;
+    const isInside = contains(pool, address);
+    if (!isInside && !outsideByKey.has(key)) outsideByKey.set(key, outside(claim, pool));
     if (claimByKey.has(key)) continue;
     const holder = holderByAddress.get(address);
-    if (holder === undefined && contains(pool, address)) {
+    if (holder === undefined && isInside) {
       claimByKey.set(key, claim);
       holderByAddress.set(address, key);
       lostByKey.delete(key);
@@ -60,7 +65,7 @@ export function assign(claims: Iterable<Claim>, pool: Prefix): Assignment {
       lostByKey.set(key, holder === undefined ? outside(claim, pool) : taken);
     }
   }
-  return { claimByKey, lostByKey };
+  return { claimByKey, lostByKey, outsideByKey };
 }
 
 /** Each claim once, in the order in which they are served: the lower order first, then the lower key, then address. */
@@ -126,5 +131,6 @@ function compareText(one: string, other: string): number {
 }
 
 function outside(claim: Claim, pool: Prefix): string {
-  return `vip ${claim.address} lies outside this host's pool ${pool.text}; expected one vip.pool on every host`;
+  const where = `vip ${claim.address} lies outside this host's pool ${pool.text}`;
+  return `${where}; expected one vip.pool on every host`;
 }

@@ -65,26 +65,28 @@ async function measureOn(cluster: SkeinCluster): Promise<VisibleFigures> {
   const argv = [process.execPath, WATCHER, seen.bridgeGateway, "53", "tasks.web.default.skein.internal"];
   const answers = await seen.spawn(argv, { log: "answers" });
   // The first answer is no change.
-  await until(() => linesOf<SeenAnswer>(answers).length === 1, { what: "the name is watched" });
+  await until(() => linesOf(answers).length === 1, { what: "the name is watched" });
 
   const tookMs: number[] = [];
   for (let change = 0; change < CHANGES; change += 1) {
-    const told = linesOf<DockerLine>(events).length;
-    const before = linesOf<SeenAnswer>(answers).length;
+    const told = linesOf(events).length;
+    const before = linesOf(answers).length;
     await changed.docker(change % 2 === 0 ? "pause" : "unpause", "web-1");
-    const event = await until(() => linesOf<DockerLine>(events)[told], {
+    const event = await until(() => linesOf(events)[told] as DockerLine | undefined, {
       what: "docker tells of the change",
     });
-    const answer = await until(() => linesOf<SeenAnswer>(answers)[before], { what: "the change is visible" });
+    const answer = await until(() => linesOf(answers)[before] as SeenAnswer | undefined, {
+      what: "the change is visible",
+    });
     tookMs.push(answer.atMs - event.timeNano / 1e6);
   }
   return figuresOf(tookMs);
 }
 
 /** What a program has printed so far, a line of JSON each; a last line half written is left for later. */
-function linesOf<T>(program: LabProgram): readonly T[] {
+function linesOf(program: LabProgram): readonly unknown[] {
   const whole = program.log().split("\n").slice(0, -1);
-  return whole.map((line) => JSON.parse(line) as T);
+  return whole.map((line): unknown => JSON.parse(line));
 }
 
 function figuresOf(tookMs: readonly number[]): VisibleFigures {

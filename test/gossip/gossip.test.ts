@@ -315,3 +315,41 @@ test("gossip: the address of a member that left is given up when it is forgotten
     ["b"],
   );
 });
+
+test("gossip: another address of a member who is linked is dialled once, found to be his, and then let be", () => {
+  const alias = { host: "seed.example", port: 7650 };
+  // A peer whose dial wins against this node's own: of crossed links the one dialled by the smaller id stays.
+  const peer = ["a", "b", "c", "d"].find((name) => idOf(name) < idOf("m")) ?? assert.fail("ids are spread");
+  const { gossip, accept, say, taken } = openNode({ seeds: [alias] });
+  gossip.tick(0);
+  assert.deepEqual(taken().dial, [alias]);
+  accept(1, helloOf(peer), 10);
+  gossip.linkUp({ id: 2, dialled: alias, remote: "10.0.0.9:2" }, 20);
+  say(2, helloOf(peer), 20);
+  const dialled: HostPort[] = [];
+  for (let nowMs = 100; nowMs < 10_000; nowMs += 100) {
+    say(1, { kind: "pong", sequence: 0 }, nowMs);
+    gossip.tick(nowMs);
+    const { close, dial } = taken();
+    for (const { link } of close) gossip.linkDown(link, "closed", nowMs);
+    dialled.push(...dial);
+    assert.ok(
+      close.every(({ link }) => link === 2),
+      "the spare is closed",
+    );
+  }
+  assert.deepEqual(dialled, []);
+});
+
+test("gossip: a member whose link is lost is dialled at once, however often its address had failed before", () => {
+  const { gossip, accept, taken } = openNode({ seeds: [{ host: "a", port: 7650 }] });
+  let nowMs = 0;
+  for (; nowMs < 5000; nowMs += 50) {
+    gossip.tick(nowMs);
+    for (const address of taken().dial) gossip.dialFailed(address, { refused: false }, nowMs);
+  }
+  accept(1, helloOf("a"), nowMs);
+  gossip.linkDown(1, "reset", nowMs + 1);
+  gossip.tick(nowMs + 2);
+  assert.deepEqual(taken().dial, [{ host: "a", port: 7650 }]);
+});

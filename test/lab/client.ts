@@ -122,10 +122,7 @@ class Requests {
   async #ask(): Promise<string> {
     return await new Promise<string>((resolve, reject) => {
       const asked = request(this.#url, { agent: this.#agent, headers: this.#headers }, (response) => {
-        textOf(response).then((text) => {
-          if (response.statusCode === 200) resolve(text.trim());
-          else reject(new Error(`status ${response.statusCode}: ${text.slice(0, 120)}`));
-        }, reject);
+        named(response).then(resolve, reject);
       });
       const late = setTimeout(() => asked.destroy(new Error(`no answer in ${REQUEST_MS} ms`)), REQUEST_MS);
       asked.on("close", () => clearTimeout(late));
@@ -165,6 +162,13 @@ class Load {
     this.#pending.add(sent);
     void sent.then(() => this.#pending.delete(sent));
   }
+}
+
+/** Who answered; throws unless the status is 200. */
+async function named(response: IncomingMessage): Promise<string> {
+  const text = await textOf(response);
+  if (response.statusCode === 200) return text.trim();
+  throw new Error(`status ${response.statusCode}: ${text.slice(0, 120)}`);
 }
 
 async function textOf(stream: IncomingMessage): Promise<string> {

@@ -24,6 +24,17 @@ const LABELS = { "skein.port": "80:8080/http" };
 /** What a member that fails may cost at most, from the fault on; the promise of the design. */
 const NOTICED_MS = 3000;
 
+/** For what takes milliseconds: at 50 a second few requests would meet it. */
+const HEAVY = { perSecond: 150 };
+const ROUNDS = 3;
+
+/** A port on which replicas listen besides, unknown to the daemon: whoever uses it asked the replica itself. */
+const DIRECT_PORT = 9090;
+
+async function repeated(action: () => Promise<void>): Promise<void> {
+  for (let round = 0; round < ROUNDS; round += 1) await action();
+}
+
 /** Asks for a name again and again while `action` runs. @returns each different answer, as text */
 async function answersDuring(
   clients: readonly LabClient[],
@@ -67,7 +78,7 @@ describe("cluster under faults", { timeout: 300_000 }, () => {
   before(async () => {
     if (skip !== false) return;
     opened = await openCluster({ engineArguments: ["--live-restore"] });
-    await opened.runReplicas("web", [1, 2, 3], LABELS);
+    await opened.runReplicas("web", [1, 2, 3], LABELS, `--env=REPLICA_PORTS=8080,${DIRECT_PORT}`);
     await opened.untilEligible("web", WEB);
     vip = (await opened.node(1).explain("web"))?.vip ?? "";
     assert.notEqual(vip, "");
@@ -87,12 +98,12 @@ describe("cluster under faults", { timeout: 300_000 }, () => {
   const unharmed = async (
     nodes: readonly SkeinNode[],
     action: () => Promise<void>,
-    keepsConnections = false,
+    load: { readonly perSecond: number; readonly keepsConnections?: boolean } = { perSecond: 50 },
   ): Promise<void> => {
     const [first, ...others] = nodes;
     if (first === undefined) return await action();
-    const tally = await first.client.during({ url: "http://web/", keepsConnections }, async () => {
-      await unharmed(others, action, true);
+    const tally = await first.client.during({ url: "http://web/", ...load }, async () => {
+      await unharmed(others, action, { ...load, keepsConnections: true });
     });
     assert.deepEqual(tally.failures, [], `asked from ${first.name}: ${JSON.stringify(tally)}`);
   };
@@ -134,14 +145,15 @@ describe("cluster under faults", { timeout: 300_000 }, () => {
     async () => {
       const { nodes } = open();
       const [asking, struck] = [open().node(1), open().node(2)];
-      await unharmed([asking, struck], async () => {
+      const pauseAndUnpause = async (): Promise<void> => {
         await struck.host.docker("pause", "web-2");
         await untilOnly(["web-1", "web-3"], nodes, NOTICED_MS);
         for (const node of nodes) assert.equal(await reasonOf(node, "web-2"), "docker: paused", node.name);
         assert.match((await asking.cli("explain", "web")).stdout, /web-2 .* out .*docker: paused/);
         await struck.host.docker("unpause", "web-2");
         await untilOnly(WEB, nodes, NOTICED_MS);
-      });
+      };
+      await unharmed([asking, struck], () => repeated(pauseAndUnpause), HEAVY);
     },
   );
 
@@ -152,25 +164,35 @@ describe("cluster under faults", { timeout: 300_000 }, () => {
       const { nodes } = open();
       const [asking, struck] = [open().node(1), open().node(2)];
       const address = (await struck.explain("web"))?.replicas.find(({ name }) => name === "web-2")?.address;
-      await unharmed([asking, struck], async () => {
-        const slow = struck.process.get(`http://${address}:8080/slow?ms=1500`);
-        const isBusy = async (): Promise<boolean> => {
-          const established = ["ss", "-Htn", "state", "established", `dst ${address}`];
-          return (await struck.host.mustExec(established)) !== "";
-        };
-        await until(isBusy, { what: "web-2 has a request in flight" });
-        const stopped = struck.host.docker("stop", "web-2");
-        const drains = async (): Promise<boolean> =>
-          (await reasonOf(asking, "web-2")) === "docker: stop signal sent";
-        await until(drains, { what: "web-2 is told as draining", deadlineMs: NOTICED_MS });
-        await untilOnly(["web-1", "web-3"], nodes, NOTICED_MS);
-        assert.deepEqual((await slow).countByName, { "web-2": 1 });
-        await stopped;
-        const isGone = async (): Promise<boolean> => (await reasonOf(asking, "web-2")) === "not there";
-        await until(isGone, { what: "web-2 is gone", deadlineMs: NOTICED_MS });
-        await struck.host.docker("start", "web-2");
-        await untilOnly(WEB, nodes, 10_000);
-      });
+      await unharmed(
+        [asking, struck],
+        async () => {
+          const slow = struck.process.get(`http://${address}:${DIRECT_PORT}/slow?ms=1500`);
+          const isBusy = async (): Promise<boolean> => {
+            const established = ["ss", "-Htn", "state", "established", `dport = :${DIRECT_PORT}`];
+            return (await struck.host.mustExec(established)) !== "";
+          };
+          await until(isBusy, { what: "web-2 has a request in flight" });
+          const stopped = struck.host.docker("stop", "web-2");
+          const drains = async (): Promise<boolean> =>
+            (await reasonOf(asking, "web-2")) === "docker: stop signal sent";
+          await until(drains, { what: "web-2 is told as draining", deadlineMs: NOTICED_MS });
+          await untilOnly(["web-1", "web-3"], nodes, NOTICED_MS);
+          assert.deepEqual((await slow).countByName, { "web-2": 1 });
+          await stopped;
+          const isGone = async (): Promise<boolean> => (await reasonOf(asking, "web-2")) === "not there";
+          await until(isGone, { what: "web-2 is gone", deadlineMs: NOTICED_MS });
+          await struck.host.docker("start", "web-2");
+          await untilOnly(WEB, nodes, 10_000);
+          await repeated(async () => {
+            await struck.host.docker("stop", "web-2");
+            await untilOnly(["web-1", "web-3"], nodes, NOTICED_MS);
+            await struck.host.docker("start", "web-2");
+            await untilOnly(WEB, nodes, 10_000);
+          });
+        },
+        HEAVY,
+      );
     },
   );
 
@@ -180,7 +202,7 @@ describe("cluster under faults", { timeout: 300_000 }, () => {
     async () => {
       const { nodes } = open();
       const [asking, struck] = [open().node(1), open().node(2)];
-      await unharmed([asking, struck], async () => {
+      const killAndStart = async (): Promise<void> => {
         await struck.host.docker("kill", "web-2");
         await untilOnly(["web-1", "web-3"], nodes, NOTICED_MS);
         for (const node of nodes) {
@@ -189,7 +211,8 @@ describe("cluster under faults", { timeout: 300_000 }, () => {
         }
         await struck.host.docker("start", "web-2");
         await untilOnly(WEB, nodes, 10_000);
-      });
+      };
+      await unharmed([asking, struck], () => repeated(killAndStart), HEAVY);
     },
   );
 
@@ -225,7 +248,7 @@ describe("cluster under faults", { timeout: 300_000 }, () => {
     ["SIGKILL", 1],
   ] as const) {
     test(
-      `faults: a daemon that ends by ${signal} and starts again (h${nth}) costs other hosts no request and keeps ids and VIPs`,
+      `faults: ${signal} to the daemon of h${nth}, and its new start, cost others no request; ids and VIPs stay`,
       { skip },
       async () => {
         const restarted = open().node(nth);
@@ -233,28 +256,49 @@ describe("cluster under faults", { timeout: 300_000 }, () => {
         const idsOf = async (node: SkeinNode): Promise<readonly string[]> =>
           (await node.members()).map(({ name, id }) => `${name} ${id}`);
         const ids = await idsOf(restarted);
-        const seen = await answersDuring(
-          others.map(({ process }) => process),
-          "web",
-          async () => {
-            await unharmed(others, async () => {
-              const exit = await restarted.stop(signal);
-              if (signal === "SIGTERM") assert.deepEqual(exit, { code: 0, signal: null });
-              await untilOnly(
-                WEB.filter((name) => name !== `web-${nth}`),
-                others,
-                NOTICED_MS,
-              );
-              await restarted.start();
-              await open().untilWhole();
-              await untilOnly(WEB, open().nodes, 5000);
-            });
-          },
-        );
+        // A service that only this host has: with its daemon goes all that is known of it at first hand.
+        const solo = `solo-${signal.toLowerCase()}-${nth}`;
+        const replicas = await open().runReplicas(solo, [nth], LABELS);
+        await open().untilEligible(solo, replicas);
+        const soloVip = (await restarted.explain(solo))?.vip ?? "";
+        const asking = others.map(({ process }) => process);
+        const restart = async (): Promise<void> => {
+          const exit = await restarted.stop(signal);
+          if (signal === "SIGTERM") assert.deepEqual(exit, { code: 0, signal: null });
+          const rest = WEB.filter((name) => name !== `web-${nth}`);
+          await untilOnly(rest, others, NOTICED_MS);
+          await restarted.start();
+          await open().untilWhole();
+          await untilOnly(WEB, open().nodes, 5000);
+          await open().untilEligible(solo, replicas, { deadlineMs: 5000 });
+        };
+        let seenOfSolo: readonly string[] = [];
+        const seen = await answersDuring(asking, "web", async () => {
+          seenOfSolo = await answersDuring(
+            asking,
+            `${solo}.default.skein.internal`,
+            async () => await unharmed(others, restart),
+          );
+        });
         assert.deepEqual(seen, [vip]);
-        for (const node of open().nodes) assert.deepEqual(await idsOf(node), ids, node.name);
-        const { countByName } = await restarted.client.get("http://web/", 12);
-        assert.deepEqual(countByName, { "web-1": 4, "web-2": 4, "web-3": 4 });
+        // A goodbye takes names along, a death does not.
+        const mayGo = signal === "SIGTERM" ? ["ENOTFOUND"] : [];
+        assert.deepEqual(
+          seenOfSolo.filter((answer) => answer !== soloVip && !mayGo.includes(answer)),
+          [],
+        );
+        for (const node of open().nodes) {
+          assert.deepEqual(await idsOf(node), ids, node.name);
+          assert.equal((await node.explain(solo))?.vip, soloVip, node.name);
+          assert.deepEqual(
+            (await node.client.get("http://solo/", 2)).countByName,
+            { "solo-1": 2 },
+            node.name,
+          );
+          const { countByName } = await node.client.get("http://web/", 12);
+          assert.deepEqual(countByName, { "web-1": 4, "web-2": 4, "web-3": 4 }, node.name);
+        }
+        await open().remove(replicas);
       },
     );
   }

@@ -244,17 +244,22 @@ export class SkeinCluster {
     return node;
   }
 
-  /** Starts a replica of a service on each of the hosts in `onHosts` (from 1), named `<name>-<place in the list>`. */
+  /**
+   * Starts a replica of a service on each of the hosts in `onHosts` (from 1), named `<name>-<place in the list>`.
+   *
+   * @param words  more words for `docker run`
+   */
   async runReplicas(
     name: string,
     onHosts: readonly number[],
     labels: Readonly<Record<string, string>>,
+    ...words: readonly string[]
   ): Promise<readonly string[]> {
     const named = onHosts.map((nth, index) => ({ nth, replica: `${name}-${index + 1}` }));
     await Promise.all(
       named.map(async ({ nth, replica }) => {
         const all = { "skein.service": name, ...labels };
-        return await this.node(nth).host.runReplica(replica, { labels: all });
+        return await this.node(nth).host.runReplica(replica, { labels: all, arguments: words });
       }),
     );
     return named.map(({ replica }) => replica);

@@ -1,4 +1,4 @@
-// Kept: what a state file may hold.
+// What is on disk between two runs is checked whole before any of it counts.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,39 +6,61 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 
 import { NOTHING_KEPT, parseKept, type KeptState } from "../../src/model/kept.ts";
+import { LIMITS } from "../../src/model/limits.ts";
 
-const KEPT: KeptState = {
-  incarnation: 7,
-  claims: [{ key: "default/web", address: "10.96.3.4", order: 2 }],
-  addresses: [{ host: "192.0.2.1", port: 7650 }],
-  drains: [{ id: "web-1", startedAtMs: 12 }],
-};
+import { label, port } from "./arbitraries.ts";
 
-test("kept: what was written is read again", () => {
-  for (const state of [KEPT, NOTHING_KEPT]) {
-    assert.deepEqual(parseKept(JSON.parse(JSON.stringify(state))), { ok: true, value: state });
-  }
-});
+const kept: fc.Arbitrary<KeptState> = fc
+  .record({
+    incarnation: fc.maxSafeNat(),
+    claims: fc.array(fc.record({ key: label, address: fc.ipV4(), order: fc.maxSafeNat() }), { maxLength: 4 }),
+    addresses: fc.array(fc.record({ host: fc.domain(), port }), { maxLength: 4 }),
+    drains: fc.array(fc.record({ id: label, startedAtMs: fc.maxSafeNat() }), { maxLength: 4 }),
+  })
+  .map((state) => structuredClone(state));
 
-test("kept: a field that is missing or of another form is refused by name", () => {
-  const broken = [
-    { ...KEPT, incarnation: -1 },
-    { ...KEPT, claims: [{ key: "default/web", address: "10.96.3", order: 2 }] },
-    { ...KEPT, addresses: [{ host: "192.0.2.1", port: 0 }] },
-    { ...KEPT, drains: [{ id: 5, startedAtMs: 12 }] },
-  ];
-  for (const [index, field] of ["incarnation", "claims", "addresses", "drains"].entries()) {
-    const parsed = parseKept(broken[index]);
-    assert.ok(
-      !parsed.ok && parsed.failure.code === "corrupt" && parsed.failure.message.includes(`"${field}"`),
-    );
-  }
-});
-
-test("kept: whatever a file holds is read or refused, never thrown at", () => {
+test("kept: whatever was kept comes back from JSON", () => {
   fc.assert(
-    fc.property(fc.anything(), (value) => {
-      assert.equal(typeof parseKept(value).ok, "boolean");
+    fc.property(kept, (state) => {
+      assert.deepEqual(parseKept(JSON.parse(JSON.stringify(state))), { ok: true, value: state });
     }),
   );
+  assert.ok(parseKept(NOTHING_KEPT).ok);
+});
+
+test("kept: anything else is corrupt, named by its field, and never thrown at", () => {
+  const bad: readonly (readonly [string, unknown])[] = [
+    ["incarnation", -1],
+    ["incarnation", 1.5],
+    ["incarnation", "1"],
+    ["claims", null],
+    ["claims", [{ key: "default/web", address: "::1", order: 1 }]],
+    ["claims", [{ key: "default/web", address: "10.96.0.300", order: 1 }]],
+    ["claims", [{ key: 5, address: "10.96.0.3", order: 1 }]],
+    ["claims", [{ key: "default/web", address: "10.96.0.3" }]],
+    [
+      "claims",
+      Array.from({ length: LIMITS.claimsRemembered + 1 }, () => ({
+        key: "a/b",
+        address: "10.0.0.1",
+        order: 1,
+      })),
+    ],
+    ["addresses", [{ host: "a", port: 0 }]],
+    ["addresses", [{ port: 1 }]],
+    ["addresses", ["a:7650"]],
+    ["drains", [{ id: "x" }]],
+    ["drains", {}],
+  ];
+  for (const [field, value] of bad) {
+    const parsed = parseKept({ ...NOTHING_KEPT, [field]: value });
+    assert.ok(
+      !parsed.ok && parsed.failure.code === "corrupt",
+      `${field} ${JSON.stringify(value).slice(0, 40)}`,
+    );
+    assert.ok(parsed.failure.message.includes(`"${field}"`) && parsed.failure.message.length < 300);
+  }
+  for (const value of [null, undefined, 5, "x", [], { incarnation: 1 }])
+    assert.equal(parseKept(value).ok, false);
+  fc.assert(fc.property(fc.anything(), (value) => void parseKept(value)));
 });

@@ -59,7 +59,7 @@ test("agentFor: an eligible upstream keeps its connection, any other's is closed
   await until(() => on.sockets.size === 1);
 });
 
-test("setEligible: an upstream that is no longer eligible, or has moved, loses its idle connections at once", async (t) => {
+test("setEligible: an upstream that is not eligible any more, or has moved, loses its idle connections", async (t) => {
   const on = await bench(t);
   const to = upstream("a", on.port);
   for (const next of [[], [{ ...to, address: "127.0.0.9" }]]) {

@@ -70,7 +70,7 @@ test("connect: an address without a route is unreachable", async (t) => {
   await assert.rejects(connector(t, 500)(to), { code: "unreachable" });
 });
 
-test("connect: an upstream of another host is dialled by the function it was given, with its own deadline", async (t) => {
+test("connect: an upstream of another host is dialled by the given function, with its own deadline", async (t) => {
   const stream = new PassThrough();
   const asked: unknown[] = [];
   const dial: Dial = (to, deadlineMs) => {

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { Connections } from "../../src/proxy/connections.ts";
 import { until } from "../support/wait.ts";
 
-test("admit: takes connections up to the bound, resets what comes beyond, and takes again when one has gone", async () => {
+test("admit: takes connections up to the bound, resets what comes beyond until one has gone", async () => {
   const connections = new Connections(2);
   const [first, second, third, fourth] = Array.from({ length: 4 }, () => new PassThrough());
   assert.ok(first !== undefined && second !== undefined && third !== undefined && fourth !== undefined);

@@ -7,6 +7,8 @@ import { test, type TestContext } from "node:test";
 import type { ProxyOptions } from "../../src/proxy/proxy.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 
+import { until } from "../support/wait.ts";
+
 import {
   ask,
   Client,
@@ -209,4 +211,46 @@ test("http: a client that resets its connection mid-request harms nobody", async
     client.socket.resetAndDestroy();
   }
   assert.equal((await ask(port)).status, 200);
+});
+
+test("http: a connection has one request at its replicas at a time, and ends when it asks for too many", async (t) => {
+  let [busy, busiest] = [0, 0];
+  const replica = await httpReplica(t, (_request, response) => {
+    busy += 1;
+    busiest = Math.max(busiest, busy);
+    setTimeout(() => {
+      busy -= 1;
+      response.end("x");
+    }, 5);
+  });
+  const { port, proxy } = await serveOne(t, "http", pool([upstream("a", replica)]));
+  const request = "GET / HTTP/1.1\r\nHost: app\r\n\r\n";
+  const client = new Client(t, port);
+  await client.ask(request.repeat(20), (text) => text.split("HTTP/1.1 200").length === 21);
+  assert.equal(busiest, 1);
+
+  const greedy = new Client(t, port);
+  greedy.socket.write(request.repeat(LIMITS.httpPipelineMax + 1));
+  await until(() => greedy.closed || greedy.ended);
+  client.socket.end();
+  greedy.socket.destroy();
+  await until(() => proxy.stats().connections === 0 && proxy.stats().upstreamConnections.busy === 0);
+});
+
+test("http: control characters in a header of either side reach nobody, and crash nothing", async (t) => {
+  const { port, heads } = await recorded(t);
+  for (const value of ["a\x7fb", "a\x01b", "a\x00b"]) {
+    const client = new Client(t, port);
+    const answer = await client.ask(
+      `GET / HTTP/1.1\r\nHost: app\r\nX: ${value}\r\n\r\n`,
+      (text) => text !== "",
+    );
+    assert.match(answer, /^HTTP\/1\.1 (?:400|502) /);
+    const replica = await rawReplica(t, (_head, socket) => {
+      socket.end(`HTTP/1.1 200 OK\r\nX: ${value}\r\nContent-Length: 0\r\n\r\n`, "latin1");
+    });
+    const lying = await serveOne(t, "http", pool([upstream("a", replica)]));
+    assert.equal((await ask(lying.port)).status, 502);
+  }
+  assert.deepEqual(heads, []);
 });

@@ -195,3 +195,14 @@ test("upgrade: a client that leaves or resets during the handshake takes the ups
   }
   await until(() => proxy.stats().connections === 0);
 });
+
+test("upgrade: when the proxy closes, a WebSocket lives for the grace and is then reset", async (t) => {
+  const { port, proxy } = await serveOne(t, "http", pool([upstream("a", await webSocketReplica(t, "a"))]));
+  const { socket, messages } = open(t, port);
+  await until(() => messages.length === 1);
+  const closed = proxy.close(300);
+  socket.send("still there");
+  await until(() => messages.length === 2);
+  await closed;
+  await until(() => socket.readyState === WebSocket.CLOSED);
+});

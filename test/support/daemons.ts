@@ -116,6 +116,12 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
   });
 }
 
+/** This process's environment without settings meant for a daemon of its user. */
+function plainEnv(): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(([name]) => !name.startsWith("SKEIN_"));
+  return Object.fromEntries(kept);
+}
+
 function killChildren(): void {
   for (const child of children) child.kill("SIGKILL");
 }
@@ -142,6 +148,7 @@ export function daemonFor(
   configure({});
   const spawned = (): ChildProcess => {
     const started = spawn(process.execPath, [MAIN, "run", "--config", file], {
+      env: plainEnv(),
       stdio: ["ignore", "ignore", "pipe"],
     });
     children.add(started);
@@ -195,7 +202,7 @@ export function daemonFor(
 /** Runs a Node program of this repository to its end, within 20 s. */
 export async function run(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> {
   const child = spawn(process.execPath, [...args], {
-    env: { ...process.env, NO_COLOR: "1", ...env },
+    env: { ...plainEnv(), NO_COLOR: "1", ...env },
     stdio: ["ignore", "pipe", "pipe"],
     timeout: 20_000,
     killSignal: "SIGKILL",
