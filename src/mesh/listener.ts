@@ -25,7 +25,7 @@ import type { Metrics } from "../runtime/metrics.ts";
 
 import { KEEPALIVE_MS } from "./dial.ts";
 import type { Link } from "./link.ts";
-import { reset } from "./pump.ts";
+import { reset } from "../runtime/pump.ts";
 import { serveStream, STREAM_PROTOCOL, type ResolveReplica } from "./stream.ts";
 import { refuse, type Refusal, type Upgrade } from "./upgrade.ts";
 import { GOSSIP_PATH, HANDSHAKE_MS, openLinkAcceptor } from "./websocket.ts";

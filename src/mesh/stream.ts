@@ -23,7 +23,7 @@ import { isPort } from "../model/service.ts";
 import { nowMs } from "../runtime/clock.ts";
 
 import { codeOfBroken, dialSocket } from "./dial.ts";
-import { join, reset } from "./pump.ts";
+import { join, reset } from "../runtime/pump.ts";
 import { REASON_HEADER, refuse, type Refusal, type Upgrade } from "./upgrade.ts";
 
 /** The name of the protocol in the Upgrade header. */

@@ -107,9 +107,11 @@ export class Attempts {
    *
    * @returns true when the request may go on to `next`
    */
-  failed(end: Exclude<AttemptEnd, "late">, request: Resendable, cause: unknown): boolean {
+  failed(told: Exclude<AttemptEnd, "late">, request: Resendable, cause: unknown): boolean {
     const upstream = this.#current;
     if (upstream === null) return false;
+    // A fresh connection cannot have gone stale: whoever says so again met an upstream that dies of the request.
+    const end = told === "stale" && this.#sendsAgain ? "died" : told;
     const goes = afterAttempt(end, request, this.#deaths);
     if (end === "connect" && !isOurOwn(cause)) this.#eject(upstream);
     if (end === "died") this.#deaths += 1;

@@ -8,7 +8,7 @@
  * Touches: sockets.
  */
 
-import { connect as netConnect, type Socket } from "node:net";
+import { connect as netConnect } from "node:net";
 import type { Duplex } from "node:stream";
 
 import { Failure, systemCodeOf, textOf, type FailureCode } from "../base/failure.ts";
@@ -92,15 +92,4 @@ function asFailure(upstream: Upstream, thrown: unknown): Failure {
   const text = `${upstream.replica} at ${at}: ${textOf(thrown)}`;
   const code = thrown instanceof Failure ? thrown.code : CODE_BY_SYSTEM_CODE[systemCodeOf(thrown) ?? ""];
   return new Failure(code ?? "unreachable", text, { cause: thrown });
-}
-
-/** Ends a stream with RST where it can, whatever is queued on it: its reader must not take the cut for an end. */
-export function reset(stream: Duplex): void {
-  if (stream.destroyed) return;
-  if (isSocket(stream)) stream.resetAndDestroy();
-  else stream.destroy();
-}
-
-function isSocket(stream: Duplex): stream is Socket {
-  return "resetAndDestroy" in stream;
 }

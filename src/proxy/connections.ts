@@ -9,7 +9,7 @@
 
 import type { Duplex } from "node:stream";
 
-import { reset } from "./connect.ts";
+import { reset } from "../runtime/pump.ts";
 
 /** The open client connections of a proxy. */
 export class Connections {

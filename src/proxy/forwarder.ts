@@ -28,7 +28,7 @@ import { LIMITS } from "../model/limits.ts";
 
 import type { Freshness, UpstreamAgents } from "./agents.ts";
 import type { BodySink } from "./body.ts";
-import { reset } from "./connect.ts";
+import { reset } from "../runtime/pump.ts";
 import type { HeaderFields } from "./headers.ts";
 import type { AttemptEnd } from "./retry.ts";
 import type { Upstream } from "./routes.ts";

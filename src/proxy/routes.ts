@@ -27,8 +27,6 @@ export interface Upstream {
   readonly address: string;
   /** The replica's own port: two versions of a service may listen on different ones. */
   readonly port: number;
-  /** The service port it serves: the name by which the daemon of its host knows it. */
-  readonly servicePort: number;
   /** `direct`: connect to the address; `stream`: through the daemon of its host. */
   readonly via: "direct" | "stream";
 }
@@ -264,7 +262,6 @@ function upstreamOf(service: ServiceKey, port: number, replica: Replica): readon
       nodeName: replica.nodeName,
       address: replica.address,
       port: own.target,
-      servicePort: port,
       via: replica.local || replica.reach === "direct" ? "direct" : "stream",
     },
   ];

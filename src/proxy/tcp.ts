@@ -16,7 +16,9 @@ import type { Duplex } from "node:stream";
 import { textOf } from "../base/failure.ts";
 
 import { Attempts, type Lane, type Traffic } from "./attempts.ts";
-import { KEEPALIVE_MS, reset } from "./connect.ts";
+import { join, reset } from "../runtime/pump.ts";
+
+import { KEEPALIVE_MS } from "./connect.ts";
 import type { Connections } from "./connections.ts";
 import type { Upstream } from "./routes.ts";
 
@@ -100,22 +102,4 @@ async function tryUpstream(upstream: Upstream, attempts: Attempts, traffic: Traf
     traffic.log.debug(`upstream of ${upstream.service}: ${textOf(thrown)}`);
     return null;
   }
-}
-
-/** Joins two connected streams, both half-open, until both have closed. */
-function join(client: Socket, upstream: Duplex): void {
-  upstream.on("error", () => undefined);
-  watch(client, upstream);
-  watch(upstream, client);
-  client.pipe(upstream);
-  upstream.pipe(client);
-}
-
-/** Resets `peer` when `stream` closes otherwise than in form. */
-function watch(stream: Duplex, peer: Duplex): void {
-  stream.once("close", () => {
-    // Invariant: a stream that was read and written to its end closed in form, and its peer was given both ends.
-    const closedInForm = stream.errored === null && stream.readableEnded && stream.writableFinished;
-    if (!closedInForm) reset(peer);
-  });
 }

@@ -123,13 +123,18 @@ test("delta: a peer that knows a higher incarnation, or a later version, lacks n
   assert.deepEqual(missing(store.logs, digest(1, 5), ""), []);
 });
 
-test("delta: a new incarnation is told even before its first write", () => {
+test("delta: a new life that has written nothing is told to who holds nothing, and replaces no earlier life", () => {
   const store = new Store(ME, 7);
+  const stranger = new Store(idOf("stranger"), 1);
+  for (const delta of missing(store.logs, stranger.digest(), "").flat()) stranger.apply(delta, 0);
+  assert.equal(stranger.logOf(ME)?.incarnation, 7);
+  assert.deepEqual(missing(store.logs, stranger.digest(), ""), []);
   const peer = new Store(idOf("you"), 1);
   const before = new Store(ME, 6);
   before.write(new Map([["x", "old"]]), 0);
   for (const delta of missing(before.logs, [], "").flat()) peer.apply(delta, 0);
+  assert.deepEqual(missing(store.logs, peer.digest(), ""), []);
+  store.write(new Map([["x", "new"]]), 0);
   for (const delta of missing(store.logs, peer.digest(), "").flat()) peer.apply(delta, 0);
   assert.equal(peer.logOf(ME)?.incarnation, 7);
-  assert.deepEqual(missing(store.logs, peer.digest(), ""), []);
 });

@@ -68,7 +68,7 @@ export const SHELL_FILES: readonly string[] = inFolders({
   dns: ["forward", "responder", "server", "tcp", "udp", "upstream"],
   health: ["probe"],
   kernel: ["pool"],
-  mesh: ["advertise", "dial", "links", "listener", "pump", "stream", "upgrade", "websocket"],
+  mesh: ["advertise", "dial", "links", "listener", "stream", "upgrade", "websocket"],
   proxy: [
     "agents",
     "attempts",

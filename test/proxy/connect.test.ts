@@ -6,9 +6,10 @@ import { connect as netConnect } from "node:net";
 import { PassThrough } from "node:stream";
 import { test, type TestContext } from "node:test";
 
-import { openConnector, reset, type Connect, type Dial } from "../../src/proxy/connect.ts";
+import { openConnector, type Connect, type Dial } from "../../src/proxy/connect.ts";
 import { Deadlines } from "../../src/proxy/deadlines.ts";
 import { nowMs } from "../../src/runtime/clock.ts";
+import { reset } from "../../src/runtime/pump.ts";
 import { until } from "../support/wait.ts";
 
 import { refusingPort, tcpReplica, upstream } from "./fixtures.ts";

@@ -78,7 +78,6 @@ export function upstream(id: string, port: number, changes: Partial<Upstream> = 
     nodeName: "host-1",
     address: "127.0.0.1",
     port,
-    servicePort: 80,
     via: "direct",
     ...changes,
   };

@@ -95,7 +95,7 @@ test("set: HTTP goes through streams as it goes through sockets, with connection
   let dials = 0;
   const { proxy } = await startProxy(t, {
     dial: async (to, deadlineMs) => {
-      assert.deepEqual([to.replica, to.servicePort, deadlineMs], ["far", 80, 1000]);
+      assert.deepEqual([to.replica, to.port, deadlineMs], ["far", 9, 1000]);
       dials += 1;
       if (dials === 1) throw new Failure("refused", "not ready");
       const socket = connect({ port: replica, host: "127.0.0.1", allowHalfOpen: true });
