@@ -18,6 +18,7 @@ import type { HostPort, Prefix } from "./base/ip.ts";
 import type { Random } from "./base/random.ts";
 import { Acknowledgements } from "./catalog/acknowledgement.ts";
 import { planCatalog } from "./catalog/catalog.ts";
+import { Discoveries } from "./catalog/discoveries.ts";
 import {
   activateReplica,
   drainDaemon,
@@ -98,12 +99,7 @@ export class Node {
   readonly #gossip: Gossip;
   readonly #schedule = new ProbeSchedule(LIMITS.probesInFlight);
   readonly #merger = new Merger();
-  readonly #discoveryBySource = new Map<string, Discovery>();
-  /** Sources that have not told anything yet. */
-  readonly #awaited: Set<string>;
-  #endpointById: ReadonlyMap<ReplicaId, Discovered> = new Map();
-  #clientByAddress: ReadonlyMap<string, LocalClient> = new Map();
-  #clientByName: ReadonlyMap<string, LocalClient> = new Map();
+  readonly #discoveries: Discoveries;
   readonly #claims: Claims;
   #drains: Drains;
   #published: readonly ReplicaRecord[] = [];
@@ -117,11 +113,12 @@ export class Node {
   #keptText = "";
   #keptIncarnation = 0;
   #happenings: Happening[] = [];
+  #heldBack: Effects["send"] = [];
 
   constructor(options: NodeOptions) {
     const { id, record, kept, random, nowMs } = options;
     this.#options = options;
-    this.#awaited = new Set(options.sources);
+    this.#discoveries = new Discoveries(options.sources);
     this.#claims = new Claims(options.pool, kept.claims);
     const startedAtMsById = new Map(kept.drains.map((run) => [run.id, run.startedAtMs]));
     this.#drains = { ...NO_DRAINS, startedAtMsById };
@@ -139,14 +136,13 @@ export class Node {
 
   /** What is wrong with what this node discovered, offers or was told. */
   get problems(): readonly Problem[] {
-    const discovered = Array.from(this.#discoveryBySource.values()).flatMap(({ problems }) => problems);
     const malformed = this.#malformed.map((text) => ({ subject: "record", text }));
-    return [...discovered, ...this.#problems, ...malformed];
+    return [...this.#discoveries.problems, ...this.#problems, ...malformed];
   }
 
   /** The last set of each source. */
   get discoveries(): readonly Discovery[] {
-    return [...this.#discoveryBySource.values()];
+    return this.#discoveries.all;
   }
 
   /** The newest view. */
@@ -156,17 +152,17 @@ export class Node {
 
   /** A container of this host, by its address or its name; null when there is none. */
   client(addressOrName: string): LocalClient | null {
-    return this.#clientByAddress.get(addressOrName) ?? this.#clientByName.get(addressOrName) ?? null;
+    return this.#discoveries.client(addressOrName);
   }
 
   /** Names of this host's containers, sorted. */
   get clientNames(): readonly string[] {
-    return [...this.#clientByName.keys()].sort();
+    return this.#discoveries.clientNames;
   }
 
   /** The endpoint of a replica of this host; null when it is not (or no longer) here. */
   endpoint(id: ReplicaId): Discovered | null {
-    return this.#endpointById.get(id) ?? null;
+    return this.#discoveries.endpoint(id);
   }
 
   /** Names of alive members that have not yet applied what this node published last. */
@@ -182,7 +178,7 @@ export class Node {
     const isTick = input.kind === "tick";
     if (isTick && this.#acknowledgements.settle((version) => this.#gossip.lagging(version)))
       this.#catalogIsDue = true;
-    if (this.#catalogIsDue && this.#hasHeard(nowMs)) this.#publish(nowMs);
+    if (this.#catalogIsDue && this.#isComplete(nowMs)) this.#publish(nowMs);
     const wakeInMs = this.#bringUpToDate(nowMs);
     const later = this.#gossip.take();
     const probe =
@@ -190,7 +186,7 @@ export class Node {
     const happenings = this.#happenings;
     this.#happenings = [];
     return {
-      send: [...taken.send, ...later.send],
+      send: this.#sendable([...taken.send, ...later.send]),
       dial: [...taken.dial, ...later.dial],
       close: [...taken.close, ...later.close],
       happenings: [...taken.happenings, ...later.happenings, ...happenings],
@@ -236,40 +232,11 @@ export class Node {
   }
 
   #discovered(discovery: Discovery, nowMs: number): void {
-    const before = this.#discoveryBySource.get(discovery.source);
-    this.#discoveryBySource.set(discovery.source, discovery);
-    const endpoints = this.discoveries.flatMap((one) => one.endpoints);
-    this.#endpointById = new Map(endpoints.map((endpoint) => [endpoint.id, endpoint]));
-    const clients = this.discoveries.flatMap((one) => one.clients);
-    this.#clientByAddress = new Map(clients.map((client) => [client.address, client]));
-    this.#clientByName = new Map(clients.map((client) => [client.name, client]));
+    this.#happenings.push(...this.#discoveries.take(discovery, nowMs));
+    const { endpoints, isWhole } = this.#discoveries;
     this.#schedule.set(endpoints, nowMs);
-    this.#awaited.delete(discovery.source);
-    const isWhole = this.#awaited.size === 0 && this.discoveries.every(({ stale }) => stale === null);
     if (isWhole && this.#gossip.complete) this.#drains = forgetEnded(this.#drains, endpoints);
     this.#catalogIsDue = true;
-    this.#tellSource(before, discovery, nowMs);
-  }
-
-  #tellSource(before: Discovery | undefined, after: Discovery, atMs: number): void {
-    const subject = after.source;
-    if (after.stale !== null && (before?.stale ?? null) === null) {
-      this.#happenings.push({ kind: "source.stale", level: "warn", subject, text: after.stale, atMs });
-    }
-    if (after.stale === null && (before?.stale ?? null) !== null) {
-      this.#happenings.push({ kind: "source.fresh", level: "info", subject, text: "answers again", atMs });
-    }
-    const known = new Set(before?.problems.map((problem) => `${problem.subject} ${problem.text}`));
-    for (const problem of after.problems) {
-      if (known.has(`${problem.subject} ${problem.text}`)) continue;
-      this.#happenings.push({
-        kind: "source.problem",
-        level: "warn",
-        subject: problem.subject,
-        text: problem.text,
-        atMs,
-      });
-    }
   }
 
   #drain(id: ReplicaId, draining: boolean): void {
@@ -288,14 +255,23 @@ export class Node {
   }
 
   /**
-   * True once it is known what runs here. A restarted daemon that published before would replace what peers hold of its
-   * last life by nothing, and take names out of DNS that are back a moment later.
+   * True once this node knows what there is, here and elsewhere. Till then it publishes nothing: after a restart that
+   * would replace what peers hold of its last life by less, and take names out of DNS that are back a moment later.
    */
-  #hasHeard(nowMs: number): boolean {
-    return this.#awaited.size === 0 || nowMs - this.#options.nowMs >= SOURCES_GRACE_MS;
+  #isComplete(nowMs: number): boolean {
+    const hasHeard = this.#discoveries.heardAll || nowMs - this.#options.nowMs >= SOURCES_GRACE_MS;
+    return hasHeard && this.#gossip.complete;
   }
 
-  /** Plans what this node offers and writes what changed to its log. */
+  /** Holds `applied` back until the view has it: who hears that may stop a replica, and nobody may use it then. */
+  #sendable(frames: Effects["send"]): Effects["send"] {
+    const all = [...this.#heldBack, ...frames];
+    const isCurrent = this.#mergedRevision === this.#gossip.revision;
+    this.#heldBack = isCurrent ? [] : all.filter(({ kind }) => kind === "applied");
+    return isCurrent ? all : all.filter(({ kind }) => kind !== "applied");
+  }
+
+  /** Plans what this node offers and writes what changed to its log: replicas and claims in one, as peers hold them. */
   #publish(nowMs: number): void {
     this.#catalogIsDue = false;
     const catalog = planCatalog({
@@ -318,6 +294,9 @@ export class Node {
       if (!offered.has(gone.id)) changes.set(recordKey(gone), null);
     }
     this.#published = catalog.records;
+    // The first claims must not be made of a picture in which others' are still to come.
+    if (this.#gossip.version === 0) this.#remerge(nowMs);
+    for (const [key, body] of this.#claimed()) changes.set(key, body);
     this.#gossip.write(changes, nowMs);
     this.#acknowledgements.published(catalog.records, this.#gossip.version);
   }
@@ -329,7 +308,8 @@ export class Node {
     const pauseMs = MERGE_PAUSE_MS + MERGE_PAUSE_MS_PER_REPLICA * this.#merged.replicaCount;
     if (sinceMs >= 0 && sinceMs < pauseMs) return pauseMs - sinceMs;
     this.#remerge(nowMs);
-    this.#claim(nowMs);
+    // Before the first exchange others' claims are not known, and one made blindly may lose and move a service.
+    if (this.#gossip.complete) this.#gossip.write(this.#claimed(), nowMs);
     if (this.#gossip.revision !== this.#mergedRevision) this.#remerge(nowMs);
     const others = this.#merged.view.members.filter(({ self }) => !self);
     this.#gossip.meet(others, nowMs);
@@ -355,23 +335,19 @@ export class Node {
       incarnation: this.#gossip.incarnation,
       standings: this.#gossip.standings,
       logs: this.#gossip.logs,
-      complete: this.#gossip.complete && this.#hasHeard(nowMs),
+      complete: this.#isComplete(nowMs),
       pool: this.#options.pool,
       startedAtMs: this.#options.nowMs,
       nowMs,
     });
   }
 
-  /** Claims the VIPs of services that have a replica here. The one loop: a claim changes the view it came from. */
-  #claim(nowMs: number): void {
-    // Before the first exchange others' claims are not known, and a claim made blindly may lose and move a service.
-    if (!this.#gossip.complete) return;
-    const keys = new Set(
-      this.#published
-        .filter(({ declaration }) => declaration.endpointMode === "vip" && declaration.ports.length > 0)
-        .map(({ network, service }) => serviceKey(network, service)),
-    );
-    this.#gossip.write(this.#claims.update(keys, this.#merged.assignment), nowMs);
+  /** The VIPs of services that have a replica here, as writes. The one loop: a claim changes the view it came from. */
+  #claimed(): ReadonlyMap<string, string | null> {
+    const keys = this.#published
+      .filter(({ declaration }) => declaration.endpointMode === "vip" && declaration.ports.length > 0)
+      .map(({ network, service }) => serviceKey(network, service));
+    return this.#claims.update(new Set(keys), this.#merged.assignment);
   }
 
   #toKeep(): KeptState | null {

@@ -16,6 +16,9 @@ import { until } from "../support/wait.ts";
 
 const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 
+/** The flags of `npm start` and of the image. */
+const AS_STARTED = ["--max-semi-space-size=2"];
+
 /** A daemon that is measured. */
 export interface MeasuredDaemon {
   readonly address: string;
@@ -30,7 +33,8 @@ export interface MeasuredDaemon {
 /** Starts a daemon on `address`, with `config` laid over a config that listens there only, and waits for it. */
 export async function startDaemon(
   address: string,
-  config: Readonly<Record<string, Readonly<Record<string, unknown>> | readonly unknown[]>> = {},
+  config: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {},
+  services: readonly unknown[] = [],
 ): Promise<MeasuredDaemon> {
   const dir = mkdtempSync(join(tmpdir(), "skein-bench-"));
   const socket = join(dir, "skein.sock");
@@ -46,15 +50,13 @@ export async function startDaemon(
     log: { level: "warn", format: "text" },
   };
   for (const [section, values] of Object.entries(config)) {
-    base[section] = Array.isArray(values) ? (values as never) : { ...base[section], ...values };
+    base[section] = { ...base[section], ...values };
   }
-  writeFileSync(file, JSON.stringify(base));
+  writeFileSync(file, JSON.stringify({ ...base, services }));
   const startMs = performance.now();
-  const child = spawn(
-    process.execPath,
-    [...(process.env["BENCH_FLAGS"] ?? "").split(" ").filter(Boolean), MAIN, "run", "--config", file],
-    { stdio: ["ignore", "ignore", "inherit"] },
-  );
+  const child = spawn(process.execPath, [...AS_STARTED, MAIN, "run", "--config", file], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
   const end = async (): Promise<void> => {
     if (child.exitCode === null && child.signalCode === null) {
       const exited = once(child, "exit");

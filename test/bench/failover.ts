@@ -48,10 +48,11 @@ export async function measureFailover(): Promise<FailoverFigures> {
         health: { http: "/healthz" },
       };
       daemons.push(
-        await startDaemon(`127.0.${43 + index}.1`, {
-          mesh: { join: index === 0 ? [] : ["127.0.43.1:7650"] },
-          services: own.length > 0 ? [service] : [],
-        }),
+        await startDaemon(
+          `127.0.${43 + index}.1`,
+          { mesh: { join: index === 0 ? [] : ["127.0.43.1:7650"] } },
+          own.length > 0 ? [service] : [],
+        ),
       );
     }
     const entry = daemons[2];
