@@ -192,7 +192,7 @@ function explained(snapshot: Snapshot, service: Service): Explanation {
   return { network, name, vip, replicas, problems };
 }
 
-/** What only this host knows to be wrong with a service: labels of its copies here, ports that cannot be served here. */
+/** What only this host knows to be wrong with a service: labels of its copies here, ports it cannot serve. */
 function foundHere(snapshot: Snapshot, { key, name, replicas }: Service): readonly string[] {
   const copies = replicas.filter((replica) => replica.local).map((replica) => replica.name);
   const subjects = new Set([

@@ -1,14 +1,13 @@
 /**
  * Consumers: each new view becomes a zone and a route table, and DNS and the proxy serve them.
  *
- * A projection an engine, all of the same view: what DNS answers and where the proxy leads never disagree. The proxy
- * takes the newest table and may skip any, since opening listeners takes time.
+ * A projection an engine, all of the same view: what DNS answers and where the proxy leads never disagree. Each
+ * table's pools count at once; its listeners follow, since opening them takes time.
  *
  * Touches: DNS and proxy sockets, through their shells.
  */
 
-import { latest } from "../base/latest.ts";
-import { Failure, textOf } from "../base/failure.ts";
+import { Failure } from "../base/failure.ts";
 import { renderHostPort, type HostPort } from "../base/ip.ts";
 import type { Asker } from "../dns/answer.ts";
 import { allowOf } from "../dns/allow.ts";
@@ -20,7 +19,7 @@ import type { MemberState } from "../model/member.ts";
 import type { Tier, View } from "../model/view.ts";
 import type { Node } from "../node.ts";
 import { openProxy, type Proxy } from "../proxy/proxy.ts";
-import { planRoutes, type RouteOptions, type RouteTable, type Upstream } from "../proxy/routes.ts";
+import { planRoutes, type RouteOptions, type Upstream } from "../proxy/routes.ts";
 import { nowMs } from "../runtime/clock.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
@@ -49,16 +48,11 @@ export async function openConsumers(
   let served = project(given.node.view, zoneOptions, routeOptions);
   const dns = await openDns(base, given.node, served.zone);
   const proxy = await openTraffic(base, given.vipPool, () => served.view);
-  const tables = latest(
-    async (table: RouteTable) => {
-      await proxy.set(table);
-    },
-    (thrown) => base.options.log.error(`routes cannot be served: ${textOf(thrown)}`),
-  );
   const show = (view: View): void => {
     served = project(view, zoneOptions, routeOptions);
     dns.setZone(served.zone);
-    tables.set(served.table);
+    // At once and not one after the other: the pools of each table count from this moment, while listeners still open.
+    void proxy.set(served.table);
     gauge(view, metrics);
   };
   return { dns, proxy, show, served: () => served };

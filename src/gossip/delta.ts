@@ -39,8 +39,8 @@ export function missing(logs: ReadonlyMap<NodeId, OwnerLog>, digest: Digest, rec
       // The lower of both: a log that is still being taken in parts stands below its own floor.
       theirs.version >= Math.min(log.floor, log.version);
     const from = comparable ? theirs.version : 0;
-    // An owner that has written nothing yet still has an incarnation to tell; but not to one who holds its last life: that
-    // would be replaced by nothing, and names would vanish until the owner knows what it has.
+    // An owner that has written nothing yet still has an incarnation to tell; but not to one who holds its last life:
+    // that would be replaced by nothing, and names would vanish until the owner knows what it has.
     const isNews = theirs === undefined || (theirs.incarnation < log.incarnation && log.version > 0);
     if (from < log.version || isNews) lacking.push({ log, from });
   }

@@ -150,6 +150,8 @@ export class Gossip {
     if (spare !== undefined) {
       spare.spareSinceMs = null;
       this.#moved(this.#membership.linked(peer, spare.id, peer, nowMs), nowMs);
+      // The link that ended may have been silent for a while: what was reported over it may be lost.
+      this.#replication.acknowledge(peer);
       return;
     }
     this.#moved(this.#membership.unlinked(peer, reason, nowMs), nowMs);

@@ -97,9 +97,13 @@ export function decode(frame: Uint8Array): Result<Message> {
   }
   if (!isObject(fields)) return refuse(typeof fields, "a JSON object");
   const message = messageFrom(fields);
-  return message === null
-    ? refuse(`a bad "${String(fields["kind"]).slice(0, 40)}"`, "a known message")
-    : success(message);
+  if (message !== null) return success(message);
+  const { kind } = fields;
+  // Not String(kind): what a peer sent may be an object whose toString is no function.
+  return refuse(
+    typeof kind === "string" ? `a bad "${kind.slice(0, 40)}"` : "without a kind",
+    "a known message",
+  );
 }
 
 function refuse(what: string, expected: string): Result<never> {

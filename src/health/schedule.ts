@@ -93,8 +93,13 @@ export class ProbeSchedule {
     for (const checked of endpoints) {
       if (checked.health.kind !== "probe") continue;
       const known = this.#watchedById.get(checked.id);
-      const fresh = known === undefined || targetOf(known.checked) !== targetOf(checked);
-      watchedById.set(checked.id, fresh ? newlyWatched(checked, nowMs) : { ...known, checked });
+      if (known === undefined || targetOf(known.checked) !== targetOf(checked)) {
+        watchedById.set(checked.id, newlyWatched(checked, nowMs));
+        continue;
+      }
+      // A shorter interval counts from now: what was due in an hour must not keep its hour.
+      const dueMs = Math.min(known.dueMs, nowMs + checked.health.probe.intervalMs);
+      watchedById.set(checked.id, { ...known, checked, dueMs });
     }
     this.#healthById = new Map(endpoints.map(({ id, health }) => [id, health]));
     this.#watchedById = watchedById;

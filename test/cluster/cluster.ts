@@ -1,6 +1,8 @@
 // Clusters: daemons on one block of addresses that know each other, and the questions that users ask of them.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:net";
 
 import type { Explanation, MemberLine, StatusReport } from "../../src/admin/contract.ts";
 import {
@@ -210,4 +212,20 @@ export async function untilEven(door: Door, replicas: readonly WebReplica[]): Pr
     async () => assert.deepEqual(await tally(door, replicas.length * 2), evenly(replicas, 2)) ?? true,
     { what: `${replicas.length} replicas share what comes through ${door.host}:${door.port}` },
   );
+}
+
+/** Waits until connections to a door are refused: nothing listens there any more. */
+export async function untilRefused({ host, port }: Door): Promise<void> {
+  const isRefused = async (): Promise<boolean> => {
+    const socket = connect({ host, port });
+    try {
+      await once(socket, "connect");
+      return false;
+    } catch (thrown) {
+      return (thrown as NodeJS.ErrnoException).code === "ECONNREFUSED";
+    } finally {
+      socket.destroy();
+    }
+  };
+  await until(isRefused, { what: `${host}:${port} refuses connections` });
 }

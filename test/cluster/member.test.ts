@@ -21,6 +21,7 @@ import {
   untilAlive,
   untilEven,
   untilOpen,
+  untilRefused,
   untilServing,
   webReplicas,
   webService,
@@ -113,10 +114,7 @@ test("cluster: trouble with one daemon of three", async (t) => {
     const asked = ask({ host: first.address, port: 8089 });
     await until(() => two.held() === 1, { what: "the request is at the replica" });
     const ended = second.end("SIGTERM");
-    const refuses = async (): Promise<boolean> => {
-      return (await ask({ host: second.address, port: 8088 }).catch(String)).includes("ECONNREFUSED");
-    };
-    await until(refuses, { what: "host-2 takes no more clients" });
+    await untilRefused({ host: second.address, port: 8088 });
     const meanwhile = await tally(door, 60);
     assert.equal(meanwhile[two.name], undefined);
     two.release();

@@ -184,7 +184,7 @@ test("gossip: while nothing fails nobody is ever suspected, whatever is written"
       const network = new GossipNetwork({ seed, delayMs: [5, 50, 200][seed % 3] ?? 5 });
       const truth: Truth = new Map();
       network.startMany(count);
-      network.runUntil("all agree", 2000, () => network.agrees);
+      network.runUntil("all agree", 5000, () => network.agrees);
       for (const [host, key, deletes, pauseMs] of writes) {
         inflict(network, truth, { kind: "write", host, key, deletes });
         network.runFor(pauseMs);

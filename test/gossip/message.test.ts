@@ -186,6 +186,7 @@ test("message: what is no message is refused by what it is", () => {
   refuses(Buffer.from(`{"kind":"ping","sequence":1}x`), "more than one value");
   refuses(new Uint8Array(0), "nothing");
   refuses({ kind: "x".repeat(10_000) }, "a long kind");
+  refuses({ kind: { toString: 0, valueOf: 0 } }, "a kind that cannot be made text");
 });
 
 test("message: nesting deeper than any message is refused without exhausting the stack", () => {
