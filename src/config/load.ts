@@ -8,18 +8,17 @@
  * Touches: the config file. The environment is handed in.
  */
 
-import { readFileSync, statSync } from "node:fs";
 import { homedir, hostname } from "node:os";
 import { join } from "node:path";
 
 import * as v from "valibot";
-import { isMap, isScalar, LineCounter, parseDocument, stringify, type Document } from "yaml";
+import { stringify } from "yaml";
 
-import { Failure, systemCodeOf, textOf } from "../base/failure.ts";
-import { labelFrom } from "../model/ids.ts";
-import { LIMITS } from "../model/limits.ts";
+import { Failure } from "../base/failure.ts";
 import { nearest } from "../base/nearest.ts";
+import { labelFrom } from "../model/ids.ts";
 
+import { readConfigFile, type ConfigFile } from "./file.ts";
 import {
   CONFIG_SCHEMA,
   defaults,
@@ -67,20 +66,18 @@ interface Origins {
  */
 export function loadConfig(sources: ConfigSources): LoadedConfig {
   const { surroundings, flags } = sources;
-  const tree = defaults(ambienceOf(surroundings)) as RawTree;
-  const file = readConfigFile(sources);
+  const standard = defaults(ambienceOf(surroundings)) as RawTree;
+  const tree = structuredClone(standard);
+  const file = openFile(sources);
   const problems = file === null ? [] : mergeFile(tree, file);
-  const overrideByKey = new Map<string, string>();
-  problems.push(...mergeEnv(tree, surroundings.env, overrideByKey));
+  const overrides = { standard, overrideByKey: new Map<string, string>() };
+  problems.push(...mergeEnv(tree, surroundings.env, overrides));
   for (const [key, text] of Object.entries(flags)) {
-    setOverride(tree, key, text);
-    overrideByKey.set(key, `flag --${key}`);
+    setOverride(tree, standard, { key, text });
+    overrides.overrideByKey.set(key, `flag --${key}`);
   }
-  const origins = {
-    file: file?.path ?? null,
-    lineOf: (path: readonly (string | number)[]) => lineOf(file, path),
-    overrideByKey,
-  };
+  const { overrideByKey } = overrides;
+  const origins = { file: file?.path ?? null, lineOf: file?.lineOf ?? (() => null), overrideByKey };
   const result = v.safeParse(CONFIG_SCHEMA, tree);
   if (!result.success) problems.push(...result.issues.map((issue) => renderIssue(issue, origins)));
   if (problems.length > 0 || !result.success) throw new Failure("invalid", [...new Set(problems)].join("\n"));
@@ -105,50 +102,59 @@ function ambienceOf({ env, isRoot }: Surroundings): Ambience {
   };
 }
 
-interface ParsedFile {
-  readonly path: string;
-  readonly document: Document;
-  readonly lines: LineCounter;
-}
-
-function readConfigFile({ file, surroundings }: ConfigSources): ParsedFile | null {
+function openFile({ file, surroundings }: ConfigSources): ConfigFile | null {
   const { env, isRoot } = surroundings;
   const home = env["XDG_CONFIG_HOME"] ?? join(env["HOME"] ?? homedir(), ".config");
-  const path =
-    file ?? env["SKEIN_CONFIG"] ?? (isRoot ? "/etc/skein/skein.yaml" : join(home, "skein", "skein.yaml"));
-  const isNamed = file !== null || env["SKEIN_CONFIG"] !== undefined;
-  try {
-    const { size } = statSync(path);
-    if (size > LIMITS.fileBytes)
-      throw new Failure("invalid", `config ${path} has ${size} bytes; expected less`);
-    const lines = new LineCounter();
-    // maxAliasCount 0: a config needs no aliases, and a few lines of them can unfold to gigabytes.
-    const document = parseDocument(readFileSync(path, "utf8"), { lineCounter: lines, prettyErrors: true });
-    const [error] = document.errors;
-    if (error !== undefined) throw new Failure("invalid", `${path}: ${error.message}`);
-    return { path, document, lines };
-  } catch (thrown) {
-    if (systemCodeOf(thrown) === "ENOENT" && !isNamed) return null;
-    if (thrown instanceof Failure) throw thrown;
-    const code = systemCodeOf(thrown) === "ENOENT" ? "not-found" : "invalid";
-    throw new Failure(code, `config ${path} cannot be read: ${textOf(thrown)}`, { cause: thrown });
-  }
+  // An empty variable is one that was meant to be unset.
+  const named = file ?? (env["SKEIN_CONFIG"] || null);
+  const path = named ?? (isRoot ? "/etc/skein/skein.yaml" : join(home, "skein", "skein.yaml"));
+  const found = readConfigFile(path);
+  if (found === null && named !== null) throw new Failure("not-found", `config ${path} is not there`);
+  return found;
 }
 
-function mergeFile(tree: RawTree, file: ParsedFile): string[] {
-  const raw: unknown = file.document.toJS({ maxAliasCount: 0 });
-  if (raw === null || raw === undefined) return [];
-  if (typeof raw !== "object" || Array.isArray(raw))
-    return [`${file.path}: expected sections such as "node:"`];
-  const problems: string[] = [];
-  for (const [section, value] of Object.entries(raw)) {
-    const known = tree[section];
-    const isSection = isTree(known) && isTree(value);
-    if (isSection) tree[section] = { ...known, ...value };
-    else if (value !== null) tree[section] = value;
+/** Lays the file over the defaults. @returns what is wrong with its keys; those are left out */
+function mergeFile(tree: RawTree, file: ConfigFile): string[] {
+  const problems = [...file.problems];
+  for (const { name, keys, value } of file.sections) {
+    const known = Object.hasOwn(tree, name) ? tree[name] : undefined;
+    if (known === undefined) problems.push(unknownKey(file, [name], Object.keys(tree)));
+    else if (isTree(known) && keys !== null) problems.push(...mergeKeys(known, keys, { file, name }));
+    else if (value !== null) tree[name] = value;
   }
   normaliseLists(tree);
   return problems;
+}
+
+function mergeKeys(
+  known: RawTree,
+  keys: ReadonlyMap<string, unknown>,
+  { file, name }: { readonly file: ConfigFile; readonly name: string },
+): string[] {
+  const problems: string[] = [];
+  for (const [key, value] of keys) {
+    if (!Object.hasOwn(known, key)) problems.push(unknownKey(file, [name, key], Object.keys(known)));
+    // A key without a value says nothing, as a section without keys does.
+    else if (value !== null) known[key] = value;
+  }
+  return problems;
+}
+
+function unknownKey(file: ConfigFile, path: readonly string[], known: readonly string[]): string {
+  const key = path.join(".");
+  const where = `${file.path}:${file.lineOf(path)}`;
+  const notYet = notYetOf(key);
+  if (notYet !== null) return `${where}: "${key}" is not supported by this version: ${notYet}`;
+  return `${where}: "${key}" is unknown${hint(path.at(-1) ?? "", known)}`;
+}
+
+/** Why a key of the interface, or of a section of it, is not served; null when it is no such key. */
+function notYetOf(key: string): string | null {
+  const section = key.split(".", 1)[0] ?? "";
+  for (const candidate of [key, section]) {
+    if (Object.hasOwn(NOT_YET, candidate)) return NOT_YET[candidate] ?? null;
+  }
+  return null;
 }
 
 /** `upstream: auto` and `join: a:7650` are lists of one. */
@@ -167,15 +173,19 @@ function normaliseLists(tree: RawTree): void {
 /** Names that start with the prefix and are not config keys. */
 const OTHER_ENV = new Set(["SKEIN_CONFIG"]);
 
-function mergeEnv(tree: RawTree, env: Surroundings["env"], overrideByKey: Map<string, string>): string[] {
-  const keyByName = new Map(leafKeys(tree).map((key) => [envNameOf(key), key]));
+function mergeEnv(
+  tree: RawTree,
+  env: Surroundings["env"],
+  { standard, overrideByKey }: { readonly standard: RawTree; readonly overrideByKey: Map<string, string> },
+): string[] {
+  const keyByName = new Map(leafKeys(standard).map((key) => [envNameOf(key), key]));
   const problems: string[] = [];
   for (const [name, text] of Object.entries(env)) {
     if (!name.startsWith("SKEIN_") || text === undefined || OTHER_ENV.has(name)) continue;
     const key = keyByName.get(name);
-    const notYet = Object.keys(NOT_YET).find((candidate) => envNameOf(candidate) === name);
+    const notYet = Object.keys(NOT_YET).find((candidate) => isVariableOf(name, candidate));
     if (key !== undefined) {
-      setOverride(tree, key, text);
+      setOverride(tree, standard, { key, text });
       overrideByKey.set(key, `environment ${name}`);
     } else if (notYet !== undefined) {
       problems.push(`environment ${name} is not supported by this version: ${NOT_YET[notYet]}`);
@@ -184,6 +194,12 @@ function mergeEnv(tree: RawTree, env: Surroundings["env"], overrideByKey: Map<st
     }
   }
   return problems;
+}
+
+/** The variable of a key, of a file that holds its value, or of a key below it when it is a section. */
+function isVariableOf(name: string, key: string): boolean {
+  const own = envNameOf(key);
+  return name === own || name === `${own}_FILE` || (!key.includes(".") && name.startsWith(`${own}_`));
 }
 
 /** `dns.exposeByDefault` as `SKEIN_DNS_EXPOSE_BY_DEFAULT`. */
@@ -201,42 +217,53 @@ function leafKeys(tree: RawTree): string[] {
 }
 
 /** Sets one leaf from text, in the type that its default has; text that does not fit stays text and is refused. */
-function setOverride(tree: RawTree, dottedKey: string, text: string): void {
-  const [section = "", key = ""] = dottedKey.split(".");
+function setOverride(
+  tree: RawTree,
+  standard: RawTree,
+  given: { readonly key: string; readonly text: string },
+): void {
+  const [section = "", key = ""] = given.key.split(".");
   const values = tree[section];
-  if (!isTree(values)) return;
-  const held = values[key];
-  if (Array.isArray(held))
-    values[key] = text
-      .split(",")
-      .map((part) => part.trim())
-      .filter((part) => part !== "");
-  else if (typeof held === "number" && /^\d+$/.test(text)) values[key] = Number(text);
-  else if (typeof held === "boolean" && (text === "true" || text === "false")) values[key] = text === "true";
-  else values[key] = text;
+  const usual = standard[section];
+  if (!isTree(values) || !isTree(usual)) return;
+  values[key] = typedAs(usual[key], given.text);
+}
+
+function typedAs(usual: unknown, text: string): unknown {
+  if (Array.isArray(usual)) {
+    const parts = text.split(",").map((part) => part.trim());
+    return parts.filter((part) => part !== "");
+  }
+  if (typeof usual === "number" && /^\d+$/.test(text)) return Number(text);
+  if (typeof usual === "boolean" && (text === "true" || text === "false")) return text === "true";
+  return text;
 }
 
 function renderIssue(issue: v.BaseIssue<unknown>, origins: Origins): string {
   const path = (issue.path ?? []).map((item) => item.key as string | number);
-  const key = path
-    .map((part) => (typeof part === "number" ? `[${part}]` : `.${part}`))
-    .join("")
-    .replace(/^\./, "");
+  const steps = path.map((part) => (typeof part === "number" ? `[${part}]` : `.${part}`));
+  const key = steps.join("").replace(/^\./, "");
   const override = origins.overrideByKey.get(path.slice(0, 2).join("."));
   const line = origins.lineOf(path);
   const where = override ?? (line === null ? (origins.file ?? "config") : `${origins.file}:${line}`);
-  const notYet = NOT_YET[path.join(".")] ?? NOT_YET[String(path[0])];
   if (issue.type === "strict_object" && issue.expected === "never") {
-    if (notYet !== undefined) return `${where}: "${key}" is not supported by this version: ${notYet}`;
     return `${where}: "${key}" is unknown${hint(String(path.at(-1)), siblingsOf(path))}`;
   }
   if (issue.type === "strict_object" && issue.received === "undefined")
     return `${where}: "${key}" is missing`;
-  const value = issue.input === undefined ? "missing" : JSON.stringify(issue.input);
-  const expected = issue.message.startsWith("Invalid")
-    ? `something else than ${issue.received}`
-    : issue.message;
-  return `${where}: "${key}" is ${value}; expected ${expected}`;
+  const value = issue.input === undefined ? "missing" : rendered(issue.input);
+  return `${where}: "${key}" is ${value}; expected ${expectedBy(issue)}`;
+}
+
+/** A value longer than this is told by its beginning. */
+const VALUE_CHARS = 200;
+
+function rendered(value: unknown): string {
+  return (JSON.stringify(value) ?? String(value)).slice(0, VALUE_CHARS);
+}
+
+function expectedBy({ type, message }: v.BaseIssue<unknown>): string {
+  return type === "strict_object" ? "a map of keys" : message;
 }
 
 /** The keys that could stand where an unknown one stands. */
@@ -250,23 +277,6 @@ function siblingsOf(path: readonly (string | number)[]): string[] {
 function hint(word: string, known: readonly string[]): string {
   const guess = nearest(word, known);
   return guess === null ? `; expected one of ${known.join(", ")}` : `; did you mean "${guess}"?`;
-}
-
-/** The line, from 1, of the deepest node of the path that the file has; null when the file has none of it. */
-function lineOf(file: ParsedFile | null, path: readonly (string | number)[]): number | null {
-  if (file === null) return null;
-  for (let length = path.length; length > 0; length -= 1) {
-    const parent: unknown =
-      length === 1 ? file.document.contents : file.document.getIn(path.slice(0, length - 1), true);
-    const last = path[length - 1];
-    const pair = isMap(parent)
-      ? parent.items.find(({ key }) => isScalar(key) && key.value === last)
-      : undefined;
-    const node: unknown = pair === undefined ? file.document.getIn(path.slice(0, length), true) : pair.key;
-    const range = typeof node === "object" && node !== null && "range" in node ? node.range : null;
-    if (Array.isArray(range)) return file.lines.linePos(Number(range[0])).line;
-  }
-  return null;
 }
 
 function isTree(value: unknown): value is RawTree {

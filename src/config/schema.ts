@@ -83,11 +83,9 @@ const duration = (range: DurationRange) =>
   parsed("a duration such as 500ms or 1s", (thing, text) => parseDuration(thing, text, range));
 const label = parsed("a name of letters, digits and hyphens", parseLabel);
 const flag = v.boolean("true or false");
-const count = v.pipe(
-  v.number(`a whole number in 1..${STREAK_MAX}`),
-  v.integer(),
-  v.minValue(1),
-  v.maxValue(STREAK_MAX),
+const count = v.custom<number>(
+  (value) => typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= STREAK_MAX,
+  `a whole number in 1..${STREAK_MAX}`,
 );
 const port = v.custom<number>(
   (value) => typeof value === "number" && service.isPort(value),
@@ -110,37 +108,60 @@ const network = v.custom<string>(
   "private, any, an IPv4 address or a prefix such as 10.0.0.0/8",
 );
 
+const proxyAddress = v.custom<string>(
+  (text) => typeof text === "string" && (parsePrefix(text).ok || isIpv4(text) || isIpv6(text)),
+  "an address or a prefix such as 10.0.0.0/8",
+);
+
+/** A list with a bound: what no record could carry is refused where it is written. */
+function listOf<S extends v.GenericSchema>(schema: S, what: string, countMax: number) {
+  const expected = `a list of at most ${countMax} ${what}`;
+  return v.pipe(v.array(schema, expected), v.maxLength(countMax, expected));
+}
+
+const text = v.pipe(v.string("text"), v.maxLength(256, "text of at most 256 characters"));
+const labels = v.pipe(
+  v.record(v.string(), text, "a map of names to text"),
+  v.maxEntries(LIMITS.namesPerService, `at most ${LIMITS.namesPerService} labels`),
+);
+const socketPath = v.pipe(v.string("auto, off or a path"), v.minLength(1, "auto, off or a path"));
+
+/** An entry of `services:`. */
 export const STATIC_SERVICE_SCHEMA = v.strictObject({
   name: label,
   network: v.optional(label, DEFAULT_NETWORK),
   ports: v.optional(
-    v.array(
+    listOf(
       v.strictObject({
         name: v.optional(label),
         port,
         target: v.optional(port),
         protocol: v.optional(v.picklist(["tcp", "udp", "http"], "tcp, udp or http"), "tcp"),
       }),
-      "a list of ports",
+      "ports",
+      LIMITS.portsPerService,
     ),
     [],
   ),
-  replicas: v.pipe(v.array(address(), "a list of ip:port"), v.maxLength(LIMITS.replicasPerNode)),
-  publish: v.optional(v.array(parsed("published:port", service.parsePublishedPort), "a list"), []),
+  replicas: listOf(address(), "ip:port", LIMITS.replicasPerNode),
+  publish: v.optional(
+    listOf(parsed("published:port", service.parsePublishedPort), "ports", LIMITS.namesPerService),
+    [],
+  ),
   http: v.optional(
-    v.array(
+    listOf(
       v.strictObject({
         host: parsed("a host name", service.parseRouteHost),
         path: v.optional(parsed("a path", service.parseRoutePath), "/"),
       }),
-      "a list of routes",
+      "routes",
+      LIMITS.namesPerService,
     ),
     [],
   ),
   health: v.optional(
     v.strictObject({
       http: v.optional(v.custom<string>((path) => typeof path === "string" && isProbePath(path), "a path")),
-      tcp: v.optional(port),
       interval: v.optional(duration(INTERVAL_RANGE)),
       timeout: v.optional(duration(TIMEOUT_RANGE)),
       rise: v.optional(count),
@@ -154,27 +175,24 @@ export const CONFIG_SCHEMA = v.strictObject({
   node: v.strictObject({
     name: label,
     dataDir: v.pipe(v.string("a folder"), v.minLength(1, "a folder")),
-    zone: v.pipe(v.string("a name"), v.maxLength(LIMITS.labelBytes)),
-    labels: v.record(v.string(), v.pipe(v.string("text"), v.maxLength(256))),
+    zone: v.pipe(v.string("a name"), v.maxLength(LIMITS.labelBytes, "a name of at most 63 characters")),
+    labels,
   }),
   mesh: v.strictObject({
     listen: address(7650),
     advertise: v.union([v.literal("auto"), address(7650)], "auto or host:port"),
-    join: v.array(address(7650), "a list of host:port"),
+    join: listOf(address(7650), "host:port", 256),
   }),
   docker: v.strictObject({
-    socket: v.pipe(v.string("auto, off or a path"), v.minLength(1)),
+    socket: socketPath,
     exposeByDefault: flag,
   }),
   dns: v.strictObject({
-    listen: v.array(address(53), "a list of ip:port"),
+    listen: listOf(address(53), "ip:port", 64),
     domain,
     ttl: duration({ leastMs: 0, mostMs: 3_600_000 }),
-    upstream: v.array(
-      v.union([v.literal("auto"), address(53)], "auto or ip:port"),
-      "auto or a list of ip:port",
-    ),
-    allow: v.array(network, "a list of networks"),
+    upstream: listOf(v.union([v.literal("auto"), address(53)], "auto or ip:port"), "ip:port, or auto", 16),
+    allow: listOf(network, "networks", 256),
   }),
   vip: v.strictObject({
     pool: v.union(
@@ -186,7 +204,7 @@ export const CONFIG_SCHEMA = v.strictObject({
   ingress: v.strictObject({
     address: ip,
     http: v.union([v.literal("off"), port], "off or a port in 1..65535"),
-    trustedProxies: v.array(network, "a list of networks"),
+    trustedProxies: listOf(proxyAddress, "addresses or prefixes", 256),
   }),
   dataplane: v.strictObject({ mode: v.picklist(["auto", "proxy"], "auto or proxy") }),
   health: v.strictObject({
@@ -197,13 +215,13 @@ export const CONFIG_SCHEMA = v.strictObject({
   }),
   admin: v.strictObject({
     listen: v.union([v.literal("off"), address(7651)], "off or host:port"),
-    socket: v.pipe(v.string("auto, off or a path"), v.minLength(1)),
+    socket: socketPath,
   }),
   log: v.strictObject({
     level: v.picklist(["debug", "info", "warn", "error"], "debug, info, warn or error"),
     format: v.picklist(["auto", "text", "json"], "auto, text or json"),
   }),
-  services: v.array(STATIC_SERVICE_SCHEMA, "a list of services"),
+  services: listOf(STATIC_SERVICE_SCHEMA, "services", LIMITS.replicasPerNode),
 });
 
 /** The checked configuration. Durations are in milliseconds. */

@@ -112,6 +112,8 @@ export const LIMITS = {
   probeBodyBytes: 64 * 1024,
   /** What a program of the host may print: `nft list table` of thousands of services fits. */
   programOutputBytes: 16 * 1024 * 1024,
-  /** A config or state file. */
+  /** The config file: the parser takes seconds for a megabyte. */
+  configBytes: 256 * 1024,
+  /** A state file. */
   fileBytes: 64 * 1024 * 1024,
 } as const;

@@ -1,4 +1,4 @@
-// Starting: what a daemon cannot start with, it names and leaves alone; what it can live with, it lives with and reports.
+// Starting: what a daemon cannot start with it names and leaves alone; what it can live with it reports.
 
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
@@ -43,7 +43,7 @@ async function expectFree(t: TestContext, address: string): Promise<void> {
   }
 }
 
-test("start: a config with mistakes: exit 1, every mistake with its line, key, value and what was expected", async (t) => {
+test("start: a config with mistakes: exit 1, each with its line, key, value and what was expected", async (t) => {
   const daemon = aloneOn(t, await openBlock(t));
   const lines = [
     "node: { name: host-1 }",
@@ -178,7 +178,7 @@ test("start: a damaged state file is set aside and told of; the previous one kee
   assert.equal((await explain(daemon)).vip, vip);
 });
 
-test("start: a node key that is damaged or readable by others: exit not 0, with the remedy; never a new one", async (t) => {
+test("start: a node key that is damaged, or readable by others: refused with the remedy, never replaced", async (t) => {
   const daemon = aloneOn(t, await openBlock(t));
   await daemon.start();
   const { id } = (await statusOf(daemon)).node;

@@ -364,88 +364,60 @@ test("config: printed as YAML and loaded again it is the same configuration", (t
 
 // Below: what the interface promises and the code does not keep yet. Each runs, and tells when it is kept.
 
-test(
-  "config: aliases, a bomb of them too, are refused by a Failure",
-  { todo: "a ReferenceError of the yaml package gets out" },
-  (t) => {
-    const bomb = [
-      "a: &a [x,x,x,x,x,x,x,x]",
-      ..."bcdefgh".split("").map((name, index) => {
-        const before = "abcdefg".charAt(index);
-        return `${name}: &${name} [*${before},*${before},*${before},*${before},*${before},*${before}]`;
-      }),
-    ];
-    assert.ok(mistakes(t, bomb.join("\n")).length >= 1);
-    assert.ok(mistakes(t, "services:\n  - &x { name: web, replicas: [] }\n  - *x\n").length >= 1);
-  },
-);
+test("config: aliases, a bomb of them too, are refused by a Failure", (t) => {
+  const bomb = [
+    "a: &a [x,x,x,x,x,x,x,x]",
+    ..."bcdefgh".split("").map((name, index) => {
+      const before = "abcdefg".charAt(index);
+      return `${name}: &${name} [*${before},*${before},*${before},*${before},*${before},*${before}]`;
+    }),
+  ];
+  assert.ok(mistakes(t, bomb.join("\n")).length >= 1);
+  assert.ok(mistakes(t, "services:\n  - &x { name: web, replicas: [] }\n  - *x\n").length >= 1);
+});
 
-test(
-  "config: a variable overrides whatever the file says of its key",
-  { todo: "typed by the file's value, not by the default" },
-  (t) => {
-    assert.equal(
-      load(t, "ingress: { http: off }", { env: { SKEIN_INGRESS_HTTP: "9090" } }).config.ingress.http,
-      9090,
+test("config: a variable overrides whatever the file says of its key", (t) => {
+  assert.equal(
+    load(t, "ingress: { http: off }", { env: { SKEIN_INGRESS_HTTP: "9090" } }).config.ingress.http,
+    9090,
+  );
+  const env = { SKEIN_DNS_LISTEN: "127.0.0.1:53" };
+  assert.equal(load(t, "dns: { listen: 5 }", { env }).config.dns.listen.length, 1);
+});
+
+test("config: two unknown keys of one section are both told", (t) => {
+  assert.equal(mistakes(t, "ingress: { https: 8443, certificates: x }").length, 2);
+  assert.equal(mistakes(t, "dns: { domian: x, tll: 5s }").length, 2);
+});
+
+test("config: a key named like a part of Object is unknown like any other", (t) => {
+  assert.match(mistakes(t, "constructor: { a: 1 }")[0] ?? "", /skein\.yaml:1: "constructor" is unknown/);
+  assert.match(mistakes(t, "__proto__: { a: 1 }")[0] ?? "", /skein\.yaml:1: "__proto__" is unknown/);
+});
+
+test("config: a secret's file and a section not served are refused by name in variables too", (t) => {
+  for (const name of ["SKEIN_MESH_TOKEN_FILE", "SKEIN_OVERLAY_POOL"])
+    assert.match(
+      mistakes(t, null, { env: { [name]: "x" } })[0] ?? "",
+      /is not supported by this version/,
+      name,
     );
-    const env = { SKEIN_DNS_LISTEN: "127.0.0.1:53" };
-    assert.equal(load(t, "dns: { listen: 5 }", { env }).config.dns.listen.length, 1);
-  },
-);
+});
 
-test(
-  "config: two unknown keys of one section are both told",
-  { todo: "valibot stops at the first of a section" },
-  (t) => {
-    assert.equal(mistakes(t, "ingress: { https: 8443, certificates: x }").length, 2);
-    assert.equal(mistakes(t, "dns: { domian: x, tll: 5s }").length, 2);
-  },
-);
+test("config: what was expected is said, never only what was not", (t) => {
+  for (const text of [
+    "health: { rise: 0 }",
+    "services: [{ name: web, replicas: [], ports: [80] }]",
+    "node: { labels: 5 }",
+  ])
+    assert.doesNotMatch(mistakes(t, text).join("\n"), /something else/, text);
+});
 
-test(
-  "config: a key named like a part of Object is unknown like any other",
-  { todo: "looked up on Object.prototype" },
-  (t) => {
-    assert.match(mistakes(t, "constructor: { a: 1 }")[0] ?? "", /skein\.yaml:1: "constructor" is unknown/);
-    assert.match(mistakes(t, "__proto__: { a: 1 }")[0] ?? "", /skein\.yaml:1: "__proto__" is unknown/);
-  },
-);
-
-test(
-  "config: a secret's file and a section not served are refused by name in variables too",
-  { todo: "told as unknown" },
-  (t) => {
-    for (const name of ["SKEIN_MESH_TOKEN_FILE", "SKEIN_OVERLAY_POOL"])
-      assert.match(
-        mistakes(t, null, { env: { [name]: "x" } })[0] ?? "",
-        /is not supported by this version/,
-        name,
-      );
-  },
-);
-
-test(
-  "config: what was expected is said, never only what was not",
-  { todo: "some rules of the schema have no text" },
-  (t) => {
-    for (const text of [
-      "health: { rise: 0 }",
-      "services: [{ name: web, replicas: [], ports: [80] }]",
-      "node: { labels: 5 }",
-    ])
-      assert.doesNotMatch(mistakes(t, text).join("\n"), /something else/, text);
-  },
-);
-
-test(
-  "config: lists that no record could carry are refused in the file",
-  { todo: "lists of a service and labels have no bound" },
-  (t) => {
-    const ports = Array.from({ length: LIMITS.portsPerService + 1 }, (_, index) => ({ port: index + 1 }));
-    const labels = Object.fromEntries(
-      Array.from({ length: LIMITS.namesPerService + 1 }, (_, index) => [`l${index}`, "x"]),
-    );
-    mistakes(t, JSON.stringify({ services: [{ name: "web", replicas: [], ports }] }));
-    mistakes(t, JSON.stringify({ node: { labels } }));
-  },
-);
+test("config: lists that no record could carry are refused in the file", (t) => {
+  const ports = Array.from({ length: LIMITS.portsPerService + 1 }, (_, index) => ({ port: index + 1 }));
+  const labels = Object.fromEntries(
+    Array.from({ length: LIMITS.namesPerService + 1 }, (_, index) => [`l${index}`, "x"]),
+  );
+  mistakes(t, JSON.stringify({ services: [{ name: "web", replicas: [], ports }] }));
+  mistakes(t, JSON.stringify({ node: { labels } }));
+});

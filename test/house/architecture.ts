@@ -52,7 +52,7 @@ const FOLDERS: Readonly<Record<string, FolderRule>> = {
 export const SHELL_FILES: readonly string[] = inFolders({
   admin: ["app", "follow", "listen", "server"],
   cli: ["cli", "client", "context", "stream", "commands/"],
-  config: ["load"],
+  config: ["file", "load"],
   daemon: [
     "base",
     "command",
