@@ -46,6 +46,9 @@ export interface Merged {
   readonly replicaCount: number;
 }
 
+/** Malformed records told at once. */
+const MALFORMED_MAX = 100;
+
 /** Distinct declarations remembered for sharing. */
 const DECLARATIONS_KEPT = 4096;
 
@@ -74,7 +77,7 @@ export class Merger {
       if (owner.state === "left") continue;
       for (const [key, entry] of input.logs.get(owner.id)?.entryByKey ?? []) {
         const record = this.#parsed(key, entry);
-        if (typeof record === "string") malformed.push(`${owner.name}: ${record}`);
+        if (typeof record === "string") note(malformed, `${owner.name}: ${record}`);
         else if (record?.kind === "vip") claims.push(claimOf(record));
         else if (record?.kind === "replica") place(placedByKey, { entry, record, owner });
       }
@@ -134,7 +137,8 @@ export class Merger {
     const declaration: ServiceDeclaration = newest?.declaration ?? EMPTY_DECLARATION;
     const hasVip = declaration.endpointMode === "vip" && declaration.ports.length > 0;
     const { assignment } = context;
-    const problems = [assignment.lostByKey.get(key), assignment.outsideByKey.get(key)];
+    const ofVip = hasVip ? [assignment.lostByKey.get(key), assignment.outsideByKey.get(key)] : [];
+    const problems = [...ofVip, disagreement(placed, newest)].filter((text) => text !== undefined);
     const { ports, publish, http, endpointMode, aliases } = declaration;
     return {
       key,
@@ -148,7 +152,7 @@ export class Merger {
       endpointMode,
       aliases,
       replicas,
-      problems: hasVip ? [...new Set(problems.filter((text) => text !== undefined))] : [],
+      problems: [...new Set(problems)],
     };
   }
 
@@ -189,7 +193,7 @@ export class Merger {
       const log = input.logs.get(standing.id);
       const entry = log?.entryByKey.get("node");
       const record = entry === undefined ? null : this.#parsed("node", entry);
-      if (typeof record === "string") malformed.push(`${standing.id}: ${record}`);
+      if (typeof record === "string") note(malformed, `${standing.id}: ${record}`);
       // Without its record a member has no name to show and no address to use; it comes with its first exchange.
       if (log === undefined || record === null || typeof record === "string" || record.kind !== "node")
         continue;
@@ -231,6 +235,21 @@ function place(placedByKey: Map<ServiceKey, Placed[]>, placed: Placed): void {
   const others = placedByKey.get(key);
   if (others === undefined) placedByKey.set(key, [placed]);
   else others.push(placed);
+}
+
+/** Replicas that declare the service otherwise than the one that counts, as in a rolling update; undefined for none. */
+function disagreement(placed: readonly Placed[], newest: ReplicaRecord | null): string | undefined {
+  if (newest === null) return undefined;
+  const others = placed.filter(({ record, owner }) => {
+    return owner.state === "alive" && !isAlike(record.declaration, newest.declaration);
+  });
+  if (others.length === 0) return undefined;
+  return `${others.length} replicas declare it otherwise than ${newest.name}, which started last and counts`;
+}
+
+/** Equal declarations are most often one object, but not always: the memory for sharing them is bounded. */
+function isAlike(one: ServiceDeclaration, other: ServiceDeclaration): boolean {
+  return one === other || JSON.stringify(one) === JSON.stringify(other);
 }
 
 /** The declaration that counts: of the newest start, ties by replica id; a node that is gone does not speak. */
@@ -311,6 +330,11 @@ function isSame(one: Service, other: Service): boolean {
 /** Not === alone: a list from which a conflict took something is made anew each time, of the same parts. */
 function isSameList(one: readonly unknown[], other: readonly unknown[]): boolean {
   return one === other || (one.length === other.length && one.every((part, index) => part === other[index]));
+}
+
+/** Keeps the first of many: a peer that sends nothing else must not fill a list with it. */
+function note(malformed: string[], text: string): void {
+  if (malformed.length < MALFORMED_MAX) malformed.push(text);
 }
 
 function compareText(one: string, other: string): number {

@@ -238,6 +238,18 @@ test("merge: the declaration of the newest start counts, ties by replica id; so 
   assert.equal(portOf(declares("r1", 81, 100), declares("r2", 82, 100)), 82);
 });
 
+test("merge: replicas that declare their service differently are told of, with the one that counts", () => {
+  const ports = [{ name: "web", port: 90, target: 9090, protocol: "tcp" as const }];
+  const records = [
+    replica("r1"),
+    replica("r2"),
+    replica("r3", { startedAtMs: 9e15 / 10, declaration: declare({ ports }) }),
+  ];
+  const [problem] = service(merge([{ name: "a", records }]).view).problems;
+  assert.match(problem ?? "", /^2 replicas declare it otherwise than r3/);
+  assert.deepEqual(service(merge([{ name: "a", records: records.slice(0, 2) }]).view).problems, []);
+});
+
 test("merge: a node that is dead does not declare while another lives; each replica keeps its own ports", () => {
   const old = replica("r1", { startedAtMs: 1 });
   const ports = [{ name: "web", port: 90, target: 9090, protocol: "tcp" as const }];
