@@ -36,6 +36,7 @@ import type { Happening } from "./model/event.ts";
 import { serviceKey, type NodeId, type ReplicaId } from "./model/ids.ts";
 import type { KeptState } from "./model/kept.ts";
 import { LIMITS } from "./model/limits.ts";
+import type { Entry } from "./model/log.ts";
 import { recordKey, renderRecord, type NodeRecord, type ReplicaRecord } from "./model/record.ts";
 import type { View } from "./model/view.ts";
 import { changesBetween } from "./view/changes.ts";
@@ -45,6 +46,8 @@ import { Merger, type Merged } from "./view/merge.ts";
 /** Between two merges of one burst: a little more for each replica, since a merge costs that much more. */
 const MERGE_PAUSE_MS = 5;
 const MERGE_PAUSE_MS_PER_REPLICA = 0.005;
+/** Between two publications of what probes found, for each replica of this node: a plan costs about as much. */
+const PUBLISH_PAUSE_MS_PER_REPLICA = 0.02;
 /** How long nothing is published while a source has not told what runs here: a hung Docker must not hide the rest. */
 const SOURCES_GRACE_MS = 5000;
 
@@ -110,6 +113,7 @@ export class Node {
   #mergedRevision = -1;
   #mergedAtMs: number;
   #catalogIsDue = true;
+  #publishedAtMs = 0;
   #keptText = "";
   #keptIncarnation = 0;
   #happenings: Happening[] = [];
@@ -178,8 +182,9 @@ export class Node {
     const isTick = input.kind === "tick";
     if (isTick && this.#acknowledgements.settle((version) => this.#gossip.lagging(version)))
       this.#catalogIsDue = true;
-    if (this.#catalogIsDue && this.#isComplete(nowMs)) this.#publish(nowMs);
-    const wakeInMs = this.#bringUpToDate(nowMs);
+    const wakesInMs = [this.#publishWhenDue(input, nowMs), this.#bringUpToDate(nowMs)].filter(
+      (ms) => ms !== null,
+    );
     const later = this.#gossip.take();
     const probe =
       isTick || input.kind === "discovered" ? this.#schedule.due(nowMs, this.#options.random) : [];
@@ -196,7 +201,7 @@ export class Node {
       probe,
       view: this.#merged.view,
       keep: isTick || this.#gossip.incarnation !== this.#keptIncarnation ? this.#toKeep() : null,
-      wakeInMs,
+      wakeInMs: wakesInMs.length === 0 ? null : Math.min(...wakesInMs),
     };
   }
 
@@ -225,7 +230,7 @@ export class Node {
         this.#catalogIsDue = true;
         return;
       case "leave":
-        return this.#gossip.goodbye();
+        return this.#leave(nowMs);
       default:
         return unreachable(input);
     }
@@ -269,6 +274,35 @@ export class Node {
     const isCurrent = this.#mergedRevision === this.#gossip.revision;
     this.#heldBack = isCurrent ? [] : all.filter(({ kind }) => kind === "applied");
     return isCurrent ? all : all.filter(({ kind }) => kind !== "applied");
+  }
+
+  /**
+   * Publishes what is due: at once what a source, a command or a stop changed; what probes found after a pause, since a
+   * plan costs for each replica and a host's probes answer one by one.
+   *
+   * @returns after how long it must be looked at again; null when it need not be
+   */
+  #publishWhenDue(input: Input, nowMs: number): number | null {
+    if (!this.#catalogIsDue || !this.#isComplete(nowMs)) return null;
+    const isPaced = input.kind === "probed" || input.kind === "tick" || input.kind === "frame";
+    const leftMs = this.#publishedAtMs + PUBLISH_PAUSE_MS_PER_REPLICA * this.#published.length - nowMs;
+    if (isPaced && leftMs > 0) return leftMs;
+    this.#publishedAtMs = nowMs;
+    this.#publish(nowMs);
+    return null;
+  }
+
+  /**
+   * Takes this node's services out of every picture and says goodbye. By deletions in its own log, not by the goodbye
+   * alone: those spread to whoever comes later, who would else take the rest of the log for a dead node's.
+   */
+  #leave(nowMs: number): void {
+    const own = this.#gossip.logs.get(this.#options.id)?.entryByKey ?? new Map<string, Entry>();
+    const writes = Array.from(own.keys()).filter((key) => key !== "node");
+    this.#published = [];
+    this.#catalogIsDue = false;
+    this.#gossip.write(new Map(writes.map((key) => [key, null])), nowMs);
+    this.#gossip.goodbye();
   }
 
   /** Plans what this node offers and writes what changed to its log: replicas and claims in one, as peers hold them. */

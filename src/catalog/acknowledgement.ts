@@ -28,8 +28,9 @@ export class Acknowledgements {
    */
   published(records: readonly ReplicaRecord[], version: number): void {
     const draining = new Set(records.filter(({ state }) => state === "draining").map(({ id }) => id));
-    for (const id of this.#versionById.keys()) {
-      if (draining.has(id)) continue;
+    for (const [id, drainedAt] of this.#versionById) {
+      // A log that was started anew has a new numbering, and what it says now counts.
+      if (draining.has(id) && drainedAt <= version) continue;
       this.#versionById.delete(id);
       this.#appliedIds.delete(id);
     }

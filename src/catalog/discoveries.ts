@@ -71,7 +71,8 @@ export class Discoveries {
   take(discovery: Discovery, atMs: number): Happening[] {
     const before = this.#discoveryBySource.get(discovery.source);
     this.#discoveryBySource.set(discovery.source, discovery);
-    this.#awaited.delete(discovery.source);
+    // A source that could not look has not spoken: what runs here is not known, and is not nothing.
+    if (discovery.stale === null) this.#awaited.delete(discovery.source);
     this.#endpointById = new Map(this.endpoints.map((endpoint) => [endpoint.id, endpoint]));
     const clients = this.all.flatMap((one) => one.clients);
     this.#clientByAddress = new Map(clients.map((client) => [client.address, client]));

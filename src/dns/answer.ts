@@ -247,8 +247,12 @@ function noRecords(zone: Zone): OwnAnswer {
   return { ...records([]), authority: [soaOf(zone, zone.domain, zone.negativeTtlSeconds)] };
 }
 
+/**
+ * There is no such name; or it is not known yet: a daemon that has just started must not say "no" for a service that
+ * its peers are about to tell of, since clients take NXDOMAIN for final and try another server after SERVFAIL.
+ */
 function noSuchName(zone: Zone): OwnAnswer {
-  return { ...noRecords(zone), rcode: "NXDOMAIN" };
+  return { ...noRecords(zone), rcode: zone.complete ? "NXDOMAIN" : "SERVFAIL" };
 }
 
 function soaOf(zone: Zone, name: string, ttlSeconds: number): DnsRecord {

@@ -49,6 +49,8 @@ export interface Zone {
   /** Lower case, without a dot at the end: `skein.internal`. */
   readonly domain: string;
   readonly ttlSeconds: number;
+  /** False until this node knows what its peers know: a name that is not here may still come. */
+  readonly complete: boolean;
   /** How long "there is no such name" may be remembered (RFC 2308 5). */
   readonly negativeTtlSeconds: number;
   /** SOA serial; rises with the view's version on this node (RFC 1982 arithmetic). */
@@ -88,6 +90,7 @@ export function planZone(view: View, options: ZoneOptions): Zone {
     domain,
     ttlSeconds,
     // Before the first full exchange a name may be missing only because we have not heard of it: nobody may cache that.
+    complete: view.complete,
     negativeTtlSeconds: view.complete ? ttlSeconds : 0,
     serial: view.version % 0x1_0000_0000,
     primary: self === undefined ? `ns.${domain}` : `${self.name}.${NODE_LABEL}.${domain}`,

@@ -81,14 +81,20 @@ export class Listeners {
    *
    * @param mayClose  false while the table is incomplete: what it does not name stays open
    */
-  async reconcile(wanted: readonly WantedListener[], mayClose: boolean): Promise<void> {
+  async reconcile(
+    wanted: readonly WantedListener[],
+    { mayClose, triesFailed }: { readonly mayClose: boolean; readonly triesFailed: boolean },
+  ): Promise<void> {
     const wantedByKey = new Map(wanted.map((one) => [listenerKey(one), one]));
     for (const [key, opened] of this.#openedByKey) {
       const now = wantedByKey.get(key);
       if (now === undefined ? mayClose : now.kind !== opened.wanted.kind) this.#close(key, opened);
     }
     const missing = [...wantedByKey].filter(([key]) => !this.#openedByKey.has(key));
-    this.#failureByKey = missing.length === 0 ? new Map() : await this.#openAll(missing);
+    const standing = new Map([...this.#failureByKey].filter(([key]) => !triesFailed && wantedByKey.has(key)));
+    const toTry = missing.filter(([key]) => !standing.has(key));
+    const failed = toTry.length === 0 ? [] : await this.#openAll(toTry);
+    this.#failureByKey = new Map([...standing, ...failed]);
   }
 
   async #openAll(

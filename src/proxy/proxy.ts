@@ -124,6 +124,7 @@ class ServingProxy implements Proxy {
   #routes: RouteIndex = indexRoutes([]);
   #table: RouteTable | null = null;
   #isClosing = false;
+  #isBinding = false;
   /** Times in a row that failed listeners were tried again, and when the next is. */
   #listenAttempts = 0;
   #listenAgainAtMs = Infinity;
@@ -150,7 +151,6 @@ class ServingProxy implements Proxy {
     if (this.#isClosing) return [];
     this.#swap(table);
     this.#table = table;
-    this.#listenAttempts = 0;
     this.#binding.set(table);
     await this.#binding.idle();
     return this.#listeners.failures;
@@ -199,22 +199,36 @@ class ServingProxy implements Proxy {
   }
 
   async #bind(table: RouteTable): Promise<void> {
+    // A table that waited while the proxy began to close must not open what was closed.
+    if (this.#isClosing) return;
+    this.#isBinding = true;
+    try {
+      await this.#listen(table);
+    } finally {
+      this.#isBinding = false;
+    }
+  }
+
+  async #listen(table: RouteTable): Promise<void> {
     const before = new Set(this.#listeners.failures.map((failure) => failure.text));
     const wanted = table.frontends.map((frontend) => this.#frontend(frontend));
     if (table.ingress !== null) wanted.push(this.#ingress(table.ingress));
-    await this.#listeners.reconcile(wanted, table.complete);
     const { log, nowMs, random } = this.#options;
+    const isDue = nowMs() >= this.#listenAgainAtMs;
+    await this.#listeners.reconcile(wanted, { mayClose: table.complete, triesFailed: isDue });
     const texts = this.#listeners.failures.map((failure) => failure.text).filter((text) => !before.has(text));
     for (const text of texts.slice(0, FAILURES_LOGGED)) log.warn(`cannot listen: ${text}`);
     if (texts.length > FAILURES_LOGGED) log.warn(`cannot listen: ${texts.length - FAILURES_LOGGED} more`);
+    if (this.#listeners.failures.length === 0) this.#listenAttempts = 0;
+    // Not with every table: views may come many times a second, and each try asks who holds the port.
+    if (!isDue && this.#listenAgainAtMs !== Infinity) return;
     this.#listenAgainAtMs = nowMs() + backoffMs(LISTEN_AGAIN, this.#listenAttempts, random);
     this.#listenAttempts += 1;
   }
 
   #listenAgain(): void {
-    if (this.#table === null || this.#listeners.failures.length === 0) return;
-    if (this.#options.nowMs() < this.#listenAgainAtMs) return;
-    this.#listenAgainAtMs = Infinity;
+    if (this.#isClosing || this.#isBinding || this.#table === null) return;
+    if (this.#listeners.failures.length === 0 || this.#options.nowMs() < this.#listenAgainAtMs) return;
     this.#binding.set(this.#table);
   }
 

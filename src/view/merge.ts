@@ -83,7 +83,7 @@ export class Merger {
       }
     }
     const assignment = assign(claims, input.pool);
-    const services = this.#services(placedByKey, assignment, { ...input, observer });
+    const services = this.#services(placedByKey, assignment, { ...input, observer, members });
     const view: View = {
       version: (this.#last?.version ?? 0) + 1,
       complete: input.complete,
@@ -100,7 +100,12 @@ export class Merger {
   #services(
     placedByKey: ReadonlyMap<ServiceKey, readonly Placed[]>,
     assignment: Assignment,
-    context: { readonly observer: string; readonly self: NodeId; readonly nowMs: number },
+    context: {
+      readonly observer: string;
+      readonly self: NodeId;
+      readonly nowMs: number;
+      readonly members: readonly Member[];
+    },
   ): Service[] {
     const lastByKey = new Map(this.#last?.services.map((service) => [service.key, service]));
     const services: Service[] = [];
@@ -109,7 +114,7 @@ export class Merger {
       services.push(this.#service(key, placed, { ...context, assignment, last: lastByKey.get(key) }));
     }
     // Compared with the last ones only now: what a conflict took from a service is part of it.
-    return withPortConflicts(services, assignment).map((fresh) => {
+    return withPortConflicts(services, assignment, context.members).map((fresh) => {
       const last = lastByKey.get(fresh.key);
       return last !== undefined && isSame(last, fresh) ? last : fresh;
     });
@@ -247,9 +252,14 @@ function disagreement(placed: readonly Placed[], newest: ReplicaRecord | null): 
   return `${others.length} replicas declare it otherwise than ${newest.name}, which started last and counts`;
 }
 
+/** Where a copy itself listens is its own affair. */
+function withoutTarget(key: string, value: unknown): unknown {
+  return key === "target" ? undefined : value;
+}
+
 /** Equal declarations are most often one object, but not always: the memory for sharing them is bounded. */
 function isAlike(one: ServiceDeclaration, other: ServiceDeclaration): boolean {
-  return one === other || JSON.stringify(one) === JSON.stringify(other);
+  return one === other || JSON.stringify(one, withoutTarget) === JSON.stringify(other, withoutTarget);
 }
 
 /** The declaration that counts: of the newest start, ties by replica id; a node that is gone does not speak. */
@@ -270,10 +280,22 @@ function newestOf(placed: readonly Placed[]): ReplicaRecord | null {
  * A published port belongs to one service: the lower (order, key). The others keep the rest of theirs and say so.
  * The same holds for an HTTP route.
  */
-function withPortConflicts(services: readonly Service[], assignment: Assignment): Service[] {
+function withPortConflicts(
+  services: readonly Service[],
+  assignment: Assignment,
+  members: readonly Member[],
+): Service[] {
+  const present = new Set(
+    members.filter(({ state }) => state === "alive" || state === "suspect").map(({ id }) => id),
+  );
+  // A service whose hosts are all gone must not hold a port that a living one could serve.
+  const absence = new Map(
+    services.map(({ key, replicas }) => [key, replicas.some(({ node }) => present.has(node)) ? 0 : 1]),
+  );
   const orderOf = (service: Service): number => assignment.claimByKey.get(service.key)?.order ?? Infinity;
   const byRight = [...services].sort((one, other) => {
-    return orderOf(one) - orderOf(other) || compareText(one.key, other.key);
+    const ofPresence = (absence.get(one.key) ?? 0) - (absence.get(other.key) ?? 0);
+    return ofPresence || compareOrder(orderOf(one), orderOf(other)) || compareText(one.key, other.key);
   });
   const holderByWanted = new Map<string, ServiceKey>();
   const refusedByKey = new Map<ServiceKey, Set<string>>();
@@ -288,7 +310,7 @@ function withPortConflicts(services: readonly Service[], assignment: Assignment)
     const refused = refusedByKey.get(service.key);
     if (refused === undefined) return service;
     const problems = Array.from(refused, (wanted) => `${wanted} belongs to ${holderByWanted.get(wanted)}`);
-    const publish = service.publish.filter((port) => !refused.has(publishText(port)));
+    const publish = service.publish.filter((port) => port.mode === "host" || !refused.has(publishText(port)));
     const http = service.http.filter((route) => !refused.has(routeText(route)));
     return { ...service, publish, http, problems: [...service.problems, ...problems] };
   });
@@ -301,7 +323,9 @@ function refuse(refusedByKey: Map<ServiceKey, Set<string>>, key: ServiceKey, wan
 }
 
 function wantedBy(service: Service): string[] {
-  return [...service.publish.map(publishText), ...service.http.map(routeText)];
+  // A port of mode `host` is open only where a replica runs: each host settles those for itself.
+  const everywhere = service.publish.filter(({ mode }) => mode === "ingress");
+  return [...everywhere.map(publishText), ...service.http.map(routeText)];
 }
 
 function publishText({ published, protocol }: PublishedPort): string {
@@ -309,7 +333,8 @@ function publishText({ published, protocol }: PublishedPort): string {
 }
 
 function routeText({ host, path }: { readonly host: string; readonly path: string }): string {
-  return `route ${host}${path}`;
+  // `/api` and `/api/` are one route to the proxy.
+  return `route ${host}${path.replace(/(.)\/+$/, "$1")}`;
 }
 
 /** Whether a service came out as it was: its parts are shared with declarations and last replicas, so === tells. */
@@ -335,6 +360,11 @@ function isSameList(one: readonly unknown[], other: readonly unknown[]): boolean
 /** Keeps the first of many: a peer that sends nothing else must not fill a list with it. */
 function note(malformed: string[], text: string): void {
   if (malformed.length < MALFORMED_MAX) malformed.push(text);
+}
+
+function compareOrder(one: number, other: number): number {
+  // Not one - other: both are Infinity for services without a VIP.
+  return one === other ? 0 : one < other ? -1 : 1;
 }
 
 function compareText(one: string, other: string): number {

@@ -11,6 +11,8 @@ import { until } from "../support/wait.ts";
 import { Client, frontend, pool, refusingPort, SILENT, startProxy, table } from "./fixtures.ts";
 
 /** A wanted listener whose connections read `name`. */
+const EAGER = { mayClose: true, triesFailed: true };
+
 function wanted(address: string, port: number, name = "x", kind: "tcp" | "http" = "tcp"): WantedListener {
   const create = (): Server => createServer((socket) => socket.on("error", () => undefined).end(name));
   return { kind, address, port, service: "default/web", create };
@@ -43,18 +45,18 @@ async function read(t: TestContext, host: string, port: number): Promise<string>
 test("reconcile: one port on every address and on a VIP is two listeners", async (t) => {
   const listeners = opened(t);
   const port = await refusingPort();
-  await listeners.reconcile([wanted("127.96.0.5", port, "vip"), wanted("0.0.0.0", port, "published")], true);
+  await listeners.reconcile([wanted("127.96.0.5", port, "vip"), wanted("0.0.0.0", port, "published")], EAGER);
   assert.deepEqual(listeners.failures, []);
   assert.equal(await read(t, "127.96.0.5", port), "vip");
   assert.equal(await read(t, "127.0.0.1", port), "published");
-  await listeners.reconcile([wanted("0.0.0.0", port, "published")], true);
+  await listeners.reconcile([wanted("0.0.0.0", port, "published")], EAGER);
   assert.equal(await read(t, "127.96.0.5", port), "published");
 });
 
 test("reconcile: a busy port is reported with its holder, and the rest works without it", async (t) => {
   const listeners = opened(t);
   const { port } = await held(t, "127.0.0.1");
-  await listeners.reconcile([wanted("127.0.0.1", port), wanted("127.0.0.1", 0)], true);
+  await listeners.reconcile([wanted("127.0.0.1", port), wanted("127.0.0.1", 0)], EAGER);
   const [failure] = listeners.failures;
   assert.equal(failure?.code, "busy");
   assert.match(
@@ -67,7 +69,7 @@ test("reconcile: a busy port is reported with its holder, and the rest works wit
 test("reconcile: a port held on every address is busy for each of them", async (t) => {
   const listeners = opened(t);
   const { port } = await held(t, "0.0.0.0");
-  await listeners.reconcile([wanted("127.96.0.7", port)], true);
+  await listeners.reconcile([wanted("127.96.0.7", port)], EAGER);
   assert.match(
     listeners.failures[0]?.text ?? "",
     new RegExp(`^127\\.96\\.0\\.7:${port} is held by .+pid ${process.pid}`),
@@ -77,15 +79,15 @@ test("reconcile: a port held on every address is busy for each of them", async (
 test("reconcile: a port that another of ours listens on is not shared with it in silence", async (t) => {
   const first = opened(t);
   const port = await refusingPort();
-  await first.reconcile([wanted("127.0.0.1", port)], true);
+  await first.reconcile([wanted("127.0.0.1", port)], EAGER);
   const second = opened(t);
-  await second.reconcile([wanted("127.0.0.1", port)], true);
+  await second.reconcile([wanted("127.0.0.1", port)], EAGER);
   assert.equal(second.failures[0]?.code, "busy");
 });
 
 test("reconcile: an address that is not this host's is reported with the remedy", async (t) => {
   const listeners = opened(t);
-  await listeners.reconcile([wanted("10.96.3.4", 8080)], true);
+  await listeners.reconcile([wanted("10.96.3.4", 8080)], EAGER);
   const [failure] = listeners.failures;
   assert.equal(failure?.code, "unreachable");
   assert.match(
@@ -96,9 +98,9 @@ test("reconcile: an address that is not this host's is reported with the remedy"
 
 test("reconcile: a listener whose kind changes is opened anew, one that stays the same is left alone", async (t) => {
   const listeners = opened(t);
-  await listeners.reconcile([wanted("127.0.0.1", 0, "old"), wanted("127.0.0.2", 0, "same")], true);
+  await listeners.reconcile([wanted("127.0.0.1", 0, "old"), wanted("127.0.0.2", 0, "same")], EAGER);
   const same = listeners.open.find(({ address }) => address === "127.0.0.2")?.port;
-  await listeners.reconcile([wanted("127.0.0.1", 0, "new", "http"), wanted("127.0.0.2", 0, "other")], true);
+  await listeners.reconcile([wanted("127.0.0.1", 0, "new", "http"), wanted("127.0.0.2", 0, "other")], EAGER);
   const [changed, kept] = ["127.0.0.1", "127.0.0.2"].map((at) =>
     listeners.open.find(({ address }) => address === at),
   );
