@@ -354,8 +354,9 @@ export class Node {
     const before = this.#merged;
     this.#merged = this.#merge(nowMs);
     this.#happenings.push(...changesBetween(before.view, this.#merged.view, nowMs));
+    const known = new Set(before.malformed);
     for (const text of this.#merged.malformed) {
-      if (before.malformed.includes(text)) continue;
+      if (known.has(text)) continue;
       this.#happenings.push({ kind: "member.refused", level: "warn", subject: "record", text, atMs: nowMs });
     }
     this.#malformed = this.#merged.malformed;

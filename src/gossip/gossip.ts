@@ -28,6 +28,9 @@ import { Replication } from "./replication.ts";
 
 const SECOND_LINK = "a second link to the same member";
 
+/** From this age on the loss of a link is news of its peer. */
+const LASTING_MS = 1000;
+
 /** Who this node is, and where others may find it. */
 export interface GossipOptions {
   readonly self: Acquaintance;
@@ -144,7 +147,9 @@ export class Gossip {
     const link = this.#links.remove(linkId);
     if (link === undefined) return;
     const { dialled, peer } = link;
-    if (dialled !== null) this.#dialer.settled(dialled, peer === null ? "failed" : "linked", nowMs);
+    // A link that ends as soon as it begins is as good as none: dialled again at once, it would end again.
+    const isLasting = peer !== null && nowMs - link.openedAtMs >= LASTING_MS;
+    if (dialled !== null) this.#dialer.settled(dialled, isLasting ? "linked" : "failed", nowMs);
     if (peer === null || peer.link !== linkId) return;
     const [spare] = this.#links.of(peer);
     if (spare !== undefined) {
@@ -155,7 +160,7 @@ export class Gossip {
       return;
     }
     this.#moved(this.#membership.unlinked(peer, reason, nowMs), nowMs);
-    if (peer.state === "suspect") this.#dialer.hurry(peer, nowMs);
+    if (peer.state === "suspect" && isLasting) this.#dialer.hurry(peer, nowMs);
   }
 
   /** A dial ended without a link. */
@@ -242,7 +247,7 @@ export class Gossip {
           this.#replication.sendDigest(link.id, { wanted: true });
         break;
       case "digest":
-        if (this.#replication.outrank(message.digest)) this.#revision += 1;
+        if (this.#replication.outrank(message.digest, nowMs)) this.#revision += 1;
         this.#replication.sendMissing(link.id, message.digest, peer.id);
         if (message.wanted) this.#replication.sendDigest(link.id, { wanted: false });
         break;
@@ -300,7 +305,7 @@ export class Gossip {
     this.#dialer.add({ host, port });
     this.#replication.store.welcome(peer.id);
     this.#moved(this.#membership.linked(peer, link.id, hello, nowMs), nowMs);
-    if (this.#replication.outrank(digest)) this.#revision += 1;
+    if (this.#replication.outrank(digest, nowMs)) this.#revision += 1;
     this.#completeness.greeted(digest);
     this.#replication.sendMissing(link.id, digest, peer.id);
     this.#replication.acknowledge(peer);

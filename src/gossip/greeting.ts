@@ -19,6 +19,16 @@ export type Greeter =
   /** Not to be talked to, and why; `sharesId` when it claims to be this node. */
   | { readonly kind: "refused"; readonly reason: string; readonly sharesId: boolean };
 
+/**
+ * The highest incarnation to be believed now. An owner raises its own by one a start, so an honest one is far below; a
+ * forged one near the end of numbers would shut the owner out for ever, since it could not be outranked. The bound
+ * moves on with time, so the owner of a log forged right below it is above it a moment later. A clock that is off by
+ * less than a day does no harm.
+ */
+export function incarnationMax(nowMs: number): number {
+  return Math.floor(nowMs / 1000) + 86_400;
+}
+
 /** Tells who a hello comes from. */
 export function greeterOf(
   hello: Hello,
@@ -76,10 +86,16 @@ export function closesAtOnce(two: TwoLinks): boolean {
  */
 export function outrankedBy(
   digest: Digest,
-  own: { readonly id: NodeId; readonly incarnation: number; readonly version: number },
+  own: {
+    readonly id: NodeId;
+    readonly incarnation: number;
+    readonly version: number;
+    readonly incarnationMax: number;
+  },
 ): number | null {
   const remembered = digest.find(({ owner }) => owner === own.id);
   if (remembered === undefined || remembered.incarnation < own.incarnation) return null;
+  if (remembered.incarnation > own.incarnationMax) return null;
   if (remembered.incarnation === own.incarnation && remembered.version <= own.version) return null;
   return remembered.incarnation + 1;
 }

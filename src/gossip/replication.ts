@@ -14,7 +14,7 @@ import type { NodeId } from "../model/ids.ts";
 
 import { missing } from "./delta.ts";
 import type { Outbox } from "./effects.ts";
-import { outrankedBy } from "./greeting.ts";
+import { incarnationMax, outrankedBy } from "./greeting.ts";
 import type { Membership, Peer } from "./membership.ts";
 import type { Delta, Digest } from "./message.ts";
 import { Store } from "./store.ts";
@@ -63,9 +63,9 @@ export class Replication {
   }
 
   /** A peer that remembers more of this node than it knows itself: takes a higher incarnation. @returns true then */
-  outrank(digest: Digest): boolean {
+  outrank(digest: Digest, nowMs: number): boolean {
     const own = { id: this.#options.self, incarnation: this.#incarnation, version: this.version };
-    const incarnation = outrankedBy(digest, own);
+    const incarnation = outrankedBy(digest, { ...own, incarnationMax: incarnationMax(nowMs) });
     if (incarnation === null) return false;
     this.#incarnation = incarnation;
     this.store.raise(incarnation);

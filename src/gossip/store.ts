@@ -16,6 +16,7 @@ import type { NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 import type { Entry, OwnerLog } from "../model/log.ts";
 
+import { incarnationMax } from "./greeting.ts";
 import type { Delta, Digest } from "./message.ts";
 
 /** What became of a delta. `gap`: it starts past what is held; a digest exchange will bring what is missing. */
@@ -26,11 +27,16 @@ interface MutableLog {
   readonly incarnation: number;
   version: number;
   floor: number;
+  /** Of all keys and bodies. */
+  sizeBytes: number;
   /** Invariant: in ascending order of version, since each write re-inserts its key. */
   readonly entryByKey: Map<string, Entry>;
   /** Keys of tombstones and when this node first held them, oldest first. */
   readonly buriedAtMsByKey: Map<string, number>;
 }
+
+/** What an entry costs beside its key and body. */
+const ENTRY_BYTES = 64;
 
 /** How long a deletion is remembered here. A peer that was away longer gets the owner's log whole. */
 const TOMBSTONE_KEPT_MS = 2 * 3600 * 1000;
@@ -95,8 +101,10 @@ export class Store {
   /** Applies a part of another owner's log. Never fails on what a peer can send: it says what became of it. */
   apply(delta: Delta, nowMs: number): Applied {
     // Invariant: nobody but this node writes its own log.
-    if (delta.owner === this.#self || delta.incarnation <= (this.#forgotten.get(delta.owner) ?? -1))
+    const isForgotten = delta.incarnation <= (this.#forgotten.get(delta.owner) ?? -1);
+    if (delta.owner === this.#self || isForgotten || delta.incarnation > incarnationMax(nowMs))
       return "refused";
+    if (this.#sizeBytes > LIMITS.storeBytes) return "refused";
     const held = this.#logs.get(delta.owner);
     if (held !== undefined && delta.incarnation < held.incarnation) return "known";
     if (held === undefined || delta.incarnation > held.incarnation) return this.#replace(delta, nowMs);
@@ -137,7 +145,7 @@ export class Store {
         if (nowMs - buriedAtMs < TOMBSTONE_KEPT_MS) break;
         log.floor = Math.max(log.floor, log.entryByKey.get(key)?.version ?? 0);
         log.buriedAtMsByKey.delete(key);
-        log.entryByKey.delete(key);
+        if (log.entryByKey.delete(key)) log.sizeBytes -= sizeOf(key, null);
       }
     }
   }
@@ -166,6 +174,12 @@ export class Store {
     return this.#hash;
   }
 
+  get #sizeBytes(): number {
+    let sum = 0;
+    for (const { sizeBytes } of this.#logs.values()) sum += sizeBytes;
+    return sum;
+  }
+
   #own(): MutableLog {
     const log = this.#logs.get(this.#self);
     assert(log !== undefined, "a node holds its own log");
@@ -187,16 +201,24 @@ export class Store {
 }
 
 function emptyLog(owner: NodeId, incarnation: number): MutableLog {
-  return { owner, incarnation, version: 0, floor: 0, entryByKey: new Map(), buriedAtMsByKey: new Map() };
+  const maps = { entryByKey: new Map(), buriedAtMsByKey: new Map() };
+  return { owner, incarnation, version: 0, floor: 0, sizeBytes: 0, ...maps };
+}
+
+function sizeOf(key: string, body: string | null): number {
+  return key.length + (body?.length ?? 0) + ENTRY_BYTES;
 }
 
 function put(log: MutableLog, key: string, entry: Entry, nowMs: number): void {
-  const isNew = !log.entryByKey.has(key);
-  // Past the bound an owner's new keys are not held; its version goes on, so the link keeps working.
-  if (isNew && log.entryByKey.size >= LIMITS.entriesPerOwner) return;
+  const old = log.entryByKey.get(key);
+  if (old !== undefined) log.sizeBytes -= sizeOf(key, old.body);
   log.entryByKey.delete(key);
-  log.entryByKey.set(key, { version: entry.version, body: entry.body });
   log.buriedAtMsByKey.delete(key);
+  const sizeBytes = log.sizeBytes + sizeOf(key, entry.body);
+  // Past a bound an owner's entries are not held; its version goes on, so the link keeps working.
+  if (log.entryByKey.size >= LIMITS.entriesPerOwner || sizeBytes > LIMITS.ownerBytes) return;
+  log.sizeBytes = sizeBytes;
+  log.entryByKey.set(key, { version: entry.version, body: entry.body });
   if (entry.body === null) log.buriedAtMsByKey.set(key, nowMs);
 }
 

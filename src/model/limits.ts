@@ -23,6 +23,12 @@ export const LIMITS = {
   claimsRemembered: 20_000,
   /** Entries (replicas, claims, the node itself) of one owner's log, tombstones included. */
   entriesPerOwner: 40_000,
+  /** Keys and bodies of one owner's log: 10,000 replicas with every list short fit. */
+  ownerBytes: 16 * 1024 * 1024,
+  /** Keys and bodies of all logs; past it nothing more is taken from peers. */
+  storeBytes: 128 * 1024 * 1024,
+  /** Listeners of one proxy, as far as file descriptors allow: each costs one. */
+  listenersMax: 4096,
   /** Owners whose logs a node holds; members seen in a cluster's life, until forgotten. */
   ownersMax: 6_000,
   /** One record's body as JSON text: a service with every list full fits. */

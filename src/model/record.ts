@@ -70,6 +70,9 @@ export interface VipRecord {
   readonly order: number;
 }
 
+/** Far above what claims one after the other reach, and far below where counting ends. */
+export const ORDER_MAX = 2 ** 40;
+
 /** Any record this version understands. */
 export type NodeLogRecord = NodeRecord | ReplicaRecord | VipRecord;
 
@@ -169,7 +172,7 @@ function replicaFrom(fields: Fields): ReplicaRecord | null {
 function vipFrom(fields: Fields): VipRecord | null {
   const { network, service, address, order } = fields;
   if (!isLabelText(network) || !isLabelText(service) || typeof address !== "string") return null;
-  if (!isIpv4(address) || !isWhole(order, Number.MAX_SAFE_INTEGER)) return null;
+  if (!isIpv4(address) || !isWhole(order, ORDER_MAX)) return null;
   return { kind: "vip", network, service, address, order };
 }
 

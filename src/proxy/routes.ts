@@ -11,7 +11,7 @@
  * Pure. proxy.ts serves the plan, match.ts indexes its HTTP routes.
  */
 
-import { renderHostPort } from "../base/ip.ts";
+import { isLoopback, renderHostPort } from "../base/ip.ts";
 import type { NodeId, ReplicaId, ServiceKey } from "../model/ids.ts";
 import { httpPortOf, transportOf, type PublishedPort, type ServicePort } from "../model/service.ts";
 import { TIERS, type Replica, type Service, type View } from "../model/view.ts";
@@ -262,7 +262,17 @@ function upstreamOf(service: ServiceKey, port: number, replica: Replica): readon
       nodeName: replica.nodeName,
       address: replica.address,
       port: own.target,
-      via: replica.local || replica.reach === "direct" ? "direct" : "stream",
+      via: replica.local || isReachable(replica) ? "direct" : "stream",
     },
   ];
+}
+
+/**
+ * Whether a replica of another host may be dialled here by its address. Not where the address would mean this host
+ * itself, whatever its record says: a published port must not lead to what listens on this host's loopback only.
+ */
+function isReachable({ reach, address }: Replica): boolean {
+  const meansHere =
+    isLoopback(address) || address === "0.0.0.0" || address === "::" || address.startsWith("169.254.");
+  return reach === "direct" && !meansHere;
 }

@@ -14,32 +14,54 @@ import type { Replica, Service, Tier, View } from "../model/view.ts";
 /** More happenings than this from one pair of views are told as one line a kind. */
 const TOLD_MAX = 100;
 
+/** Collects what happened: the first ones as they are, all of them as counts. Never grows with the cluster. */
+class Tale {
+  readonly #atMs: number;
+  readonly #told: Happening[] = [];
+  readonly #countByKind = new Map<EventKind, number>();
+  #count = 0;
+
+  constructor(atMs: number) {
+    this.#atMs = atMs;
+  }
+
+  tell(
+    kind: EventKind,
+    level: Happening["level"],
+    about: { readonly subject: string; readonly text: string },
+  ): void {
+    this.#count += 1;
+    this.#countByKind.set(kind, (this.#countByKind.get(kind) ?? 0) + 1);
+    if (this.#told.length < TOLD_MAX) this.#told.push({ kind, level, ...about, atMs: this.#atMs });
+  }
+
+  get happenings(): Happening[] {
+    if (this.#count <= TOLD_MAX) return this.#told;
+    return Array.from(this.#countByKind, ([kind, count]) => {
+      return { kind, level: "info", subject: `${count} at once`, text: "told as a count", atMs: this.#atMs };
+    });
+  }
+}
+
 /** What happened between two views, in the order of services. */
 export function changesBetween(before: View | null, after: View, nowMs: number): Happening[] {
-  const told: Happening[] = [];
+  const tale = new Tale(nowMs);
   const beforeByKey = new Map(before?.services.map((service) => [service.key, service]));
   for (const service of after.services) {
     const last = beforeByKey.get(service.key);
     beforeByKey.delete(service.key);
-    if (last !== service) told.push(...serviceChanges(last, service, nowMs));
+    if (last !== service) serviceChanges(last, service, tale);
   }
   for (const gone of beforeByKey.values()) {
-    told.push(...replicaChanges(gone.replicas, [], { service: gone, nowMs }));
-    told.push({
-      kind: "service.removed",
-      level: "info",
-      subject: gone.key,
-      text: "no replica is left",
-      atMs: nowMs,
-    });
+    replicaChanges(gone.replicas, [], { service: gone, tale });
+    tale.tell("service.removed", "info", { subject: gone.key, text: "no replica is left" });
   }
-  return told.length <= TOLD_MAX ? told : counted(told, nowMs);
+  return tale.happenings;
 }
 
-function serviceChanges(last: Service | undefined, service: Service, nowMs: number): Happening[] {
-  const told: Happening[] = [];
+function serviceChanges(last: Service | undefined, service: Service, tale: Tale): void {
   const tell = (kind: EventKind, level: Happening["level"], text: string): void => {
-    told.push({ kind, level, subject: service.key, text, atMs: nowMs });
+    tale.tell(kind, level, { subject: service.key, text });
   };
   if (last === undefined) tell("service.added", "info", `${service.replicas.length} replicas`);
   if (service.vip !== null && service.vip !== last?.vip) tell("vip.assigned", "info", service.vip);
@@ -47,8 +69,7 @@ function serviceChanges(last: Service | undefined, service: Service, nowMs: numb
     if (last?.problems.includes(problem) === true) continue;
     tell(problem.startsWith("vip ") ? "vip.conflict" : "service.problem", "warn", problem);
   }
-  told.push(...replicaChanges(last?.replicas ?? [], service.replicas, { service, nowMs }));
-  return told;
+  replicaChanges(last?.replicas ?? [], service.replicas, { service, tale });
 }
 
 const KIND_BY_TIER: Readonly<Record<Tier, EventKind>> = {
@@ -61,14 +82,12 @@ const KIND_BY_TIER: Readonly<Record<Tier, EventKind>> = {
 function replicaChanges(
   before: readonly Replica[],
   after: readonly Replica[],
-  context: { readonly service: Service; readonly nowMs: number },
-): Happening[] {
-  const told: Happening[] = [];
+  { service, tale }: { readonly service: Service; readonly tale: Tale },
+): void {
   const lastById = new Map(before.map((replica) => [`${replica.node} ${replica.id}`, replica]));
   const tell = (replica: Replica, kind: EventKind, text: string): void => {
     const level = kind === "replica.unready" ? "warn" : "info";
-    const subject = `${context.service.key} ${replica.name}@${replica.nodeName}`;
-    told.push({ kind, level, subject, text, atMs: context.nowMs });
+    tale.tell(kind, level, { subject: `${service.key} ${replica.name}@${replica.nodeName}`, text });
   };
   for (const replica of after) {
     const last = lastById.get(`${replica.node} ${replica.id}`);
@@ -81,13 +100,4 @@ function replicaChanges(
     }
   }
   for (const gone of lastById.values()) tell(gone, "replica.gone", "its record is gone");
-  return told;
-}
-
-function counted(told: readonly Happening[], atMs: number): Happening[] {
-  const countByKind = new Map<EventKind, number>();
-  for (const { kind } of told) countByKind.set(kind, (countByKind.get(kind) ?? 0) + 1);
-  return Array.from(countByKind, ([kind, count]) => {
-    return { kind, level: "info", subject: `${count} at once`, text: "told as a count", atMs };
-  });
 }

@@ -75,12 +75,16 @@ export class Merger {
     const placedByKey = new Map<ServiceKey, Placed[]>();
     for (const owner of members) {
       if (owner.state === "left") continue;
+      const offered = new Set<ServiceKey>();
+      const claimed: Claim[] = [];
       for (const [key, entry] of input.logs.get(owner.id)?.entryByKey ?? []) {
         const record = this.#parsed(key, entry);
         if (typeof record === "string") note(malformed, `${owner.name}: ${record}`);
-        else if (record?.kind === "vip") claims.push(claimOf(record));
-        else if (record?.kind === "replica") place(placedByKey, { entry, record, owner });
+        else if (record?.kind === "vip") claimed.push(claimOf(record));
+        else if (record?.kind === "replica") offered.add(place(placedByKey, { entry, record, owner }));
       }
+      // Only who has a replica of a service holds an address for it.
+      for (const claim of claimed) if (offered.has(claim.key)) claims.push(claim);
     }
     const assignment = assign(claims, input.pool);
     const services = this.#services(placedByKey, assignment, { ...input, observer, members });
@@ -235,11 +239,12 @@ function claimOf(record: { network: string; service: string; address: string; or
   return { key: serviceKey(record.network, record.service), address: record.address, order: record.order };
 }
 
-function place(placedByKey: Map<ServiceKey, Placed[]>, placed: Placed): void {
+function place(placedByKey: Map<ServiceKey, Placed[]>, placed: Placed): ServiceKey {
   const key = serviceKey(placed.record.network, placed.record.service);
   const others = placedByKey.get(key);
   if (others === undefined) placedByKey.set(key, [placed]);
   else others.push(placed);
+  return key;
 }
 
 /** Replicas that declare the service otherwise than the one that counts, as in a rolling update; undefined for none. */
@@ -265,8 +270,11 @@ function isAlike(one: ServiceDeclaration, other: ServiceDeclaration): boolean {
 /** The declaration that counts: of the newest start, ties by replica id; a node that is gone does not speak. */
 function newestOf(placed: readonly Placed[]): ReplicaRecord | null {
   const present = placed.filter(({ owner }) => owner.state === "alive");
+  // A copy that serves speaks before one that is on its way in or out.
+  const serving = present.filter(({ record }) => record.state === "ready" && record.weight > 0);
+  const speakers = serving.length > 0 ? serving : present.length > 0 ? present : placed;
   let newest: ReplicaRecord | null = null;
-  for (const { record } of present.length > 0 ? present : placed) {
+  for (const { record } of speakers) {
     const isNewer =
       newest === null ||
       record.startedAtMs > newest.startedAtMs ||

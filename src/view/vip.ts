@@ -14,6 +14,7 @@ import { hash48 } from "../base/bytes.ts";
 import { contains, numberToIpv4, type Prefix } from "../base/ip.ts";
 import type { ServiceKey } from "../model/ids.ts";
 import type { Claim } from "../model/kept.ts";
+import { ORDER_MAX } from "../model/record.ts";
 
 /** The outcome: each service's address and what it conflicts with. */
 export interface Assignment {
@@ -108,7 +109,8 @@ export function claimsFor(
     const kept = assignment.lostByKey.has(key) ? undefined : remembered.get(key);
     const isFree = kept !== undefined && contains(pool, kept.address) && !taken.has(kept.address);
     const claim =
-      assignment.claimByKey.get(key) ?? (isFree ? kept : freeClaim(key, pool, taken, highest + 1));
+      assignment.claimByKey.get(key) ??
+      (isFree ? kept : freeClaim(key, pool, taken, Math.min(highest + 1, ORDER_MAX)));
     if (claim === null) continue;
     claims.set(key, claim);
     taken.add(claim.address);

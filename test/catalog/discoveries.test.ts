@@ -29,12 +29,14 @@ test("discoveries: each source's newest set counts, beside those of the others",
   assert.equal(discoveries.endpoint("b"), null);
 });
 
-test("discoveries: not all is heard before each source has told, even if it has nothing or no fresh set", () => {
+test("discoveries: not all is heard before each source has told what it found, even if it is nothing", () => {
   const discoveries = new Discoveries(["static", "docker"]);
   assert.equal(discoveries.heardAll, false);
   discoveries.take(discovery("static", []), 1);
   assert.equal(discoveries.heardAll, false);
   discoveries.take(discovery("docker", [], { stale: "docker does not answer" }), 2);
+  assert.equal(discoveries.heardAll, false, "what it could not look at is not nothing");
+  discoveries.take(discovery("docker", []), 3);
   assert.equal(discoveries.heardAll, true);
 });
 

@@ -90,9 +90,10 @@ test("cluster: draining replicas on three hosts", async (t) => {
       assert.deepEqual(result, { replica: await idOf(one), applied: true, pending: [] });
       const servedBefore = one.served;
       for (const host of hosts) assert.ok(!(await tasksOf(host)).includes(one.address), host.name);
-      for (const door of doors) assert.deepEqual(await tally(door, 6), evenly([two, three, four], 2));
+      await load.more(60);
       await load.stop();
       assert.equal(one.served, servedBefore);
+      for (const door of doors) assert.deepEqual(await tally(door, 6), evenly([two, three, four], 2));
     },
   );
 

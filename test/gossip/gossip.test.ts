@@ -349,7 +349,21 @@ test("gossip: a member whose link is lost is dialled at once, however often its 
     for (const address of taken().dial) gossip.dialFailed(address, { refused: false }, nowMs);
   }
   accept(1, helloOf("a"), nowMs);
-  gossip.linkDown(1, "reset", nowMs + 1);
-  gossip.tick(nowMs + 2);
+  gossip.linkDown(1, "reset", nowMs + 1000);
+  gossip.tick(nowMs + 1001);
   assert.deepEqual(taken().dial, [{ host: "a", port: 7650 }]);
+});
+
+test("gossip: a link that ends as soon as it began is no reason to dial at once", () => {
+  const { gossip, accept, taken } = openNode({ seeds: [{ host: "a", port: 7650 }] });
+  let dials = 0;
+  for (let nowMs = 0; nowMs < 10_000; nowMs += 50) {
+    gossip.tick(nowMs);
+    const dialled = taken().dial.length;
+    dials += dialled;
+    if (dialled === 0) continue;
+    accept(nowMs + 1, helloOf("a"), nowMs);
+    gossip.linkDown(nowMs + 1, "refused", nowMs + 1);
+  }
+  assert.ok(dials > 0 && dials < 40, `${dials} dials in ten seconds`);
 });

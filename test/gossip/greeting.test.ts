@@ -87,13 +87,14 @@ test("greeting: a peer that started anew, dials twice, or has lost an old link i
 });
 
 test("greeting: outranked only by a peer that remembers more, and then by one", () => {
-  const own = { id: self.id, incarnation: 5, version: 10 };
+  const own = { id: self.id, incarnation: 5, version: 10, incarnationMax: 1000 };
   const by = (incarnation: number, version: number) =>
     outrankedBy([{ owner: self.id, incarnation, version }], own);
   assert.equal(by(4, 99), null);
   assert.equal(by(5, 10), null);
   assert.equal(by(5, 11), 6);
   assert.equal(by(9, 0), 10);
+  assert.equal(by(1001, 0), null, "no honest owner has started so often");
   assert.equal(outrankedBy([{ owner: idOf("other"), incarnation: 9, version: 9 }], own), null);
   assert.equal(outrankedBy([], own), null);
 });

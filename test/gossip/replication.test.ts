@@ -106,8 +106,8 @@ test("replication: outranked, it takes the higher incarnation and pushes its who
   write({ x: "1", y: "1" });
   write({ y: null });
   sent();
-  assert.equal(replication.outrank([{ owner: ME, incarnation: 3, version: 3 }]), false);
-  assert.equal(replication.outrank([{ owner: ME, incarnation: 8, version: 0 }]), true);
+  assert.equal(replication.outrank([{ owner: ME, incarnation: 3, version: 3 }], 0), false);
+  assert.equal(replication.outrank([{ owner: ME, incarnation: 8, version: 0 }], 0), true);
   assert.equal(replication.incarnation, 9);
   const [pushed] = sent();
   assert.ok(pushed?.message.kind === "delta");

@@ -4,6 +4,7 @@ import * as fc from "fast-check";
 
 import { isIpv6 } from "../../src/base/ip.ts";
 import type { NodeRecord, ReplicaRecord, VipRecord } from "../../src/model/record.ts";
+import { ORDER_MAX } from "../../src/model/record.ts";
 import type { HttpRoute, PublishedPort, ServiceDeclaration, ServicePort } from "../../src/model/service.ts";
 
 const letters = "abcdefghijklmnopqrstuvwxyz0123456789_".split("");
@@ -91,5 +92,5 @@ export const vipRecord: fc.Arbitrary<VipRecord> = fc.record({
   network: label,
   service: label,
   address: fc.ipV4(),
-  order: fc.maxSafeNat(),
+  order: fc.integer({ min: 0, max: ORDER_MAX }),
 });

@@ -119,13 +119,15 @@ test("planRoutes: upstreams stand in their tier, sorted by id, with their own ta
 test("planRoutes: a replica is reached directly when it is here or has an address of its own, else by stream", () => {
   const replicas = [
     replica("a", { local: true, reach: "stream" }),
-    replica("b", { local: false, reach: "direct" }),
-    replica("c", { local: false, reach: "stream" }),
+    replica("b", { local: false, reach: "direct", address: "192.0.2.7" }),
+    replica("c", { local: false, reach: "stream", address: "172.17.0.2" }),
+    // Whatever its record says: that address is this host, not the other.
+    replica("d", { local: false, reach: "direct", address: "127.0.0.1" }),
   ];
   const [frontend] = planRoutes(view([service("web", { replicas })]), OPTIONS).frontends;
   assert.deepEqual(
     frontend?.pool.tiers[0]?.map((one) => one.via),
-    ["direct", "direct", "stream"],
+    ["direct", "direct", "stream", "stream"],
   );
 });
 
