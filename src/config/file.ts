@@ -18,6 +18,8 @@ import { LIMITS } from "../model/limits.ts";
 /** A parsed file. */
 export interface ConfigFile {
   readonly path: string;
+  /** Unix milliseconds. */
+  readonly changedAtMs: number;
   /** The sections of the file, in its order. */
   readonly sections: readonly Section[];
   /** The line, from 1, of the deepest node of a path that the file has; null when it has none of it. */
@@ -40,8 +42,9 @@ export interface Section {
  * @throws Failure `invalid` when it cannot be read or is no YAML map
  */
 export function readConfigFile(path: string): ConfigFile | null {
-  const text = textAt(path);
-  if (text === null) return null;
+  const found = textAt(path);
+  if (found === null) return null;
+  const { text, changedAtMs } = found;
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: true });
   const [error] = document.errors;
@@ -57,17 +60,17 @@ export function readConfigFile(path: string): ConfigFile | null {
   const { contents } = document;
   // Nothing is made of a file with aliases: each would have to be followed.
   if (problems.length > 0 || contents === null || (isScalar(contents) && contents.value === null)) {
-    return { path, sections: [], lineOf, problems };
+    return { path, changedAtMs, sections: [], lineOf, problems };
   }
   if (!isMap(contents)) throw new Failure("invalid", `${path}: expected sections such as "node:"`);
   const sections = contents.items.map((pair) => sectionOf(pair, document));
-  return { path, sections, lineOf, problems };
+  return { path, changedAtMs, sections, lineOf, problems };
 }
 
-function textAt(path: string): string | null {
+function textAt(path: string): { readonly text: string; readonly changedAtMs: number } | null {
   try {
-    const { size } = statSync(path);
-    if (size <= LIMITS.configBytes) return readFileSync(path, "utf8");
+    const { size, mtimeMs } = statSync(path);
+    if (size <= LIMITS.configBytes) return { text: readFileSync(path, "utf8"), changedAtMs: mtimeMs };
     throw new Failure("invalid", `config ${path} has ${size} bytes; expected at most ${LIMITS.configBytes}`);
   } catch (thrown) {
     if (systemCodeOf(thrown) === "ENOENT") return null;

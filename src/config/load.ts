@@ -48,6 +48,8 @@ export interface LoadedConfig {
   readonly raw: RawTree;
   /** The file that was read; null when there was none. */
   readonly file: string | null;
+  /** When that file was last changed, Unix milliseconds; 0 without one. */
+  readonly changedAtMs: number;
 }
 
 type RawTree = Record<string, unknown>;
@@ -81,7 +83,7 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
   const result = v.safeParse(CONFIG_SCHEMA, tree);
   if (!result.success) problems.push(...result.issues.map((issue) => renderIssue(issue, origins)));
   if (problems.length > 0 || !result.success) throw new Failure("invalid", [...new Set(problems)].join("\n"));
-  return { config: result.output, raw: tree, file: origins.file };
+  return { config: result.output, raw: tree, file: origins.file, changedAtMs: file?.changedAtMs ?? 0 };
 }
 
 /** Renders plain data as YAML. */

@@ -9,7 +9,7 @@
 
 import { defaultSocketPath } from "../admin/contract.ts";
 import { Failure, textOf } from "../base/failure.ts";
-import { loadConfig, type Surroundings } from "../config/load.ts";
+import { loadConfig, type LoadedConfig, type Surroundings } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { watchCrashes, watchSignals } from "../runtime/lifecycle.ts";
 import { openLog } from "../runtime/log.ts";
@@ -30,9 +30,9 @@ export interface Process extends Surroundings {
 
 /** Runs a daemon until a signal ends it. @returns the exit status @throws Failure when it cannot start */
 export async function runDaemon(flags: Flags, process_: Process): Promise<number> {
-  const load = (): Config =>
-    loadConfig({ surroundings: process_, file: flags.file, flags: flags.values }).config;
-  const config = load();
+  const load = (): LoadedConfig =>
+    loadConfig({ surroundings: process_, file: flags.file, flags: flags.values });
+  const { config, changedAtMs: configChangedAtMs } = load();
   const log = openLog(config.log);
   watchCrashes(log, () => process_.exit(1));
   const stopped = Promise.withResolvers<string>();
@@ -44,10 +44,11 @@ export async function runDaemon(flags: Flags, process_: Process): Promise<number
     reload: () => reload(),
   });
   const { env, version } = process_;
-  const daemon = await openDaemon({ config, env, version, socket: socketOf(config, process_), log });
+  const socket = socketOf(config, process_);
+  const daemon = await openDaemon({ config, configChangedAtMs, env, version, socket, log });
   reload = () => {
     try {
-      daemon.reload(load());
+      daemon.reload(load().config);
       log.info("configuration reloaded: services, health and log level");
     } catch (thrown) {
       log.error(`configuration not reloaded, the running one stays: ${textOf(thrown)}`);
@@ -57,6 +58,8 @@ export async function runDaemon(flags: Flags, process_: Process): Promise<number
   log.info(`${signal}: draining, then stopping`);
   await daemon.close();
   log.info("stopped");
+  // A probe that waits for its answer must not hold up the end: all that matters is closed.
+  process_.exit(0);
   return 0;
 }
 

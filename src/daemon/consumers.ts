@@ -7,6 +7,8 @@
  * Touches: DNS and proxy sockets, through their shells.
  */
 
+import { readFileSync } from "node:fs";
+
 import { Failure } from "../base/failure.ts";
 import { renderHostPort, type HostPort } from "../base/ip.ts";
 import type { Asker } from "../dns/answer.ts";
@@ -15,6 +17,7 @@ import { openDnsServer, type DnsServer } from "../dns/server.ts";
 import { readUpstreams } from "../dns/upstream.ts";
 import { planZone, type Zone } from "../dns/zone.ts";
 import { dialStream } from "../mesh/stream.ts";
+import { LIMITS } from "../model/limits.ts";
 import type { MemberState } from "../model/member.ts";
 import type { Tier, View } from "../model/view.ts";
 import type { Node } from "../node.ts";
@@ -79,7 +82,22 @@ function routeOptionsOf({ options }: Base, meshPort: number): RouteOptions {
     httpPort: ingress.http === "off" ? 0 : ingress.http,
     listensOnVips: vip.listen,
     reservedPorts: [...new Set([meshPort, ...own])],
+    listenersMax: Math.min(LIMITS.listenersMax, Math.floor(openFilesMax() / LISTENERS_SHARE)),
   };
+}
+
+/** The part of the process's file descriptors that listeners may take; connections need the rest. */
+const LISTENERS_SHARE = 4;
+
+/** The soft limit of open files (getrlimit(2)); a usual one where the system does not tell. */
+function openFilesMax(): number {
+  try {
+    const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
+    return soft === undefined ? 1024 : Number(soft);
+  } catch {
+    // No /proc on this system.
+    return 1024;
+  }
 }
 
 async function openDns(base: Base, node: Node, zone: Zone): Promise<DnsServer> {

@@ -44,7 +44,7 @@ import { Report } from "./report.ts";
 import { openSources, sourceNames } from "./sources.ts";
 
 /** All of a clean stop but its graces: Docker kills ten seconds after its signal. */
-const CLOSE_MS = 3000;
+const CLOSE_MS = 2500;
 
 /** A running daemon. */
 export interface Daemon {
@@ -117,12 +117,12 @@ async function assemble(base: Base): Promise<Daemon> {
     node,
     links: mesh.links,
     save,
+    onSaved: (problem) => tellSaved(base, problem),
     onView: consumers.show,
     onHappenings(happenings) {
       for (const { kind, level, subject, text } of happenings) log[level](`${kind} ${subject}: ${text}`);
       journal.append(happenings);
     },
-    log,
     metrics,
   });
   lifecycle.opened({ name: "driver", close: () => driver.close() });
@@ -173,6 +173,13 @@ async function loadKept({ options, report, journal }: Base, path: string): Promi
     journal.append([{ kind: "state.corrupt", level: "warn", subject: path, text, atMs: nowMs() }]);
   }
   return loaded.value ?? NOTHING_KEPT;
+}
+
+function tellSaved({ options, report }: Base, problem: string | null): void {
+  if (problem !== null && report.saveProblem !== problem)
+    options.log.error(`state cannot be kept: ${problem}`);
+  if (problem === null && report.saveProblem !== null) options.log.info("state is kept again");
+  report.saveProblem = problem;
 }
 
 async function openPool({ options, lifecycle, report }: Base): Promise<Prefix> {

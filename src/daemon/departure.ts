@@ -24,7 +24,7 @@ import type { Driver } from "./driver.ts";
 /** For peers to apply that this host's replicas drain. */
 const DRAIN_HEARD_MS = 2000;
 /** For open connections, and streams relayed for other hosts' clients, to end by themselves. */
-const GRACE_MS = 5000;
+const GRACE_MS = 4000;
 /** For `skein drain --wait`. */
 const DRAIN_WAIT_MS = 10_000;
 /** For an owner on another host to publish what it was asked. */

@@ -19,21 +19,23 @@ import type { KeptState } from "../model/kept.ts";
 import type { View } from "../model/view.ts";
 import type { Effects, Input, Node } from "../node.ts";
 import { nowMs } from "../runtime/clock.ts";
-import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
 /** Half of the shortest wait the node counts with (a probe's 100 ms). */
 const TICK_MS = 50;
+/** After a failed write of the state. */
+const SAVE_AGAIN_MS = 5000;
 
 /** What drives need. */
 export interface DriverOptions {
   readonly node: Node;
   readonly links: Pick<Links, "send" | "dial" | "close">;
   readonly save: (kept: KeptState) => Promise<void>;
+  /** Told after each attempt: why the state could not be kept, null when it was. It is tried again by itself. */
+  readonly onSaved: (problem: string | null) => void;
   /** Called with each new view, within the turn that made it. */
   readonly onView: (view: View) => void;
   readonly onHappenings: (happenings: readonly Happening[]) => void;
-  readonly log: Log;
   readonly metrics: Metrics;
 }
 
@@ -48,16 +50,34 @@ export interface Driver {
 
 /** Makes a driver; nothing happens before `start` or the first `feed`. */
 export function openDriver(options: DriverOptions): Driver {
-  const { node, links, metrics, log } = options;
+  const { node, links, metrics } = options;
   const waiting: Input[] = [];
   let isBusy = false;
   let isClosed = false;
   let lastView: View | null = null;
   let ticker: NodeJS.Timeout | null = null;
   let wake: NodeJS.Timeout | null = null;
-  const keeper = latest(options.save, (thrown) => {
-    log.error(`state cannot be kept: ${textOf(thrown)}`);
-  });
+  let unsaved: KeptState | null = null;
+  let saveAgain: NodeJS.Timeout | null = null;
+  const keeper = latest(
+    async (kept: KeptState) => {
+      await options.save(kept);
+      if (unsaved === kept) options.onSaved(null);
+      if (unsaved === kept) unsaved = null;
+    },
+    (thrown) => {
+      options.onSaved(textOf(thrown));
+      // A disk that is full now has room later; what is newest then is worth keeping.
+      saveAgain ??= setTimeout(() => {
+        saveAgain = null;
+        if (unsaved !== null) keeper.set(unsaved);
+      }, SAVE_AGAIN_MS);
+    },
+  );
+  const keep = (kept: KeptState): void => {
+    unsaved = kept;
+    keeper.set(kept);
+  };
 
   const feed = (input: Input): void => {
     if (isClosed) return;
@@ -70,17 +90,18 @@ export function openDriver(options: DriverOptions): Driver {
   };
 
   const carry = (effects: Effects): void => {
-    if (effects.keep !== null) keeper.set(effects.keep);
+    if (effects.keep !== null) keep(effects.keep);
+    // Before anything is sent: who hears that this node has applied a change may count on its consumers.
+    if (effects.view !== lastView) {
+      lastView = effects.view;
+      options.onView(effects.view);
+    }
     for (const outgoing of effects.send) links.send(outgoing);
     for (const { link, reason } of effects.close) links.close(link, reason);
     for (const address of effects.dial) links.dial(address);
     for (const request of effects.probe) void runProbe(request, feed);
     if (effects.happenings.length > 0) options.onHappenings(effects.happenings);
     count(effects, metrics);
-    if (effects.view !== lastView) {
-      lastView = effects.view;
-      options.onView(effects.view);
-    }
     if (effects.wakeInMs !== null) wake ??= setTimeout(tickEarly, effects.wakeInMs);
   };
 
@@ -99,6 +120,7 @@ export function openDriver(options: DriverOptions): Driver {
       isClosed = true;
       if (ticker !== null) clearInterval(ticker);
       if (wake !== null) clearTimeout(wake);
+      if (saveAgain !== null) clearTimeout(saveAgain);
       await keeper.idle();
     },
   };

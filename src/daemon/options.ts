@@ -10,6 +10,8 @@ import type { Log } from "../runtime/log.ts";
 /** What the process hands to its daemon. */
 export interface DaemonOptions {
   readonly config: Config;
+  /** When the configuration was last changed, Unix milliseconds: since when its services are as they are. */
+  readonly configChangedAtMs: number;
   readonly env: NodeJS.ProcessEnv;
   readonly version: string;
   /** Path of the admin socket; null for none. */

@@ -30,6 +30,9 @@ export class Report {
   readonly #problems: ProblemLine[] = [];
   readonly #listeningByPart = new Map<keyof ListenReport, Listening>();
 
+  /** Why the state cannot be kept at the moment; null when it is. */
+  saveProblem: string | null = null;
+
   constructor(options: DaemonOptions, startedAtMs: number) {
     this.#options = options;
     this.#startedAtMs = startedAtMs;
@@ -93,6 +96,7 @@ export class Report {
       }),
       problems: [
         ...this.#problems,
+        ...this.#ofState(),
         ...node.problems.map(({ subject, text }): ProblemLine => ({ area: "source", subject, text })),
         ...served.table.problems.map((text): ProblemLine => ({ area: "port", subject: "routes", text })),
         ...stats.failures.map(({ address, port, text }): ProblemLine => {
@@ -105,6 +109,12 @@ export class Report {
       }),
       events,
     };
+  }
+
+  #ofState(): ProblemLine[] {
+    if (this.saveProblem === null) return [];
+    const text = `drains and claims would be lost by a restart: ${this.saveProblem}`;
+    return [{ area: "state", subject: this.#options.config.node.dataDir, text }];
   }
 
   /** What DNS would answer. @throws Failure when the type or the asker is unknown */

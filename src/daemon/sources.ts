@@ -50,14 +50,15 @@ export function openSources(
     parts.feed({ kind: "discovered", discovery });
   };
   let previous: Discovery | null = null;
-  const reload = (config: Config): void => {
+  const load = (config: Config, loadedAtMs: number): void => {
     const services = staticServicesOf(config);
-    previous = discoverStatic(services, { nodeId: parts.nodeId, loadedAtMs: nowMs(), previous });
+    previous = discoverStatic(services, { nodeId: parts.nodeId, loadedAtMs, previous });
     tell(previous);
     watch?.replan(planOf(config));
   };
   let watch: DockerWatch | null = null;
-  reload(options.config);
+  // The file's own time, not this start's: a replica that did not change since is the one that was drained.
+  load(options.config, options.configChangedAtMs);
 
   const { socket } = options.config.docker;
   const target = locateDocker(socket, options.env);
@@ -83,7 +84,7 @@ export function openSources(
     const opened = watch;
     lifecycle.opened({ name: "docker watch", close: () => opened.close() });
   }
-  return { reload };
+  return { reload: (config) => load(config, nowMs()) };
 }
 
 function planOf(config: Config): DockerWatchOptions["plan"] {

@@ -87,6 +87,8 @@ export interface RouteOptions {
   readonly listensOnVips: boolean;
   /** Ports of the daemon itself, which no service may publish. */
   readonly reservedPorts: readonly number[];
+  /** Listeners at most; each costs a file descriptor. */
+  readonly listenersMax: number;
 }
 
 /** Plans the listeners and pools of one view. */
@@ -105,9 +107,24 @@ export function planRoutes(view: View, options: RouteOptions): RouteTable {
     routes.push(...planned.routes);
     problems.push(...planned.problems.map((text) => `service ${service.key}: ${text}`));
   }
+  bound(frontends, options.listenersMax, problems);
   const ingress =
     options.httpPort === 0 ? null : { address: options.ingressAddress, port: options.httpPort, routes };
   return { complete: view.complete, frontends, ingress, problems };
+}
+
+/** Keeps as many listeners as the host can afford: those somebody can be reached through before those of nobody. */
+function bound(frontends: Frontend[], countMax: number, problems: string[]): void {
+  if (frontends.length <= countMax) return;
+  const isServed = ({ pool }: Frontend): number => (pool.tiers.some((tier) => tier.length > 0) ? 0 : 1);
+  const kept = new Set(
+    frontends.toSorted((one, other) => isServed(one) - isServed(other)).slice(0, countMax),
+  );
+  const left = frontends.length - countMax;
+  problems.push(
+    `${left} listeners are not opened: ${frontends.length} are wanted; expected at most ${countMax}`,
+  );
+  frontends.splice(0, frontends.length, ...frontends.filter((frontend) => kept.has(frontend)));
 }
 
 /** The key of a listener: two frontends never share one. */

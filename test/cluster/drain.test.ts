@@ -11,13 +11,13 @@ import type { DaemonUnderTest, Ending, WebReplica } from "../support/daemons.ts"
 import { until } from "../support/wait.ts";
 
 import {
-  evenly,
+  doorAt,
+  expectEven,
   explainReplica,
   prepareCluster,
   startAll,
   tally,
   tasksOf,
-  untilEven,
   untilOpen,
   untilServing,
   webReplicas,
@@ -70,7 +70,7 @@ test("cluster: draining replicas on three hosts", async (t) => {
   await startAll(hosts);
   await untilServing(hosts, all);
   await untilServing(hosts, [three, four], { service: "raw" });
-  const doors = hosts.map(({ address }) => ({ host: address, port: 8088 }));
+  const doors = hosts.map((host) => doorAt(host, 8088));
   for (const door of doors) await untilOpen(door);
   const idOf = async (replica: WebReplica): Promise<string> => {
     return (await explainReplica(first, replica.address)).id;
@@ -93,7 +93,7 @@ test("cluster: draining replicas on three hosts", async (t) => {
       await load.more(60);
       await load.stop();
       assert.equal(one.served, servedBefore);
-      for (const door of doors) assert.deepEqual(await tally(door, 6), evenly([two, three, four], 2));
+      for (const door of doors) await expectEven(door, [two, three, four]);
     },
   );
 
@@ -114,7 +114,7 @@ test("cluster: draining replicas on three hosts", async (t) => {
     engine.containers.set("a".repeat(64), containerOf(one, "a", "2026-01-02T00:00:00Z"));
     engine.emit(containerEvent("a".repeat(64), "start"));
     await untilServing(hosts, all);
-    for (const door of doors) await untilEven(door, all);
+    for (const door of doors) await expectEven(door, all);
   });
 
   await t.test("from another host: exit 0 all the same; what is connected stays connected", async () => {
@@ -124,7 +124,7 @@ test("cluster: draining replicas on three hosts", async (t) => {
     const raw3 = (await explainReplica(first, three.address, "raw")).id;
     assert.equal((await first.cli("drain", raw3, "--wait")).code, 0);
     for (const host of hosts) assert.deepEqual(await tasksOf(host, "raw"), [four.address]);
-    assert.deepEqual(await tally({ host: third.address, port: 8089 }, 6), evenly([four], 6));
+    assert.deepEqual(await tally(doorAt(third, 8089), 6), { [four.name]: 6 });
     assert.deepEqual(await Promise.all(kept.map((ask) => ask())), names);
   });
 

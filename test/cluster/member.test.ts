@@ -11,6 +11,8 @@ import { until } from "../support/wait.ts";
 
 import {
   ask,
+  doorAt,
+  expectEven,
   explain,
   explainReplica,
   membersOf,
@@ -19,7 +21,6 @@ import {
   stateOf,
   tally,
   untilAlive,
-  untilEven,
   untilOpen,
   untilRefused,
   untilServing,
@@ -55,7 +56,7 @@ test("cluster: trouble with one daemon of three", async (t) => {
   }
   await startAll(hosts);
   await untilServing(hosts, replicas);
-  const door = { host: first.address, port: 8088 };
+  const door = doorAt(first, 8088);
   await untilOpen(door);
   const { vip } = await explain(first);
   const idOf = async (host: DaemonUnderTest): Promise<string | undefined> =>
@@ -89,13 +90,13 @@ test("cluster: trouble with one daemon of three", async (t) => {
     assert.equal(await idOf(third), ids[2]);
     assert.ok(incarnationOf(third) > before, `${incarnationOf(third)} is more than ${before}`);
     assert.deepEqual(await third.lookup("web"), [vip]);
-    await untilEven(door, replicas);
+    await expectEven(door, replicas);
   });
 
   await t.test(
     "stopped cleanly under load that enters elsewhere: left at once, no request fails",
     async () => {
-      const load = steadyLoad(t, [door, { host: third.address, port: 8088 }]);
+      const load = steadyLoad(t, [door, doorAt(third, 8088)]);
       await load.more(40);
       assert.equal(await second.end("SIGTERM"), 0);
       for (const host of [first, third]) assert.equal(await stateOf(host, "host-2"), "left", host.name);
@@ -111,10 +112,10 @@ test("cluster: trouble with one daemon of three", async (t) => {
   await t.test("stopped cleanly while it relays an answer: the answer arrives whole", async () => {
     await untilServing([first], [two], { service: "solo" });
     two.silent = true;
-    const asked = ask({ host: first.address, port: 8089 });
+    const asked = ask(doorAt(first, 8089));
     await until(() => two.held() === 1, { what: "the request is at the replica" });
     const ended = second.end("SIGTERM");
-    await untilRefused({ host: second.address, port: 8088 });
+    await untilRefused(doorAt(second, 8088));
     const meanwhile = await tally(door, 60);
     assert.equal(meanwhile[two.name], undefined);
     two.release();
@@ -164,6 +165,6 @@ test("cluster: trouble with one daemon of three", async (t) => {
     await untilServing(hosts, replicas);
     assert.deepEqual(await Promise.all(hosts.map(idOf)), ids);
     for (const host of hosts) assert.deepEqual(await host.lookup("web"), [vip]);
-    for (const host of hosts) await untilEven({ host: host.address, port: 8088 }, replicas);
+    for (const host of hosts) await expectEven(doorAt(host, 8088), replicas);
   });
 });

@@ -7,13 +7,13 @@ import { until } from "../support/wait.ts";
 
 import {
   ask,
-  evenly,
+  doorAt,
+  expectEven,
   explain,
   INGRESS_PORT,
   prepareCluster,
   problemsOf,
   startAll,
-  tally,
   tasksOf,
   untilOpen,
   untilServing,
@@ -81,14 +81,14 @@ test("networks: the same name in two networks, and another service beside them",
     const routed = { "web.front": "front.example.com", "web.back": "back.example.com", api: "x.example.com" };
     for (const [name, replicas] of Object.entries(expected)) {
       const key = name as keyof typeof expected;
-      const vip = { host: (await explain(first, name)).vip ?? "", port: 8000 };
-      const doors = pair.flatMap(({ address }) => [
-        { host: address, port: published[key] },
-        { host: address, port: INGRESS_PORT, hostHeader: routed[key] },
+      const vip = doorAt(first, 8000, { host: (await explain(first, name)).vip ?? "" });
+      const doors = pair.flatMap((host) => [
+        doorAt(host, published[key]),
+        doorAt(host, INGRESS_PORT, { hostHeader: routed[key] }),
       ]);
       for (const door of [vip, ...doors]) {
         await untilOpen(door);
-        assert.deepEqual(await tally(door, 4), evenly(replicas, 2), `${name} by ${door.host}:${door.port}`);
+        await expectEven(door, replicas);
       }
     }
   });
@@ -117,12 +117,12 @@ test("networks: the same name in two networks, and another service beside them",
           (await problemsOf(host)).some((text) => text.startsWith("service: default/late: ")),
           host.name,
         );
-        const mine = { host: host.address, port: 8091 };
+        const mine = doorAt(host, 8091);
         await untilOpen(mine);
         assert.equal(await ask(mine), late.name, "what nobody else wants it has");
-        const taken = { host: host.address, port: 8088 };
+        const taken = doorAt(host, 8088);
         await untilOpen(taken);
-        assert.deepEqual(await tally(taken, 4), evenly([front1, front2], 2));
+        await expectEven(taken, [front1, front2]);
       }
     },
   );

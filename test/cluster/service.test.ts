@@ -4,12 +4,13 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import {
-  evenly,
+  ask,
+  doorAt,
+  expectEven,
   explain,
   INGRESS_PORT,
   prepareCluster,
   startAll,
-  tally,
   untilOpen,
   untilServing,
   webReplicas,
@@ -64,31 +65,29 @@ test("cluster: one service with a replica on each of three hosts", async (t) => 
   });
 
   const doors: Record<string, (host: typeof first) => Door> = {
-    "published port, chosen per connection": ({ address }) => ({ host: address, port: 8089 }),
-    "published port, chosen per request": ({ address }) => ({ host: address, port: 8088 }),
-    "HTTP ingress": ({ address }) => {
-      return { host: address, port: INGRESS_PORT, hostHeader: "web.example.com" };
-    },
+    "published port, chosen per connection": (host) => doorAt(host, 8089),
+    "published port, chosen per request": (host) => doorAt(host, 8088),
+    "HTTP ingress": (host) => doorAt(host, INGRESS_PORT, { hostHeader: "web.example.com" }),
   };
   for (const [what, doorOf] of Object.entries(doors)) {
     await t.test(`12 requests through the ${what}: 4 to each replica, on every host`, async () => {
       for (const host of hosts) {
         const door = doorOf(host);
         await untilOpen(door);
-        assert.deepEqual(await tally(door, 12), evenly(replicas, 4), host.name);
+        await expectEven(door, replicas, 4);
       }
     });
   }
 
   await t.test("12 requests to the VIP: 4 to each replica", async () => {
     for (const service of ["web", "raw"]) {
-      const door = { host: (await explain(first, service)).vip ?? "", port: 8000 };
+      const door = doorAt(first, 8000, { host: (await explain(first, service)).vip ?? "" });
       await untilOpen(door);
-      assert.deepEqual(await tally(door, 12), evenly(replicas, 4), service);
+      await expectEven(door, replicas, 4);
     }
   });
 
   await t.test("the VIP listens on the service's ports only, and only where VIPs are served", async () => {
-    await assert.rejects(tally({ host: vip, port: 8001 }, 1), /ECONNREFUSED/);
+    await assert.rejects(ask(doorAt(first, 8001, { host: vip })), /ECONNREFUSED/);
   });
 });

@@ -20,7 +20,16 @@ import {
 } from "../support/daemons.ts";
 import { until } from "../support/wait.ts";
 
-import { ask, explain, INGRESS_PORT, problemsOf, statusOf, untilServing, webService } from "./cluster.ts";
+import {
+  ask,
+  doorAt,
+  explain,
+  INGRESS_PORT,
+  problemsOf,
+  statusOf,
+  untilServing,
+  webService,
+} from "./cluster.ts";
 
 function aloneOn(t: Ending, block: Block): DaemonUnderTest {
   return daemonFor(t, { name: "host-1", address: block.address(1), vipPool: block.vipPool });
@@ -120,9 +129,9 @@ test("start: a busy ingress port: the rest works, status tells, and it heals whe
   await until(async () => (await problemsOf(daemon)).some((text) => text.startsWith(`bind: ${problem}`)));
   const [told] = (await problemsOf(daemon)).filter((text) => text.includes(problem));
   assert.ok(told?.includes(`pid ${process.pid}`), `${told} names who holds it`);
-  await until(() => ask({ host: daemon.address, port: 8088 }), { what: "the published port answers" });
+  await until(() => ask(doorAt(daemon, 8088)), { what: "the published port answers" });
   holder.close();
-  const door = { host: daemon.address, port: INGRESS_PORT, hostHeader: "web.example.com" };
+  const door = doorAt(daemon, INGRESS_PORT, { hostHeader: "web.example.com" });
   assert.equal(await until(() => ask(door), { what: "the ingress answers" }), "web-1");
   assert.deepEqual(await problemsOf(daemon), []);
 });

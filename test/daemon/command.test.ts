@@ -8,6 +8,7 @@ import test from "node:test";
 
 import {
   ask,
+  doorAt,
   explain,
   prepareCluster,
   tasksOf,
@@ -60,7 +61,7 @@ test("command: a request under way when it is told to stop gets its answer; new 
   const { daemon, replica } = await oneDaemon(t);
   await daemon.start();
   await untilServing([daemon], [replica]);
-  const door = { host: daemon.address, port: 8088 };
+  const door = doorAt(daemon, 8088);
   await untilOpen(door);
   replica.silent = true;
   const asked = ask(door);
@@ -76,7 +77,7 @@ test("command: a second signal ends it at once, whatever still hangs on it", asy
   const { daemon, replica } = await oneDaemon(t);
   await daemon.start();
   await untilServing([daemon], [replica]);
-  await untilOpen({ host: daemon.address, port: 8088 });
+  await untilOpen(doorAt(daemon, 8088));
   replica.silent = true;
   const socket = connect({ host: daemon.address, port: 8088 });
   socket.on("error", () => undefined);

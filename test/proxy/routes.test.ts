@@ -16,6 +16,7 @@ const OPTIONS: RouteOptions = {
   httpPort: 8080,
   listensOnVips: true,
   reservedPorts: [7650],
+  listenersMax: 1000,
 };
 
 const TCP: ServicePort = { name: "db", port: 5432, target: 5432, protocol: "tcp" };
@@ -187,4 +188,17 @@ test("planRoutes: the order of services does not matter, no listener comes twice
       assert.ok(!keys.includes("0.0.0.0:8080"));
     }),
   );
+});
+
+test("planRoutes: past the bound on listeners, those that lead to somebody come first, and the rest is told", () => {
+  const names = ["a", "b", "c"].map((name, at) => {
+    const replicas = name === "a" ? [] : [replica(name)];
+    return service(name, { replicas, vip: `10.96.1.${at + 1}` });
+  });
+  const planned = planRoutes(view(names), { ...OPTIONS, listenersMax: 2 });
+  assert.deepEqual(
+    planned.frontends.map(({ pool }) => pool.service),
+    ["default/b", "default/c"],
+  );
+  assert.ok(planned.problems.some((text) => text.startsWith("1 listeners are not opened")));
 });
