@@ -31,7 +31,7 @@ import type { GossipEffects } from "./gossip/effects.ts";
 import { Gossip } from "./gossip/gossip.ts";
 import { ProbeSchedule, type ProbeRequest } from "./health/schedule.ts";
 import type { ProbeOutcome } from "./health/verdict.ts";
-import type { Discovered, Discovery, LocalClient, Problem } from "./model/endpoint.ts";
+import type { Discovery, Problem } from "./model/endpoint.ts";
 import type { Happening } from "./model/event.ts";
 import { serviceKey, type NodeId, type ReplicaId } from "./model/ids.ts";
 import type { KeptState } from "./model/kept.ts";
@@ -144,29 +144,14 @@ export class Node {
     return [...this.#discoveries.problems, ...this.#problems, ...malformed];
   }
 
-  /** The last set of each source. */
-  get discoveries(): readonly Discovery[] {
-    return this.#discoveries.all;
+  /** What the sources of this host have told. */
+  get found(): Discoveries {
+    return this.#discoveries;
   }
 
   /** The newest view. */
   get view(): View {
     return this.#merged.view;
-  }
-
-  /** A container of this host, by its address or its name; null when there is none. */
-  client(addressOrName: string): LocalClient | null {
-    return this.#discoveries.client(addressOrName);
-  }
-
-  /** Names of this host's containers, sorted. */
-  get clientNames(): readonly string[] {
-    return this.#discoveries.clientNames;
-  }
-
-  /** The endpoint of a replica of this host; null when it is not (or no longer) here. */
-  endpoint(id: ReplicaId): Discovered | null {
-    return this.#discoveries.endpoint(id);
   }
 
   /** Names of alive members that have not yet applied what this node published last. */
@@ -245,14 +230,14 @@ export class Node {
   }
 
   #drain(id: ReplicaId, draining: boolean): void {
-    const endpoint = this.endpoint(id);
+    const endpoint = this.#discoveries.endpoint(id);
     if (endpoint === null) return;
     this.#drains = draining ? drainReplica(this.#drains, endpoint) : activateReplica(this.#drains, id);
     this.#catalogIsDue = true;
   }
 
   #drainAnywhere(id: ReplicaId, draining: boolean): void {
-    if (this.endpoint(id) !== null) return this.#drain(id, draining);
+    if (this.#discoveries.endpoint(id) !== null) return this.#drain(id, draining);
     for (const { replicas } of this.#merged.view.services) {
       const replica = replicas.find((candidate) => candidate.id === id);
       if (replica !== undefined) this.#gossip.askDrain(replica.node, id, draining);
@@ -309,7 +294,7 @@ export class Node {
   #publish(nowMs: number): void {
     this.#catalogIsDue = false;
     const catalog = planCatalog({
-      discoveries: this.discoveries,
+      discoveries: this.#discoveries.all,
       readinessById: this.#schedule.verdicts(),
       drains: this.#drains,
       drainAppliedIds: this.#acknowledgements.appliedIds,

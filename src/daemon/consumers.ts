@@ -129,7 +129,7 @@ async function openDns(base: Base, node: Node, zone: Zone): Promise<DnsServer> {
 
 /** A container of this host sees its networks; whoever else asks sees what a process of the host sees. */
 function askerOf(node: Node, address: string): Asker {
-  const client = node.client(address);
+  const client = node.found.client(address);
   return client === null ? { kind: "host" } : { kind: "container", networks: client.networks };
 }
 

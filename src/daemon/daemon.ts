@@ -237,7 +237,7 @@ async function openMesh(base: Base, resolve: ResolveReplica, onInput: Driver["fe
 
 /** Where a replica of this host is reached on a port that it declares: the wire never names an address. */
 function endpointOf(node: Node, id: string, port: number): ReturnType<ResolveReplica> {
-  const endpoint = node.endpoint(id);
+  const endpoint = node.found.endpoint(id);
   const isDeclared = endpoint?.declaration.ports.some(({ target, protocol }) => {
     return target === port && transportOf(protocol) === "tcp";
   });

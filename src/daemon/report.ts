@@ -91,7 +91,7 @@ export class Report {
       dataPlane: { mode: "proxy", reason: "the kernel data plane is not in this version" },
       choices: this.#choices,
       listen: this.listening,
-      sources: node.discoveries.map(({ source, endpoints, stale }) => {
+      sources: node.found.all.map(({ source, endpoints, stale }) => {
         return { name: source, endpoints: endpoints.length, stale };
       }),
       problems: [
@@ -137,9 +137,9 @@ function replicaOf(upstreamId: string): string {
 
 function askerNamed(node: Node, as: string | null): { readonly asker: Asker; readonly text: string } {
   if (as === null) return { asker: { kind: "host" }, text: "this host" };
-  const client = node.client(as);
+  const client = node.found.client(as);
   if (client === null) {
-    const known = node.clientNames.slice(0, 10).join(", ");
+    const known = node.found.clientNames.slice(0, 10).join(", ");
     const expected =
       known === "" ? "there is none on this host" : `expected one of this host, such as ${known}`;
     throw new Failure("not-found", `container is "${as}"; ${expected}`);
