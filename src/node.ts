@@ -77,7 +77,7 @@ export interface Effects extends GossipEffects {
   readonly probe: readonly ProbeRequest[];
   /** The newest view: the same object as before when nothing changed. */
   readonly view: View;
-  /** Set when it changed: to be on disk before anything is sent. */
+  /** Set when it changed: to be on disk soon. */
   readonly keep: KeptState | null;
   /** Set when a tick is wanted sooner than usual. */
   readonly wakeInMs: number | null;

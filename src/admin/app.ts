@@ -50,6 +50,8 @@ export interface AdminParts {
   readonly resolve: (name: string, type: string, as: string | null) => ResolveReport | Promise<ResolveReport>;
   /** Begins a drain; with `wait` settles when all live members applied it or its own cap (10 s) passed. */
   readonly drain: (replica: ReplicaId, wait: boolean) => Promise<DrainResult>;
+  /** Takes a drain back; settles when it is. */
+  readonly undrain: (replica: ReplicaId) => Promise<DrainResult>;
   readonly metricsText: () => Promise<string>;
   readonly log: Log;
 }
@@ -200,7 +202,7 @@ async function drain(call: Call, parts: AdminParts): Promise<Response> {
   }
   const request = drainRequestFrom(body);
   const replica = valueOf(findReplica(parts.snapshot().view, request.replica));
-  const begun = parts.drain(replica.id, request.wait);
+  const begun = request.undo === true ? parts.undrain(replica.id) : parts.drain(replica.id, request.wait);
   const result = await within(begun, DRAIN_DEADLINE_MS, `draining "${replica.id}"`);
   return json(result, result.applied ? 200 : 202);
 }
@@ -212,14 +214,14 @@ function drainRequestFrom(body: string): DrainRequest {
   } catch (cause) {
     throw new Failure("usage", 'body is not JSON; expected {"replica": "web-1"}', { cause });
   }
-  const fields: { readonly replica?: unknown; readonly wait?: unknown } =
+  const fields: { readonly replica?: unknown; readonly wait?: unknown; readonly undo?: unknown } =
     typeof value === "object" && value !== null ? value : {};
-  const { replica, wait = false } = fields;
-  if (typeof replica !== "string" || typeof wait !== "boolean") {
+  const { replica, wait = false, undo = false } = fields;
+  if (typeof replica !== "string" || typeof wait !== "boolean" || typeof undo !== "boolean") {
     throw new Failure("usage", 'body does not fit; expected {"replica": "web-1", "wait": true or false}');
   }
   checkName(replica);
-  return { replica, wait };
+  return { replica, wait, undo };
 }
 
 /** The body as text; null as soon as it is too large, with the rest left unread. */

@@ -199,6 +199,8 @@ export interface DrainRequest {
   readonly replica: string;
   /** True to be answered when every live member has applied it, or after 10 s. */
   readonly wait: boolean;
+  /** True to take a drain back: the replica is in again once it is ready. Left out for false. */
+  readonly undo?: boolean;
 }
 
 /** What became of a drain. HTTP 200 when `applied`, 202 while members are missing. */

@@ -37,7 +37,7 @@ import { openIdentity, type Identity } from "../trust/keyfile.ts";
 
 import type { Base } from "./base.ts";
 import { openConsumers, type Consumers } from "./consumers.ts";
-import { drain, leave } from "./departure.ts";
+import { drain, leave, undrain } from "./departure.ts";
 import { openDriver, type Driver } from "./driver.ts";
 import type { DaemonOptions } from "./options.ts";
 import { Report } from "./report.ts";
@@ -258,6 +258,7 @@ async function openDoors(
     snapshot: () => report.snapshot({ served: served(), node, proxy, events: journal.events }),
     resolve: (name, type, as) => report.resolve(served(), node, { name, type, as }),
     drain: (replica, waits) => drain({ node, driver, view: () => served().view }, replica, waits),
+    undrain: (replica) => undrain({ node, driver, view: () => served().view }, replica),
     metricsText: () => metrics.registry.metrics(),
     subscribe: (onEvent) => journal.subscribe(onEvent),
     log: options.log,

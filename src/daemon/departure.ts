@@ -61,6 +61,21 @@ export async function drain(parts: DrainParts, id: ReplicaId, waits: boolean): P
   return { replica: id, applied: false, pending };
 }
 
+/**
+ * Takes the drain of a replica of any host back. One that drains for another reason as well goes on draining.
+ *
+ * @throws Failure `not-found`, or `invalid` with the reason for which it still drains
+ */
+export async function undrain(parts: DrainParts, id: ReplicaId): Promise<DrainResult> {
+  const find = (): Replica | undefined => replicaIn(parts.view(), id);
+  if (find() === undefined) throw new Failure("not-found", `replica is "${id}"; expected one of the cluster`);
+  parts.driver.feed({ kind: "drain", replica: id, draining: false });
+  if (await holds(() => find()?.state !== "draining", DRAIN_STARTED_MS)) {
+    return { replica: id, applied: true, pending: [] };
+  }
+  throw new Failure("invalid", `replica ${id} still drains: ${find()?.reason}`);
+}
+
 /** A clean stop, up to the goodbye. */
 export async function leave(parts: {
   readonly node: Node;

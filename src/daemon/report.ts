@@ -30,6 +30,8 @@ export class Report {
   readonly #problems: ProblemLine[] = [];
   readonly #listeningByPart = new Map<keyof ListenReport, Listening>();
 
+  /** Bridge gateways on which DNS cannot be served at the moment. */
+  unservedGateways: readonly ProblemLine[] = [];
   /** Why the state cannot be kept at the moment; null when it is. */
   saveProblem: string | null = null;
 
@@ -97,6 +99,7 @@ export class Report {
       problems: [
         ...this.#problems,
         ...this.#ofState(),
+        ...this.unservedGateways,
         ...node.problems.map(({ subject, text }): ProblemLine => ({ area: "source", subject, text })),
         ...served.table.problems.map((text): ProblemLine => ({ area: "port", subject: "routes", text })),
         ...stats.failures.map(({ address, port, text }): ProblemLine => {

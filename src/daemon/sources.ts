@@ -7,6 +7,7 @@
  * Touches: Docker, through its watch; DNS listeners on the gateways of its networks.
  */
 
+import type { ProblemLine } from "../admin/contract.ts";
 import { textOf } from "../base/failure.ts";
 import { latest } from "../base/latest.ts";
 import type { Config } from "../config/schema.ts";
@@ -25,6 +26,7 @@ import type { DaemonOptions } from "./options.ts";
 
 /** The port that containers ask when told to use a gateway as their resolver. */
 const DNS_PORT = 53;
+const GATEWAYS_AGAIN_MS = 10_000;
 
 /** The running sources. */
 export interface Sources {
@@ -70,6 +72,7 @@ export function openSources(
     );
   }
   if (target !== null) {
+    let wanted: readonly string[] = [];
     const gateways = latest(
       (addresses: readonly string[]) => serveGateways(base, parts.dns, addresses),
       (thrown) => options.log.warn(`dns on bridge gateways: ${textOf(thrown)}`),
@@ -79,9 +82,15 @@ export function openSources(
       plan: planOf(options.config),
       random,
       onDiscovery: tell,
-      onGateways: (addresses) => gateways.set(addresses),
+      onGateways(addresses) {
+        wanted = addresses;
+        gateways.set(addresses);
+      },
     });
     const opened = watch;
+    // A port that was held for a moment must not leave a bridge's containers without names for good.
+    const again = setInterval(() => gateways.set(wanted), GATEWAYS_AGAIN_MS);
+    lifecycle.opened({ name: "gateway dns", close: () => clearInterval(again) });
     lifecycle.opened({ name: "docker watch", close: () => opened.close() });
   }
   return { reload: (config) => load(config, nowMs()) };
@@ -92,18 +101,29 @@ function planOf(config: Config): DockerWatchOptions["plan"] {
 }
 
 /** Answers DNS on the host's own addresses on bridge networks, as far as this process may. */
-async function serveGateways({ options }: Base, dns: DnsServer, gateways: readonly string[]): Promise<void> {
+async function serveGateways(
+  { options, report }: Base,
+  dns: DnsServer,
+  gateways: readonly string[],
+): Promise<void> {
   const configured = new Set(options.config.dns.listen.map(({ host, port }) => `${host}:${port}`));
   for (const { host, port } of dns.addresses) {
     if (port !== DNS_PORT || configured.has(`${host}:${port}`) || gateways.includes(host)) continue;
     await dns.stopListening({ host, port });
   }
+  const unserved: ProblemLine[] = [];
   for (const host of gateways) {
     try {
       await dns.listenOn({ host, port: DNS_PORT });
     } catch (thrown) {
       // Not a failure of the daemon: another resolver may hold the port, and containers can be given another address.
-      options.log.info(`no DNS on the bridge gateway ${host}: ${textOf(thrown)}`);
+      unserved.push({ area: "bind", subject: `${host}:${DNS_PORT}`, text: textOf(thrown) });
     }
   }
+  const known = new Set(report.unservedGateways.map(({ subject, text }) => `${subject} ${text}`));
+  for (const { subject, text } of unserved) {
+    if (!known.has(`${subject} ${text}`))
+      options.log.info(`no DNS on the bridge gateway ${subject}: ${text}`);
+  }
+  report.unservedGateways = unserved;
 }

@@ -211,7 +211,7 @@ export class Gossip {
     this.#outbox.shut();
   }
 
-  /** Judges, pings, repairs, dials; to be called about ten times a second. */
+  /** Judges, pings, repairs, dials; to be called some ten or twenty times a second. */
   tick(nowMs: number): void {
     if (this.#outbox.isShut) return;
     const { moves, ping, close, forget, slept } = this.#membership.tick(nowMs);

@@ -29,8 +29,7 @@ export type EventKind =
   | "source.fresh"
   | "state.corrupt"
   | "view.complete"
-  | "daemon.started"
-  | "daemon.stopping";
+  | "daemon.started";
 
 /** One happening, before the shell gave it a number. */
 export interface Happening {

@@ -2,7 +2,7 @@
  * View: the cluster as one picture, as one node sees it.
  *
  * A view is whole and immutable. DNS, the proxy, the kernel plan and the admin API are projections of it and decide
- * nothing about readiness: `tier` says it all, set in one place (view/merge.ts). Consumers take the newest view, may
+ * nothing about readiness: `tier` says it all, set in one place (view/tier.ts). Consumers take the newest view, may
  * skip any, and compare their own plan by value before acting.
  *
  * Pure.
@@ -16,7 +16,8 @@ import type { ServiceDeclaration, ServicePort } from "./service.ts";
 
 /**
  * How a replica may be used: `eligible` takes traffic; `draining` only when no eligible one is left; `panic` (unready,
- * or its node is suspect) only when neither is; `never` (its node is dead or gone, its weight is 0) not at all.
+ * or its node is suspect) only when neither is; `never` (its node is dead or gone, it is starting, its weight is 0)
+ * not at all.
  */
 export type Tier = "eligible" | "draining" | "panic" | "never";
 

@@ -20,6 +20,7 @@ export interface FakeDaemon {
   readonly lines: string[];
   readonly drains: { readonly replica: string; readonly wait: boolean }[];
   drainResult: (replica: string) => Promise<DrainResult>;
+  readonly undrained: string[];
   resolved: (name: string, type: string, as: string | null) => ResolveReport;
   /** Adds an event to the snapshot, keeping 1024, and tells the server. */
   readonly emit: (event: Event) => void;
@@ -61,6 +62,7 @@ export async function openDoors(t: TestContext, given: Partial<AdminOptions> = {
     snapshot: snapshot(),
     lines: [],
     drains: [],
+    undrained: [],
     drainResult: (replica) => Promise.resolve({ replica, applied: true, pending: [] }),
     resolved: (name, type, as) => ({ name, type, rcode: "NOERROR", answers: [], as: as ?? "this host" }),
     emit(event) {
@@ -77,6 +79,10 @@ export async function openDoors(t: TestContext, given: Partial<AdminOptions> = {
     resolve: (name, type, as) => daemon.resolved(name, type, as),
     drain(replica, wait) {
       daemon.drains.push({ replica, wait });
+      return daemon.drainResult(replica);
+    },
+    undrain(replica) {
+      daemon.undrained.push(replica);
       return daemon.drainResult(replica);
     },
     metricsText: () => Promise.resolve("skein_services 3\n"),

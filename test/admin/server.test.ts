@@ -249,6 +249,7 @@ test("admin: with neither door it opens and closes", async (t) => {
     snapshot: () => daemon.snapshot,
     resolve: daemon.resolved,
     drain: daemon.drainResult,
+    undrain: daemon.drainResult,
     metricsText: () => Promise.resolve(""),
     subscribe: () => () => null,
     log: { debug() {}, info() {}, warn() {}, error() {}, setLevel() {} },

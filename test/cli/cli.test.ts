@@ -188,6 +188,14 @@ test("cli: what the daemon does not allow ends with 5, its own bug with 1", asyn
   assert.equal((await at(doors, "drain web-1")).status, 1);
 });
 
+test("cli: drain --undo takes a drain back", async (t) => {
+  const doors = await exampleDoors(t);
+  const { status, out } = await at(doors, "drain web-1 --undo");
+  assert.equal(status, 0);
+  assert.match(out, /is not drained any more/);
+  assert.deepEqual([doors.daemon.drains.length, doors.daemon.undrained.length], [0, 1]);
+});
+
 test("cli: drain --wait is done when all have applied it, and names who has not otherwise", async (t) => {
   const doors = await exampleDoors(t);
   assert.equal((await at(doors, "drain web-1 --wait")).status, 0);

@@ -134,6 +134,13 @@ test("cluster: draining replicas on three hosts", async (t) => {
     assert.equal((await drainOn(second, two, "--wait")).code, 0, "drained twice is drained");
   });
 
+  await t.test("--undo, from another host: it serves again everywhere", async () => {
+    assert.equal((await first.cli("drain", await idOf(two), "--undo")).code, 0);
+    await untilServing(hosts, all);
+    assert.equal((await drainOn(second, two)).code, 0);
+    await untilServing(hosts, [one, three, four]);
+  });
+
   await t.test("an unknown replica: exit 3, and a near name is offered", async () => {
     const unknown = await first.cli("drain", "nosuch", "--wait");
     assert.equal(unknown.code, 3);

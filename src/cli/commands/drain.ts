@@ -21,6 +21,7 @@ const WAIT_DEADLINE_MS = 15_000;
 const EXAMPLES = `
 Examples:
   skein drain web-1 --wait && docker stop web-1
+  skein drain web-1 --undo
 
 Exit status 4 when a live member has not applied it within 10 s.`;
 
@@ -30,15 +31,17 @@ export function addDrain(program: Command, act: Act): void {
     .command("drain <replica>")
     .description("take a replica (id, start of an id, or name) out of traffic")
     .option("--wait", "return when every live member has applied it")
+    .option("--undo", "take the drain back: in again once it is ready")
     .addHelpText("after", EXAMPLES)
     .action(act((session, command) => drain(session, command)));
 }
 
 async function drain(session: Session, command: Command): Promise<number> {
-  const wait = command.opts<{ readonly wait?: true }>().wait === true;
-  const request: DrainRequest = { replica: command.args[0] ?? "", wait };
+  const { wait = false, undo = false } = command.opts<{ readonly wait?: true; readonly undo?: true }>();
+  const request: DrainRequest = { replica: command.args[0] ?? "", wait, ...(undo ? { undo } : {}) };
   const result = await session.client.post<DrainResult>("/api/v1/drains", request, WAIT_DEADLINE_MS);
-  await show(session, { value: result, table: () => `${outcomeOf(result)}\n`, names: [result.replica] });
+  const outcome = undo ? printable(`${result.replica} is not drained any more`) : outcomeOf(result);
+  await show(session, { value: result, table: () => `${outcome}\n`, names: [result.replica] });
   if (result.applied || !wait) return 0;
   // Also with --quiet: the status alone would not tell who is missing.
   const missing = `replica ${result.replica} drains, but 10 s did not do for: ${result.pending.join(", ")}`;
