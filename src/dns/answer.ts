@@ -223,9 +223,11 @@ function answerFound(zone: Zone, question: Question, found: Found, random: Rando
   const { v4, v6 } = found.set;
   const type = familyAsked(question.typeCode, found.set);
   const addresses = type === "A" ? v4 : type === "AAAA" ? v6 : [];
-  if (type === null || addresses.length === 0) return noRecords(zone);
-  const { name } = question;
   const { ttlSeconds } = found;
+  // What is not to be kept when there is an answer (a service that awaits its VIP) is not to be kept when there is none.
+  if (type === null || addresses.length === 0)
+    return noRecords(zone, Math.min(ttlSeconds, zone.negativeTtlSeconds));
+  const { name } = question;
   const order = addresses.length === 1 ? addresses : shuffled(random, addresses);
   const told = order.slice(0, LIMITS.dnsRecordsMax);
   return records(told.map((address) => ({ name, ttlSeconds, type, address })));
@@ -243,8 +245,8 @@ function records(list: readonly DnsRecord[]): OwnAnswer {
 }
 
 /** The name is there, records of that type are not: NOERROR (musl takes NXDOMAIN to AAAA for "no A either"). */
-function noRecords(zone: Zone): OwnAnswer {
-  return { ...records([]), authority: [soaOf(zone, zone.domain, zone.negativeTtlSeconds)] };
+function noRecords(zone: Zone, ttlSeconds: number = zone.negativeTtlSeconds): OwnAnswer {
+  return { ...records([]), authority: [soaOf(zone, zone.domain, ttlSeconds)] };
 }
 
 /**

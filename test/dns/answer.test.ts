@@ -288,3 +288,25 @@ test("explain: an unknown type and an impossible name are the caller's mistake",
     assert.equal(given.ok ? "ok" : given.failure.code, "usage");
   }
 });
+
+test("answer: while the picture is incomplete an unknown name is SERVFAIL, not NXDOMAIN; known ones are answered", () => {
+  const services = [service("default", "web", { vip: "10.1.255.1" })];
+  const young = planZone(view(services, { complete: false }), OPTIONS);
+  const asked = (name: string): Answer => {
+    return answer(young, { name, typeCode: TYPE.A, classCode: 1 }, HOST, seededRandom(1));
+  };
+  assert.equal(said(asked("web.default.skein.internal")), "10.1.255.1");
+  assert.equal(said(asked("api.default.skein.internal")), "SERVFAIL");
+});
+
+test("answer: that a service awaits its VIP and has no replica is not to be kept", () => {
+  const waiting = planZone(view([service("default", "web", { vip: null })]), OPTIONS);
+  const question = { name: "web.default.skein.internal", typeCode: TYPE.A, classCode: 1 };
+  const given = answer(waiting, question, HOST, seededRandom(1));
+  assert.equal(said(given), "nodata");
+  assert.ok(given.kind === "own");
+  assert.deepEqual(
+    given.authority.map(({ type, ttlSeconds }) => [type, ttlSeconds]),
+    [["SOA", 0]],
+  );
+});
