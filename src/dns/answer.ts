@@ -224,7 +224,7 @@ function answerFound(zone: Zone, question: Question, found: Found, random: Rando
   const type = familyAsked(question.typeCode, found.set);
   const addresses = type === "A" ? v4 : type === "AAAA" ? v6 : [];
   const { ttlSeconds } = found;
-  // What is not to be kept when there is an answer (a service that awaits its VIP) is not to be kept when there is none.
+  // What is not to be kept when there is an answer (a service that awaits its VIP) is not when there is none either.
   if (type === null || addresses.length === 0)
     return noRecords(zone, Math.min(ttlSeconds, zone.negativeTtlSeconds));
   const { name } = question;
