@@ -7,11 +7,11 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { getJson } from "../support/daemons.ts";
 import { until } from "../support/wait.ts";
 
 const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
@@ -80,22 +80,4 @@ export async function startDaemon(
 export function rssOf(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024;
-}
-
-function getJson(socketPath: string, path: string): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    const sent = request({ socketPath, path, agent: false, timeout: 5000 }, (response) => {
-      let text = "";
-      response.on("data", (chunk: Buffer) => (text += chunk.toString()));
-      response.on("end", () => {
-        const isJson = response.headers["content-type"]?.includes("json") === true;
-        if (response.statusCode !== 200) resolve(null);
-        else resolve(isJson ? JSON.parse(text) : text);
-      });
-      response.on("error", reject);
-    });
-    sent.on("timeout", () => sent.destroy(new Error("no answer in 5 s")));
-    sent.on("error", reject);
-    sent.end();
-  });
 }

@@ -349,7 +349,7 @@ async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<numbe
 }
 
 /** The parsed answer; null for any status but 200. */
-function getJson(socketPath: string, path: string): Promise<unknown> {
+export function getJson(socketPath: string, path: string): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const sent = request({ socketPath, path, agent: false, timeout: 2000 }, (response) => {
       let text = "";
