@@ -182,6 +182,7 @@ export class Node {
       happenings: [...taken.happenings, ...later.happenings, ...happenings],
       received: taken.received,
       refused: [...taken.refused, ...later.refused],
+      spreadMs: taken.spreadMs,
       drains: taken.drains,
       probe,
       view: this.#merged.view,

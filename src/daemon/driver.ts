@@ -144,5 +144,6 @@ function count(effects: Effects, metrics: Metrics): void {
     metrics.gossipMessages.inc({ kind, direction: "in" });
     metrics.gossipBytes.inc({ kind, direction: "in" }, bytes);
   }
+  for (const ms of effects.spreadMs) metrics.gossipPropagation.observe(ms / 1000);
   for (const reason of effects.refused) metrics.gossipRefused.inc({ reason });
 }

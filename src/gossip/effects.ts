@@ -23,13 +23,24 @@ export interface GossipEffects {
   readonly received: { readonly kind: Message["kind"]; readonly bytes: number }[];
   /** Frames and deltas refused, by reason. */
   readonly refused: string[];
+  /** Times in which own writes reached every alive member, for metrics. */
+  readonly spreadMs: number[];
   /** Asked of this node by a peer: take a replica out, or back in. */
   readonly drains: { readonly replica: string; readonly draining: boolean; readonly by: string }[];
 }
 
 /** A fresh, empty set of effects. */
 export function noEffects(): GossipEffects {
-  return { send: [], dial: [], close: [], happenings: [], received: [], refused: [], drains: [] };
+  return {
+    send: [],
+    dial: [],
+    close: [],
+    happenings: [],
+    received: [],
+    refused: [],
+    spreadMs: [],
+    drains: [],
+  };
 }
 
 /** Tells a move of a member. */

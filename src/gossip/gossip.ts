@@ -50,6 +50,8 @@ export class Gossip {
   readonly #dialer: Dialer;
   readonly #links = new Links();
   readonly #completeness: Completeness;
+  /** The oldest own write that not every alive member has applied. */
+  #spreading: { readonly version: number; readonly writtenAtMs: number } | null = null;
   #revision = 0;
 
   constructor(options: GossipOptions) {
@@ -113,7 +115,9 @@ export class Gossip {
 
   /** Writes this node's own log and pushes the change to every link. */
   write(changes: ReadonlyMap<string, string | null>, nowMs: number): void {
-    if (this.#replication.write(changes, nowMs)) this.#revision += 1;
+    if (!this.#replication.write(changes, nowMs)) return;
+    this.#revision += 1;
+    this.#spreading ??= { version: this.version, writtenAtMs: nowMs };
   }
 
   /** Learns an address that may lead to a member: one known from an earlier run. */
@@ -259,6 +263,7 @@ export class Gossip {
         break;
       case "applied":
         this.#membership.applied(peer, message);
+        this.#measure(nowMs);
         break;
       case "drain": {
         const { replica, draining } = message;
@@ -270,6 +275,13 @@ export class Gossip {
         for (const { id } of this.#links.of(peer)) this.#close(id, "the member left");
         break;
     }
+  }
+
+  /** How long the oldest write that not everybody had took to reach all alive members. */
+  #measure(nowMs: number): void {
+    if (this.#spreading === null || this.lagging(this.#spreading.version).length > 0) return;
+    this.#outbox.wanted.spreadMs.push(nowMs - this.#spreading.writtenAtMs);
+    this.#spreading = null;
   }
 
   #greeted(link: OpenLink, hello: Hello, nowMs: number): void {

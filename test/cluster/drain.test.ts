@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
+import { connect } from "node:net";
 import test from "node:test";
 
 import type { DrainResult } from "../../src/admin/contract.ts";
@@ -38,15 +38,23 @@ function containerOf(replica: WebReplica, digit: string, startedAt: string): Fak
   };
 }
 
-/** A connection that lives on, with one request after the other over it. */
-async function openKept(t: Ending, host: string, port: number): Promise<() => Promise<string>> {
-  const socket: Socket = connect({ host, port });
+/** A connection that lives on until it is closed, with one request after the other over it. */
+interface Kept {
+  readonly ask: () => Promise<string>;
+  readonly close: () => void;
+}
+
+async function openKept(t: Ending, host: string, port: number): Promise<Kept> {
+  const socket = connect({ host, port });
   t.after(() => socket.destroy());
   await once(socket, "connect");
-  return async () => {
-    socket.write("GET / HTTP/1.1\r\nHost: web\r\n\r\n");
-    const [chunk] = (await once(socket, "data")) as [Buffer];
-    return /\r\n\r\n(?:[0-9a-f]+\r\n)?(\S+)/.exec(chunk.toString())?.[1] ?? "";
+  return {
+    async ask() {
+      socket.write("GET / HTTP/1.1\r\nHost: web\r\n\r\n");
+      const [chunk] = (await once(socket, "data")) as [Buffer];
+      return /\r\n\r\n(?:[0-9a-f]+\r\n)?(\S+)/.exec(chunk.toString())?.[1] ?? "";
+    },
+    close: () => socket.destroy(),
   };
 }
 
@@ -119,14 +127,29 @@ test("cluster: draining replicas on three hosts", async (t) => {
 
   await t.test("from another host: exit 0 all the same; what is connected stays connected", async () => {
     const kept = await Promise.all([1, 2].map(() => openKept(t, third.address, 8089)));
-    const names = await Promise.all(kept.map((ask) => ask()));
+    const names = await Promise.all(kept.map(({ ask }) => ask()));
     assert.deepEqual(names.toSorted(), [three.name, four.name]);
     const raw3 = (await explainReplica(first, three.address, "raw")).id;
     assert.equal((await first.cli("drain", raw3, "--wait")).code, 0);
     for (const host of hosts) assert.deepEqual(await tasksOf(host, "raw"), [four.address]);
     assert.deepEqual(await tally(doorAt(third, 8089), 6), { [four.name]: 6 });
-    assert.deepEqual(await Promise.all(kept.map((ask) => ask())), names);
+    assert.deepEqual(await Promise.all(kept.map(({ ask }) => ask())), names);
+    for (const { close } of kept) close();
   });
+
+  await t.test(
+    "a static replica stays drained through a restart of its daemon, until it is undone",
+    async () => {
+      await third.end("SIGTERM");
+      await third.start();
+      await untilServing(hosts, [four], { service: "raw" });
+      const raw3 = await explainReplica(first, three.address, "raw");
+      assert.equal(raw3.state, "draining");
+      assert.equal((await third.cli("drain", raw3.id, "--undo")).code, 0);
+      await untilServing(hosts, [three, four], { service: "raw" });
+      await untilServing(hosts, all);
+    },
+  );
 
   await t.test("without --wait: exit 0 at once, and it happens all the same", async () => {
     assert.equal((await drainOn(second, two)).code, 0);

@@ -232,6 +232,18 @@ test("gossip: lagging are the alive members that have not reported this version"
   assert.deepEqual(gossip.lagging(1), []);
 });
 
+test("gossip: how long a write took is told once, when the last alive member has applied it", () => {
+  const { gossip, accept, say, taken } = openNode();
+  accept(1, helloOf("a"));
+  accept(2, helloOf("b"));
+  gossip.write(new Map([["node", "me"]]), 100);
+  say(1, { kind: "applied", incarnation: 5, version: 1 }, 103);
+  assert.deepEqual(taken().spreadMs, []);
+  say(2, { kind: "applied", incarnation: 5, version: 1 }, 107);
+  say(2, { kind: "applied", incarnation: 5, version: 1 }, 109);
+  assert.deepEqual(taken().spreadMs, [7]);
+});
+
 test("gossip: a peer that started anew has applied nothing until it says so again", () => {
   const { gossip, accept, say, taken } = openNode();
   gossip.write(new Map([["node", "me"]]), 0);
