@@ -198,15 +198,24 @@ function fitted<Row>(
 }
 
 function line(cells: readonly ShownCell[], widths: readonly number[], style: Style): string {
-  const last = cells.length - 1;
-  const texts = cells.map(({ text, tone }, at) => {
+  let plain = "";
+  let painted = "";
+  let column = 0;
+  cells.forEach(({ text, tone }, at) => {
     const width = widths[at] ?? 0;
     const cut = truncated(text, width);
-    const painted = tone === null ? cut : paint(cut, tone, style);
+    plain += cut;
+    painted += tone === null ? cut : paint(cut, tone, style);
     // Not padded at the end of the line: trailing blanks would wrap on a narrow terminal.
-    return at === last ? painted : painted + " ".repeat(Math.max(0, width - displayWidth(cut)));
+    if (at === cells.length - 1) return;
+    column += width + GAP.length;
+    // By the line so far, not by the cell: a mark at a cell's edge joins the blank beside it into one character.
+    while (displayWidth(plain) < column) {
+      plain += " ";
+      painted += " ";
+    }
   });
-  return texts.join(GAP);
+  return painted;
 }
 
 function padded(text: string, width: number): string {
