@@ -6,7 +6,7 @@
  * on each load; only the start time is carried over from the previous set for what did not change, since a start
  * orders declarations across the cluster and makes health begin again.
  *
- * Pure. config.ts validates the file; whatever it lets through that cannot be served is a problem here, not a crash.
+ * Pure. src/config validates the file; whatever it lets through that cannot be served is a problem here, not a crash.
  */
 
 import { base32, sha256 } from "../base/bytes.ts";
