@@ -14,8 +14,6 @@
  */
 
 import { unreachable } from "./base/assert.ts";
-import type { HostPort, Prefix } from "./base/ip.ts";
-import type { Random } from "./base/random.ts";
 import { Acknowledgements } from "./catalog/acknowledgement.ts";
 import { planCatalog } from "./catalog/catalog.ts";
 import { Discoveries } from "./catalog/discoveries.ts";
@@ -27,20 +25,20 @@ import {
   NO_DRAINS,
   type Drains,
 } from "./catalog/drain.ts";
-import type { GossipEffects } from "./gossip/effects.ts";
+import { writesFor } from "./catalog/publication.ts";
 import { Gossip } from "./gossip/gossip.ts";
-import { ProbeSchedule, type ProbeRequest } from "./health/schedule.ts";
-import type { ProbeOutcome } from "./health/verdict.ts";
+import { ProbeSchedule } from "./health/schedule.ts";
 import type { Discovery, Problem } from "./model/endpoint.ts";
 import type { Happening } from "./model/event.ts";
-import { serviceKey, type NodeId, type ReplicaId } from "./model/ids.ts";
+import { serviceKey, type ReplicaId } from "./model/ids.ts";
 import type { KeptState } from "./model/kept.ts";
 import { LIMITS } from "./model/limits.ts";
-import type { Entry } from "./model/log.ts";
-import { recordKey, renderRecord, type NodeRecord, type ReplicaRecord } from "./model/record.ts";
+import type { NodeRecord, ReplicaRecord } from "./model/record.ts";
+import type { NetworkRange } from "./model/network.ts";
 import type { View } from "./model/view.ts";
+import type { Effects, Farewell, Input, NodeOptions } from "./step.ts";
 import { changesBetween } from "./view/changes.ts";
-import { Claims } from "./view/claims.ts";
+import { Claims, type KeptClaims } from "./view/claims.ts";
 import { Merger, type Merged } from "./view/merge.ts";
 
 /** Between two merges of one burst: a little more for each replica, since a merge costs that much more. */
@@ -50,51 +48,8 @@ const MERGE_PAUSE_MS_PER_REPLICA = 0.005;
 const PUBLISH_PAUSE_MS_PER_REPLICA = 0.02;
 /** How long nothing is published while a source has not told what runs here: a hung Docker must not hide the rest. */
 const SOURCES_GRACE_MS = 5000;
-
-/** What a node is told. */
-export type Input =
-  | { readonly kind: "tick" }
-  | { readonly kind: "discovered"; readonly discovery: Discovery }
-  | { readonly kind: "probed"; readonly probe: ProbeRequest; readonly outcome: ProbeOutcome }
-  | {
-      readonly kind: "linkUp";
-      readonly link: number;
-      readonly dialled: HostPort | null;
-      readonly remote: string;
-    }
-  | { readonly kind: "linkDown"; readonly link: number; readonly reason: string }
-  | { readonly kind: "dialFailed"; readonly address: HostPort; readonly refused: boolean }
-  | { readonly kind: "frame"; readonly link: number; readonly frame: Uint8Array }
-  /** A drain of any replica of the cluster: published here, or asked of its owner. */
-  | { readonly kind: "drain"; readonly replica: ReplicaId; readonly draining: boolean }
-  /** A clean stop begins: every replica of this node drains. */
-  | { readonly kind: "stop" }
-  /** A clean stop ends: goodbye to all. */
-  | { readonly kind: "leave" };
-
-/** What a step wants done. */
-export interface Effects extends GossipEffects {
-  readonly probe: readonly ProbeRequest[];
-  /** The newest view: the same object as before when nothing changed. */
-  readonly view: View;
-  /** Set when it changed: to be on disk soon. */
-  readonly keep: KeptState | null;
-  /** Set when a tick is wanted sooner than usual. */
-  readonly wakeInMs: number | null;
-}
-
-/** What a node is made of. */
-export interface NodeOptions {
-  readonly id: NodeId;
-  readonly record: Omit<NodeRecord, "kind">;
-  readonly seeds: readonly HostPort[];
-  /** The sources that will tell what runs here. */
-  readonly sources: readonly string[];
-  readonly pool: Prefix;
-  readonly kept: KeptState;
-  readonly random: Random;
-  readonly nowMs: number;
-}
+/** How long a daemon that restarts is waited for: pulling a new image may take a minute. */
+const AWAY_MS = 120_000;
 
 /** One node. */
 export class Node {
@@ -114,16 +69,19 @@ export class Node {
   #mergedAtMs: number;
   #catalogIsDue = true;
   #publishedAtMs = 0;
-  #keptText = "";
-  #keptIncarnation = 0;
+  #keptMark: KeptMark | null = null;
   #happenings: Happening[] = [];
   #heldBack: Effects["send"] = [];
+  #networks: readonly NetworkRange[] = [];
+  /** What it says of itself. */
+  #record: NodeOptions["record"];
 
   constructor(options: NodeOptions) {
-    const { id, record, kept, random, nowMs } = options;
+    const { id, record, kept, pool, random, nowMs } = options;
     this.#options = options;
+    this.#record = record;
     this.#discoveries = new Discoveries(options.sources);
-    this.#claims = new Claims(options.pool, kept.claims);
+    this.#claims = new Claims({ self: id, pool, kept, nowMs });
     const startedAtMsById = new Map(kept.drains.map((run) => [run.id, run.startedAtMs]));
     this.#drains = { ...NO_DRAINS, startedAtMsById };
     this.#gossip = new Gossip({
@@ -141,7 +99,8 @@ export class Node {
   /** What is wrong with what this node discovered, offers or was told. */
   get problems(): readonly Problem[] {
     const malformed = this.#malformed.map((text) => ({ subject: "record", text }));
-    return [...this.#discoveries.problems, ...this.#problems, ...malformed];
+    const ofMembers = this.#gossip.problems.map((text) => ({ subject: "member", text }));
+    return [...this.#discoveries.problems, ...this.#problems, ...ofMembers, ...malformed];
   }
 
   /** What the sources of this host have told. */
@@ -165,8 +124,9 @@ export class Node {
     const taken = this.#gossip.take();
     for (const asked of taken.drains) this.#drain(asked.replica, asked.draining);
     const isTick = input.kind === "tick";
-    if (isTick && this.#acknowledgements.settle((version) => this.#gossip.lagging(version)))
-      this.#catalogIsDue = true;
+    const lagging = (version: number): readonly string[] => this.#gossip.lagging(version);
+    if (isTick && this.#acknowledgements.settle(lagging)) this.#catalogIsDue = true;
+    if (isTick && this.#claims.settle(lagging, nowMs)) this.#claim(nowMs);
     const wakesInMs = [this.#publishWhenDue(input, nowMs), this.#bringUpToDate(nowMs)].filter(
       (ms) => ms !== null,
     );
@@ -186,7 +146,7 @@ export class Node {
       drains: taken.drains,
       probe,
       view: this.#merged.view,
-      keep: isTick || this.#gossip.incarnation !== this.#keptIncarnation ? this.#toKeep() : null,
+      keep: isTick || this.#gossip.incarnation !== this.#keptMark?.incarnation ? this.#toKeep() : null,
       wakeInMs: wakesInMs.length === 0 ? null : Math.min(...wakesInMs),
     };
   }
@@ -194,6 +154,7 @@ export class Node {
   #take(input: Input, nowMs: number): void {
     switch (input.kind) {
       case "tick":
+        if (input.delayMs !== undefined) this.#gossip.delayed(input.delayMs);
         return this.#gossip.tick(nowMs);
       case "discovered":
         return this.#discovered(input.discovery, nowMs);
@@ -211,12 +172,20 @@ export class Node {
         return this.#gossip.frame(input.link, input.frame, nowMs);
       case "drain":
         return this.#drainAnywhere(input.replica, input.draining);
+      case "prefixes":
+        this.#record = { ...this.#record, prefixes: input.prefixes };
+        this.#catalogIsDue = true;
+        return;
+      case "networks":
+        this.#networks = input.networks;
+        this.#mergedRevision = -1;
+        return;
       case "stop":
-        this.#drains = drainDaemon(this.#drains);
+        this.#drains = drainDaemon(this.#drains, input.farewell === "left" ? "stops" : "stopsForAWhile");
         this.#catalogIsDue = true;
         return;
       case "leave":
-        return this.#leave(nowMs);
+        return this.#leave(input.farewell, nowMs);
       default:
         return unreachable(input);
     }
@@ -279,16 +248,13 @@ export class Node {
   }
 
   /**
-   * Takes this node's services out of every picture and says goodbye. By deletions in its own log, not by the goodbye
-   * alone: those spread to whoever comes later, who would else take the rest of the log for a dead node's.
+   * Says farewell. Not by deleting what this node publishes: the word `left` hides it everywhere at once, also from who
+   * comes later, and `away` is to keep it.
    */
-  #leave(nowMs: number): void {
-    const own = this.#gossip.logs.get(this.#options.id)?.entryByKey ?? new Map<string, Entry>();
-    const writes = Array.from(own.keys()).filter((key) => key !== "node");
+  #leave(farewell: Farewell, nowMs: number): void {
     this.#published = [];
     this.#catalogIsDue = false;
-    this.#gossip.write(new Map(writes.map((key) => [key, null])), nowMs);
-    this.#gossip.goodbye();
+    this.#gossip.farewell(farewell, AWAY_MS, nowMs);
   }
 
   /** Plans what this node offers and writes what changed to its log: replicas and claims in one, as peers hold them. */
@@ -302,37 +268,42 @@ export class Node {
       published: this.#published,
     });
     this.#problems = catalog.problems;
-    const changes = new Map<string, string | null>();
-    const node: NodeRecord = { kind: "node", ...this.#options.record };
-    changes.set("node", renderRecord(node));
-    const offered = new Set(catalog.records.map(({ id }) => id));
-    // Draining first: it is what peers must hear soonest, and a delta is cut in this order.
-    for (const record of catalog.records.toSorted((one, other) => urgency(one) - urgency(other))) {
-      changes.set(recordKey(record), renderRecord(record));
-    }
-    for (const gone of this.#published) {
-      if (!offered.has(gone.id)) changes.set(recordKey(gone), null);
-    }
+    const node: NodeRecord = { kind: "node", ...this.#record };
+    const writes = writesFor({ node, records: catalog.records, published: this.#published });
     this.#published = catalog.records;
     // The first claims must not be made of a picture in which others' are still to come.
     if (this.#gossip.version === 0) this.#remerge(nowMs);
-    for (const [key, body] of this.#claimed()) changes.set(key, body);
-    this.#gossip.write(changes, nowMs);
+    for (const [key, body] of this.#claimed(nowMs)) writes.set(key, body);
+    this.#write(writes, nowMs);
     this.#acknowledgements.published(catalog.records, this.#gossip.version);
+  }
+
+  /** Writes to this node's log; asks who has applied it where a drain or a claim waits for that. */
+  #write(writes: ReadonlyMap<string, string | null>, nowMs: number): void {
+    const isDraining = this.#published.some(
+      ({ state, drainApplied }) => state === "draining" && !drainApplied,
+    );
+    this.#gossip.write(writes, nowMs, { acknowledge: isDraining || this.#claims.isTentative });
+    this.#claims.written(this.#gossip.version);
+  }
+
+  /** Writes the claims that follow from the view. */
+  #claim(nowMs: number): void {
+    const writes = this.#claimed(nowMs);
+    if (writes.size > 0) this.#write(writes, nowMs);
   }
 
   /** Merges when something changed. @returns after how long it must be looked at again; null when it need not be */
   #bringUpToDate(nowMs: number): number | null {
-    if (this.#gossip.revision === this.#mergedRevision) return null;
+    const isDue = this.#merged.dueAtMs !== null && nowMs >= this.#merged.dueAtMs;
+    if (this.#gossip.revision === this.#mergedRevision && !isDue) return null;
     const sinceMs = nowMs - this.#mergedAtMs;
     const pauseMs = MERGE_PAUSE_MS + MERGE_PAUSE_MS_PER_REPLICA * this.#merged.replicaCount;
     if (sinceMs >= 0 && sinceMs < pauseMs) return pauseMs - sinceMs;
     this.#remerge(nowMs);
     // Before the first exchange others' claims are not known, and one made blindly may lose and move a service.
-    if (this.#gossip.complete) this.#gossip.write(this.#claimed(), nowMs);
+    if (this.#gossip.complete) this.#claim(nowMs);
     if (this.#gossip.revision !== this.#mergedRevision) this.#remerge(nowMs);
-    const others = this.#merged.view.members.filter(({ self }) => !self);
-    this.#gossip.meet(others, nowMs);
     return null;
   }
 
@@ -340,6 +311,8 @@ export class Node {
     const before = this.#merged;
     this.#merged = this.#merge(nowMs);
     this.#happenings.push(...changesBetween(before.view, this.#merged.view, nowMs));
+    const { members } = this.#merged.view;
+    if (members !== before.view.members) this.#gossip.meet(members, nowMs);
     const known = new Set(before.malformed);
     for (const text of this.#merged.malformed) {
       if (known.has(text)) continue;
@@ -358,34 +331,43 @@ export class Node {
       logs: this.#gossip.logs,
       complete: this.#isComplete(nowMs),
       pool: this.#options.pool,
+      networks: this.#networks,
       startedAtMs: this.#options.nowMs,
       nowMs,
     });
   }
 
-  /** The VIPs of services that have a replica here, as writes. The one loop: a claim changes the view it came from. */
-  #claimed(): ReadonlyMap<string, string | null> {
+  /** The claims of services that have a replica here, as writes. The one loop: a claim changes the view it came from. */
+  #claimed(nowMs: number): ReadonlyMap<string, string | null> {
     const keys = this.#published
       .filter(({ declaration }) => declaration.endpointMode === "vip" && declaration.ports.length > 0)
       .map(({ network, service }) => serviceKey(network, service));
-    return this.#claims.update(new Set(keys), this.#merged.assignment);
+    const isAlone = this.#merged.view.members.every(({ self, state }) => self || state !== "alive");
+    return this.#claims.update({ keys: new Set(keys), isAlone }, this.#merged, nowMs);
   }
 
   #toKeep(): KeptState | null {
-    const kept: KeptState = {
-      incarnation: this.#gossip.incarnation,
-      claims: this.#claims.remembered,
-      addresses: this.#gossip.addresses,
-      drains: Array.from(this.#drains.startedAtMsById, ([id, startedAtMs]) => ({ id, startedAtMs })),
-    };
-    this.#keptIncarnation = kept.incarnation;
-    const text = JSON.stringify(kept);
-    if (text === this.#keptText) return null;
-    this.#keptText = text;
-    return kept;
+    const { incarnation, addressesRevision } = this.#gossip;
+    const { kept } = this.#claims;
+    const drained = this.#drains.startedAtMsById;
+    const now: KeptMark = { incarnation, addressesRevision, kept, drained };
+    const last = this.#keptMark;
+    const isSame =
+      last?.incarnation === incarnation &&
+      last.addressesRevision === addressesRevision &&
+      last.kept === kept &&
+      last.drained === drained;
+    if (isSame) return null;
+    this.#keptMark = now;
+    const drains = Array.from(drained, ([id, startedAtMs]) => ({ id, startedAtMs }));
+    return { incarnation, ...kept, addresses: this.#gossip.addresses, drains };
   }
 }
 
-function urgency(record: ReplicaRecord): number {
-  return record.state === "draining" ? 0 : 1;
+/** What the state that was kept last was made of: told apart by identity, since a tick must not cost a rendering. */
+interface KeptMark {
+  readonly incarnation: number;
+  readonly addressesRevision: number;
+  readonly kept: KeptClaims;
+  readonly drained: ReadonlyMap<ReplicaId, number>;
 }

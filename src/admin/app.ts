@@ -25,6 +25,7 @@ import {
   problemOf,
   type DrainRequest,
   type DrainResult,
+  type LeaveResult,
   type Problem,
   type ResolveReport,
 } from "./contract.ts";
@@ -52,6 +53,8 @@ export interface AdminParts {
   readonly drain: (replica: ReplicaId, wait: boolean) => Promise<DrainResult>;
   /** Takes a drain back; settles when it is. */
   readonly undrain: (replica: ReplicaId) => Promise<DrainResult>;
+  /** Leaves the cluster for good; settles when farewell is said, and then the daemon ends. */
+  readonly leave: () => Promise<LeaveResult>;
   readonly metricsText: () => Promise<string>;
   readonly log: Log;
 }
@@ -63,6 +66,8 @@ const METRICS_DEADLINE_MS = 5000;
 const RESOLVE_DEADLINE_MS = 5000;
 /** Above the 10 s after which a waiting drain tells who is missing. */
 const DRAIN_DEADLINE_MS = 12_000;
+/** Above the 6 s within which a daemon has drained and said farewell. */
+const LEAVE_DEADLINE_MS = 10_000;
 
 /** No answer may be framed, kept, guessed at or read by another site. */
 const HEADERS = {
@@ -124,6 +129,7 @@ function handlersOf(parts: AdminParts, followers: Followers): Readonly<Record<Ro
     resolve: (call) => resolve(call, parts),
     events: (call) => events(call, parts, followers),
     drain: (call) => drain(call, parts),
+    leave: async () => json(await within(parts.leave(), LEAVE_DEADLINE_MS, "leaving")),
     live: () => text("ok\n", "text/plain; charset=utf-8"),
     ready() {
       if (parts.snapshot().view.complete) return text("ok\n", "text/plain; charset=utf-8");

@@ -83,6 +83,10 @@ export interface Explanation {
   readonly vip: string | null;
   readonly replicas: readonly ReplicaReport[];
   readonly problems: readonly string[];
+  /** True while the address is so new that it may still be lost: DNS tells nobody to remember it. */
+  readonly vipTentative: boolean;
+  /** Addresses that it had a while ago: still served here, told to nobody. */
+  readonly aliasVips: readonly string[];
 }
 
 /** `service inspect NAME`: all that is known of a service. */
@@ -136,9 +140,12 @@ export interface SourceLine {
   readonly stale: string | null;
 }
 
-/** Something wrong that the daemon lives with. `area`: where to look: `label`, `port`, `bind`, `state`, `service`. */
+/**
+ * Something wrong that the daemon lives with. `area`: where to look: `label`, `port`, `bind`, `state`, `service`,
+ * `source`, `network` (ranges of addresses).
+ */
 export interface ProblemLine {
-  readonly area: "label" | "port" | "bind" | "state" | "service" | "source";
+  readonly area: "label" | "port" | "bind" | "state" | "service" | "source" | "network";
   readonly subject: string;
   readonly text: string;
 }
@@ -209,6 +216,16 @@ export interface DrainResult {
   /** True when every live member has applied it. */
   readonly applied: boolean;
   /** Names of the live members that have not applied it yet. */
+  readonly pending: readonly string[];
+}
+
+/** What became of `POST leave`: told when farewell is said; the daemon ends right after. */
+export interface LeaveResult {
+  /** Name of the node that went. */
+  readonly node: string;
+  /** `left`: for good. `away`: it was being stopped already, as for a restart. */
+  readonly farewell: "left" | "away";
+  /** Names of members that had not heard by then that its replicas drain: a request of theirs may have failed. */
   readonly pending: readonly string[];
 }
 

@@ -60,7 +60,7 @@ export interface Snapshot {
   readonly events: readonly Event[];
 }
 
-/** `status`; problems of services stand behind the daemon's own. */
+/** `status`; problems of ranges and services stand behind the daemon's own. */
 export function statusOf(snapshot: Snapshot): StatusReport {
   const { view, version } = snapshot;
   const self = view.members.find((member) => member.self);
@@ -91,9 +91,16 @@ export function statusOf(snapshot: Snapshot): StatusReport {
       ready: readyOf(replicas),
     },
     sources: snapshot.sources,
-    problems: [...snapshot.problems, ...ofServices],
+    problems: [...snapshot.problems, ...ofRanges(view), ...ofServices],
     warnings: snapshot.warnings,
   };
+}
+
+function ofRanges({ problems, networks }: View): readonly ProblemLine[] {
+  const ofNetworks = networks.flatMap(({ name, problems: texts }) => {
+    return texts.map((text) => ({ subject: `network ${name}`, text }));
+  });
+  return [...problems, ...ofNetworks].map(({ subject, text }) => ({ area: "network", subject, text }));
 }
 
 /** `node ls`, in the view's order: by name, then id. */
@@ -186,10 +193,10 @@ export function eventLine(event: Event): EventLine {
 }
 
 function explained(snapshot: Snapshot, service: Service): Explanation {
-  const { network, name, vip } = service;
+  const { network, name, vip, vipTentative, aliasVips } = service;
   const replicas = service.replicas.map((replica) => reportOf(snapshot, replica));
   const problems = [...service.problems, ...foundHere(snapshot, service)];
-  return { network, name, vip, replicas, problems };
+  return { network, name, vip, replicas, problems, vipTentative, aliasVips };
 }
 
 /** What only this host knows to be wrong with a service: labels of its copies here, ports it cannot serve. */
@@ -235,7 +242,7 @@ function addressOf(member: Member): string {
 }
 
 function statesOf(members: readonly Member[]): Record<MemberState, number> {
-  const states: Record<MemberState, number> = { alive: 0, suspect: 0, dead: 0, left: 0 };
+  const states: Record<MemberState, number> = { alive: 0, suspect: 0, dead: 0, away: 0, left: 0 };
   for (const member of members) states[member.state] += 1;
   return states;
 }

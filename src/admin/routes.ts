@@ -139,6 +139,14 @@ export const ROUTES = [
     parameters: [],
   },
   {
+    id: "leave",
+    method: "POST",
+    path: "/api/v1/leave",
+    summary: "leave the cluster for good: drain all that runs here, say so, and end the daemon",
+    response: "LeaveResult",
+    parameters: [],
+  },
+  {
     id: "live",
     method: "GET",
     path: "/healthz",

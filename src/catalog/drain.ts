@@ -15,12 +15,15 @@ import type { ReplicaId } from "../model/ids.ts";
 export interface Drains {
   /** By `skein drain`: the start of the run that is meant, in Unix milliseconds. */
   readonly startedAtMsById: ReadonlyMap<ReplicaId, number>;
-  /** The daemon stops. */
-  readonly daemon: boolean;
+  /**
+   * The daemon stops: for good, then nothing of this host is offered any more; or for a while, then only what it
+   * relays for others has to go, and what is reached without it stays in service.
+   */
+  readonly daemon: "runs" | "stopsForAWhile" | "stops";
 }
 
 /** Nothing is drained. */
-export const NO_DRAINS: Drains = { startedAtMsById: new Map(), daemon: false };
+export const NO_DRAINS: Drains = { startedAtMsById: new Map(), daemon: "runs" };
 
 /** A run of a copy: what `skein drain` is about. */
 export type Run = Pick<Discovered, "id" | "startedAtMs">;
@@ -40,9 +43,9 @@ export function activateReplica(drains: Drains, id: ReplicaId): Drains {
   };
 }
 
-/** Drains everything, since the daemon stops. There is no way back. */
-export function drainDaemon(drains: Drains): Drains {
-  return drains.daemon ? drains : { ...drains, daemon: true };
+/** Drains what ends with the daemon, since it stops. There is no way back. */
+export function drainDaemon(drains: Drains, daemon: "stopsForAWhile" | "stops"): Drains {
+  return drains.daemon === daemon ? drains : { ...drains, daemon };
 }
 
 /**
@@ -57,9 +60,13 @@ export function forgetEnded(drains: Drains, runs: readonly Run[]): Drains {
 }
 
 /** Why an endpoint is draining, in words; null when it is not. The most lasting reason wins. */
-export function drainReason(drains: Drains, endpoint: Run & Pick<Discovered, "lifecycle">): string | null {
+export function drainReason(
+  drains: Drains,
+  endpoint: Run & Pick<Discovered, "lifecycle" | "reach">,
+): string | null {
   if (endpoint.lifecycle === "stopping") return "docker: stop signal sent";
-  if (drains.daemon) return "its daemon is stopping";
+  if (drains.daemon === "stops") return "its daemon is stopping";
+  if (drains.daemon === "stopsForAWhile" && endpoint.reach === "stream") return "its daemon is restarting";
   const drained = drains.startedAtMsById.get(endpoint.id) === endpoint.startedAtMs;
   return drained ? "drained by command" : null;
 }

@@ -7,7 +7,7 @@
  * Pure.
  */
 
-import type { ReplicaReport } from "../admin/contract.ts";
+import type { Explanation, ReplicaReport } from "../admin/contract.ts";
 import type { HttpRoute, PublishedPort, ServicePort } from "../model/service.ts";
 
 import { agoText, durationText, renderTable, type Cell, type Column, type Style } from "./render.ts";
@@ -40,6 +40,13 @@ export function publishText({ published, port, protocol, mode }: PublishedPort):
 /** `app.example.com/path`. */
 export function routeText({ host, path }: HttpRoute): string {
   return `${host}${path}`;
+}
+
+/** A service's address, and what else leads to it; `none` is shown where there is none. */
+export function vipTexts({ vip, vipTentative, aliasVips }: Explanation, none: string): readonly string[] {
+  if (vip === null) return [none];
+  const own = vipTentative ? `${vip} (tentative: not every host has heard of it)` : vip;
+  return [own, ...aliasVips.map((address) => `${address} (kept for a while: it had this one before)`)];
 }
 
 /** A row for each replica. */

@@ -2,7 +2,8 @@
  * Command: `skein run` as a process: configuration, log, signals, and the status it ends with.
  *
  * SIGTERM and SIGINT stop it cleanly, a second one at once; SIGHUP takes services, health and log level from the
- * configuration again, and keeps the running ones when that is broken.
+ * configuration again, and keeps the running ones when that is broken. A signal cannot tell why it was sent, and mostly
+ * it is a restart or an upgrade: so the others are told that this host is away. `skein leave` says that it is for good.
  *
  * Touches: signals, the config file, standard error.
  */
@@ -13,6 +14,7 @@ import { loadConfig, type LoadedConfig, type Surroundings } from "../config/load
 import type { Config } from "../config/schema.ts";
 import { watchCrashes, watchSignals } from "../runtime/lifecycle.ts";
 import { openLog } from "../runtime/log.ts";
+import type { Farewell } from "../step.ts";
 
 import { openDaemon } from "./daemon.ts";
 
@@ -35,17 +37,18 @@ export async function runDaemon(flags: Flags, process_: Process): Promise<number
   const { config, changedAtMs: configChangedAtMs } = load();
   const log = openLog(config.log);
   watchCrashes(log, () => process_.exit(1));
-  const stopped = Promise.withResolvers<string>();
+  const stopped = Promise.withResolvers<{ readonly why: string; readonly farewell: Farewell }>();
   // Signals that come while the daemon opens are kept: it closes as soon as it is open.
   let reload = (): void => undefined;
   watchSignals({
-    stop: stopped.resolve,
+    stop: (why) => stopped.resolve({ why, farewell: "away" }),
     stopNow: () => process_.exit(1),
     reload: () => reload(),
   });
   const { env, version } = process_;
   const socket = socketOf(config, process_);
-  const daemon = await openDaemon({ config, configChangedAtMs, env, version, socket, log });
+  const onLeave = (): void => stopped.resolve({ why: "skein leave", farewell: "left" });
+  const daemon = await openDaemon({ config, configChangedAtMs, env, version, socket, log, onLeave });
   reload = () => {
     try {
       daemon.reload(load().config);
@@ -54,9 +57,9 @@ export async function runDaemon(flags: Flags, process_: Process): Promise<number
       log.error(`configuration not reloaded, the running one stays: ${textOf(thrown)}`);
     }
   };
-  const signal = await stopped.promise;
-  log.info(`${signal}: draining, then stopping`);
-  await daemon.close();
+  const { why, farewell } = await stopped.promise;
+  log.info(`${why}: draining, then stopping`);
+  await daemon.close(farewell);
   log.info("stopped");
   // A probe that waits for its answer must not hold up the end: all that matters is closed.
   process_.exit(0);

@@ -4,8 +4,8 @@
  * Sources and links feed the node through the driver; each new view is planned and handed to the consumers. Nothing is
  * decided here: this is the picture in ARCHITECTURE.md, as wiring.
  *
- * Down again: first every replica of this host drains, and peers have a moment to apply that, so that they stop coming;
- * then listeners close and open connections end; then goodbye; then everything else, in the reverse of the order in
+ * Down again: first what ends with this daemon drains, and peers have a moment to apply that, so that they stop coming;
+ * then listeners close and open connections end; then farewell; then everything else, in the reverse of the order in
  * which it was opened.
  *
  * Touches: everything, through the shells it opens.
@@ -14,14 +14,17 @@
 import { randomInt } from "node:crypto";
 import { join } from "node:path";
 
+import type { LeaveResult } from "../admin/contract.ts";
 import { Journal } from "../admin/journal.ts";
 import { openAdmin } from "../admin/server.ts";
 import { renderHostPort, type HostPort, type Prefix } from "../base/ip.ts";
 import { seededRandom } from "../base/random.ts";
 import type { Config } from "../config/schema.ts";
+import { observePrefixes } from "../kernel/observe.ts";
 import { openVipPool } from "../kernel/pool.ts";
 import { chooseAdvertised } from "../mesh/advertise.ts";
 import type { Link } from "../mesh/link.ts";
+import { openLanes } from "../mesh/lanes.ts";
 import { openLinks, type Links } from "../mesh/links.ts";
 import { openListener } from "../mesh/listener.ts";
 import type { ResolveReplica } from "../mesh/stream.ts";
@@ -33,6 +36,7 @@ import { ensureFolder, loadState, saveState } from "../runtime/files.ts";
 import { openLifecycle } from "../runtime/lifecycle.ts";
 import { lockFolder } from "../runtime/lock.ts";
 import { openMetrics, watchEventLoop } from "../runtime/metrics.ts";
+import type { Farewell } from "../step.ts";
 import { openIdentity, type Identity } from "../trust/keyfile.ts";
 
 import type { Base } from "./base.ts";
@@ -40,6 +44,7 @@ import { openConsumers, type Consumers } from "./consumers.ts";
 import { drain, leave, undrain } from "./departure.ts";
 import { openDriver, type Driver } from "./driver.ts";
 import type { DaemonOptions } from "./options.ts";
+import { watchRanges } from "./ranges.ts";
 import { Report } from "./report.ts";
 import { openSources, sourceNames } from "./sources.ts";
 
@@ -50,8 +55,8 @@ const CLOSE_MS = 2500;
 export interface Daemon {
   /** Takes the parts of a new configuration that may change while running: services and their health, log level. */
   reload(config: Config): void;
-  /** Drains, says goodbye and closes everything, within ten seconds. */
-  close(): Promise<void>;
+  /** Drains, says farewell and closes everything, within ten seconds. To be called once. */
+  close(farewell: Farewell): Promise<void>;
 }
 
 /**
@@ -91,6 +96,7 @@ async function assemble(base: Base): Promise<Daemon> {
     (id, port) => (running === null ? null : endpointOf(running, id, port)),
     (input) => driver.feed(input),
   );
+  const prefixes = await observePrefixes(vipPool);
   const { name, zone, labels } = config.node;
   const record = {
     name,
@@ -99,6 +105,7 @@ async function assemble(base: Base): Promise<Daemon> {
     labels,
     role: "manager",
     software: options.version,
+    prefixes,
   } as const;
   const seeds = config.mesh.join;
   const node = new Node({
@@ -126,7 +133,13 @@ async function assemble(base: Base): Promise<Daemon> {
     metrics,
   });
   lifecycle.opened({ name: "driver", close: () => driver.close() });
-  await openDoors(base, { node, driver, consumers });
+  const departed = Promise.withResolvers<LeaveResult>();
+  const depart = (): Promise<LeaveResult> => {
+    options.onLeave();
+    return departed.promise;
+  };
+  await openDoors(base, { node, driver, consumers, depart });
+  watchRanges(base, { pool: vipPool, told: prefixes, feed: driver.feed });
   const sources = openSources(base, { nodeId: identity.id, feed: driver.feed, dns: consumers.dns });
   driver.start();
   mesh.admit();
@@ -136,8 +149,9 @@ async function assemble(base: Base): Promise<Daemon> {
       log.setLevel(next.log.level);
       sources.reload(next);
     },
-    async close() {
-      await leave({ node, driver, proxy: consumers.proxy, ...mesh });
+    async close(farewell) {
+      const pending = await leave({ farewell, node, driver, proxy: consumers.proxy, ...mesh });
+      departed.resolve({ node: name, farewell, pending });
       await lifecycle.close();
     },
   };
@@ -187,9 +201,9 @@ async function openPool({ options, lifecycle, report }: Base): Promise<Prefix> {
   const opened = await openVipPool(vip.pool === "auto" ? null : vip.pool, vip.listen);
   lifecycle.opened({ name: "vip pool", close: () => opened.close() });
   if (vip.pool === "auto") report.choose("vip.pool", opened.pool.text, opened.reason);
-  for (const text of opened.problems) {
-    options.log.warn(text);
-    report.problem({ area: "bind", subject: "vip.pool", text });
+  if (opened.problem !== null) {
+    options.log.warn(opened.problem);
+    report.problem({ area: "bind", subject: "vip.pool", text: opened.problem });
   }
   return opened.pool;
 }
@@ -209,7 +223,8 @@ async function openMesh(base: Base, resolve: ResolveReplica, onInput: Driver["fe
   const { options, lifecycle, metrics, report } = base;
   const { log } = options;
   const { listen, advertise, join: seeds } = options.config.mesh;
-  const links = openLinks({ onInput, log, metrics });
+  const lanes = openLanes();
+  const links = openLinks({ onInput, log, metrics, lanes });
   const early: Link[] = [];
   let isAdmitting = false;
   const listener = await openListener({
@@ -219,6 +234,7 @@ async function openMesh(base: Base, resolve: ResolveReplica, onInput: Driver["fe
     resolve,
     log,
     metrics,
+    lanes,
   });
   lifecycle.opened({ name: "mesh listener", close: () => listener.close(), deadlineMs: 2500 });
   const { address, streamCount } = listener;
@@ -247,9 +263,15 @@ function endpointOf(node: Node, id: string, port: number): ReturnType<ResolveRep
 /** The admin API. */
 async function openDoors(
   { options, lifecycle, metrics, journal, report }: Base,
-  parts: { readonly node: Node; readonly driver: Driver; readonly consumers: Consumers },
+  parts: {
+    readonly node: Node;
+    readonly driver: Driver;
+    readonly consumers: Consumers;
+    /** Leaves for good; settles when farewell is said. */
+    readonly depart: () => Promise<LeaveResult>;
+  },
 ): Promise<void> {
-  const { node, driver, consumers } = parts;
+  const { node, driver, consumers, depart } = parts;
   const { listen } = options.config.admin;
   const { proxy, served } = consumers;
   const admin = await openAdmin({
@@ -259,6 +281,7 @@ async function openDoors(
     resolve: (name, type, as) => report.resolve(served(), node, { name, type, as }),
     drain: (replica, waits) => drain({ node, driver, view: () => served().view }, replica, waits),
     undrain: (replica) => undrain({ node, driver, view: () => served().view }, replica),
+    leave: depart,
     metricsText: () => metrics.registry.metrics(),
     subscribe: (onEvent) => journal.subscribe(onEvent),
     log: options.log,

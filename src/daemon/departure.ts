@@ -18,6 +18,7 @@ import type { Replica, View } from "../model/view.ts";
 import type { Node } from "../node.ts";
 import type { Proxy } from "../proxy/proxy.ts";
 import { nowMs } from "../runtime/clock.ts";
+import type { Farewell } from "../step.ts";
 
 import type { Driver } from "./driver.ts";
 
@@ -76,21 +77,28 @@ export async function undrain(parts: DrainParts, id: ReplicaId): Promise<DrainRe
   throw new Failure("invalid", `replica ${id} still drains: ${find()?.reason}`);
 }
 
-/** A clean stop, up to the goodbye. */
+/**
+ * A clean stop, up to the farewell.
+ *
+ * @returns the names of the members that had not heard by then that what ends here drains
+ */
 export async function leave(parts: {
+  readonly farewell: Farewell;
   readonly node: Node;
   readonly driver: Driver;
   readonly proxy: Proxy;
   readonly links: Links;
   /** How many streams this daemon relays now. */
   readonly streamCount: () => number;
-}): Promise<void> {
-  const { node, driver, proxy, links, streamCount } = parts;
-  driver.feed({ kind: "stop" });
+}): Promise<readonly string[]> {
+  const { farewell, node, driver, proxy, links, streamCount } = parts;
+  driver.feed({ kind: "stop", farewell });
   await holds(() => node.lagging.length === 0, DRAIN_HEARD_MS);
+  const { lagging } = node;
   await Promise.all([proxy.close(GRACE_MS), holds(() => streamCount() === 0, GRACE_MS)]);
-  driver.feed({ kind: "leave" });
+  driver.feed({ kind: "leave", farewell });
   links.closeAll("this daemon is stopping");
+  return lagging;
 }
 
 function replicaIn(view: View, id: ReplicaId): Replica | undefined {

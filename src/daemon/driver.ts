@@ -17,7 +17,8 @@ import type { Links } from "../mesh/links.ts";
 import type { Happening } from "../model/event.ts";
 import type { KeptState } from "../model/kept.ts";
 import type { View } from "../model/view.ts";
-import type { Effects, Input, Node } from "../node.ts";
+import type { Node } from "../node.ts";
+import type { Effects, Input } from "../step.ts";
 import { nowMs } from "../runtime/clock.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 

@@ -17,4 +17,6 @@ export interface DaemonOptions {
   /** Path of the admin socket; null for none. */
   readonly socket: string | null;
   readonly log: Log;
+  /** Told when somebody asked that this daemon leave for good: it is to be closed so, by whoever opened it. */
+  readonly onLeave: () => void;
 }

@@ -15,7 +15,7 @@ import { probeTimesOf, staticServicesOf } from "../config/services.ts";
 import type { DnsServer } from "../dns/server.ts";
 import type { Discovery } from "../model/endpoint.ts";
 import type { NodeId } from "../model/ids.ts";
-import type { Input } from "../node.ts";
+import type { Input } from "../step.ts";
 import { nowMs } from "../runtime/clock.ts";
 import { locateDocker, renderTarget } from "../source/docker/client.ts";
 import { watchDocker, type DockerWatch, type DockerWatchOptions } from "../source/docker/watch.ts";

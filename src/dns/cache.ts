@@ -3,7 +3,8 @@
  *
  * Parsing and encoding cost 10 to 16 microseconds, looking bytes up a fraction of one. An answer depends on the query's
  * bytes behind its id, on who asks and how (`class`), and on the zone: so the key is the first two, and a new zone
- * empties the cache. Our records say the same TTL for as long as they hold; nothing here counts time.
+ * empties the cache. Our records say the same TTL for as long as they hold; nothing here counts time. That goes for a
+ * TTL of 0, too: a tentative address is told so until the view in which it is settled makes a new zone.
  *
  * A service's addresses are shuffled when the answer is made, and from then on turned by one at each hit: every address
  * comes first equally often, which a few stored shuffles would not give. They are records of one size (the owner is

@@ -23,6 +23,7 @@ import { Packet } from "dns2";
 import { Failure } from "../base/failure.ts";
 import { isIpv6, renderHostPort, type HostPort } from "../base/ip.ts";
 import { LIMITS } from "../model/limits.ts";
+import { startDeadline } from "../runtime/deadline.ts";
 
 import { RCODE } from "./codes.ts";
 import { framed, readReply, type ReplyHeader } from "./packet.ts";
@@ -157,12 +158,12 @@ function askOverUdp({ upstream, query, timeoutMs, cancels }: Try): Promise<Reply
     const socket = createSocket(isIpv6(upstream.host) ? "udp6" : "udp4");
     const finish = (reply: Reply | null): void => {
       if (!cancels.delete(cancel)) return;
-      clearTimeout(timer);
+      deadline.clear();
       socket.close();
       resolve(reply);
     };
     const cancel = (): void => finish(null);
-    const timer = setTimeout(cancel, timeoutMs);
+    const deadline = startDeadline(timeoutMs, cancel);
     cancels.add(cancel);
     socket.on("error", cancel);
     socket.on("message", (bytes) => {
@@ -187,12 +188,12 @@ function askOverTcp({ upstream, query, timeoutMs, cancels }: Try): Promise<Reply
     let received = Buffer.alloc(0);
     const finish = (reply: Reply | null): void => {
       if (!cancels.delete(cancel)) return;
-      clearTimeout(timer);
+      deadline.clear();
       socket.destroy();
       resolve(reply);
     };
     const cancel = (): void => finish(null);
-    const timer = setTimeout(cancel, timeoutMs);
+    const deadline = startDeadline(timeoutMs, cancel);
     cancels.add(cancel);
     socket.on("error", cancel);
     socket.on("close", cancel);

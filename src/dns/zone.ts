@@ -9,11 +9,19 @@
  * Whether a replica takes traffic is the view's decision (`tier`); it is read here, never judged. A replica asked for
  * by its own name is not traffic but a deliberate choice of that copy: it is there while its node is.
  *
+ * A VIP whose claim is tentative may be lost within the second, so nobody is to remember it: until it is settled the
+ * name leads to replicas, with TTL 0, and so to the right service whatever becomes of the claim. Only to replicas that
+ * work in the VIP's place for every asker of this zone: an address that means the same everywhere (`reach` direct, not
+ * loopback; that of a bridge does not even reach the next bridge of its own host), and the same ports as the VIP's.
+ * Where there is none the VIP itself is told, with TTL 0, too: the proxy serves it already, and a name that leads
+ * nowhere for half a second would be worse.
+ *
  * Pure. Structured-cloneable, so that the server may run in a worker thread. answer.ts decides who sees what of it.
  */
 
-import { isIpv4, isIpv6, unmapped } from "../base/ip.ts";
-import type { Service, View } from "../model/view.ts";
+import { isIpv4, isIpv6, isLoopback, unmapped } from "../base/ip.ts";
+import { transportOf } from "../model/service.ts";
+import type { Replica, Service, View } from "../model/view.ts";
 
 /** Addresses by family, each once (RFC 2181 5: a record set holds no duplicates). */
 export interface AddressSet {
@@ -33,7 +41,7 @@ export interface ZoneService {
   readonly network: string;
   /** For the service's own names; 0 while their answer is provisional. */
   readonly ttlSeconds: number;
-  /** The VIP; replica addresses where there is none. */
+  /** The VIP; replica addresses where there is none, and where they work in its place while it is tentative. */
   readonly addresses: AddressSet;
   /** Every eligible replica; the same object as `addresses` where that holds them too. */
   readonly tasks: AddressSet;
@@ -82,7 +90,7 @@ const NO_ADDRESSES: AddressSet = { v4: [], v6: [] };
 /** Plans the zone of a view. */
 export function planZone(view: View, options: ZoneOptions): Zone {
   const { domain, ttlSeconds } = options;
-  const here = view.members.filter((member) => member.state === "alive" || member.state === "suspect");
+  const here = view.members.filter(({ state }) => state !== "dead" && state !== "left");
   const nodesHere = new Set(here.map((member) => member.id));
   const entries = view.services.map((service) => entryOf(service, nodesHere, ttlSeconds));
   const self = view.members.find((member) => member.id === view.self);
@@ -161,8 +169,8 @@ function entryOf(service: Service, nodesHere: ReadonlySet<string>, ttlSeconds: n
   const tasks = addressSet(eligible.map((replica) => replica.address));
   return {
     network: service.network,
-    ttlSeconds: awaitsVip(service) ? 0 : ttlSeconds,
-    addresses: service.endpointMode === "vip" && service.vip !== null ? addressSet([service.vip]) : tasks,
+    ttlSeconds: isProvisional(service) ? 0 : ttlSeconds,
+    addresses: addressesOf(service, eligible, tasks),
     tasks,
     instances: service.replicas.flatMap((replica) => {
       const address = plainAddress(replica.address);
@@ -173,12 +181,38 @@ function entryOf(service: Service, nodesHere: ReadonlySet<string>, ttlSeconds: n
   };
 }
 
+/** What the service's own name leads to. */
+function addressesOf(service: Service, eligible: readonly Replica[], tasks: AddressSet): AddressSet {
+  const { endpointMode, vip, vipTentative } = service;
+  if (endpointMode !== "vip" || vip === null) return tasks;
+  const vipOnly = addressSet([vip]);
+  if (!vipTentative) return vipOnly;
+  const standIns = eligible.filter((replica) => standsIn(replica, service));
+  // Not all of `tasks`: who got one that cannot be reached from where he is would be worse off than with the VIP.
+  const addresses =
+    standIns.length === eligible.length ? tasks : addressSet(standIns.map(({ address }) => address));
+  // The VIP is IPv4; a client without IPv6 must not find less than that.
+  return addresses.v4.length > 0 ? addresses : vipOnly;
+}
+
+/** True for a replica that whoever asks here reaches, on the ports of the VIP. */
+function standsIn({ reach, address, ports }: Replica, service: Service): boolean {
+  if (reach !== "direct" || isLoopback(address)) return false;
+  return service.ports.every(({ port, protocol }) => {
+    return ports.some(
+      (own) =>
+        own.port === port && own.target === port && transportOf(own.protocol) === transportOf(protocol),
+    );
+  });
+}
+
 /**
- * True while a service that is to have a VIP has none yet (the claim is tentative, or the pool used up). Its replicas
- * stand in with TTL 0, so that nobody keeps them when the VIP comes. Without ports there is nothing to wait for.
+ * True while a service that is to have a VIP has none yet (or none any more: the pool is used up), or one that it may
+ * lose. Whatever stands in is told with TTL 0, so that nobody keeps it when the VIP comes. Without ports there is
+ * nothing to wait for.
  */
-function awaitsVip(service: Service): boolean {
-  return service.endpointMode === "vip" && service.vip === null && service.ports.length > 0;
+function isProvisional({ endpointMode, vip, vipTentative, ports }: Service): boolean {
+  return endpointMode === "vip" && ports.length > 0 && (vip === null || vipTentative);
 }
 
 function addressSet(addresses: readonly string[]): AddressSet {

@@ -3,8 +3,9 @@
  *
  * Compares a peer's digest with what is held and lists the missing writes, stalest owner first (the peer that is
  * furthest behind on an owner gains most), in frames of bounded size cut at a version boundary. A frame is cut by
- * bytes, not by entries: one service with fifty routes weighs as much as fifty small ones. Bytes as they will be on the
- * wire: a peer's bodies may be of characters that take six bytes each, and a frame past the bound costs the link.
+ * bytes, not by entries: one service with fifty routes weighs as much as fifty small ones. Frames are made one by one,
+ * as they are taken: a peer that lacks everything gets a bounded part of it at a time, and what it does not get yet
+ * costs nothing.
  *
  * Pure.
  */
@@ -13,87 +14,104 @@ import type { NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 import type { OwnerLog } from "../model/log.ts";
 
-import type { Delta, Digest, Write } from "./message.ts";
+import { DELTA_HEAD_BYTES, sizeOfWrite } from "./codec.ts";
+import type { Delta, Digest, Scope, Write } from "./message.ts";
+import { partOf } from "./sums.ts";
 
-/** What one write costs in a frame beside its key and body: version, quotes, braces. */
-const WRITE_OVERHEAD_BYTES = 48;
-/** What a delta costs beside its writes: owner, incarnation and three versions. */
-const DELTA_OVERHEAD_BYTES = 160;
+/** Who lacks something: what he said he holds, and of which owners he spoke. */
+export interface Lacking {
+  readonly digest: Digest;
+  readonly scope: Scope;
+  /** The peer itself: its own log is never sent to it. Null for none. */
+  readonly recipient: NodeId | null;
+}
 
 /**
- * The deltas a holder of `digest` lacks, grouped into frames of at most `LIMITS.deltaBytes` of keys and bodies each.
+ * The deltas a holder of `digest` lacks, grouped into frames of at most `LIMITS.deltaBytes` each.
  *
- * @param recipient  the peer; its own log is never sent to it
- * @returns one list of deltas a frame, to be sent in this order; empty when the peer lacks nothing
+ * @returns one list of deltas a frame, to be sent in this order; nothing when the peer lacks nothing
  */
-export function missing(logs: ReadonlyMap<NodeId, OwnerLog>, digest: Digest, recipient: NodeId): Delta[][] {
-  const theirsByOwner = new Map(digest.map((entry) => [entry.owner, entry]));
-  const lacking: { log: OwnerLog; from: number }[] = [];
-  for (const log of logs.values()) {
-    if (log.owner === recipient) continue;
-    const theirs = theirsByOwner.get(log.owner);
-    if (theirs !== undefined && theirs.incarnation > log.incarnation) continue;
-    const comparable =
+export function* missing(logs: ReadonlyMap<NodeId, OwnerLog>, lacking: Lacking): Generator<Delta[]> {
+  const stale = lackedOf(logs, lacking);
+  stale.sort((one, other) => other.log.version - other.from - (one.log.version - one.from));
+  let frame: Delta[] = [];
+  let sizeBytes = 0;
+  for (const { log, from } of stale) {
+    for (const { delta, costBytes } of cut(log, from)) {
+      if (frame.length > 0 && sizeBytes + costBytes > LIMITS.deltaBytes) {
+        yield frame;
+        frame = [];
+        sizeBytes = 0;
+      }
+      frame.push(delta);
+      sizeBytes += costBytes;
+    }
+  }
+  if (frame.length > 0) yield frame;
+}
+
+interface Stale {
+  readonly log: OwnerLog;
+  readonly from: number;
+}
+
+function lackedOf(logs: ReadonlyMap<NodeId, OwnerLog>, { digest, scope, recipient }: Lacking): Stale[] {
+  const theirsByOwner = new Map(digest.map((head) => [head.owner, head]));
+  const stale: Stale[] = [];
+  const consider = (log: OwnerLog): void => {
+    if (log.owner === recipient) return;
+    const told = theirsByOwner.get(log.owner);
+    // Who asks for an owner that he holds nothing of names it with incarnation 0.
+    const theirs = told?.incarnation === 0 ? undefined : told;
+    if (theirs !== undefined && theirs.incarnation > log.incarnation) return;
+    const isComparable =
       theirs !== undefined &&
       theirs.incarnation === log.incarnation &&
       // The lower of both: a log that is still being taken in parts stands below its own floor.
       theirs.version >= Math.min(log.floor, log.version);
-    const from = comparable ? theirs.version : 0;
+    const from = isComparable ? theirs.version : 0;
     // An owner that has written nothing yet still has an incarnation to tell; but not to one who holds its last life:
     // that would be replaced by nothing, and names would vanish until the owner knows what it has.
     const isNews = theirs === undefined || (theirs.incarnation < log.incarnation && log.version > 0);
-    if (from < log.version || isNews) lacking.push({ log, from });
+    if (from < log.version || isNews) stale.push({ log, from });
+  };
+  switch (scope.kind) {
+    case "all":
+      for (const log of logs.values()) consider(log);
+      break;
+    case "parts": {
+      const parts = new Set(scope.parts);
+      for (const log of logs.values()) if (parts.has(partOf(log.owner))) consider(log);
+      break;
+    }
+    case "listed":
+      for (const { owner } of digest) {
+        const log = logs.get(owner);
+        if (log !== undefined) consider(log);
+      }
+      break;
   }
-  lacking.sort((one, other) => other.log.version - other.from - (one.log.version - one.from));
-  return packed(lacking.flatMap(({ log, from }) => cut(log, from)));
+  return stale;
 }
 
 /** All writes of a log past `from`, cut into deltas of bounded size. */
-function cut(log: OwnerLog, from: number): Delta[] {
+function* cut(log: OwnerLog, from: number): Generator<{ delta: Delta; costBytes: number }> {
   const head = { owner: log.owner, incarnation: log.incarnation, floor: log.floor };
-  const deltas: Delta[] = [];
   let start = from;
   let writes: Write[] = [];
-  let sizeBytes = 0;
+  let sizeBytes = DELTA_HEAD_BYTES;
   for (const [key, entry] of log.entryByKey) {
     if (entry.version <= from) continue;
     const costBytes = sizeOfWrite(key, entry.body);
     const last = writes.at(-1);
     if (last !== undefined && sizeBytes + costBytes > LIMITS.deltaBytes) {
-      deltas.push({ ...head, from: start, to: last.version, writes });
+      yield { delta: { ...head, from: start, to: last.version, writes }, costBytes: sizeBytes };
       start = last.version;
       writes = [];
-      sizeBytes = 0;
+      sizeBytes = DELTA_HEAD_BYTES;
     }
     writes.push({ key, version: entry.version, body: entry.body });
     sizeBytes += costBytes;
   }
-  deltas.push({ ...head, from: start, to: log.version, writes });
-  return deltas;
-}
-
-/** Puts small deltas of several owners into one frame. */
-function packed(deltas: readonly Delta[]): Delta[][] {
-  const frames: Delta[][] = [];
-  let sizeBytes = Number.POSITIVE_INFINITY;
-  for (const delta of deltas) {
-    const costBytes = sizeOf(delta);
-    if (sizeBytes + costBytes > LIMITS.deltaBytes) {
-      frames.push([]);
-      sizeBytes = 0;
-    }
-    frames.at(-1)?.push(delta);
-    sizeBytes += costBytes;
-  }
-  return frames;
-}
-
-function sizeOf(delta: Delta): number {
-  const writes = delta.writes.map(({ key, body }) => sizeOfWrite(key, body));
-  return writes.reduce((sum, size) => sum + size, DELTA_OVERHEAD_BYTES);
-}
-
-function sizeOfWrite(key: string, body: string | null): number {
-  const bodyBytes = body === null ? 0 : Buffer.byteLength(JSON.stringify(body));
-  return Buffer.byteLength(JSON.stringify(key)) + bodyBytes + WRITE_OVERHEAD_BYTES;
+  yield { delta: { ...head, from: start, to: log.version, writes }, costBytes: sizeBytes };
 }

@@ -11,7 +11,8 @@ import type { HostPort } from "../base/ip.ts";
 import type { Happening } from "../model/event.ts";
 
 import type { Move } from "./membership.ts";
-import { encode, type Message } from "./message.ts";
+import { encode } from "./codec.ts";
+import type { Message } from "./message.ts";
 
 /** What gossip wants done. Frames of one link are to be sent in order. */
 export interface GossipEffects {
@@ -43,9 +44,15 @@ export function noEffects(): GossipEffects {
   };
 }
 
+/** True when nothing is wanted. */
+export function isNothing(effects: GossipEffects): boolean {
+  for (const list of Object.values(effects)) if (list.length > 0) return false;
+  return true;
+}
+
 /** Tells a move of a member. */
 export function happeningOf({ peer, to, reason }: Move, atMs: number): Happening {
-  const level = to === "alive" || to === "left" ? "info" : "warn";
+  const level = to === "suspect" || to === "dead" ? "warn" : "info";
   return { kind: `member.${to}`, level, subject: peer.name, text: reason, atMs };
 }
 
@@ -70,13 +77,12 @@ export class Outbox {
     return wanted;
   }
 
-  /** Sends a message over one link, or the same frame over several. */
-  send(links: number | readonly number[], message: Message): void {
-    if (this.#isShut) return;
+  /** Sends a message over one link. @returns the bytes it takes; 0 when nothing is sent any more */
+  send(link: number, message: Message): number {
+    if (this.#isShut) return 0;
     const frame = encode(message);
-    for (const link of typeof links === "number" ? [links] : links) {
-      this.#wanted.send.push({ link, frame, kind: message.kind });
-    }
+    this.#wanted.send.push({ link, frame, kind: message.kind });
+    return frame.byteLength;
   }
 
   /** Nothing is sent after this. */

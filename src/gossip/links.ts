@@ -1,15 +1,16 @@
 /**
  * Links: the connections that are open now, and whose they are.
  *
- * A link belongs to nobody until its hello; one on which none comes is closed, since it holds a place.
+ * A link belongs to nobody until its hello; one on which none comes is closed, since it holds a place. The links that
+ * carry gossip, one a peer, are kept in the order of the id ring, as broadcasts and routes need them.
  *
  * Pure.
  */
 
 import { renderHostPort, type HostPort } from "../base/ip.ts";
-import type { NodeId } from "../model/ids.ts";
 
-import type { Peer } from "./membership.ts";
+import type { Peer } from "./peer.ts";
+import type { RingLink } from "./ring.ts";
 
 /** A link on which nobody has said who he is by then is closed. */
 const HELLO_DEADLINE_MS = 5000;
@@ -28,41 +29,94 @@ export interface OpenLink {
   /** The other end as the socket shows it, for people. */
   readonly remote: string;
   readonly openedAtMs: number;
-  /** Whose it is; null until its hello, and again once another link took its place. */
+  /** Whose it is; null until its hello. */
   peer: Peer | null;
   /** Since when another link to its peer is used instead; null when it is the one. */
   spareSinceMs: number | null;
   /** Being closed by this node: what still comes over it does not count. */
   closing: boolean;
+  /** The peer closes it since it needs it no more. */
+  parted: boolean;
+  /** When a whole digest was last answered over it: that costs much more to answer than to send. */
+  answeredAtMs: number;
 }
 
-/** What needs no dial: addresses as text, and members. */
-export interface Linked {
-  readonly addresses: ReadonlySet<string>;
-  readonly members: ReadonlySet<NodeId>;
+/** A peer with its link, at its place on the ring. */
+export class Seat implements RingLink {
+  readonly peer: Peer;
+  readonly link: number;
+
+  constructor(peer: Peer, link: number) {
+    this.peer = peer;
+    this.link = link;
+  }
+
+  get position(): number {
+    return this.peer.position;
+  }
+
+  get doubtful(): boolean {
+    return (this.peer.pulse?.misses ?? 0) > 0;
+  }
 }
 
 /** All open links of a node, by id. */
 export class Links {
   readonly #linkById = new Map<number, OpenLink>();
+  #seats: readonly Seat[] | null = [];
+  #addresses: ReadonlySet<string> | null = null;
 
   get count(): number {
     return this.#linkById.size;
+  }
+
+  get all(): Iterable<OpenLink> {
+    return this.#linkById.values();
+  }
+
+  /** The links that carry gossip, ascending by position on the ring. */
+  get seats(): readonly Seat[] {
+    if (this.#seats !== null) return this.#seats;
+    const seats: Seat[] = [];
+    for (const { id, peer } of this.#linkById.values()) if (peer?.link === id) seats.push(new Seat(peer, id));
+    this.#seats = seats.sort((one, other) => one.position - other.position);
+    return this.#seats;
+  }
+
+  /** Where no dial is needed: addresses of dialled links, and of peers that are linked either way. */
+  get addresses(): ReadonlySet<string> {
+    if (this.#addresses !== null) return this.#addresses;
+    const addresses = new Set<string>();
+    for (const { dialled, peer } of this.#linkById.values()) {
+      if (dialled !== null) addresses.add(renderHostPort(dialled));
+      if (peer !== null) addresses.add(renderHostPort(peer));
+    }
+    this.#addresses = addresses;
+    return addresses;
   }
 
   get(id: number | null): OpenLink | undefined {
     return id === null ? undefined : this.#linkById.get(id);
   }
 
-  add(link: Omit<OpenLink, "peer" | "spareSinceMs" | "closing">): void {
-    this.#linkById.set(link.id, { ...link, peer: null, spareSinceMs: null, closing: false });
+  add(link: Pick<OpenLink, "id" | "dialled" | "remote" | "openedAtMs">): void {
+    const state = { peer: null, spareSinceMs: null, closing: false, parted: false };
+    this.#linkById.set(link.id, { ...link, ...state, answeredAtMs: Number.NEGATIVE_INFINITY });
+    this.changed();
   }
 
   /** Takes a link out. @returns it, or undefined when it is not there */
   remove(id: number): OpenLink | undefined {
     const link = this.#linkById.get(id);
     this.#linkById.delete(id);
+    this.changed();
     return link;
+  }
+
+  /** To be told whenever a link's peer, or a peer's link or address, was set. */
+  changed(): void {
+    this.#seats = null;
+    this.#addresses = null;
   }
 
   /** The links of one peer that are not being closed: one, or for a moment two when dials crossed. */
@@ -70,28 +124,16 @@ export class Links {
     return [...this.#linkById.values()].filter((link) => link.peer === peer && !link.closing);
   }
 
-  /** Links whose hello is overdue. */
-  silent(nowMs: number): OpenLink[] {
-    return [...this.#linkById.values()].filter((link) => {
-      return link.peer === null && !link.closing && nowMs - link.openedAtMs > HELLO_DEADLINE_MS;
-    });
-  }
-
-  /** Spares that are not needed any more. */
-  surplus(nowMs: number): OpenLink[] {
-    return [...this.#linkById.values()].filter(({ dialled, spareSinceMs }) => {
+  /** Links whose hello is overdue, and spares that are not needed any more. */
+  overdue(nowMs: number): { readonly silent: readonly OpenLink[]; readonly surplus: readonly OpenLink[] } {
+    const silent: OpenLink[] = [];
+    const surplus: OpenLink[] = [];
+    for (const link of this.#linkById.values()) {
+      const { peer, closing, openedAtMs, dialled, spareSinceMs } = link;
+      if (peer === null && !closing && nowMs - openedAtMs > HELLO_DEADLINE_MS) silent.push(link);
       const keptMs = dialled === null ? SPARE_KEPT_MS.other : SPARE_KEPT_MS.dialler;
-      return spareSinceMs !== null && nowMs - spareSinceMs >= keptMs;
-    });
-  }
-
-  /** What needs no dial: the addresses of dialled links, and peers linked either way. */
-  linked(peers: Iterable<Peer>): Linked {
-    const linked = [...peers].filter(({ link }) => link !== null);
-    const dialled = [...this.#linkById.values()].flatMap((link) =>
-      link.dialled === null ? [] : [link.dialled],
-    );
-    const addresses = new Set([...linked, ...dialled].map((address) => renderHostPort(address)));
-    return { addresses, members: new Set(linked.map(({ id }) => id)) };
+      if (spareSinceMs !== null && nowMs - spareSinceMs >= keptMs) surplus.push(link);
+    }
+    return { silent, surplus };
   }
 }

@@ -1,55 +1,32 @@
 /**
- * Membership: which nodes live, judged from this node's own links.
+ * Membership: which nodes live.
  *
- * Every link carries a ping each half second. Two misses in a row make a member suspect, a second more makes it dead.
- * A connection that closes without goodbye makes it suspect at once, and a refused redial makes it dead at once: a
- * host that answers "nobody listens here" is reachable, and its daemon is gone. Any frame from a member is a sign of
- * life. After a pause of this node (suspend, SIGSTOP) the silence was ours: all outstanding pings are forgiven.
+ * SWIM (Das, Gupta, Motivala 2002) with Lifeguard's timing (Dadgar, Phillips, Currey, arXiv 1707.00788): a member that
+ * this node does not reach, nor those whom it asked, is accused before all; the accusation lasts a while, the shorter
+ * the more members confirm it, and then becomes a death. Only the accused can refute: it writes a higher refutation
+ * into its own log (life.ts). Two facts are stronger than any accusation. Own eyes: whom this node hears it does not
+ * give up on the word of others, so a link that is broken for one member stays that member's trouble. And a refusal: a
+ * host that answers "nobody listens here" is reachable and its daemon gone, so two members whom it answered so make a
+ * death at once; one, where there is nobody else to see it.
  *
- * Not gossiped verdicts: with a link to every member each node sees for itself, and a verdict cannot be forged.
+ * Not here: who is pinged and asked (watch.ts), and how accusations travel (gossip.ts).
  *
- * Pure. gossip.ts sends the pings; dialer.ts decides about redials.
+ * Pure.
  */
 
-import type { Acquaintance, MemberState, Standing } from "../model/member.ts";
 import type { NodeId } from "../model/ids.ts";
+import type { Acquaintance, MemberState, Standing } from "../model/member.ts";
 
-export const PING_EVERY_MS = 500;
-/** Not the 150 ms that a LAN would allow: on a busy host a daemon's own event loop may be late by more. */
-const PING_TIMEOUT_MS = 500;
-const MISSES_TO_SUSPECT = 2;
-const SUSPICION_MS = 1000;
-/** A gap between two ticks from which on this node knows that it was the one that slept. */
-const PAUSE_MS = 900;
-/** How long a dead or left node is remembered. */
+import { Damping } from "./damping.ts";
+import { FIRST_LIFE, REFUTATION_MAX, type Life } from "./life.ts";
+import type { Rumor } from "./message.ts";
+import { isPresent, strangerOf, type Peer } from "./peer.ts";
+import { suspicionMs, suspicionRange } from "./suspicion.ts";
+
+/** How long a dead or left node's records are remembered. */
 const FORGOTTEN_AFTER_MS = 24 * 3600 * 1000;
-
-/** One run of a node: `nonce` is drawn at its start. */
-export interface Life {
-  readonly incarnation: number;
-  readonly nonce: number;
-}
-
-/** A node other than this one. */
-export interface Peer {
-  readonly id: NodeId;
-  name: string;
-  host: string;
-  port: number;
-  incarnation: number;
-  nonce: number;
-  state: MemberState;
-  sinceMs: number;
-  link: number | null;
-  rttMs: number | null;
-  /** Version of this node's own log that the peer has applied, of incarnation `appliedIncarnation`. */
-  appliedVersion: number;
-  appliedIncarnation: number;
-  pingSequence: number;
-  pingSentAtMs: number;
-  awaitingPong: boolean;
-  misses: number;
-}
+/** How often members that only wait for a time to pass are looked at. */
+const REVIEW_EVERY_MS = 250;
 
 /** A change of a member's state, with the reason in words. */
 export interface Move {
@@ -59,24 +36,47 @@ export interface Move {
   readonly reason: string;
 }
 
-/** What a tick asks for. */
+/** What came of judging since it was last taken. */
 export interface Verdicts {
   readonly moves: readonly Move[];
-  readonly ping: readonly Peer[];
-  /** Peers whose link is to be closed: they are dead, and a half-open link must not linger. */
-  readonly close: readonly Peer[];
-  readonly forget: readonly Peer[];
-  /** This node itself was paused: what it holds may be old. */
-  readonly slept: boolean;
+  /** Own accusations and verdicts, to be told to all. */
+  readonly rumors: readonly Rumor[];
+  /** Members whose records are to be forgotten; they are members no more. */
+  readonly forgotten: readonly Peer[];
+  /** Members of whom something else that the view shows has changed. */
+  readonly touched: readonly Peer[];
 }
 
-/** Holds every peer ever heard of, and judges them. */
-export class Membership {
-  readonly #peerById = new Map<NodeId, Peer>();
-  #lastTickMs: number | null = null;
+/** What an accusation came to. */
+export type Accused = "news" | "known" | "doubted";
 
+/** Holds every node ever heard of, and judges them. */
+export class Membership {
+  readonly #self: NodeId;
+  readonly #damping = new Damping();
+  readonly #peerById = new Map<NodeId, Peer>();
+  /** Those for whom time alone may change something. */
+  readonly #timed = new Set<Peer>();
+  #presentCount = 0;
+  #reviewedAtMs = Number.NEGATIVE_INFINITY;
+  #heldUntilMs = Number.NEGATIVE_INFINITY;
+  #moves: Move[] = [];
+  #rumors: Rumor[] = [];
+  #forgotten: Peer[] = [];
+  #touched: Peer[] = [];
+
+  constructor(self: NodeId) {
+    this.#self = self;
+  }
+
+  /** Nodes known beside this one, gone ones included. */
   get count(): number {
     return this.#peerById.size;
+  }
+
+  /** Members that are there, this node included. */
+  get presentCount(): number {
+    return this.#presentCount + 1;
   }
 
   get peers(): IterableIterator<Peer> {
@@ -88,164 +88,257 @@ export class Membership {
   }
 
   get standings(): Standing[] {
-    return Array.from(this.#peerById.values(), ({ id, state, sinceMs, rttMs }) => ({
-      id,
-      state,
-      sinceMs,
-      rttMs,
-    }));
+    return Array.from(this.#peerById.values(), standingOf);
   }
 
-  /** The names of alive peers that have not applied this node's log of `incarnation` up to `version`. */
-  lagging(incarnation: number, version: number): string[] {
-    return Array.from(this.#peerById.values())
-      .filter((peer) => peer.state === "alive")
-      .filter((peer) => peer.appliedIncarnation !== incarnation || peer.appliedVersion < version)
-      .map((peer) => peer.name);
+  /** What the view shows of one node; undefined for one that is not known. */
+  standing(id: NodeId): Standing | undefined {
+    const peer = this.#peerById.get(id);
+    return peer === undefined ? undefined : standingOf(peer);
   }
 
-  /** Learns of a peer from its record or hello. One never linked starts suspect: it must prove itself. */
-  meet(who: Acquaintance, nowMs: number): Peer {
-    const known = this.#peerById.get(who.id);
-    if (known !== undefined) {
-      // A linked peer's own hello outranks a record that may be old.
-      if (known.link === null) Object.assign(known, { name: who.name, host: who.host, port: who.port });
-      return known;
-    }
-    const peer: Peer = {
-      ...who,
-      incarnation: 0,
-      nonce: 0,
-      state: "suspect",
-      sinceMs: nowMs,
-      link: null,
-      rttMs: null,
-      appliedVersion: 0,
-      appliedIncarnation: 0,
-      pingSequence: 0,
-      pingSentAtMs: nowMs,
-      awaitingPong: false,
-      misses: 0,
-    };
-    this.#peerById.set(who.id, peer);
-    return peer;
-  }
-
-  /** A hello came over this link: the peer is alive, in this life. */
-  linked(peer: Peer, link: number, life: Life, nowMs: number): Move | null {
-    // What an earlier life of it had applied counts no more. By the nonce: an incarnation may rise in mid-life.
-    if (life.nonce !== peer.nonce) Object.assign(peer, { appliedIncarnation: 0, appliedVersion: 0 });
-    const { incarnation, nonce } = life;
-    Object.assign(peer, { link, incarnation, nonce, awaitingPong: false, misses: 0, pingSentAtMs: nowMs });
-    return move(peer, "alive", "linked", nowMs);
-  }
-
-  /** A frame came from the peer. */
-  heard(peer: Peer, nowMs: number): Move | null {
-    peer.misses = 0;
-    // Not out of `left`: frames still under way behind a goodbye prove nothing.
-    return peer.state === "left" ? null : move(peer, "alive", "answers again", nowMs);
-  }
-
-  /** A pong came. */
-  ponged(peer: Peer, sequence: number, nowMs: number): void {
-    if (!peer.awaitingPong || sequence !== peer.pingSequence) return;
-    peer.awaitingPong = false;
-    peer.rttMs = nowMs - peer.pingSentAtMs;
-  }
-
-  /** The peer has applied this node's log up to here. Of two reports the higher counts: crossed links reorder them. */
-  applied(peer: Peer, log: { readonly incarnation: number; readonly version: number }): void {
-    const isLate =
-      log.incarnation < peer.appliedIncarnation ||
-      (log.incarnation === peer.appliedIncarnation && log.version < peer.appliedVersion);
-    if (isLate) return;
-    peer.appliedIncarnation = log.incarnation;
-    peer.appliedVersion = log.version;
-  }
-
-  /** The peer's link is gone, without a goodbye. */
-  unlinked(peer: Peer, reason: string, nowMs: number): Move | null {
-    peer.link = null;
-    peer.awaitingPong = false;
-    return peer.state === "alive" ? move(peer, "suspect", `link lost: ${reason}`, nowMs) : null;
-  }
-
-  /** The peer said goodbye. */
-  left(peer: Peer, nowMs: number): Move | null {
-    return move(peer, "left", "said goodbye", nowMs);
-  }
-
-  /** A dial to the peer's address ended in "connection refused": the host is up, the daemon is not. */
-  refused(peer: Peer, nowMs: number): Move | null {
-    if (peer.link !== null || peer.state === "left") return null;
-    return move(peer, "dead", "connection refused", nowMs);
-  }
-
-  /** Judges every peer; to be called a few times a second. */
-  tick(nowMs: number): Verdicts {
-    const slept = this.#lastTickMs !== null && nowMs - this.#lastTickMs > PAUSE_MS;
-    this.#lastTickMs = nowMs;
+  /** Everything judged since the last call. */
+  take(): Verdicts {
     const verdicts = {
-      moves: [] as Move[],
-      ping: [] as Peer[],
-      close: [] as Peer[],
-      forget: [] as Peer[],
-      slept,
+      moves: this.#moves,
+      rumors: this.#rumors,
+      forgotten: this.#forgotten,
+      touched: this.#touched,
     };
-    for (const peer of this.#peerById.values()) {
-      if (slept) forgive(peer, nowMs);
-      this.#judge(peer, verdicts, nowMs);
-    }
-    for (const { id } of verdicts.forget) this.#peerById.delete(id);
+    if (this.#moves.length > 0) this.#moves = [];
+    if (this.#rumors.length > 0) this.#rumors = [];
+    if (this.#forgotten.length > 0) this.#forgotten = [];
+    if (this.#touched.length > 0) this.#touched = [];
     return verdicts;
   }
 
-  #judge(
-    peer: Peer,
-    verdicts: { moves: Move[]; ping: Peer[]; close: Peer[]; forget: Peer[] },
-    nowMs: number,
-  ): void {
-    if (peer.link !== null) this.#pingOrMiss(peer, verdicts, nowMs);
-    if (peer.state === "suspect" && nowMs - peer.sinceMs >= SUSPICION_MS) {
-      const silence = peer.link === null ? "not reachable" : `no answer to ${peer.misses} pings`;
-      const died = move(peer, "dead", silence, nowMs);
-      if (died !== null) verdicts.moves.push(died);
-      if (peer.link !== null) verdicts.close.push(peer);
+  /** Members that may still send traffic here and have not applied this node's log of `incarnation` up to `version`. */
+  lagging(incarnation: number, version: number): Peer[] {
+    const lagging: Peer[] = [];
+    for (const peer of this.#peerById.values()) {
+      if (peer.state !== "alive" && peer.state !== "suspect") continue;
+      if (peer.appliedIncarnation !== incarnation || peer.appliedVersion < version) lagging.push(peer);
     }
-    const gone = peer.state === "dead" || peer.state === "left";
-    if (gone && peer.link === null && nowMs - peer.sinceMs > FORGOTTEN_AFTER_MS) verdicts.forget.push(peer);
+    return lagging;
   }
 
-  #pingOrMiss(peer: Peer, verdicts: { moves: Move[]; ping: Peer[] }, nowMs: number): void {
-    const ageMs = nowMs - peer.pingSentAtMs;
-    if (peer.awaitingPong && ageMs >= PING_TIMEOUT_MS) {
-      peer.awaitingPong = false;
-      peer.misses += 1;
-      if (peer.misses >= MISSES_TO_SUSPECT && peer.state === "alive") {
-        const suspected = move(peer, "suspect", `no answer to ${peer.misses} pings`, nowMs);
-        if (suspected !== null) verdicts.moves.push(suspected);
-      }
+  /** Learns that there is such a node, from its log or its hello. */
+  know(id: NodeId, nowMs: number): Peer {
+    const known = this.#peerById.get(id);
+    if (known !== undefined) return known;
+    const peer = strangerOf(id, nowMs);
+    this.#peerById.set(id, peer);
+    this.#presentCount += 1;
+    this.#touched.push(peer);
+    return peer;
+  }
+
+  /** Learns where a node says it is. */
+  meet(who: Acquaintance, nowMs: number): Peer {
+    const peer = this.know(who.id, nowMs);
+    if (peer.name !== who.name) this.#touched.push(peer);
+    Object.assign(peer, { name: who.name, host: who.host, port: who.port });
+    return peer;
+  }
+
+  /** What a member's own log says of its life. News of it refutes every accusation of an earlier one. */
+  lifeTold(peer: Peer, incarnation: number, life: Life, nowMs: number): void {
+    const isNews = isBefore(peer, { incarnation, refutation: life.refutation });
+    const isSame = peer.incarnation === incarnation && peer.refutation === life.refutation;
+    if (!isNews && !(isSame && peer.said !== life.said)) return;
+    Object.assign(peer, { incarnation, refutation: life.refutation, said: life.said });
+    if (life.said === "left") this.#move(peer, "left", "said goodbye", nowMs);
+    else if (life.said === "away") {
+      peer.awayUntilMs = nowMs + life.forMs;
+      this.#move(peer, "away", `said it will be back within ${Math.ceil(life.forMs / 1000)} s`, nowMs);
+    } else if (peer.state !== "alive") this.#move(peer, "alive", "says it is alive", nowMs);
+  }
+
+  /** A hello: the peer is alive, in this life. What it says of a clean stop, its log tells. */
+  greeted(peer: Peer, incarnation: number, nowMs: number): void {
+    if (incarnation > peer.incarnation) Object.assign(peer, { incarnation, ...LIVING });
+    else if (peer.said === "away") peer.said = "alive";
+    if (peer.said !== "left" && peer.state !== "alive") this.#move(peer, "alive", "linked", nowMs);
+  }
+
+  /** A sign of life came over a link. */
+  heard(peer: Peer, nowMs: number): void {
+    // Not out of `left` or `away`: frames still under way behind a farewell prove nothing.
+    if (peer.state === "suspect" || peer.state === "dead") this.#move(peer, "alive", "answers again", nowMs);
+  }
+
+  /** The peer has applied this node's log up to here. Of two reports the higher counts: paths of different length reorder them. */
+  applied(peer: Peer, log: { readonly incarnation: number; readonly version: number }): boolean {
+    const isLate =
+      log.incarnation < peer.appliedIncarnation ||
+      (log.incarnation === peer.appliedIncarnation && log.version <= peer.appliedVersion);
+    if (isLate) return false;
+    peer.appliedIncarnation = log.incarnation;
+    peer.appliedVersion = log.version;
+    return true;
+  }
+
+  /** The path to a living member has changed: directly again, or by way of another. */
+  reachedVia(peer: Peer, via: NodeId | null): void {
+    if (peer.via === via) return;
+    peer.via = via;
+    this.#touched.push(peer);
+  }
+
+  /**
+   * This node slept, or is about to learn a lot: nobody is given up before then, and those who were about to be get
+   * their time again.
+   */
+  hold(untilMs: number, nowMs: number): void {
+    this.#heldUntilMs = untilMs;
+    for (const peer of this.#timed) {
+      if (peer.suspicion !== null) peer.suspicion = { ...peer.suspicion, sinceMs: nowMs };
     }
-    if (peer.awaitingPong || ageMs < PING_EVERY_MS) return;
-    peer.pingSequence += 1;
-    peer.pingSentAtMs = nowMs;
-    peer.awaitingPong = true;
-    verdicts.ping.push(peer);
+  }
+
+  /** The exchange that a hold waited for is done. */
+  release(): void {
+    this.#heldUntilMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /** True while no verdict may be made. */
+  isHeld(nowMs: number): boolean {
+    return nowMs < this.#heldUntilMs;
+  }
+
+  /** This node accuses a member, and tells all when that is new. */
+  accuse(peer: Peer, kind: "suspect" | "refused", nowMs: number): void {
+    if (this.isHeld(nowMs) || !isPresent(peer) || peer.state === "away") return;
+    const { incarnation, refutation } = peer;
+    const rumor = { kind, subject: peer.id, incarnation, refutation, by: this.#self } as const;
+    if (this.#suspect(peer, rumor, nowMs)) this.#rumors.push(rumor);
+    this.#checkRefusals(peer, nowMs);
+  }
+
+  /**
+   * What another member says of a third.
+   *
+   * @param sees  true when this node itself hears the accused
+   * @returns `doubted` when own eyes say otherwise: the accused should be told, so that it refutes
+   */
+  told(rumor: Rumor, sees: boolean, nowMs: number): Accused {
+    const peer = this.#peerById.get(rumor.subject);
+    if (peer === undefined || !isPresent(peer) || rumor.refutation > REFUTATION_MAX) return "known";
+    if (isBefore(rumor, peer)) return "known";
+    if (sees) return "doubted";
+    if (peer.state === "away" && rumor.kind !== "dead") return "known";
+    if (isBefore(peer, rumor)) {
+      Object.assign(peer, { incarnation: rumor.incarnation, refutation: rumor.refutation });
+      peer.suspicion = null;
+    }
+    if (rumor.kind !== "dead") {
+      const isNews = this.#suspect(peer, rumor, nowMs);
+      this.#checkRefusals(peer, nowMs);
+      return isNews ? "news" : "known";
+    }
+    this.#move(peer, "dead", `given up by ${this.#nameOf(rumor.by)}`, nowMs);
+    return "news";
+  }
+
+  /** Looks whose time has passed; to be called some ten or twenty times a second. */
+  tick(nowMs: number, healthScore: number): void {
+    const isReview = nowMs - this.#reviewedAtMs >= REVIEW_EVERY_MS || nowMs < this.#reviewedAtMs;
+    if (isReview) this.#reviewedAtMs = nowMs;
+    const range = suspicionRange(this.presentCount);
+    for (const peer of this.#timed) {
+      if (peer.suspicion !== null) {
+        const { sinceMs, accusers } = peer.suspicion;
+        const lastsMs = suspicionMs(range, accusers.size - 1, healthScore);
+        if (nowMs - sinceMs >= lastsMs && !this.isHeld(nowMs)) this.#giveUp(peer, "did not answer", nowMs);
+      } else if (isReview) this.#review(peer, nowMs);
+    }
+  }
+
+  #review(peer: Peer, nowMs: number): void {
+    if (peer.settlesAtMs !== null && nowMs >= peer.settlesAtMs) {
+      peer.settlesAtMs = null;
+      this.#touched.push(peer);
+    }
+    if (peer.state === "away" && nowMs >= peer.awayUntilMs && !this.isHeld(nowMs))
+      this.#giveUp(peer, "did not come back in the time it said", nowMs);
+    const isGone = peer.state === "dead" || peer.state === "left";
+    if (isGone && peer.link === null && nowMs - peer.sinceMs > FORGOTTEN_AFTER_MS) {
+      this.#peerById.delete(peer.id);
+      this.#damping.forget(peer.id);
+      this.#timed.delete(peer);
+      this.#forgotten.push(peer);
+    } else if (!isGone && peer.state !== "away" && peer.settlesAtMs === null) this.#timed.delete(peer);
+  }
+
+  /** Adds an accusation to what speaks against a member. @returns true when it is new */
+  #suspect(peer: Peer, { kind, by }: Rumor, nowMs: number): boolean {
+    const suspicion = peer.suspicion ?? { sinceMs: nowMs, accusers: new Set(), refusers: new Set() };
+    const voices = kind === "refused" ? suspicion.refusers : suspicion.accusers;
+    if (voices.has(by)) return false;
+    voices.add(by);
+    // Who was refused does not reach it either.
+    suspicion.accusers.add(by);
+    const why = kind === "refused" ? "is refused" : "does not reach it";
+    if (peer.state === "alive") this.#move(peer, "suspect", `${this.#nameOf(by)} ${why}`, nowMs);
+    peer.suspicion = suspicion;
+    return true;
+  }
+
+  #checkRefusals(peer: Peer, nowMs: number): void {
+    const refusers = peer.suspicion?.refusers.size ?? 0;
+    if (refusers === 0 || this.isHeld(nowMs)) return;
+    if (refusers >= 2 || !this.#hasWitness(peer)) this.#giveUp(peer, "connection refused", nowMs);
+  }
+
+  /** True when there is another member that could see what this node sees. */
+  #hasWitness(accused: Peer): boolean {
+    for (const peer of this.#peerById.values()) if (peer !== accused && peer.state === "alive") return true;
+    return false;
+  }
+
+  #giveUp(peer: Peer, reason: string, nowMs: number): void {
+    if (!isPresent(peer)) return;
+    const { id, incarnation, refutation } = peer;
+    this.#move(peer, "dead", reason, nowMs);
+    this.#rumors.push({ kind: "dead", subject: id, incarnation, refutation, by: this.#self });
+  }
+
+  #move(peer: Peer, to: MemberState, reason: string, nowMs: number): void {
+    const from = peer.state;
+    const wasPresent = isPresent(peer);
+    if (from === to) return;
+    peer.state = to;
+    peer.sinceMs = nowMs;
+    peer.suspicion = null;
+    if (to !== "alive") peer.via = null;
+    // A return from `away` or `left` was meant: only who was missed has flapped.
+    const wasMissed = from === "suspect" || from === "dead";
+    if (to === "alive" && wasMissed) peer.settlesAtMs = this.#damping.flapped(peer.id, nowMs);
+    if (to !== "alive" || peer.settlesAtMs !== null) this.#timed.add(peer);
+    this.#presentCount += Number(isPresent(peer)) - Number(wasPresent);
+    this.#moves.push({ peer, from, to, reason });
+  }
+
+  #nameOf(id: NodeId): string {
+    return id === this.#self ? "this node" : (this.#peerById.get(id)?.name ?? id);
   }
 }
 
-function move(peer: Peer, to: MemberState, reason: string, nowMs: number): Move | null {
-  if (peer.state === to) return null;
-  const from = peer.state;
-  peer.state = to;
-  peer.sinceMs = nowMs;
-  return { peer, from, to, reason };
+const LIVING = { refutation: FIRST_LIFE.refutation, said: FIRST_LIFE.said };
+
+interface Moment {
+  readonly incarnation: number;
+  readonly refutation: number;
 }
 
-function forgive(peer: Peer, nowMs: number): void {
-  peer.misses = 0;
-  peer.awaitingPong = false;
-  peer.pingSentAtMs = nowMs - PING_EVERY_MS;
-  if (peer.state === "suspect") peer.sinceMs = nowMs;
+function isBefore(one: Moment, other: Moment): boolean {
+  return (
+    one.incarnation < other.incarnation ||
+    (one.incarnation === other.incarnation && one.refutation < other.refutation)
+  );
+}
+
+function standingOf({ id, state, sinceMs, pulse, via, settlesAtMs }: Peer): Standing {
+  const rttMs = pulse?.roundTripMs ?? null;
+  return { id, state, sinceMs, rttMs, via, settlesAtMs };
 }

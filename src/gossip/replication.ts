@@ -1,34 +1,58 @@
 /**
  * Replication: logs travel from node to node.
  *
- * Three ways, each covering for the one before. A change of this node's log is pushed at once to every link. A delta
- * that does not fit on what is held shows that a push was missed, and is answered with a digest. And each second one
- * random peer gets the hash of what is held here; where it differs both send digests, and then what the other lacks.
- * What was applied of a peer's own log is reported to it, so that a drain can be acknowledged instead of slept.
+ * Four ways, each covering for the one before. A change of this node's log is pushed at once, and passed on by those
+ * who get it, so that each member gets one copy (ring.ts). On a large ring a node then announces to two others what
+ * reached it, and who missed it asks. A delta that does not fit on what is held shows that one was missed, and is
+ * answered with a request. And each second one random peer gets the sum of what is held here; where it differs both
+ * narrow down where, and each sends what the other lacks.
  *
  * Pure. store.ts decides what is applied, delta.ts what a peer lacks.
  */
 
-import { pick, type Random } from "../base/random.ts";
+import { shuffled, pick, type Random } from "../base/random.ts";
 import type { NodeId } from "../model/ids.ts";
+import { LIMITS } from "../model/limits.ts";
 
-import { missing } from "./delta.ts";
+import type { Carrier } from "./carrier.ts";
+import { missing, type Lacking } from "./delta.ts";
 import type { Outbox } from "./effects.ts";
 import { incarnationMax, outrankedBy } from "./greeting.ts";
-import type { Membership, Peer } from "./membership.ts";
-import type { Delta, Digest } from "./message.ts";
+import type { OpenLink } from "./links.ts";
+import { DIGEST_PARTS, type Delta, type Digest, type Message, type Scope } from "./message.ts";
+import { MESH_MAX } from "./ring.ts";
 import { Store } from "./store.ts";
+import { partOf } from "./sums.ts";
 
 const COMPARE_EVERY_MS = 1000;
+const COLLECT_EVERY_MS = 60_000;
+/** What reached this node is announced to so many others, so long after the first of it. */
+const ANNOUNCED_TO = 2;
+const ANNOUNCE_AFTER_MS = 50;
+/** Up to so many owners a digest is sent whole: it is hardly larger than sums of its parts. */
+const FEW_OWNERS = DIGEST_PARTS;
+/** A link's whole digests are answered at most this often: an answer may be a thousand times as large as the question. */
+const ANSWER_EVERY_MS = 50;
+
+const ALL: Scope = { kind: "all" };
+const LISTED: Scope = { kind: "listed" };
 
 /** What replication works with. */
 export interface ReplicationOptions {
   readonly self: NodeId;
   readonly incarnation: number;
-  readonly membership: Membership;
+  readonly carrier: Carrier;
   readonly outbox: Outbox;
   readonly random: Random;
   readonly nowMs: number;
+}
+
+/** What came of a message with deltas. */
+export interface Applied {
+  /** Owners whose logs brought news. */
+  readonly news: readonly NodeId[];
+  /** Owners whose logs are held here as far as the deltas went. */
+  readonly held: readonly NodeId[];
 }
 
 /** Holds the logs and keeps them equal to those of the peers. */
@@ -38,11 +62,16 @@ export class Replication {
   #incarnation: number;
   #pushedVersion = 0;
   #comparedAtMs: number;
+  #collectedAtMs: number;
+  /** Owners of whom something came by broadcast, to be announced. */
+  readonly #fresh = new Set<NodeId>();
+  #freshSinceMs = 0;
 
   constructor(options: ReplicationOptions) {
     this.#options = options;
     this.#incarnation = options.incarnation;
     this.#comparedAtMs = options.nowMs;
+    this.#collectedAtMs = options.nowMs;
     this.store = new Store(options.self, options.incarnation);
   }
 
@@ -56,10 +85,29 @@ export class Replication {
   }
 
   /** Writes this node's own log and pushes the change. @returns false when nothing changed */
-  write(changes: ReadonlyMap<string, string | null>, nowMs: number): boolean {
+  write(changes: ReadonlyMap<string, string | null>, nowMs: number, acknowledge: boolean): boolean {
     if (!this.store.write(changes, nowMs)) return false;
-    this.#push();
+    this.push(acknowledge);
     return true;
+  }
+
+  /** Pushes what was written since the last push; with nothing new, asks all again whether they hold what there is. */
+  push(acknowledge: boolean): void {
+    const { self, carrier } = this.#options;
+    const log = this.store.logOf(self);
+    if (log === undefined) return;
+    const held = { owner: self, incarnation: log.incarnation, version: this.#pushedVersion, deadAt: null };
+    const lacking: Lacking = { digest: [held], scope: LISTED, recipient: null };
+    let pushed = 0;
+    for (const deltas of missing(new Map([[self, log]]), lacking)) {
+      pushed += 1;
+      carrier.broadcast((until) => ({ kind: "delta", deltas, until, acknowledge }));
+    }
+    this.#pushedVersion = log.version;
+    if (pushed > 0 || !acknowledge) return;
+    const { incarnation, floor, version } = log;
+    const delta: Delta = { owner: self, incarnation, floor, from: version, to: version, writes: [] };
+    carrier.broadcast((until) => ({ kind: "delta", deltas: [delta], until, acknowledge }));
   }
 
   /** A peer that remembers more of this node than it knows itself: takes a higher incarnation. @returns true then */
@@ -67,75 +115,162 @@ export class Replication {
     const own = { id: this.#options.self, incarnation: this.#incarnation, version: this.version };
     const incarnation = outrankedBy(digest, { ...own, incarnationMax: incarnationMax(nowMs) });
     if (incarnation === null) return false;
-    this.#incarnation = incarnation;
-    this.store.raise(incarnation);
-    this.#pushedVersion = 0;
-    this.#push();
+    this.raise(incarnation);
     return true;
   }
 
-  /** Applies what came over a link. @returns how many of the deltas brought news */
-  apply(deltas: readonly Delta[], link: number, nowMs: number): number {
-    let appliedCount = 0;
-    let hasGap = false;
-    for (const delta of deltas) {
-      const applied = this.store.apply(delta, nowMs);
-      if (applied === "gap") hasGap = true;
-      if (applied === "refused") this.#options.outbox.wanted.refused.push("delta");
-      if (applied !== "applied") continue;
-      appliedCount += 1;
-      const owner = this.#options.membership.peer(delta.owner);
-      if (owner !== undefined) this.acknowledge(owner);
-    }
-    // Asking at once, not at the next repair: a gap means that a push was skipped on this very link.
-    if (hasGap) this.sendDigest(link, { wanted: false });
-    return appliedCount;
+  /** Starts this node's log anew under a higher incarnation. */
+  raise(incarnation: number): void {
+    this.#incarnation = incarnation;
+    this.store.raise(incarnation);
+    this.#pushedVersion = 0;
+    this.push(false);
   }
 
-  /** Tells an owner how far its log is applied here. */
-  acknowledge(owner: Peer): void {
-    const log = this.store.logOf(owner.id);
-    if (owner.link === null || log === undefined) return;
-    const { incarnation, version } = log;
-    this.#options.outbox.send(owner.link, { kind: "applied", incarnation, version });
+  /** Applies what came over a link, passes it on, and asks for what must have been missed. */
+  receive(message: Extract<Message, { kind: "delta" }>, link: OpenLink, nowMs: number): Applied {
+    const { outbox, self, carrier } = this.#options;
+    const news: NodeId[] = [];
+    const held: NodeId[] = [];
+    const gaps: NodeId[] = [];
+    const passed: Delta[] = [];
+    for (const delta of message.deltas) {
+      // An own write that went all the way round, or an old one from a peer that is behind.
+      if (delta.owner === self && this.#isOwn(delta)) continue;
+      const applied = this.store.apply(delta, nowMs);
+      if (applied === "refused") outbox.wanted.refused.push("delta");
+      else passed.push(delta);
+      if (applied === "gap") gaps.push(delta.owner);
+      if (applied === "applied") news.push(delta.owner);
+      if (applied === "applied" || applied === "known") held.push(delta.owner);
+    }
+    const { until, acknowledge } = message;
+    if (until !== null && passed.length > 0) {
+      carrier.forward((end) => ({ kind: "delta", deltas: passed, until: end, acknowledge }), until, link.id);
+      this.#announceLater(news, nowMs);
+    }
+    // Asking at once, not at the next repair: the peer that sent this has what is missing.
+    if (gaps.length > 0) this.#ask(link.id, gaps);
+    return { news, held };
+  }
+
+  /** A peer holds these: asks for what is lacking here. */
+  announced(digest: Digest, link: number): void {
+    const lacking = digest.filter(({ owner, incarnation, version }) => {
+      if (owner === this.#options.self) return false;
+      const log = this.store.logOf(owner);
+      if (log === undefined || log.incarnation < incarnation) return true;
+      return log.incarnation === incarnation && log.version < version;
+    });
+    if (lacking.length > 0)
+      this.#ask(
+        link,
+        lacking.map(({ owner }) => owner),
+      );
+  }
+
+  /** A peer's sum of all it holds. */
+  compared(sum: number, link: number): void {
+    const { store } = this;
+    if (sum === store.sums.whole) return;
+    if (store.logs.size <= FEW_OWNERS) this.sendDigest(link, ALL, { wanted: true });
+    else this.#options.outbox.send(link, { kind: "parts", sums: [...store.sums.parts] });
+  }
+
+  /** A peer's sums of the parts of what it holds. */
+  partsCompared(sums: readonly number[], link: number): void {
+    const own = this.store.sums.parts;
+    const parts = own.flatMap((sum, part) => (sum === sums[part] ? [] : [part]));
+    if (parts.length === 0) return;
+    const scope: Scope = parts.length === DIGEST_PARTS ? ALL : { kind: "parts", parts };
+    this.sendDigest(link, scope, { wanted: true });
+  }
+
+  /** What a peer holds: sends what it lacks, and what is held here when that is wanted. */
+  answer(
+    message: Extract<Message, { kind: "digest" }>,
+    link: OpenLink,
+    recipient: NodeId,
+    nowMs: number,
+  ): void {
+    const { digest, scope, wanted } = message;
+    if (scope.kind !== "listed") {
+      if (nowMs - link.answeredAtMs < ANSWER_EVERY_MS) return;
+      link.answeredAtMs = nowMs;
+    }
+    this.sendMissing(link.id, { digest, scope, recipient });
+    if (wanted) this.sendDigest(link.id, scope, { wanted: false });
   }
 
   /** Sends what is held here; `wanted` asks for the other side's in turn. */
-  sendDigest(link: number, { wanted }: { wanted: boolean }): void {
-    this.#options.outbox.send(link, { kind: "digest", digest: this.store.digest(), wanted });
+  sendDigest(link: number, scope: Scope, { wanted }: { wanted: boolean }): void {
+    const digest = this.#digest(scope);
+    this.#options.outbox.send(link, { kind: "digest", digest, scope, wanted });
   }
 
-  /** Sends what a holder of `digest` lacks. */
-  sendMissing(link: number, digest: Digest, recipient: NodeId): void {
-    for (const deltas of missing(this.store.logs, digest, recipient)) {
-      this.#options.outbox.send(link, { kind: "delta", deltas });
+  /** Sends what a peer lacks, as much of it as goes out at once; it asks again for the rest. */
+  sendMissing(link: number, lacking: Lacking): void {
+    let leftBytes: number = LIMITS.answerBytes;
+    for (const deltas of missing(this.store.logs, lacking)) {
+      leftBytes -= this.#options.outbox.send(link, {
+        kind: "delta",
+        deltas,
+        until: null,
+        acknowledge: false,
+      });
+      if (leftBytes <= 0) return;
     }
   }
 
-  /** Compares with one random peer when a second has passed, or with all of them at once. */
-  compare(which: "random" | "all", nowMs: number): void {
-    if (which === "random" && nowMs - this.#comparedAtMs < COMPARE_EVERY_MS) return;
+  /** Compares with one random peer when a second has passed; announces what is due. */
+  tick(presentCount: number, nowMs: number): void {
+    const { carrier, random, outbox } = this.#options;
+    if (this.#fresh.size > 0 && nowMs - this.#freshSinceMs >= ANNOUNCE_AFTER_MS) this.#announce(presentCount);
+    if (nowMs - this.#collectedAtMs >= COLLECT_EVERY_MS) {
+      this.#collectedAtMs = nowMs;
+      this.store.collect(nowMs);
+    }
+    if (nowMs - this.#comparedAtMs < COMPARE_EVERY_MS) return;
     this.#comparedAtMs = nowMs;
-    const links = this.#links();
-    const chosen =
-      which === "all" ? links : links.length === 0 ? [] : [pick(this.#options.random, links) ?? 0];
-    if (chosen.length > 0)
-      this.#options.outbox.send(chosen, { kind: "compare", hash: this.store.digestHash() });
-    this.store.collect(nowMs);
+    const chosen = pick(random, carrier.seats);
+    if (chosen !== undefined) outbox.send(chosen.link, { kind: "compare", sum: this.store.sums.whole });
   }
 
-  #push(): void {
-    const { self, outbox } = this.#options;
-    const log = this.store.logOf(self);
-    if (log === undefined) return;
-    const held = [{ owner: self, incarnation: log.incarnation, version: this.#pushedVersion }];
-    this.#pushedVersion = log.version;
-    for (const deltas of missing(new Map([[self, log]]), held, "")) {
-      outbox.send(this.#links(), { kind: "delta", deltas });
+  /** Exchanges everything with every peer at once: what is held here may be old. */
+  exchange(): void {
+    for (const { link } of this.#options.carrier.seats) this.sendDigest(link, ALL, { wanted: true });
+  }
+
+  #digest(scope: Scope): Digest {
+    if (scope.kind === "all") return this.store.digest();
+    if (scope.kind === "listed") return [];
+    const parts = new Set(scope.parts);
+    return this.store.digest().filter(({ owner }) => parts.has(partOf(owner)));
+  }
+
+  #ask(link: number, owners: readonly NodeId[]): void {
+    const digest = this.store.headsOf(new Set(owners));
+    this.#options.outbox.send(link, { kind: "digest", digest, scope: LISTED, wanted: false });
+  }
+
+  #isOwn({ incarnation, to }: Delta): boolean {
+    return incarnation < this.#incarnation || (incarnation === this.#incarnation && to <= this.version);
+  }
+
+  #announceLater(owners: readonly NodeId[], nowMs: number): void {
+    if (owners.length === 0) return;
+    if (this.#fresh.size === 0) this.#freshSinceMs = nowMs;
+    for (const owner of owners) this.#fresh.add(owner);
+  }
+
+  #announce(presentCount: number): void {
+    const digest = this.store.headsOf(this.#fresh);
+    this.#fresh.clear();
+    // In a mesh every owner has sent to everybody itself.
+    if (presentCount <= MESH_MAX) return;
+    const { carrier, random, outbox } = this.#options;
+    for (const { link } of shuffled(random, carrier.seats).slice(0, ANNOUNCED_TO)) {
+      outbox.send(link, { kind: "announce", digest });
     }
-  }
-
-  #links(): number[] {
-    return Array.from(this.#options.membership.peers).flatMap(({ link }) => (link === null ? [] : [link]));
   }
 }

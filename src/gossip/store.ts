@@ -7,17 +7,20 @@
  * Tombstones are collected after two hours; the log's floor then says up to which version deletions may be missing
  * from it, and a holder that stands below the floor takes the log whole, so that a deletion never comes back.
  *
+ * An owner that is forgotten leaves a shell: its head, without entries. Without it, a peer that has not forgotten yet
+ * would bring the log back, and the two would differ for ever.
+ *
  * Pure.
  */
 
 import { assert } from "../base/assert.ts";
-import { sha256 } from "../base/bytes.ts";
 import type { NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 import type { Entry, OwnerLog } from "../model/log.ts";
 
 import { incarnationMax } from "./greeting.ts";
-import type { Delta, Digest } from "./message.ts";
+import type { Delta, Digest, Head } from "./message.ts";
+import { Sums, termOf } from "./sums.ts";
 
 /** What became of a delta. `gap`: it starts past what is held; a digest exchange will bring what is missing. */
 export type Applied = "applied" | "known" | "gap" | "refused";
@@ -27,12 +30,17 @@ interface MutableLog {
   readonly incarnation: number;
   version: number;
   floor: number;
+  /** As in Head. */
+  deadAt: number | null;
+  isForgotten: boolean;
+  /** What its head adds to the sums. */
+  term: number;
   /** Of all keys and bodies. */
   sizeBytes: number;
   /** Invariant: in ascending order of version, since each write re-inserts its key. */
   readonly entryByKey: Map<string, Entry>;
-  /** Keys of tombstones and when this node first held them, oldest first. */
-  readonly buriedAtMsByKey: Map<string, number>;
+  /** Keys of tombstones and when this node first held them, oldest first; null for none, as for most owners. */
+  buriedAtMsByKey: Map<string, number> | null;
 }
 
 /** What an entry costs beside its key and body. */
@@ -45,13 +53,12 @@ const TOMBSTONE_KEPT_MS = 2 * 3600 * 1000;
 export class Store {
   readonly #self: NodeId;
   readonly #logs = new Map<NodeId, MutableLog>();
-  /** Incarnations of forgotten owners: their old logs must not come back from a peer that has not forgotten yet. */
-  readonly #forgotten = new Map<NodeId, number>();
-  #hash: string | null = null;
+  readonly #sums = new Sums();
+  #sizeBytes = 0;
 
   constructor(self: NodeId, incarnation: number) {
     this.#self = self;
-    this.#logs.set(self, emptyLog(self, incarnation));
+    this.#set(emptyLog(self, incarnation));
   }
 
   /** The log of one owner; undefined when nothing is held. */
@@ -64,6 +71,11 @@ export class Store {
     return this.#logs;
   }
 
+  /** Sums over all heads, for a peer to compare. */
+  get sums(): Pick<Sums, "whole" | "parts"> {
+    return this.#sums;
+  }
+
   /** Starts this node's own log anew under a higher incarnation, with the same live writes. */
   raise(incarnation: number): void {
     const old = this.#own();
@@ -72,10 +84,9 @@ export class Store {
     for (const [key, entry] of old.entryByKey) {
       if (entry.body === null) continue;
       next.version += 1;
-      next.entryByKey.set(key, { version: next.version, body: entry.body });
+      put(next, key, { version: next.version, body: entry.body }, 0);
     }
-    this.#logs.set(this.#self, next);
-    this.#hash = null;
+    this.#set(next);
   }
 
   /**
@@ -86,77 +97,90 @@ export class Store {
    */
   write(changes: ReadonlyMap<string, string | null>, nowMs: number): boolean {
     const log = this.#own();
-    const before = log.version;
+    const before = { version: log.version, sizeBytes: log.sizeBytes };
     for (const [key, body] of changes) {
       if ((log.entryByKey.get(key)?.body ?? null) === body) continue;
       if (body !== null && body.length > LIMITS.recordBytes) continue;
       log.version += 1;
       put(log, key, { version: log.version, body }, nowMs);
     }
-    if (log.version === before) return false;
-    this.#hash = null;
+    if (log.version === before.version) return false;
+    this.#moved(log, before.sizeBytes);
     return true;
   }
 
   /** Applies a part of another owner's log. Never fails on what a peer can send: it says what became of it. */
   apply(delta: Delta, nowMs: number): Applied {
     // Invariant: nobody but this node writes its own log.
-    const isForgotten = delta.incarnation <= (this.#forgotten.get(delta.owner) ?? -1);
-    if (delta.owner === this.#self || isForgotten || delta.incarnation > incarnationMax(nowMs))
-      return "refused";
+    if (delta.owner === this.#self || delta.incarnation > incarnationMax(nowMs)) return "refused";
     if (this.#sizeBytes > LIMITS.storeBytes) return "refused";
     const held = this.#logs.get(delta.owner);
     if (held !== undefined && delta.incarnation < held.incarnation) return "known";
     if (held === undefined || delta.incarnation > held.incarnation) return this.#replace(delta, nowMs);
+    if (held.isForgotten) return this.#remember(held, delta, nowMs);
     // A holder below the floor starts anew; one with that floor is on its way through the parts of such a start, and
     // takes nothing from a peer with a lower one, who may hold what was deleted since.
     if (held.version < delta.floor && held.floor < delta.floor) return this.#replace(delta, nowMs);
     if (held.version < held.floor && delta.floor < held.floor) return "known";
     if (delta.to <= held.version) return "known";
     if (delta.from > held.version) return "gap";
+    const sizeBefore = held.sizeBytes;
     for (const write of delta.writes) {
       if (write.version > held.version) put(held, write.key, write, nowMs);
     }
     held.version = delta.to;
-    this.#hash = null;
+    this.#moved(held, sizeBefore);
     return "applied";
   }
 
-  /** Drops an owner's log for good; only a higher incarnation, or the owner's own hello, brings it back. */
+  /**
+   * Notes that an owner counts as dead, or not any more.
+   *
+   * @param deadAt  the refutation of this incarnation at which it was given up; null when it is present
+   */
+  setDead(owner: NodeId, incarnation: number, deadAt: number | null): void {
+    const held = this.#logs.get(owner);
+    if (held === undefined || held.incarnation !== incarnation || held.deadAt === deadAt) return;
+    held.deadAt = deadAt;
+    this.#moved(held, held.sizeBytes);
+  }
+
+  /** Drops an owner's entries for good; only news of its own brings them back. */
   forget(owner: NodeId): void {
     const held = this.#logs.get(owner);
     if (held === undefined || owner === this.#self) return;
-    this.#logs.delete(owner);
-    this.#forgotten.set(owner, held.incarnation);
-    if (this.#forgotten.size > LIMITS.ownersMax)
-      this.#forgotten.delete(this.#forgotten.keys().next().value ?? "");
-    this.#hash = null;
-  }
-
-  /** Takes a forgotten owner's log again, of any incarnation: it has come itself. */
-  welcome(owner: NodeId): void {
-    this.#forgotten.delete(owner);
+    const { incarnation, version, deadAt } = held;
+    this.#set({ ...emptyLog(owner, incarnation), version, floor: version, deadAt, isForgotten: true });
   }
 
   /** Collects tombstones that have been held for two hours. */
   collect(nowMs: number): void {
     for (const log of this.#logs.values()) {
+      if (log.buriedAtMsByKey === null) continue;
+      const sizeBefore = log.sizeBytes;
       for (const [key, buriedAtMs] of log.buriedAtMsByKey) {
         if (nowMs - buriedAtMs < TOMBSTONE_KEPT_MS) break;
         log.floor = Math.max(log.floor, log.entryByKey.get(key)?.version ?? 0);
         log.buriedAtMsByKey.delete(key);
         if (log.entryByKey.delete(key)) log.sizeBytes -= sizeOf(key, null);
       }
+      this.#sizeBytes += log.sizeBytes - sizeBefore;
     }
   }
 
-  /** What is held, for a peer to compare. */
+  /** What is held, for a peer to compare. Live: encode it at once, or copy. */
   digest(): Digest {
-    return Array.from(this.#logs.values(), ({ owner, incarnation, version }) => ({
-      owner,
-      incarnation,
-      version,
-    }));
+    return [...this.#logs.values()];
+  }
+
+  /** How far the logs of these owners are held; an owner of whom nothing is held, or a forgotten one, stands at 0. */
+  headsOf(owners: Iterable<NodeId>): Head[] {
+    return Array.from(owners, (owner) => {
+      const held = this.#logs.get(owner);
+      if (held === undefined) return { owner, incarnation: 0, version: 0, deadAt: null };
+      const { incarnation, version, deadAt, isForgotten } = held;
+      return { owner, incarnation, version: isForgotten ? 0 : version, deadAt };
+    });
   }
 
   /** True when everything of others that a holder of `digest` had is held here. */
@@ -168,18 +192,6 @@ export class Store {
     });
   }
 
-  /** A short hash of the digest: equal hashes, equal holdings. */
-  digestHash(): string {
-    this.#hash ??= hashOf(this.digest());
-    return this.#hash;
-  }
-
-  get #sizeBytes(): number {
-    let sum = 0;
-    for (const { sizeBytes } of this.#logs.values()) sum += sizeBytes;
-    return sum;
-  }
-
   #own(): MutableLog {
     const log = this.#logs.get(this.#self);
     assert(log !== undefined, "a node holds its own log");
@@ -188,41 +200,68 @@ export class Store {
 
   #replace(delta: Delta, nowMs: number): Applied {
     if (delta.from > 0) return "gap";
-    if (!this.#logs.has(delta.owner) && this.#logs.size >= LIMITS.ownersMax) return "refused";
+    if (!this.#logs.has(delta.owner) && !this.#hasRoom()) return "refused";
     const log = emptyLog(delta.owner, delta.incarnation);
     for (const write of delta.writes) put(log, write.key, write, nowMs);
     log.version = delta.to;
     log.floor = delta.floor;
-    this.#logs.set(delta.owner, log);
-    this.#forgotten.delete(delta.owner);
-    this.#hash = null;
+    this.#set(log);
     return "applied";
+  }
+
+  /** A forgotten owner's log: taken again, whole, once there is news in it; what was forgotten stays so. */
+  #remember(held: MutableLog, delta: Delta, nowMs: number): Applied {
+    return delta.to <= held.version ? "known" : this.#replace(delta, nowMs);
+  }
+
+  /** Makes room for one more owner by dropping the shell of one that was forgotten. */
+  #hasRoom(): boolean {
+    if (this.#logs.size < LIMITS.ownersMax) return true;
+    for (const log of this.#logs.values()) {
+      if (!log.isForgotten) continue;
+      this.#logs.delete(log.owner);
+      this.#sums.replace(log.owner, log.term, 0);
+      return true;
+    }
+    return false;
+  }
+
+  #set(log: MutableLog): void {
+    const before = this.#logs.get(log.owner);
+    log.term = before?.term ?? 0;
+    this.#logs.set(log.owner, log);
+    this.#moved(log, before?.sizeBytes ?? 0);
+  }
+
+  /** Brings the sums up to date with a log that changed. */
+  #moved(log: MutableLog, sizeBefore: number): void {
+    const term = termOf(log);
+    this.#sums.replace(log.owner, log.term, term);
+    log.term = term;
+    this.#sizeBytes += log.sizeBytes - sizeBefore;
   }
 }
 
 function emptyLog(owner: NodeId, incarnation: number): MutableLog {
-  const maps = { entryByKey: new Map(), buriedAtMsByKey: new Map() };
-  return { owner, incarnation, version: 0, floor: 0, sizeBytes: 0, ...maps };
+  const head = { owner, incarnation, version: 0, floor: 0, deadAt: null, isForgotten: false };
+  return { ...head, term: 0, sizeBytes: 0, entryByKey: new Map(), buriedAtMsByKey: null };
 }
 
 function sizeOf(key: string, body: string | null): number {
   return key.length + (body?.length ?? 0) + ENTRY_BYTES;
 }
 
-function put(log: MutableLog, key: string, entry: Entry, nowMs: number): void {
+function put(log: MutableLog, key: string, { version, body }: Entry, nowMs: number): void {
   const old = log.entryByKey.get(key);
   if (old !== undefined) log.sizeBytes -= sizeOf(key, old.body);
   log.entryByKey.delete(key);
-  log.buriedAtMsByKey.delete(key);
-  const sizeBytes = log.sizeBytes + sizeOf(key, entry.body);
+  log.buriedAtMsByKey?.delete(key);
+  const sizeBytes = log.sizeBytes + sizeOf(key, body);
   // Past a bound an owner's entries are not held; its version goes on, so the link keeps working.
   if (log.entryByKey.size >= LIMITS.entriesPerOwner || sizeBytes > LIMITS.ownerBytes) return;
   log.sizeBytes = sizeBytes;
-  log.entryByKey.set(key, { version: entry.version, body: entry.body });
-  if (entry.body === null) log.buriedAtMsByKey.set(key, nowMs);
-}
-
-function hashOf(digest: Digest): string {
-  const lines = digest.map(({ owner, incarnation, version }) => `${owner} ${incarnation} ${version}`).sort();
-  return Buffer.from(sha256(lines.join("\n")).subarray(0, 12)).toString("hex");
+  log.entryByKey.set(key, { version, body });
+  if (body !== null) return;
+  log.buriedAtMsByKey ??= new Map();
+  log.buriedAtMsByKey.set(key, nowMs);
 }

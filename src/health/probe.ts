@@ -14,6 +14,7 @@ import { connect } from "node:net";
 
 import { systemCodeOf, textOf } from "../base/failure.ts";
 import { LIMITS } from "../model/limits.ts";
+import { startDeadline } from "../runtime/deadline.ts";
 
 import type { ProbeOutcome } from "./verdict.ts";
 
@@ -42,12 +43,12 @@ export function probe(target: ProbeTarget): Promise<ProbeOutcome> {
 function probeTcp(target: ProbeTarget): Promise<ProbeOutcome> {
   return new Promise((resolve) => {
     const socket = connect({ host: target.address, port: target.port });
-    const timer = setTimeout(() => {
+    const deadline = startDeadline(target.timeoutMs, () => {
       resolve(late(target));
       socket.destroy();
-    }, target.timeoutMs);
+    });
     socket.on("connect", () => {
-      clearTimeout(timer);
+      deadline.clear();
       resolve(PASSED);
       // Read what the server greets with: closing over unread bytes sends a reset (RFC 9293 3.10.4, RFC 2525 2.17).
       socket.resume();
@@ -57,7 +58,7 @@ function probeTcp(target: ProbeTarget): Promise<ProbeOutcome> {
       socket.on("close", () => clearTimeout(lingering));
     });
     socket.on("error", (thrown) => {
-      clearTimeout(timer);
+      deadline.clear();
       resolve(failure(thrown));
     });
   });
@@ -76,10 +77,10 @@ function probeHttp(target: ProbeTarget): Promise<ProbeOutcome> {
   } as const;
   try {
     const sent = request(options);
-    const timer = setTimeout(() => {
+    const deadline = startDeadline(target.timeoutMs, () => {
       resolve(late(target));
       sent.destroy();
-    }, target.timeoutMs);
+    });
     sent.on("response", (response) => {
       resolve(judgeStatus(response.statusCode ?? 0));
       let bytes = 0;
@@ -91,7 +92,7 @@ function probeHttp(target: ProbeTarget): Promise<ProbeOutcome> {
     });
     sent.on("error", (thrown) => resolve(failure(thrown)));
     sent.on("close", () => {
-      clearTimeout(timer);
+      deadline.clear();
       resolve(failed("connection closed without an answer"));
     });
     sent.end();

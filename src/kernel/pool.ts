@@ -3,7 +3,8 @@
  *
  * With NET_ADMIN one local route lets the daemon listen on any VIP, and containers reach it through their bridge's
  * gateway. Without, VIPs come from 127/8, which Linux answers on loopback as it is: enough for processes of the host.
- * A route that was there before is left as it was found; one that was added is taken away on a clean stop.
+ * A route that was there before is left as it was found; one that was added is taken away on a clean stop. Whether the
+ * range is in use for something else, here or on another host, is for the view to tell (view/overlap.ts).
  *
  * Touches: the routing table through `ip`, /proc/self/status.
  */
@@ -11,7 +12,7 @@
 import { readFile } from "node:fs/promises";
 
 import { textOf } from "../base/failure.ts";
-import { overlaps, parsePrefix, type Prefix } from "../base/ip.ts";
+import { parsePrefix, type Prefix } from "../base/ip.ts";
 import { run } from "../runtime/exec.ts";
 
 const DEADLINE_MS = 2000;
@@ -25,8 +26,8 @@ export interface VipPool {
   readonly pool: Prefix;
   /** Why this one, in words. */
   readonly reason: string;
-  /** What is wrong with it: an overlap, a route that could not be set. */
-  readonly problems: readonly string[];
+  /** What is wrong with it: a route that could not be set; null for nothing. */
+  readonly problem: string | null;
   /** Takes away what was added. */
   close(): Promise<void>;
 }
@@ -47,14 +48,12 @@ export async function openVipPool(setting: Prefix | null, listens: boolean): Pro
         ? "NET_ADMIN is there"
         : "no NET_ADMIN: VIPs serve this host's own processes";
   const isLoopbackPool = pool.text.startsWith("127.");
-  if (!listens || isLoopbackPool) return { pool, reason, problems: [], close: async () => undefined };
-  const problems = await overlapping(pool);
+  if (!listens || isLoopbackPool) return { pool, reason, problem: null, close: async () => undefined };
   const added = await addRoute(pool);
-  if (added.problem !== null) problems.push(added.problem);
   return {
     pool,
     reason,
-    problems,
+    problem: added.problem,
     async close() {
       if (added.isOurs)
         await run("ip", ["route", "del", "local", pool.text, "dev", "lo"], { deadlineMs: DEADLINE_MS });
@@ -77,24 +76,6 @@ async function addRoute(
     return { isOurs: false, problem: `no local route for ${pool.text} (${stderr.trim()}): ${remedy}` };
   } catch (thrown) {
     return { isOurs: false, problem: `no local route for ${pool.text} (${textOf(thrown)}): ${remedy}` };
-  }
-}
-
-/** Routes of the host that share addresses with the pool: what they lead to could not be reached any more. */
-async function overlapping(pool: Prefix): Promise<string[]> {
-  try {
-    const { stdout } = await run("ip", ["-4", "route", "show", "table", "main"], { deadlineMs: DEADLINE_MS });
-    return stdout.split("\n").flatMap((line) => {
-      const destination = line.split(" ", 1)[0] ?? "";
-      const parsed = parsePrefix(destination.includes("/") ? destination : `${destination}/32`);
-      if (!parsed.ok || !overlaps(parsed.value, pool)) return [];
-      return [
-        `vip.pool ${pool.text} overlaps the host's route "${line.trim()}"; expected a range that nothing else uses`,
-      ];
-    });
-  } catch {
-    // Without `ip` there is no route to add either; addRoute says so.
-    return [];
   }
 }
 

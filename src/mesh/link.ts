@@ -4,7 +4,9 @@
  * A link carries whole binary frames, in order, without loss while it lives, and says once how it ended. It
  * reads nothing before `start`, so no frame can arrive where nobody listens yet and a slow start holds no
  * memory. It never queues without bound: past LIMITS.linkBufferedBytes a frame that may be skipped is skipped
- * (repair covers it), past LIMITS.linkOverfullBytes the link ends, since its peer does not read.
+ * (repair covers it), past LIMITS.linkOverfullBytes the link ends, since its peer does not read. The links of
+ * a daemon share its time and its memory: see lanes.ts for when a frame is handed over, and when one is
+ * skipped because the others have much unsent.
  *
  * How a link ends is told in kinds, not text, because failure detection rests on the difference: a peer that
  * closed with a word is alive, one whose socket vanished may be dead. (A refused dial is not a link: see
@@ -39,9 +41,9 @@ export interface LinkEnd {
 /** Who listens to a link. */
 export interface LinkReceiver {
   /**
-   * One frame, at most LIMITS.frameBytes. Called at most once per link in a turn of the event loop, so a peer
-   * that floods delays its own frames and nobody else's. The bytes may be a view of a larger buffer: copy
-   * what you keep.
+   * One frame, at most LIMITS.frameBytes. Called at most once per link in a turn of the event loop, and for
+   * the small frames of quiet links before the large or many of others, so a peer that floods delays its own
+   * frames and nobody else's. The bytes are gone when this returns: copy what you keep or send.
    */
   frame(frame: Uint8Array): void;
   /** Called once, after the last frame. */
@@ -57,6 +59,8 @@ export interface Link {
   readonly direction: "dialled" | "accepted";
   /** Bytes sent but not yet taken by the system. */
   readonly bufferedBytes: number;
+  /** Whether any frame has come. */
+  readonly hasSpoken: boolean;
   /** Begins to deliver. A link that had ended before says so after this returns. May be called once. */
   start(receiver: LinkReceiver): void;
   /**

@@ -13,6 +13,7 @@ import { renderHostPort, type HostPort } from "../base/ip.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
+import type { Lanes } from "./lanes.ts";
 import type { Link } from "./link.ts";
 import { dialLink } from "./websocket.ts";
 
@@ -43,6 +44,8 @@ export interface LinksOptions {
   readonly onInput: (input: MeshInput) => void;
   readonly log: Log;
   readonly metrics: Pick<Metrics, "gossipMessages" | "gossipBytes" | "gossipRefused">;
+  /** Those of the listener, if there is one. */
+  readonly lanes: Lanes;
 }
 
 /** All links of this daemon. */
@@ -86,7 +89,7 @@ export function openLinks(options: LinksOptions): Links {
 
   const dial = async (address: HostPort): Promise<void> => {
     try {
-      const link = await dialLink(address, { id: nextId(), deadlineMs: DIAL_MS });
+      const link = await dialLink(address, { id: nextId(), deadlineMs: DIAL_MS, lanes: options.lanes });
       if (closed) link.close("this daemon is stopping");
       else take(link, address);
     } catch (thrown) {

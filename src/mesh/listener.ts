@@ -5,7 +5,7 @@
  * limits stands before both, and whoever comes with a browser or by mistake gets an answer that a person can
  * read. Whatever is not an upgrade we know is refused in a line and counted. A connection that has not yet
  * said what it wants costs a socket and no more, for five seconds at most, and there is a bound on how many
- * there are.
+ * there are. So there is on links: on all, on those from one address, and on those that have not said a word.
  *
  * A request with an Origin is refused: a browser sends one, a daemon never, and no web page may speak to a
  * daemon.
@@ -24,6 +24,7 @@ import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
 import { KEEPALIVE_MS } from "./dial.ts";
+import type { Lanes } from "./lanes.ts";
 import type { Link } from "./link.ts";
 import { reset } from "../runtime/pump.ts";
 import { serveStream, STREAM_PROTOCOL, type ResolveReplica } from "./stream.ts";
@@ -44,6 +45,8 @@ export interface ListenerOptions {
   readonly nextLinkId: () => number;
   /** Takes each accepted link and starts it. The listener closes it when it closes itself. */
   readonly onLink: (link: Link) => void;
+  /** Those of all links of this daemon. */
+  readonly lanes: Lanes;
   /** Finds replicas of this host for relayed streams. */
   readonly resolve: ResolveReplica;
   readonly log: Log;
@@ -106,7 +109,7 @@ interface Guests {
 /** Attaches everything that answers connections; from here on no event of the server lacks a listener. */
 function welcome(server: Server, options: ListenerOptions): Guests {
   const guests: Guests = { strangers: new Set(), links: new Map(), streams: new Set() };
-  const acceptor = openLinkAcceptor();
+  const acceptor = openLinkAcceptor(options.lanes);
   const counted = (subject: string, { status, reason }: Refusal, socket: Duplex): void => {
     options.metrics.gossipRefused.inc({ reason: subject });
     options.log.debug("mesh: refused a connection", { from: addressText(socket), subject, status, reason });
@@ -151,8 +154,9 @@ function welcome(server: Server, options: ListenerOptions): Guests {
     const wanted = wantedBy(request);
     if (typeof wanted !== "string") turnAway(socket, "request", wanted);
     else if (wanted === "link") {
-      if (guests.links.size < LIMITS.linksMax) acceptLink({ request, socket, head });
-      else turnAway(socket, "links", FULL);
+      const crowd = crowdOf(guests, socket);
+      if (crowd === null) acceptLink({ request, socket, head });
+      else turnAway(socket, crowd, crowd === "address" ? FULL_OF_YOU : FULL);
     } else if (guests.streams.size < LIMITS.streamsMax) acceptStream({ request, socket, head });
     else {
       options.metrics.streams.inc({ result: "busy" });
@@ -168,7 +172,17 @@ function welcome(server: Server, options: ListenerOptions): Guests {
   return guests;
 }
 
+/** What there are too many of for one more link; null when there is room. */
+function crowdOf({ links }: Guests, socket: Socket): "links" | "address" | "silent" | null {
+  if (links.size >= LIMITS.linksMax) return "links";
+  const host = unmapped(socket.remoteAddress ?? "");
+  const all = Array.from(links.values());
+  if (all.filter(({ remote }) => remote.host === host).length >= LIMITS.linksPerAddress) return "address";
+  return all.filter(({ hasSpoken }) => !hasSpoken).length >= LIMITS.silentLinksMax ? "silent" : null;
+}
+
 const FULL: Refusal = { status: 503, reason: "full" };
+const FULL_OF_YOU: Refusal = { status: 503, reason: "too many links from your address" };
 const JUNK: Refusal = { status: 400, reason: "expected an HTTP/1.1 upgrade request" };
 const NO_UPGRADE: Refusal = {
   status: 426,

@@ -3,9 +3,9 @@
  *
  * WebSocket framing gives us whole messages, a closing handshake that tells goodbye from death, and a
  * protocol that existing tools can read. What ws leaves to its user is done here: `send` never blocks in ws,
- * so what is buffered is looked at first; a stock ws compresses, follows redirects, takes 100 MiB messages
- * and hands over any number of messages in one turn of the event loop, and is told not to. Pings are gossip's
- * business, not the WebSocket's: they carry more than an echo.
+ * so the lane is asked first; a stock ws compresses, follows redirects, takes 100 MiB messages, and reads on
+ * whatever its reader does, so a valve stands between it and the socket. Pings are gossip's business, not the
+ * WebSocket's: they carry more than an echo.
  *
  * Touches: sockets, timers. The listener hands over upgrade requests; dial.ts makes the connections.
  */
@@ -21,8 +21,10 @@ import { LIMITS } from "../model/limits.ts";
 import { nowMs } from "../runtime/clock.ts";
 
 import { codeOfBroken, dialSocket } from "./dial.ts";
+import type { Lanes } from "./lanes.ts";
 import type { Link, LinkEnd, LinkReceiver, SendOutcome, WhenBehind } from "./link.ts";
 import { REASON_HEADER, type Refusal, type Upgrade } from "./upgrade.ts";
+import { Valve } from "./valve.ts";
 
 /** Path of the upgrade request, and the one subprotocol there is: the version of the wire. */
 export const GOSSIP_PATH = "/gossip";
@@ -34,12 +36,10 @@ export const HANDSHAKE_MS = 5000;
 const OPTIONS = {
   perMessageDeflate: false,
   maxPayload: LIMITS.frameBytes,
-  maxFragments: 64,
-  // A frame that trickles in is kept as chunks until it is whole: 64 times what a path with 1,448-byte
-  // segments needs.
-  maxBufferedChunks: 48 * 1024,
-  // One frame per link in a turn of the event loop, the socket paused meanwhile: see LinkReceiver.frame.
-  allowSynchronousEvents: false,
+  // The valve lets whole frames through, one at a time, and none that is a fragment.
+  maxFragments: 1,
+  maxBufferedChunks: 16,
+  allowSynchronousEvents: true,
   // How long a peer may take to answer our goodbye before the socket is destroyed.
   closeTimeout: 1000,
   followRedirects: false,
@@ -51,29 +51,32 @@ const LEAVING = 1001;
 const NO_CODE = 1005;
 const NO_CLOSE_FRAME = 1006;
 const NOT_BINARY = 1003;
+const AGAINST_THE_RULES = 1008;
 
 /**
  * Opens a link to a peer's mesh listener.
  *
  * @param options.id          the link's id, not used before in this process
  * @param options.deadlineMs  for connecting and the handshake together
+ * @param options.lanes       those of all links of this daemon
  * @throws Failure `refused` when nothing listens there (and only then), `timeout`, `unreachable` when the
  *   connection fails in another way, `busy` when the peer is full, `not-allowed` or `invalid` when what
  *   answers says no
  */
 export async function dialLink(
   peer: HostPort,
-  options: { readonly id: number; readonly deadlineMs: number },
+  options: { readonly id: number; readonly deadlineMs: number; readonly lanes: Lanes },
 ): Promise<Link> {
   const startedMs = nowMs();
   const socket = await dialSocket(peer, options.deadlineMs);
+  const valve = new Valve(socket, { dialled: true });
   const leftMs = Math.max(1, Math.min(HANDSHAKE_MS, options.deadlineMs - (nowMs() - startedMs)));
   return new Promise((resolve, reject) => {
     // Not the peer's own host in the URL: a host told by others may be no URL at all, and nobody reads this
     // header.
     const webSocket = new WebSocket(`ws://mesh${GOSSIP_PATH}`, [SUBPROTOCOL], {
       ...OPTIONS,
-      createConnection: () => socket,
+      createConnection: () => valve,
     });
     let failure: Failure | null = null;
     const fail = (code: FailureCode, text: string): void => {
@@ -99,7 +102,8 @@ export async function dialLink(
     webSocket.once("open", () => {
       clearTimeout(timer);
       webSocket.off("error", broken);
-      resolve(linkOver(webSocket, { id: options.id, remote: peer, direction: "dialled" }));
+      const about = { id: options.id, remote: peer, direction: "dialled" } as const;
+      resolve(linkOver({ webSocket, valve, lanes: options.lanes }, about));
     });
   });
 }
@@ -120,8 +124,10 @@ export interface LinkAcceptor {
   accept(upgrade: Upgrade, id: number): Link | Refusal;
 }
 
+const NOTHING_EARLY = Buffer.alloc(0);
+
 /** Opens a LinkAcceptor; it holds nothing that must be closed. */
-export function openLinkAcceptor(): LinkAcceptor {
+export function openLinkAcceptor(lanes: Lanes): LinkAcceptor {
   const server = new WebSocketServer({ ...OPTIONS, noServer: true, clientTracking: false });
   // Invariant: ws calls back, or emits wsClientError, before handleUpgrade returns (there is no
   // verifyClient).
@@ -137,9 +143,12 @@ export function openLinkAcceptor(): LinkAcceptor {
       const remote = { host: unmapped(socket.remoteAddress ?? ""), port: socket.remotePort ?? 0 };
       let link: Link | null = null;
       problem = "the connection ended during the handshake";
-      server.handleUpgrade(request, socket, head, (webSocket) => {
-        link = linkOver(webSocket, { id, remote, direction: "accepted" });
+      const valve = new Valve(socket, { dialled: false, early: head });
+      server.handleUpgrade(request, valve, NOTHING_EARLY, (webSocket) => {
+        link = linkOver({ webSocket, valve, lanes }, { id, remote, direction: "accepted" });
       });
+      // Whoever answers now ends the connection in form, and reads what still comes.
+      if (link === null) valve.hush();
       return link ?? { status: 400, reason: problem };
     },
   };
@@ -150,30 +159,53 @@ function offers(request: IncomingMessage, protocol: string): boolean {
   return offered.split(",").some((name) => name.trim() === protocol);
 }
 
-/** The link over an open WebSocket; must be called in the turn in which it opened, before a byte is read. */
-function linkOver(webSocket: WebSocket, about: Pick<Link, "id" | "remote" | "direction">): Link {
+/** What a link is made of. */
+interface Wire {
+  readonly webSocket: WebSocket;
+  readonly valve: Valve;
+  readonly lanes: Lanes;
+}
+
+/** The link over an open WebSocket; must be called in the turn in which it opened. */
+function linkOver(
+  { webSocket, valve, lanes }: Wire,
+  about: Pick<Link, "id" | "remote" | "direction">,
+): Link {
   let receiver: LinkReceiver | null = null;
+  let hasSpoken = false;
   // Why it ends, once that is decided: the first reason counts, what the library says later only follows from
   // it.
   let ending: LinkEnd | null = null;
   let ended: LinkEnd | null = null;
-  webSocket.pause();
+  /** Ends it with a word; a peer that reads learns why. Three bytes at most to a UTF-16 unit: 40 fit in a close. */
+  const end = (how: LinkEnd, code: number, word: string): void => {
+    if (ending !== null) return;
+    ending = how;
+    webSocket.close(code, word.slice(0, 40));
+    valve.hush();
+  };
+  const violated = (code: number, text: string): void => end({ kind: "violation", text }, code, text);
+  const lane = lanes.enter({
+    release: () => valve.release(),
+    admit: () => valve.admit(),
+    evict: () => violated(AGAINST_THE_RULES, "a large frame did not come, and others wait for its place"),
+  });
 
   webSocket.on("message", (frame, isBinary) => {
     if (ending !== null) return;
-    if (isBinary) {
-      // Invariant: binaryType is left at "nodebuffer".
-      receiver?.frame(frame as Buffer);
-      return;
-    }
-    ending = { kind: "violation", text: "the peer sent a text frame; expected binary" };
-    webSocket.close(NOT_BINARY, "expected binary frames");
+    hasSpoken = true;
+    // Invariant: binaryType is left at "nodebuffer".
+    if (isBinary) lane.handle(frame as Buffer, (bytes) => receiver?.frame(bytes));
+    else violated(NOT_BINARY, "the peer sent a text frame; expected binary");
+    valve.handled();
   });
   webSocket.on("error", (thrown) => {
     const isViolation = systemCodeOf(thrown)?.startsWith("WS_ERR_") === true;
     ending ??= { kind: isViolation ? "violation" : "lost", text: textOf(thrown) };
+    valve.hush();
   });
   webSocket.once("close", (code, reason) => {
+    lane.leave();
     ended = ending ?? endOf(code, reason.toString());
     ending = ended;
     receiver?.closed(ended);
@@ -181,16 +213,18 @@ function linkOver(webSocket: WebSocket, about: Pick<Link, "id" | "remote" | "dir
 
   const sendNow = (frame: Uint8Array, whenBehind: WhenBehind): SendOutcome => {
     if (ending !== null || webSocket.readyState !== WebSocket.OPEN) return "closed";
-    if (frame.byteLength > LIMITS.frameBytes) return "oversize";
-    const behindBytes = webSocket.bufferedAmount;
-    if (behindBytes > LIMITS.linkOverfullBytes) {
-      ending = { kind: "overfull", text: `the peer left ${behindBytes} bytes unread` };
+    const { byteLength } = frame;
+    if (byteLength > LIMITS.frameBytes) return "oversize";
+    const room = lane.queue(frame, whenBehind);
+    if (room === "skip") return "skipped";
+    if (room === "end") {
+      ending = { kind: "overfull", text: `the peer left ${lane.unsentBytes} bytes unread` };
       // Not close(): the goodbye would wait behind all that the peer does not read.
       webSocket.terminate();
       return "closed";
     }
-    if (behindBytes > LIMITS.linkBufferedBytes && whenBehind === "skip") return "skipped";
     webSocket.send(frame, { binary: true }, (error) => {
+      lane.taken(byteLength);
       if (error) ending ??= { kind: "lost", text: textOf(error) };
     });
     return "sent";
@@ -199,24 +233,20 @@ function linkOver(webSocket: WebSocket, about: Pick<Link, "id" | "remote" | "dir
   return {
     ...about,
     get bufferedBytes() {
-      return webSocket.bufferedAmount;
+      return lane.unsentBytes;
+    },
+    get hasSpoken() {
+      return hasSpoken;
     },
     start(to) {
       assert(receiver === null, "a link is started once");
       receiver = to;
       const already = ended;
-      if (already === null) webSocket.resume();
+      if (already === null) valve.open(lane, ({ code, text }) => violated(code, text));
       else setImmediate(() => to.closed(already));
     },
     send: (frame, whenBehind = "skip") => sendNow(frame, whenBehind),
-    close(reason) {
-      if (ending !== null) return;
-      ending = { kind: "ours", text: reason };
-      // Three bytes at most to a UTF-16 unit: 40 of them fit the 123 bytes of a close frame.
-      webSocket.close(GOODBYE, reason.slice(0, 40));
-      // A link that was never started is paused, and would not read the peer's answer.
-      webSocket.resume();
-    },
+    close: (reason) => end({ kind: "ours", text: reason }, GOODBYE, reason),
   };
 }
 

@@ -2,8 +2,10 @@
  * Kept: what a node must remember across restarts.
  *
  * Little, on purpose: everything else is learnt again from Docker, from the config and from peers. The incarnation, so
- * that news of this life outranks that of an earlier one; VIP claims, so that a service gets its address back; members'
- * addresses, to find the cluster without the config; drains, so that a restart puts nothing back into service.
+ * that news of this life outranks that of an earlier one; claims of VIPs and of slices of networks, so that a service
+ * and this node get back what they had, and what others let go a moment ago, so that a restart does not hand it to
+ * somebody else; members' addresses, to find the cluster without the config; drains, so that a restart puts nothing
+ * back into service.
  *
  * Pure.
  */
@@ -22,17 +24,44 @@ export interface Claim {
   readonly order: number;
 }
 
+/** This node's claim of a slice of a network's range. */
+export interface KeptSlice {
+  readonly network: string;
+  readonly index: number;
+  readonly order: number;
+}
+
+/** Something that was let go lately and is not to be given to anybody but `holder` for a while. */
+export interface Release {
+  /** An address, or `<network>/<index>` for a slice. */
+  readonly name: string;
+  /** Who had it: a service's key or a node's id. */
+  readonly holder: string;
+  /** By this node's clock, Unix milliseconds. */
+  readonly atMs: number;
+}
+
 /** What is on disk between two runs. */
 export interface KeptState {
   readonly incarnation: number;
   readonly claims: readonly Claim[];
+  readonly slices: readonly KeptSlice[];
+  /** The oldest first. */
+  readonly releases: readonly Release[];
   readonly addresses: readonly HostPort[];
   /** Replicas drained by command, with the start of the run that is meant. */
   readonly drains: readonly { readonly id: ReplicaId; readonly startedAtMs: number }[];
 }
 
 /** The state of a node that never ran. */
-export const NOTHING_KEPT: KeptState = { incarnation: 0, claims: [], addresses: [], drains: [] };
+export const NOTHING_KEPT: KeptState = {
+  incarnation: 0,
+  claims: [],
+  slices: [],
+  releases: [],
+  addresses: [],
+  drains: [],
+};
 
 /** Schema of the state file; raised when an older version could not read it. */
 export const KEPT_SCHEMA = 1;
@@ -40,12 +69,15 @@ export const KEPT_SCHEMA = 1;
 /** Checks what a state file holds. */
 export function parseKept(value: unknown): Result<KeptState> {
   if (!isObject(value)) return refuse("the whole", value);
-  const { incarnation, claims, addresses, drains } = value;
+  // A state file of an earlier version has no slices and no releases.
+  const { incarnation, claims, slices = [], releases = [], addresses, drains } = value;
   if (!isCount(incarnation)) return refuse("incarnation", incarnation);
   if (!isListOf(claims, LIMITS.claimsRemembered, isClaim)) return refuse("claims", claims);
+  if (!isListOf(slices, LIMITS.slicesRemembered, isSlice)) return refuse("slices", slices);
+  if (!isListOf(releases, LIMITS.quarantined, isRelease)) return refuse("releases", releases);
   if (!isListOf(addresses, LIMITS.ownersMax, isAddress)) return refuse("addresses", addresses);
   if (!isListOf(drains, LIMITS.replicasPerNode, isDrain)) return refuse("drains", drains);
-  return success({ incarnation, claims, addresses, drains });
+  return success({ incarnation, claims, slices, releases, addresses, drains });
 }
 
 function refuse(field: string, value: unknown): Result<never> {
@@ -59,6 +91,18 @@ function isClaim(value: unknown): value is Claim {
   if (!isObject(value)) return false;
   const { key, address, order } = value;
   return typeof key === "string" && typeof address === "string" && isIpv4(address) && isCount(order);
+}
+
+function isSlice(value: unknown): value is KeptSlice {
+  if (!isObject(value)) return false;
+  const { network, index, order } = value;
+  return typeof network === "string" && isCount(index) && isCount(order);
+}
+
+function isRelease(value: unknown): value is Release {
+  if (!isObject(value)) return false;
+  const { name, holder, atMs } = value;
+  return typeof name === "string" && typeof holder === "string" && isCount(atMs);
 }
 
 function isAddress(value: unknown): value is HostPort {

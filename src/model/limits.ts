@@ -21,6 +21,17 @@ export const LIMITS = {
   replicasPerNode: 10_000,
   /** VIP claims of services that ran here once, kept so that they get their address back. */
   claimsRemembered: 20_000,
+  /** Slices of networks that this node had once, kept so that it gets them back. */
+  slicesRemembered: 1024,
+  /** Addresses and slices let go in the last ten minutes: a thousand services a minute come and go. */
+  quarantined: 10_000,
+  /** Addresses of one service, and of all, that are served though no longer advertised: each costs listeners. */
+  aliasVipsPerService: 4,
+  aliasVips: 1024,
+  /** Prefixes that a node publishes of its routing table; a host with a bridge for each stack has some dozens. */
+  prefixesPerNode: 128,
+  /** Slices of one network's range: as many as there may be nodes, and a power of two. */
+  slicesPerNetwork: 8192,
   /** Entries (replicas, claims, the node itself) of one owner's log, tombstones included. */
   entriesPerOwner: 40_000,
   /** Keys and bodies of one owner's log: 10,000 replicas with every list short fit. */
@@ -34,16 +45,40 @@ export const LIMITS = {
   /** One record's body as JSON text: a service with every list full fits. */
   recordBytes: 32 * 1024,
 
+  /** A record's key: the longest of ours, a claim's, has two labels in it. */
+  recordKeyBytes: 200,
+  /** A replica's id in a message. */
+  replicaIdBytes: 80,
+  /** Members that a message to one of them has passed through: far more than any way over a finger ring has. */
+  hopsMax: 64,
+
   /** One gossip frame: also the WebSocket `maxPayload`. */
   frameBytes: 1024 * 1024,
   /** Entries put in one delta frame are cut at this size, well below a frame. */
   deltaBytes: 256 * 1024,
+  /** Sent at once to a peer that lacks much; below what a link may have unsent, so that nothing of it is skipped. */
+  answerBytes: 3 * 1024 * 1024,
   /** A link with more than this unsent gets no pushes; repair covers what it missed. */
   linkBufferedBytes: 4 * 1024 * 1024,
   /** A link with more than this unsent is closed: the peer does not read. */
   linkOverfullBytes: 16 * 1024 * 1024,
+  /** Unsent over all links: past the first, links with more than their part get no pushes; past the other they end. */
+  linksBufferedBytes: 12 * 1024 * 1024,
+  linksOverfullBytes: 20 * 1024 * 1024,
+  /** A frame up to this needs no place while it comes in; all but hellos, digests and deltas are far below. */
+  smallFrameBytes: 16 * 1024,
+  /** Larger frames in memory at once, over all links: a turn takes one or a few, so more would only wait. */
+  largeFramesMax: 8,
+  /** Members reached for at once because others asked. */
+  favoursMax: 256,
+  /** Dials at once: each is a socket that may hang for a second. */
+  dialsInFlight: 64,
   /** Links at once, strangers that have not said hello included. */
   linksMax: 512,
+  /** Links from one address: the full mesh of 24 hosts behind one address translator, twice over while dials cross. */
+  linksPerAddress: 64,
+  /** Accepted links that have not said a word yet: a peer that means it says hello at once. */
+  silentLinksMax: 64,
   /** Connections to the mesh port that have not yet said what they want: they cost a socket and nothing more. */
   meshStrangersMax: 1024,
   /** The head of a request on the mesh port: ours have under 400 bytes. */

@@ -9,8 +9,11 @@
 
 import type { NodeId } from "./ids.ts";
 
-/** `alive`, `suspect` (does not answer), `dead` (given up), `left` (said goodbye). */
-export type MemberState = "alive" | "suspect" | "dead" | "left";
+/**
+ * `alive`; `suspect` (does not answer, and nobody else reaches it); `dead` (given up); `away` (its daemon said that it
+ * will be back soon: a restart or an upgrade); `left` (said goodbye for good).
+ */
+export type MemberState = "alive" | "suspect" | "dead" | "away" | "left";
 
 /** A node as one node sees it. */
 export interface Member {
@@ -24,22 +27,33 @@ export interface Member {
   readonly role: "manager" | "worker";
   /** Version of the Skein software it runs. */
   readonly software: string;
+  /** What its routing table leads to, as IPv4 prefixes: no range of ours may share an address with any. */
+  readonly prefixes: readonly string[];
   readonly state: MemberState;
   readonly incarnation: number;
   /** When the state last changed, by this node's clock, Unix milliseconds. */
   readonly sinceMs: number;
-  /** Round trip of the last answered ping; null for oneself and before the first. */
+  /** Round trip of the last answered ping; null for oneself, before the first, and for a member without a link. */
   readonly rttMs: number | null;
+  /**
+   * Set while this node's own link to it is broken though it lives: the member that reaches it, through which its
+   * replicas are reached meanwhile.
+   */
+  readonly via: NodeId | null;
+  /** While it settles after it came and went too often: until then its replicas are not eligible. */
+  readonly settlesAtMs: number | null;
   /** True for the node whose view this is. */
   readonly self: boolean;
 }
 
-/** What the links tell of a node: whether it lives, and where it was last reached. */
+/** What gossip tells of a node: whether it lives, and how it is reached. Fields as in Member. */
 export interface Standing {
   readonly id: NodeId;
   readonly state: MemberState;
   readonly sinceMs: number;
   readonly rttMs: number | null;
+  readonly via: NodeId | null;
+  readonly settlesAtMs: number | null;
 }
 
 /** Where a node says it can be reached. */

@@ -9,7 +9,7 @@
  */
 
 import { failed, success, type Result } from "../base/failure.ts";
-import { isIpv4, isIpv6 } from "../base/ip.ts";
+import { isIpv4, isIpv6, parsePrefix } from "../base/ip.ts";
 
 import type { Reach } from "./endpoint.ts";
 import { isLabel, type ReplicaId } from "./ids.ts";
@@ -34,6 +34,8 @@ export interface NodeRecord {
   readonly labels: Readonly<Record<string, string>>;
   readonly role: "manager" | "worker";
   readonly software: string;
+  /** IPv4 prefixes that this node's routing table leads to, its own loopback and default routes left out. */
+  readonly prefixes: readonly string[];
 }
 
 /** States of a replica that its owner publishes; a gone replica is a tombstone. */
@@ -68,13 +70,27 @@ export interface VipRecord {
   readonly address: string;
   /** Lamport counter of the first claim, copied by later claimants. */
   readonly order: number;
+  /** False while the claim is tentative: not every alive member has applied it, so somebody may have another. */
+  readonly settled: boolean;
+}
+
+/** A `subnet/<network>` record: the owner holds this slice of the network's range for what it runs there. */
+export interface SubnetRecord {
+  readonly kind: "subnet";
+  readonly network: string;
+  /** Which slice of the range, from 0. */
+  readonly index: number;
+  /** Lamport counter at the time of the claim. */
+  readonly order: number;
+  /** As for a VIP. */
+  readonly settled: boolean;
 }
 
 /** Far above what claims one after the other reach, and far below where counting ends. */
 export const ORDER_MAX = 2 ** 40;
 
 /** Any record this version understands. */
-export type NodeLogRecord = NodeRecord | ReplicaRecord | VipRecord;
+export type NodeLogRecord = NodeRecord | ReplicaRecord | VipRecord | SubnetRecord;
 
 /** The key of a record in its owner's log. */
 export function recordKey(record: NodeLogRecord): string {
@@ -85,6 +101,8 @@ export function recordKey(record: NodeLogRecord): string {
       return `replica/${record.id}`;
     case "vip":
       return `vip/${record.network}/${record.service}`;
+    case "subnet":
+      return `subnet/${record.network}`;
   }
 }
 
@@ -99,8 +117,9 @@ export function renderRecord(record: NodeLogRecord): string {
  * @returns the record; null for a key this version does not know; a failure when the body does not fit its key
  */
 export function parseRecord(key: string, body: string): Result<NodeLogRecord | null> {
-  const kind = key.split("/", 1)[0];
-  if (kind !== "node" && kind !== "replica" && kind !== "vip") return success(null);
+  const kind = key.split("/", 1)[0] ?? "";
+  const from = FROM_BY_KIND.get(kind);
+  if (from === undefined) return success(null);
   if (body.length > LIMITS.recordBytes)
     return refuse(key, `${body.length} bytes`, `at most ${LIMITS.recordBytes}`);
   let fields: unknown;
@@ -110,8 +129,7 @@ export function parseRecord(key: string, body: string): Result<NodeLogRecord | n
     return refuse(key, "not JSON", "a JSON object");
   }
   if (!isObject(fields)) return refuse(key, typeof fields, "a JSON object");
-  const record =
-    kind === "node" ? nodeFrom(fields) : kind === "replica" ? replicaFrom(fields) : vipFrom(fields);
+  const record = from(fields);
   if (record === null) return refuse(key, body.slice(0, 120), `the fields of a ${kind} record`);
   return recordKey(record) === key
     ? success(record)
@@ -130,11 +148,23 @@ function isObject(value: unknown): value is Fields {
 
 function nodeFrom(fields: Fields): NodeRecord | null {
   const { name, host, port, zone, labels, role, software } = fields;
+  const prefixes = prefixesFrom(fields["prefixes"]);
   if (typeof name !== "string" || !isLabel(name) || typeof host !== "string" || !isShort(host)) return null;
   if (typeof port !== "number" || !isPort(port) || !isShort(zone) || !isShort(software)) return null;
   if (!isObject(labels) || Object.keys(labels).length > LIMITS.namesPerService) return null;
   if (!Object.values(labels).every(isShort) || (role !== "manager" && role !== "worker")) return null;
-  return { kind: "node", name, host, port, zone, labels: labels as Record<string, string>, role, software };
+  const named = { name, host, port, zone, labels: labels as Record<string, string> };
+  return { kind: "node", ...named, role, software, prefixes };
+}
+
+/**
+ * Never a reason to refuse a member: they only serve to warn. What is no IPv4 prefix is left out (a later version may
+ * publish others), and so is what goes past the bound.
+ */
+function prefixesFrom(value: unknown): readonly string[] {
+  if (!Array.isArray(value)) return [];
+  const prefixes = value.filter((one): one is string => typeof one === "string" && parsePrefix(one).ok);
+  return prefixes.slice(0, LIMITS.prefixesPerNode);
 }
 
 const STATES: readonly unknown[] = ["starting", "ready", "unready", "draining"] satisfies ReplicaState[];
@@ -172,9 +202,34 @@ function replicaFrom(fields: Fields): ReplicaRecord | null {
 function vipFrom(fields: Fields): VipRecord | null {
   const { network, service, address, order } = fields;
   if (!isLabelText(network) || !isLabelText(service) || typeof address !== "string") return null;
-  if (!isIpv4(address) || !isWhole(order, ORDER_MAX)) return null;
-  return { kind: "vip", network, service, address, order };
+  const settled = settledFrom(fields["settled"]);
+  if (!isIpv4(address) || !isWhole(order, ORDER_MAX) || settled === null) return null;
+  return { kind: "vip", network, service, address, order, settled };
 }
+
+function subnetFrom(fields: Fields): SubnetRecord | null {
+  const { network, index, order } = fields;
+  const settled = settledFrom(fields["settled"]);
+  if (!isLabelText(network) || !isWhole(index, LIMITS.slicesPerNetwork - 1)) return null;
+  if (!isWhole(order, ORDER_MAX) || settled === null) return null;
+  return { kind: "subnet", network, index, order, settled };
+}
+
+/** True where nothing is said: who does not know of tentative claims would never end one. */
+function settledFrom(value: unknown): boolean | null {
+  if (value === undefined) return true;
+  return typeof value === "boolean" ? value : null;
+}
+
+const FROM_BY_KIND: ReadonlyMap<string, (fields: Fields) => NodeLogRecord | null> = new Map<
+  string,
+  (fields: Fields) => NodeLogRecord | null
+>([
+  ["node", nodeFrom],
+  ["replica", replicaFrom],
+  ["vip", vipFrom],
+  ["subnet", subnetFrom],
+]);
 
 function declarationFrom(value: unknown): ServiceDeclaration | null {
   if (!isObject(value)) return null;

@@ -8,9 +8,10 @@
  * Pure.
  */
 
-import type { Reach } from "./endpoint.ts";
+import type { Problem, Reach } from "./endpoint.ts";
 import type { NodeId, ReplicaId, ServiceKey } from "./ids.ts";
 import type { Member } from "./member.ts";
+import type { Network } from "./network.ts";
 import type { ReplicaState } from "./record.ts";
 import type { ServiceDeclaration, ServicePort } from "./service.ts";
 
@@ -57,6 +58,10 @@ export interface Service extends ServiceDeclaration {
   readonly stack: string | null;
   /** Its stable address; null in `dnsrr` mode, without ports, and while the pool is used up. */
   readonly vip: string | null;
+  /** True while the claim is so new that the address may still be lost: nobody is to remember it. */
+  readonly vipTentative: boolean;
+  /** Addresses that it had a while ago: still served, not advertised. */
+  readonly aliasVips: readonly string[];
   readonly replicas: readonly Replica[];
   /** What is wrong with it, in words: a published port taken by another service, replicas that disagree. */
   readonly problems: readonly string[];
@@ -73,4 +78,8 @@ export interface View {
   readonly members: readonly Member[];
   /** Sorted by key. */
   readonly services: readonly Service[];
+  /** Networks with a range of their own and who has which slice of it, sorted by name. */
+  readonly networks: readonly Network[];
+  /** What is wrong with the cluster as a whole: ranges that overlap. */
+  readonly problems: readonly Problem[];
 }

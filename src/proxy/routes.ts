@@ -1,6 +1,9 @@
 /**
  * Routes: what this host listens on and where each listener leads, projected from the view.
  *
+ * A service is served at its VIP from the moment it has one, tentative or not, and at the addresses that it had a while
+ * ago: who comes there has them from an earlier answer.
+ *
  * The plan holds whole pools, tier by tier, and decides nothing about health: `tier` comes from the view, `never` is
  * left out. It is structured-cloneable and comparable by value, so the shell may live in a worker and skip plans it
  * has seen. Every list has a fixed order (services by key, upstreams by id): equal views give equal plans, and where
@@ -174,9 +177,10 @@ class ServicePlan {
       this.problems.push(`port ${port.port}/udp is not carried in proxy mode yet`);
       return;
     }
-    const { vip } = this.#service;
+    const { vip, aliasVips } = this.#service;
     if (vip === null || !this.#options.listensOnVips) return;
-    this.#listen("vip", { address: vip, port: port.port }, port, this.#pool(port.port));
+    for (const address of [vip, ...aliasVips])
+      this.#listen("vip", { address, port: port.port }, port, this.#pool(port.port));
   }
 
   #planPublished(published: PublishedPort): void {

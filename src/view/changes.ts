@@ -46,6 +46,7 @@ class Tale {
 /** What happened between two views, in the order of services. */
 export function changesBetween(before: View | null, after: View, nowMs: number): Happening[] {
   const tale = new Tale(nowMs);
+  rangeChanges(before, after, tale);
   const beforeByKey = new Map(before?.services.map((service) => [service.key, service]));
   for (const service of after.services) {
     const last = beforeByKey.get(service.key);
@@ -59,12 +60,31 @@ export function changesBetween(before: View | null, after: View, nowMs: number):
   return tale.happenings;
 }
 
+/** Ranges that overlap, slices that two nodes want: told once, when they show. */
+function rangeChanges(before: View | null, after: View, tale: Tale): void {
+  const known = new Set(before?.problems.map(({ text }) => text));
+  for (const { subject, text } of after.problems)
+    if (!known.has(text)) tale.tell("vip.conflict", "warn", { subject, text });
+  for (const { name, problems } of after.networks) {
+    const last = before?.networks.find((network) => network.name === name);
+    for (const text of problems) {
+      if (last?.problems.includes(text) === true) continue;
+      tale.tell("network.problem", "warn", { subject: `network ${name}`, text });
+    }
+  }
+}
+
 function serviceChanges(last: Service | undefined, service: Service, tale: Tale): void {
   const tell = (kind: EventKind, level: Happening["level"], text: string): void => {
     tale.tell(kind, level, { subject: service.key, text });
   };
   if (last === undefined) tell("service.added", "info", `${service.replicas.length} replicas`);
-  if (service.vip !== null && service.vip !== last?.vip) tell("vip.assigned", "info", service.vip);
+  if (service.vip !== null && service.vip !== last?.vip) {
+    const was = last?.vip ?? null;
+    const kept =
+      was !== null && service.aliasVips.includes(was) ? `; ${was} stays reachable for a while` : "";
+    tell("vip.assigned", "info", `${service.vip}${kept}`);
+  }
   for (const problem of service.problems) {
     if (last?.problems.includes(problem) === true) continue;
     tell(problem.startsWith("vip ") ? "vip.conflict" : "service.problem", "warn", problem);

@@ -6,376 +6,331 @@
  * name does not vanish because its host did; those of a member that left are gone. A malformed record is left out and
  * named; its neighbours count.
  *
- * Parsed records are remembered by their entry, and a service that came out as before is the same object as before, so
- * a change of one replica among thousands costs what it touches.
+ * A change costs what it touches: only owners that changed are read, only services that hold something of theirs are
+ * put together, and everything else is the same object as in the last view, whole lists included. The outcome is that
+ * of merging everything anew, but for what only a memory can tell: since when a replica is in its tier, and which
+ * addresses a service had before.
  *
- * Pure.
+ * Pure: the memory of one node.
  */
 
 import type { Prefix } from "../base/ip.ts";
-import { serviceKey, type NodeId, type ServiceKey } from "../model/ids.ts";
-import type { Claim } from "../model/kept.ts";
-import type { Entry, OwnerLog } from "../model/log.ts";
-import type { Member, Standing } from "../model/member.ts";
-import { parseRecord, type NodeLogRecord, type ReplicaRecord } from "../model/record.ts";
-import { EMPTY_DECLARATION, type PublishedPort, type ServiceDeclaration } from "../model/service.ts";
+import { Shared } from "../base/shared.ts";
+import { compareText, updated } from "../base/sorted.ts";
+import { serviceKey, type ServiceKey } from "../model/ids.ts";
+import type { OwnerLog } from "../model/log.ts";
+import type { Member } from "../model/member.ts";
+import type { NetworkRange } from "../model/network.ts";
+import { parseRecord, type ReplicaRecord, type SubnetRecord } from "../model/record.ts";
+import type { ServiceDeclaration } from "../model/service.ts";
 import type { Replica, Service, View } from "../model/view.ts";
 
-import { rule } from "./tier.ts";
-import { assign, type Assignment } from "./vip.ts";
+import { Addresses } from "./addresses.ts";
+import { Gathering } from "./gathering.ts";
+import { Holders } from "./holders.ts";
+import { Members, type MemberChange, type MembersGiven } from "./members.ts";
+import { forgetLog, placedAt, type Owner, type Placed } from "./owner.ts";
+import { compareMembers, Ranges } from "./ranges.ts";
+import { readLog, type Found, type Parse, type Reading } from "./reading.ts";
+import { replicaOf, type Copy } from "./replica.ts";
+import type { SliceAssignment } from "./subnet.ts";
+import type { Assignment, PublishedClaim } from "./vip.ts";
 
 /** What a view is made of. */
-export interface MergeInput {
-  readonly self: NodeId;
+export interface MergeInput extends MembersGiven {
   readonly incarnation: number;
-  readonly standings: readonly Standing[];
-  readonly logs: ReadonlyMap<NodeId, OwnerLog>;
   readonly complete: boolean;
   readonly pool: Prefix;
-  /** When this node started: since when it is alive in its own eyes. */
-  readonly startedAtMs: number;
+  /** Networks with a range of their own. */
+  readonly networks: readonly NetworkRange[];
   readonly nowMs: number;
 }
 
-/** A view, and what it was made from. */
+/** A view, and what it was made from. Each list and map is the last merge's own while nothing in it changed. */
 export interface Merged {
   readonly view: View;
   readonly assignment: Assignment;
+  /** By network. */
+  readonly slices: ReadonlyMap<string, SliceAssignment>;
+  /** When the view changes by time alone: an alias ends; null when it does not. */
+  readonly dueAtMs: number | null;
   /** Malformed records: owner's name and what is wrong. */
   readonly malformed: readonly string[];
   readonly replicaCount: number;
 }
 
-/** Malformed records told at once. */
+/** What a record says of a replica: what the view shows of it, and what it does not. */
+interface Said extends Omit<Placed, "owner" | "key" | "replica"> {
+  readonly copy: Copy;
+}
+
+/** Malformed records told at once: a peer that sends nothing else must not fill a list with it. */
 const MALFORMED_MAX = 100;
 
-/** Distinct declarations remembered for sharing. */
-const DECLARATIONS_KEPT = 4096;
+/** Distinct declarations, claims and reasons remembered for sharing. */
+const SHARED_MAX = 4096;
 
-interface Placed {
-  readonly entry: Entry;
-  readonly record: ReplicaRecord;
-  readonly owner: Member;
-}
-
-/** Makes views, one after the other; remembers the last one to reuse its parts. */
+/** Makes views, one after the other, each from the last one and what has changed since. */
 export class Merger {
-  readonly #parsedByEntry = new WeakMap<Entry, NodeLogRecord | string | null>();
-  /** One object for equal declarations: the replicas of a service say the same, and so it costs and compares as one. */
-  readonly #declarationByText = new Map<string, ServiceDeclaration>();
-  readonly #recordByReplica = new WeakMap<Replica, Entry>();
-  #last: View | null = null;
+  readonly #parse: Parse;
+  readonly #declarations = new Shared<ServiceDeclaration>(SHARED_MAX);
+  readonly #claims = new Shared<PublishedClaim>(SHARED_MAX);
+  readonly #texts = new Shared<string>(SHARED_MAX);
+  readonly #members: Members;
+  readonly #gatherings = new Map<ServiceKey, Gathering>();
+  readonly #touched = new Set<Gathering>();
+  readonly #holders = new Holders();
+  readonly #malformedOwners = new Set<Owner>();
+  #addresses: Addresses | null = null;
+  #ranges: Ranges | null = null;
+  #services: readonly Service[] = [];
+  #malformed: readonly string[] = [];
+  #malformedIsDue = false;
+  #replicaCount = 0;
+  #version = 0;
+  #observer = "";
+  #nowMs = 0;
 
-  /** The picture these records make. Services and replicas that did not change are the same objects as last time. */
+  /** @param parse  another reader of records, for a process with many nodes that remembers what it has parsed */
+  constructor(parse: Parse = parseRecord) {
+    this.#parse = parse;
+    this.#members = new Members(parse);
+  }
+
+  /** The picture as it is now. What did not change is the same object as in the last one. */
   merge(input: MergeInput): Merged {
-    const malformed: string[] = [];
-    const members = this.#members(input, malformed);
-    const observer = members.find(({ self }) => self)?.name ?? input.self;
-    const claims: Claim[] = [];
-    const placedByKey = new Map<ServiceKey, Placed[]>();
-    for (const owner of members) {
-      if (owner.state === "left") continue;
-      const offered = new Set<ServiceKey>();
-      const claimed: Claim[] = [];
-      for (const [key, entry] of input.logs.get(owner.id)?.entryByKey ?? []) {
-        const record = this.#parsed(key, entry);
-        if (typeof record === "string") note(malformed, `${owner.name}: ${record}`);
-        else if (record?.kind === "vip") claimed.push(claimOf(record));
-        else if (record?.kind === "replica") offered.add(place(placedByKey, { entry, record, owner }));
-      }
-      // Only who has a replica of a service holds an address for it.
-      for (const claim of claimed) if (offered.has(claim.key)) claims.push(claim);
-    }
-    const assignment = assign(claims, input.pool);
-    const services = this.#services(placedByKey, assignment, { ...input, observer, members });
+    const { pool, networks, self, nowMs } = input;
+    const addresses = (this.#addresses ??= new Addresses(pool));
+    const ranges = (this.#ranges ??= new Ranges({ pool, networks }));
+    this.#nowMs = nowMs;
+    this.#followAll(input, ranges);
+    this.#gather(addresses);
+    this.#settle(addresses, input);
+    this.#show(addresses);
+    ranges.settle({ pool, networks }, this.#members.owners);
+    this.#version += 1;
     const view: View = {
-      version: (this.#last?.version ?? 0) + 1,
+      version: this.#version,
       complete: input.complete,
-      self: input.self,
-      members,
-      services,
+      self,
+      members: this.#members.list,
+      services: this.#services,
+      networks: ranges.networks,
+      problems: ranges.problems,
     };
-    this.#last = view;
-    let replicaCount = 0;
-    for (const placed of placedByKey.values()) replicaCount += placed.length;
-    return { view, assignment, malformed, replicaCount };
-  }
-
-  #services(
-    placedByKey: ReadonlyMap<ServiceKey, readonly Placed[]>,
-    assignment: Assignment,
-    context: {
-      readonly observer: string;
-      readonly self: NodeId;
-      readonly nowMs: number;
-      readonly members: readonly Member[];
-    },
-  ): Service[] {
-    const lastByKey = new Map(this.#last?.services.map((service) => [service.key, service]));
-    const services: Service[] = [];
-    for (const key of [...placedByKey.keys()].sort()) {
-      const placed = placedByKey.get(key) ?? [];
-      services.push(this.#service(key, placed, { ...context, assignment, last: lastByKey.get(key) }));
-    }
-    // Compared with the last ones only now: what a conflict took from a service is part of it.
-    return withPortConflicts(services, assignment, context.members).map((fresh) => {
-      const last = lastByKey.get(fresh.key);
-      return last !== undefined && isSame(last, fresh) ? last : fresh;
-    });
-  }
-
-  #service(
-    key: ServiceKey,
-    placed: readonly Placed[],
-    context: {
-      readonly observer: string;
-      readonly self: NodeId;
-      readonly nowMs: number;
-      readonly assignment: Assignment;
-      readonly last: Service | undefined;
-    },
-  ): Service {
-    const lastById = new Map(
-      context.last?.replicas.map((replica) => [`${replica.node} ${replica.id}`, replica]),
-    );
-    const replicas = placed.map((one) => {
-      return this.#replica(one, lastById.get(`${one.owner.id} ${one.record.id}`), context);
-    });
-    replicas.sort((one, other) => compareText(one.id, other.id) || compareText(one.node, other.node));
-    const newest = newestOf(placed);
-    const declaration: ServiceDeclaration = newest?.declaration ?? EMPTY_DECLARATION;
-    const hasVip = declaration.endpointMode === "vip" && declaration.ports.length > 0;
-    const { assignment } = context;
-    const ofVip = hasVip ? [assignment.lostByKey.get(key), assignment.outsideByKey.get(key)] : [];
-    const problems = [...ofVip, disagreement(placed, newest)].filter((text) => text !== undefined);
-    const { ports, publish, http, endpointMode, aliases } = declaration;
     return {
-      key,
-      network: newest?.network ?? "",
-      name: newest?.service ?? "",
-      stack: newest?.stack ?? null,
-      vip: hasVip ? (assignment.claimByKey.get(key)?.address ?? null) : null,
-      ports,
-      publish,
-      http,
-      endpointMode,
-      aliases,
-      replicas,
-      problems: [...new Set(problems)],
+      view,
+      assignment: addresses.assignment,
+      slices: ranges.assignmentByNetwork,
+      dueAtMs: addresses.dueAtMs,
+      malformed: this.#listMalformed(),
+      replicaCount: this.#replicaCount,
     };
   }
 
-  #replica(
-    { entry, record, owner }: Placed,
-    last: Replica | undefined,
-    context: { readonly observer: string; readonly self: NodeId; readonly nowMs: number },
-  ): Replica {
-    const ruling = rule(record, owner, context.observer);
-    const isUnchanged =
-      last !== undefined && this.#recordByReplica.get(last) === entry && last.nodeName === owner.name;
-    if (isUnchanged && last.tier === ruling.tier && last.reason === ruling.reason) return last;
-    const { id, name, slot, address, reach, weight, state, drainApplied } = record;
-    const replica: Replica = {
-      id,
-      name,
-      slot,
-      node: owner.id,
-      nodeName: owner.name,
-      local: owner.id === context.self,
-      address,
-      reach,
-      ports: record.declaration.ports,
-      weight,
-      state,
-      drainApplied,
-      ...ruling,
-      sinceMs: last !== undefined && last.tier === ruling.tier ? last.sinceMs : context.nowMs,
-    };
-    this.#recordByReplica.set(replica, entry);
-    return replica;
+  #followAll(input: MergeInput, ranges: Ranges): void {
+    const { unreadable } = this.#members;
+    const changes = this.#members.update(input);
+    this.#malformedIsDue ||= unreadable !== this.#members.unreadable;
+    const observer = this.#members.of(input.self)?.name ?? input.self;
+    const isRenamed = observer !== this.#observer;
+    this.#observer = observer;
+    for (const change of changes) this.#follow(change, ranges);
+    if (isRenamed) for (const owner of this.#members.owners) this.#judge(owner);
   }
 
-  #members(input: MergeInput, malformed: string[]): Member[] {
-    const own: Standing = { id: input.self, state: "alive", sinceMs: input.startedAtMs, rttMs: null };
-    const members: Member[] = [];
-    for (const standing of [own, ...input.standings]) {
-      const log = input.logs.get(standing.id);
-      const entry = log?.entryByKey.get("node");
-      const record = entry === undefined ? null : this.#parsed("node", entry);
-      if (typeof record === "string") note(malformed, `${standing.id}: ${record}`);
-      // Without its record a member has no name to show and no address to use; it comes with its first exchange.
-      if (log === undefined || record === null || typeof record === "string" || record.kind !== "node")
-        continue;
-      const { name, host, port, zone, labels, role, software } = record;
-      const said = { name, host, port, zone, labels, role, software };
-      members.push({ ...standing, ...said, incarnation: log.incarnation, self: standing.id === input.self });
+  #follow({ owner, before, log }: MemberChange, ranges: Ranges): void {
+    const after = log === null ? null : owner.member;
+    ranges.setMember(before, after);
+    if (before?.name !== after?.name && owner.malformedKeys.size > 0) this.#malformedIsDue = true;
+    // What is still known of an owner that left counts for nothing, and is read anew if it returns.
+    if (before?.state === "left" || after === null || after.state === "left") this.#withdraw(owner, ranges);
+    if (log === null) return;
+    const isRead = owner.log === log && owner.version === log.version;
+    if (!isRead && owner.member.state !== "left") this.#read(owner, log, ranges);
+    owner.log = log;
+    owner.version = log.version;
+    if (before !== null && isJudgedOtherwise(before, owner.member)) this.#judge(owner);
+  }
+
+  /** Takes everything of an owner out of the picture. */
+  #withdraw(owner: Owner, ranges: Ranges): void {
+    for (const placed of owner.placed) this.#remove(placed);
+    if (owner.slices.length > 0) ranges.touchSlices();
+    if (this.#malformedOwners.delete(owner)) this.#malformedIsDue = true;
+    forgetLog(owner);
+  }
+
+  #read(owner: Owner, log: OwnerLog, ranges: Ranges): void {
+    const reading = readLog(owner, log, this.#parse);
+    const gone = [...reading.gone];
+    const come = reading.come.map((found) => this.#place(owner, found));
+    for (const { placed, ...found } of reading.again) {
+      if (placed.key === keyOf(found.record)) this.#renew(placed, found);
+      else {
+        gone.push(placed);
+        come.push(this.#place(owner, found));
+      }
     }
-    return members.sort((one, other) => compareText(one.name, other.name) || compareText(one.id, other.id));
+    for (const placed of gone) this.#remove(placed);
+    owner.placed = updated(owner.placed, { gone, come }, compareReplicas);
+    this.#takeClaims(owner, reading, ranges);
+    if (reading.malformedKeys === owner.malformedKeys) return;
+    owner.malformedKeys = reading.malformedKeys;
+    this.#malformedIsDue = true;
+    if (owner.malformedKeys.size > 0) this.#malformedOwners.add(owner);
+    else this.#malformedOwners.delete(owner);
   }
 
-  /** The record of an entry; null for a tombstone or a kind not known here; a text that says what is wrong. */
-  #parsed(key: string, entry: Entry): NodeLogRecord | string | null {
-    const known = this.#parsedByEntry.get(entry);
-    if (known !== undefined) return known;
-    const result = entry.body === null ? null : parseRecord(key, entry.body);
-    const parsed = result === null ? null : result.ok ? this.#interned(result.value) : result.failure.message;
-    this.#parsedByEntry.set(entry, parsed);
-    return parsed;
+  #takeClaims(owner: Owner, { claims, slices }: Reading, ranges: Ranges): void {
+    const come = claims.come.map((claim) => this.#claims.of(claimText(claim), claim));
+    owner.claims = updated(owner.claims, { gone: claims.gone, come }, compareKeys);
+    for (const { key } of [...claims.gone, ...come]) {
+      const gathering = this.#gatherings.get(key);
+      if (gathering === undefined) continue;
+      gathering.touchClaims();
+      this.#touched.add(gathering);
+    }
+    const before = owner.slices;
+    owner.slices = updated(before, slices, compareNetworks);
+    if (owner.slices !== before) ranges.touchSlices();
   }
 
-  #interned(record: NodeLogRecord | null): NodeLogRecord | null {
-    if (record?.kind !== "replica") return record;
-    const text = JSON.stringify(record.declaration);
-    const known = this.#declarationByText.get(text);
-    if (known !== undefined) return { ...record, declaration: known };
-    // Starting over when full: what is in use is held by its records, and equal ones to come share anew.
-    if (this.#declarationByText.size >= DECLARATIONS_KEPT) this.#declarationByText.clear();
-    this.#declarationByText.set(text, record.declaration);
-    return record;
+  #place(owner: Owner, found: Found): Placed {
+    const key = keyOf(found.record);
+    const gathering = this.#gatherings.get(key) ?? new Gathering(key);
+    this.#gatherings.set(key, gathering);
+    const said = this.#said(found);
+    const placed = placedAt(owner, gathering.key, { ...said, replica: this.#replica(owner, said, null) });
+    gathering.put(placed);
+    this.#touched.add(gathering);
+    this.#replicaCount += 1;
+    return placed;
   }
-}
 
-function claimOf(record: { network: string; service: string; address: string; order: number }): Claim {
-  return { key: serviceKey(record.network, record.service), address: record.address, order: record.order };
-}
-
-function place(placedByKey: Map<ServiceKey, Placed[]>, placed: Placed): ServiceKey {
-  const key = serviceKey(placed.record.network, placed.record.service);
-  const others = placedByKey.get(key);
-  if (others === undefined) placedByKey.set(key, [placed]);
-  else others.push(placed);
-  return key;
-}
-
-/** Replicas that declare the service otherwise than the one that counts, as in a rolling update; undefined for none. */
-function disagreement(placed: readonly Placed[], newest: ReplicaRecord | null): string | undefined {
-  if (newest === null) return undefined;
-  const others = placed.filter(({ record, owner }) => {
-    return owner.state === "alive" && !isAlike(record.declaration, newest.declaration);
-  });
-  if (others.length === 0) return undefined;
-  return `${others.length} replicas declare it otherwise than ${newest.name}, which started last and counts`;
-}
-
-/** Where a copy itself listens is its own affair. */
-function withoutTarget(key: string, value: unknown): unknown {
-  return key === "target" ? undefined : value;
-}
-
-/** Equal declarations are most often one object, but not always: the memory for sharing them is bounded. */
-function isAlike(one: ServiceDeclaration, other: ServiceDeclaration): boolean {
-  return one === other || JSON.stringify(one, withoutTarget) === JSON.stringify(other, withoutTarget);
-}
-
-/** The declaration that counts: of the newest start, ties by replica id; a node that is gone does not speak. */
-function newestOf(placed: readonly Placed[]): ReplicaRecord | null {
-  const present = placed.filter(({ owner }) => owner.state === "alive");
-  // A copy that serves speaks before one that is on its way in or out.
-  const serving = present.filter(({ record }) => record.state === "ready" && record.weight > 0);
-  const speakers = serving.length > 0 ? serving : present.length > 0 ? present : placed;
-  let newest: ReplicaRecord | null = null;
-  for (const { record } of speakers) {
-    const isNewer =
-      newest === null ||
-      record.startedAtMs > newest.startedAtMs ||
-      (record.startedAtMs === newest.startedAtMs && record.id > newest.id);
-    if (isNewer) newest = record;
+  #renew(placed: Placed, found: Found): void {
+    const said = this.#said(found);
+    const { copy: _copy, ...unshown } = said;
+    Object.assign(placed, unshown);
+    placed.replica = this.#replica(placed.owner, said, placed.replica);
+    this.#touchKey(placed.key);
   }
-  return newest;
-}
 
-/**
- * A published port belongs to one service: the lower (order, key). The others keep the rest of theirs and say so.
- * The same holds for an HTTP route.
- */
-function withPortConflicts(
-  services: readonly Service[],
-  assignment: Assignment,
-  members: readonly Member[],
-): Service[] {
-  const present = new Set(
-    members.filter(({ state }) => state === "alive" || state === "suspect").map(({ id }) => id),
-  );
-  // A service whose hosts are all gone must not hold a port that a living one could serve.
-  const absence = new Map(
-    services.map(({ key, replicas }) => [key, replicas.some(({ node }) => present.has(node)) ? 0 : 1]),
-  );
-  const orderOf = (service: Service): number => assignment.claimByKey.get(service.key)?.order ?? Infinity;
-  const byRight = [...services].sort((one, other) => {
-    const ofPresence = (absence.get(one.key) ?? 0) - (absence.get(other.key) ?? 0);
-    return ofPresence || compareOrder(orderOf(one), orderOf(other)) || compareText(one.key, other.key);
-  });
-  const holderByWanted = new Map<string, ServiceKey>();
-  const refusedByKey = new Map<ServiceKey, Set<string>>();
-  for (const service of byRight) {
-    for (const wanted of wantedBy(service)) {
-      const holder = holderByWanted.get(wanted);
-      if (holder === undefined) holderByWanted.set(wanted, service.key);
-      else if (holder !== service.key) refuse(refusedByKey, service.key, wanted);
+  #remove(placed: Placed): void {
+    this.#replicaCount -= 1;
+    this.#gatherings.get(placed.key)?.remove(placed);
+    this.#touchKey(placed.key);
+  }
+
+  /** Rules anew on everything that an owner offers. */
+  #judge(owner: Owner): void {
+    for (const placed of owner.placed) {
+      const { replica, reason } = placed;
+      placed.replica = this.#replica(owner, { copy: replica, reason }, replica);
+      this.#touchKey(placed.key);
     }
   }
-  return services.map((service) => {
-    const refused = refusedByKey.get(service.key);
-    if (refused === undefined) return service;
-    const problems = Array.from(refused, (wanted) => `${wanted} belongs to ${holderByWanted.get(wanted)}`);
-    const publish = service.publish.filter((port) => port.mode === "host" || !refused.has(publishText(port)));
-    const http = service.http.filter((route) => !refused.has(routeText(route)));
-    return { ...service, publish, http, problems: [...service.problems, ...problems] };
-  });
+
+  #replica(owner: Owner, said: Pick<Said, "copy" | "reason">, last: Replica | null): Replica {
+    const circumstances = { owner: owner.member, observer: this.#observer, last, nowMs: this.#nowMs };
+    return replicaOf(said.copy, { reason: said.reason, ...circumstances });
+  }
+
+  /** What a record says; what many records say alike is one object. */
+  #said({ entry, record }: Found): Said {
+    const declaration = this.#declarations.of(JSON.stringify(record.declaration), record.declaration);
+    const reason = this.#texts.of(record.reason, record.reason);
+    const stack = record.stack === null ? null : this.#texts.of(record.stack, record.stack);
+    const copy: Copy = { ...record, ports: declaration.ports };
+    return { entry, reason, stack, declaration, startedAtMs: record.startedAtMs, copy };
+  }
+
+  #touchKey(key: ServiceKey): void {
+    const gathering = this.#gatherings.get(key);
+    if (gathering !== undefined) this.#touched.add(gathering);
+  }
+
+  #gather(addresses: Addresses): void {
+    const gone: Service[] = [];
+    for (const gathering of this.#touched) {
+      if (gathering.gather()) addresses.setClaims(gathering.key, gathering.claims);
+      if (!gathering.isEmpty) continue;
+      this.#touched.delete(gathering);
+      this.#gatherings.delete(gathering.key);
+      this.#holders.set(gathering.wanting(Number.POSITIVE_INFINITY));
+      if (gathering.service !== null) gone.push(gathering.service);
+    }
+    this.#services = updated(this.#services, { gone, come: [] }, compareKeys);
+  }
+
+  /** Settles addresses, then ports and routes, which go by the right of addresses; adds whom that concerns. */
+  #settle(addresses: Addresses, { pool, nowMs }: MergeInput): void {
+    const concerned = addresses.settle(pool, nowMs);
+    for (const key of concerned ?? this.#gatherings.keys()) this.#touchKey(key);
+    for (const gathering of this.#touched) {
+      this.#holders.set(gathering.wanting(addresses.of(gathering.key).order));
+    }
+    for (const key of this.#holders.settle()) this.#touchKey(key);
+  }
+
+  #show(addresses: Addresses): void {
+    const gone: Service[] = [];
+    const come: Service[] = [];
+    for (const gathering of this.#touched) {
+      const { key, service: before } = gathering;
+      const after = gathering.show({
+        ...addresses.of(key),
+        vipProblems: () => addresses.problems(key),
+        refused: this.#holders.refused(key),
+      });
+      if (before === after) continue;
+      if (before !== null) gone.push(before);
+      come.push(after);
+    }
+    this.#touched.clear();
+    this.#services = updated(this.#services, { gone, come }, compareKeys);
+  }
+
+  #listMalformed(): readonly string[] {
+    if (!this.#malformedIsDue) return this.#malformed;
+    this.#malformedIsDue = false;
+    const texts = Array.from(this.#members.unreadable, ([id, text]) => `${id}: ${text}`);
+    const owners = [...this.#malformedOwners].sort((one, other) => compareMembers(one.member, other.member));
+    for (const { member, log, malformedKeys } of owners) {
+      for (const key of malformedKeys) {
+        if (texts.length >= MALFORMED_MAX) break;
+        // Parsed once more, so that nothing has to be kept of records that make no sense but their keys.
+        const result = this.#parse(key, log?.entryByKey.get(key)?.body ?? "");
+        if (!result.ok) texts.push(`${member.name}: ${result.failure.message}`);
+      }
+    }
+    this.#malformed = texts.slice(0, MALFORMED_MAX);
+    return this.#malformed;
+  }
 }
 
-function refuse(refusedByKey: Map<ServiceKey, Set<string>>, key: ServiceKey, wanted: string): void {
-  const refused = refusedByKey.get(key) ?? new Set<string>();
-  refused.add(wanted);
-  refusedByKey.set(key, refused);
+function keyOf({ network, service }: ReplicaRecord): ServiceKey {
+  return serviceKey(network, service);
 }
 
-function wantedBy(service: Service): string[] {
-  // A port of mode `host` is open only where a replica runs: each host settles those for itself.
-  const everywhere = service.publish.filter(({ mode }) => mode === "ingress");
-  return [...everywhere.map(publishText), ...service.http.map(routeText)];
+/** Whether a change of a member is one to its replicas, too. */
+function isJudgedOtherwise(before: Member, after: Member): boolean {
+  const isSettled = (before.settlesAtMs === null) === (after.settlesAtMs === null);
+  return before.state !== after.state || before.name !== after.name || !isSettled;
 }
 
-function publishText({ published, protocol }: PublishedPort): string {
-  return `published port ${published}/${protocol}`;
+function claimText({ key, address, order, settled }: PublishedClaim): string {
+  return `${key} ${address} ${order} ${settled}`;
 }
 
-function routeText({ host, path }: { readonly host: string; readonly path: string }): string {
-  // `/api` and `/api/` are one route to the proxy.
-  return `route ${host}${path.replace(/(.)\/+$/, "$1")}`;
+function compareKeys(one: { readonly key: ServiceKey }, other: { readonly key: ServiceKey }): number {
+  return compareText(one.key, other.key);
 }
 
-/** Whether a service came out as it was: its parts are shared with declarations and last replicas, so === tells. */
-function isSame(one: Service, other: Service): boolean {
-  return (
-    one.vip === other.vip &&
-    one.stack === other.stack &&
-    one.endpointMode === other.endpointMode &&
-    isSameList(one.ports, other.ports) &&
-    isSameList(one.publish, other.publish) &&
-    isSameList(one.http, other.http) &&
-    isSameList(one.aliases, other.aliases) &&
-    isSameList(one.problems, other.problems) &&
-    isSameList(one.replicas, other.replicas)
-  );
+function compareNetworks(one: SubnetRecord, other: SubnetRecord): number {
+  return compareText(one.network, other.network);
 }
 
-/** Not === alone: a list from which a conflict took something is made anew each time, of the same parts. */
-function isSameList(one: readonly unknown[], other: readonly unknown[]): boolean {
-  return one === other || (one.length === other.length && one.every((part, index) => part === other[index]));
-}
-
-/** Keeps the first of many: a peer that sends nothing else must not fill a list with it. */
-function note(malformed: string[], text: string): void {
-  if (malformed.length < MALFORMED_MAX) malformed.push(text);
-}
-
-function compareOrder(one: number, other: number): number {
-  // Not one - other: both are Infinity for services without a VIP.
-  return one === other ? 0 : one < other ? -1 : 1;
-}
-
-function compareText(one: string, other: string): number {
-  if (one === other) return 0;
-  return one < other ? -1 : 1;
+function compareReplicas(one: Placed, other: Placed): number {
+  return compareText(one.replica.id, other.replica.id);
 }

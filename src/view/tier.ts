@@ -4,7 +4,9 @@
  * The one place that decides it, from three facts: what the owner says of the replica, how this node judges the owner,
  * and the weight. DNS, proxy, kernel and dashboard read the outcome and never ask again. A starting replica gets
  * nothing, not even in an emergency: it has not earned its first traffic. A suspect node's replicas are kept for the
- * emergency; a dead node's are not worth a try, but stay in the picture so that people see why.
+ * emergency, and so are those of a node that came and went until it has settled; a dead node's are not worth a try, but
+ * stay in the picture so that people see why. A daemon that is away relays nothing, so what it would relay gets
+ * nothing; what is reached without it goes on as if it were there.
  *
  * Pure.
  */
@@ -21,26 +23,33 @@ export interface Ruling {
   readonly saidBy: string;
 }
 
+/** What an owner says of a replica that matters here. */
+export type Said = Pick<ReplicaRecord, "state" | "reason" | "weight" | "reach">;
+
 /**
  * Rules on one replica.
  *
  * @param observer  name of the node whose view this is: it speaks for its own verdicts on members
  */
-export function rule(record: ReplicaRecord, owner: Member, observer: string): Ruling {
-  if (owner.state === "dead" || owner.state === "left") {
+export function rule(said: Said, owner: Member, observer: string): Ruling {
+  const isUnrelayed = owner.state === "away" && said.reach === "stream";
+  if (owner.state === "dead" || owner.state === "left" || isUnrelayed) {
     return { tier: "never", reason: `node ${owner.name} is ${owner.state}`, saidBy: observer };
   }
-  const own = ownRuling(record, owner.name);
+  const own = ownRuling(said, owner.name);
   if (owner.state === "suspect" && own.tier !== "never") {
     return { tier: "panic", reason: `node ${owner.name} does not answer`, saidBy: observer };
+  }
+  if (owner.settlesAtMs !== null && own.tier === "eligible") {
+    return { tier: "panic", reason: `node ${owner.name} came and went; settling`, saidBy: observer };
   }
   return own;
 }
 
-function ownRuling(record: ReplicaRecord, saidBy: string): Ruling {
-  const reason = record.reason === "" ? record.state : record.reason;
-  if (record.weight === 0) return { tier: "never", reason: "weight is 0", saidBy };
-  switch (record.state) {
+function ownRuling(said: Said, saidBy: string): Ruling {
+  const reason = said.reason === "" ? said.state : said.reason;
+  if (said.weight === 0) return { tier: "never", reason: "weight is 0", saidBy };
+  switch (said.state) {
     case "ready":
       return { tier: "eligible", reason, saidBy };
     case "draining":
@@ -50,6 +59,6 @@ function ownRuling(record: ReplicaRecord, saidBy: string): Ruling {
     case "starting":
       return { tier: "never", reason, saidBy };
     default:
-      return unreachable(record.state);
+      return unreachable(said.state);
   }
 }

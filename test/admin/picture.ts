@@ -22,10 +22,13 @@ export function member(fields: Partial<Member> = {}): Member {
     labels: {},
     role: "manager",
     software: "0.1.0",
+    prefixes: [],
     state: "alive",
     incarnation: 1,
     sinceMs: NOW_MS - 3_600_000,
     rttMs: null,
+    via: null,
+    settlesAtMs: null,
     self: true,
     ...fields,
   };
@@ -61,6 +64,8 @@ export function service(network: string, name: string, fields: Partial<Service> 
     name,
     stack: null,
     vip: null,
+    vipTentative: false,
+    aliasVips: [],
     replicas: [],
     problems: [],
     ...fields,
@@ -68,7 +73,8 @@ export function service(network: string, name: string, fields: Partial<Service> 
 }
 
 export function view(fields: Partial<View> = {}): View {
-  return { version: 7, complete: true, self: SELF, members: [member()], services: [], ...fields };
+  const empty = { services: [], networks: [], problems: [] };
+  return { version: 7, complete: true, self: SELF, members: [member()], ...empty, ...fields };
 }
 
 export function event(id: number, fields: Partial<Event> = {}): Event {

@@ -5,7 +5,9 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import { base32, hash48, sha256 } from "../../src/base/bytes.ts";
+import { base32, hash48, sha256, unbase32 } from "../../src/base/bytes.ts";
+
+const ALPHABET = Array.from("abcdefghijklmnopqrstuvwxyz234567");
 
 test("base32: the test vectors of RFC 4648 section 10, lowered and without padding", () => {
   const vectors = ["", "my", "mzxq", "mzxw6", "mzxw6yq", "mzxw6ytb", "mzxw6ytboi"];
@@ -22,9 +24,51 @@ test("base32: any bytes come back from their text, and no two share one", () => 
       const text = base32(bytes);
       assert.match(text, /^[a-z2-7]*$/);
       assert.equal(text.length, Math.ceil((bytes.length * 8) / 5));
-      assert.deepEqual([...unbase32(text)], [...bytes]);
+      assert.deepEqual(bytesOf(text).subarray(0, bytes.length), bytes);
     }),
   );
+});
+
+test("base32: a part of some bytes reads as those bytes by themselves", () => {
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ maxLength: 30 }),
+      fc.nat({ max: 30 }),
+      fc.nat({ max: 48 }),
+      (bytes, at, most) => {
+        const rest = base32(bytes.slice(at));
+        const characters = Math.min(most, rest.length);
+        assert.equal(base32(bytes, Math.min(at, bytes.length), characters), rest.slice(0, characters));
+      },
+    ),
+  );
+});
+
+test("unbase32: any text of the alphabet comes back, and what fills up the last byte is zero", () => {
+  const text = fc.string({ unit: fc.constantFrom(...ALPHABET), maxLength: 40 });
+  fc.assert(
+    fc.property(text, fc.nat({ max: 5 }), (text, at) => {
+      const bytes = new Uint8Array(at + Math.ceil((text.length * 5) / 8) + 3).fill(0xee);
+      assert.ok(unbase32(text, bytes, at));
+      assert.equal(base32(bytes, at, text.length), text);
+      const end = bytes.length - 3;
+      assert.deepEqual([...bytes.subarray(0, at), ...bytes.subarray(end)], Array(at + 3).fill(0xee));
+      const spareBits = (end - at) * 8 - text.length * 5;
+      if (spareBits > 0) assert.equal((bytes[end - 1] ?? 0) % 2 ** spareBits, 0);
+    }),
+  );
+});
+
+test("unbase32: every character outside the alphabet is refused, and so is text with too little room", () => {
+  const alphabet = new Set(ALPHABET);
+  for (let code = 0; code < 0x300; code += 1) {
+    const character = String.fromCharCode(code);
+    assert.equal(unbase32(`a${character}`, new Uint8Array(2)), alphabet.has(character), `code ${code}`);
+  }
+  assert.ok(!unbase32("a\ud800", new Uint8Array(2)));
+  assert.ok(unbase32("mzxw6ytb", new Uint8Array(5)));
+  assert.ok(!unbase32("mzxw6ytb", new Uint8Array(4)));
+  assert.ok(!unbase32("mzxw6ytb", new Uint8Array(9), 5));
 });
 
 test("sha256: the vectors of FIPS 180-4, of text and of bytes alike", () => {
@@ -45,10 +89,8 @@ test("hash48: is the first 48 bits of SHA-256, so a whole number that a double h
   );
 });
 
-function unbase32(text: string): Uint8Array {
-  let bits = "";
-  for (const letter of text)
-    bits += "abcdefghijklmnopqrstuvwxyz234567".indexOf(letter).toString(2).padStart(5, "0");
-  const whole = bits.slice(0, bits.length - (bits.length % 8));
-  return Uint8Array.from(whole.match(/.{8}/g) ?? [], (byte) => Number.parseInt(byte, 2));
+function bytesOf(text: string): Uint8Array {
+  const bytes = new Uint8Array(Math.ceil((text.length * 5) / 8));
+  assert.ok(unbase32(text, bytes));
+  return bytes;
 }

@@ -27,10 +27,13 @@ export function member(name: string, more: Partial<Member> = {}): Member {
     labels: {},
     role: "worker",
     software: "test",
+    prefixes: [],
     state: "alive",
     incarnation: 1,
     sinceMs: 0,
     rttMs: null,
+    via: null,
+    settlesAtMs: null,
     self: false,
     ...more,
   };
@@ -67,6 +70,8 @@ export function service(network: string, name: string, more: Partial<Service> = 
     name,
     stack: null,
     vip: null,
+    vipTentative: false,
+    aliasVips: [],
     replicas: [],
     problems: [],
     ...more,
@@ -80,6 +85,8 @@ export function view(services: readonly Service[], more: Partial<View> = {}): Vi
     self: "id-host-1",
     members: [member("host-1", { self: true })],
     services: [...services].sort((one, other) => (one.key < other.key ? -1 : 1)),
+    networks: [],
+    problems: [],
     ...more,
   };
 }
@@ -177,7 +184,7 @@ export function unframe(stream: Buffer): Buffer[] {
 async function within<T>(promise: Promise<T>, what: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not within 10 s: ${what}`)), 10_000);
+    timer = setTimeout(() => reject(new Error(`not within 30 s: ${what}`)), 30_000);
   });
   try {
     return await Promise.race([promise, late]);

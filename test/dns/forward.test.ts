@@ -6,6 +6,7 @@ import { test, type TestContext } from "node:test";
 import type { HostPort } from "../../src/base/ip.ts";
 import { openForwarder, type Forwarder } from "../../src/dns/forward.ts";
 import { LIMITS } from "../../src/model/limits.ts";
+import { openBlock } from "../support/daemons.ts";
 import { until } from "../support/wait.ts";
 import {
   answersOf,
@@ -17,7 +18,8 @@ import {
   type FakeUpstream,
 } from "./fixture.ts";
 
-const TIMES = { tryMs: 500, totalMs: 3000 };
+/** Longer than any pause of a busy machine: where silence must be noticed, the test moves the timers. */
+const TIMES = { tryMs: 60_000, totalMs: 600_000 };
 const ASKED = query("www.example.com", "A");
 
 const silent: Behaviour = () => [];
@@ -34,17 +36,10 @@ async function upstream(t: TestContext, behave: Behaviour): Promise<FakeUpstream
   return opened;
 }
 
-function forwarder(t: TestContext, upstreams: readonly HostPort[], times = TIMES): Forwarder {
-  const opened = openForwarder({ upstreams, ...times });
+function forwarder(t: TestContext, upstreams: readonly HostPort[]): Forwarder {
+  const opened = openForwarder({ upstreams, ...TIMES });
   t.after(() => opened.close());
   return opened;
-}
-
-/** A loopback port on which nobody listens. */
-async function deadPort(): Promise<HostPort> {
-  const gone = await openUpstream(silent);
-  await gone.close();
-  return { host: gone.host, port: gone.port };
 }
 
 async function outcome(from: Forwarder, transport: "udp" | "tcp" = "udp"): Promise<string> {
@@ -84,28 +79,58 @@ test("forward: when all servers fail, the first failure is what the client hears
 });
 
 test("forward: a dead server and a silent one are followed by the next, and then asked last", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  // On an address that is this test's alone nobody else listens.
+  const dead = { host: (await openBlock(t)).address(1), port: 5300 };
   const quiet = await upstream(t, silent);
   const good = await upstream(t, says("192.0.2.7"));
-  const from = forwarder(t, [await deadPort(), quiet, good]);
-  assert.equal(await outcome(from), "192.0.2.7");
+  const from = forwarder(t, [dead, quiet, good]);
+  const first = outcome(from);
+  await until(() => quiet.seen.length === 1);
+  t.mock.timers.tick(TIMES.tryMs);
+  assert.equal(await first, "192.0.2.7");
   assert.equal(await outcome(from), "192.0.2.7");
   assert.deepEqual(quiet.seen, ["udp"], "the second query went straight to the one that spoke");
 });
 
 test("forward: silence of all is failure within the total deadline, after a second round", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
   const quiet = await upstream(t, silent);
-  const from = forwarder(t, [quiet], { tryMs: 50, totalMs: 1000 });
-  assert.equal(await outcome(from), "silent");
-  await until(() => quiet.seen.length === 2);
+  const told = outcome(forwarder(t, [quiet]));
+  for (const round of [1, 2]) {
+    await until(() => quiet.seen.length === round);
+    t.mock.timers.tick(TIMES.tryMs);
+  }
+  assert.equal(await told, "silent");
+  assert.equal(quiet.seen.length, 2);
 });
 
 test("forward: a lost datagram is made good by the second round", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
   let count = 0;
   const lossy = await upstream(t, (bytes) => {
     count += 1;
     return count === 1 ? [] : [reply(bytes, { address: "192.0.2.7" })];
   });
-  assert.equal(await outcome(forwarder(t, [lossy])), "192.0.2.7");
+  const told = outcome(forwarder(t, [lossy]));
+  await until(() => count === 1);
+  t.mock.timers.tick(TIMES.tryMs);
+  assert.equal(await told, "192.0.2.7");
+});
+
+test("forward: a pause of the own process is not held against a server that answered in it", async (t) => {
+  const realTimeout = setTimeout;
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const server = await upstream(t, (bytes) => {
+    // The pause: the try's deadline is due with the timers that come before the answer can be read.
+    setImmediate(() => {
+      realTimeout(() => t.mock.timers.tick(TIMES.tryMs), 1);
+      for (const start = performance.now(); performance.now() - start < 10;);
+    });
+    return [reply(bytes, { address: "192.0.2.7" })];
+  });
+  assert.equal(await outcome(forwarder(t, [server])), "192.0.2.7");
+  assert.equal(server.seen.length, 1);
 });
 
 test("forward: wrong ids, wrong questions and junk are waited past, and the true reply counts", async (t) => {
@@ -132,6 +157,7 @@ test("forward: a truncated reply goes to a UDP client as it is, and is fetched w
 });
 
 test("forward: TCP that stays silent or answers with a wrong id is followed by the next server", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
   const good = await upstream(t, says("192.0.2.7"));
   const stuck = await upstream(t, (bytes, transport) =>
     transport === "udp" ? [reply(bytes, { truncated: true })] : [],
@@ -139,13 +165,16 @@ test("forward: TCP that stays silent or answers with a wrong id is followed by t
   const wrong = await upstream(t, (bytes, transport) => [
     transport === "udp" ? reply(bytes, { truncated: true }) : reply(ASKED, { address: "203.0.113.66" }),
   ]);
-  assert.equal(await outcome(forwarder(t, [stuck, good]), "tcp"), "192.0.2.7");
+  const told = outcome(forwarder(t, [stuck, good]), "tcp");
+  await until(() => stuck.seen.includes("tcp"));
+  t.mock.timers.tick(TIMES.tryMs);
+  assert.equal(await told, "192.0.2.7");
   assert.equal(await outcome(forwarder(t, [wrong, good]), "tcp"), "192.0.2.7");
 });
 
 test("forward: more queries than the bound fail at once, and close() ends those under way", async (t) => {
   const quiet = await upstream(t, silent);
-  const from = forwarder(t, [quiet], { tryMs: 60_000, totalMs: 60_000 });
+  const from = forwarder(t, [quiet]);
   const waiting = Array.from({ length: LIMITS.dnsForwardsMax }, () => from.forward(ASKED, "udp"));
   assert.equal(from.underWay, LIMITS.dnsForwardsMax);
   assert.equal(await outcome(from), "busy");

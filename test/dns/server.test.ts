@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { connect, createServer, type AddressInfo } from "node:net";
+import { connect, createServer } from "node:net";
 import { test, type TestContext } from "node:test";
 
 import type { HostPort } from "../../src/base/ip.ts";
@@ -12,6 +12,7 @@ import { openDnsServer, type DnsServer, type DnsServerOptions } from "../../src/
 import { planZone } from "../../src/dns/zone.ts";
 import type { Log } from "../../src/runtime/log.ts";
 import { openMetrics } from "../../src/runtime/metrics.ts";
+import { openBlock } from "../support/daemons.ts";
 import { until } from "../support/wait.ts";
 import {
   answersOf,
@@ -63,6 +64,11 @@ async function open(t: TestContext, more: Partial<DnsServerOptions> = {}): Promi
   assert.ok(first !== undefined);
   // Not a spread: that would freeze what are getters.
   return Object.assign(server, first);
+}
+
+/** A port that nobody has but whom this test gives it to, on an address that is the test's alone. */
+async function ownPort(t: TestContext): Promise<HostPort> {
+  return { host: (await openBlock(t)).address(1), port: 5300 };
 }
 
 async function metric(metrics: ReturnType<typeof openMetrics>, name: string): Promise<string[]> {
@@ -210,9 +216,7 @@ test("server: without upstreams foreign names are refused", async (t) => {
 });
 
 test("server: an upstream that is gone makes SERVFAIL", async (t) => {
-  const gone = await openUpstream(() => []);
-  await gone.close();
-  const server = await open(t, { upstreams: [{ host: gone.host, port: gone.port }] });
+  const server = await open(t, { upstreams: [await ownPort(t)] });
   const [bytes] = await askUdp(server, [query("www.example.com", "A", { additionals: [opt()] })]);
   assert.deepEqual(bytes && [decode(bytes).rcode, decode(bytes).additionals?.length], ["SERVFAIL", 1]);
 });
@@ -230,28 +234,26 @@ test("server: an upstream's reply too large for the client's UDP is truncated, a
 });
 
 test("server: an upstream that is this server is refused at open, and nothing stays bound", async (t) => {
-  const free = await openUpstream(() => []);
-  const { host, port } = free;
-  await free.close();
-  const again = { listen: [{ host, port }], upstreams: [{ host, port }] };
-  await assert.rejects(open(t, again), { code: "invalid" });
-  await open(t, { listen: [{ host, port }] });
+  const free = await ownPort(t);
+  await assert.rejects(open(t, { listen: [free], upstreams: [free] }), { code: "invalid" });
+  await open(t, { listen: [free] });
 });
 
 test("server: a taken port is a failure that names address, protocol and remedy", async (t) => {
+  const { host, port } = await ownPort(t);
   const taken = createServer();
-  taken.listen(0, "127.0.0.1");
+  taken.listen(port, host);
   await once(taken, "listening");
-  const { port } = taken.address() as AddressInfo;
   t.after(() => taken.close());
-  const busy = { code: "busy", message: new RegExp(`127\\.0\\.0\\.1:${port}/tcp is taken.*ss -lnp`) };
-  await assert.rejects(open(t, { listen: [ANYWHERE, { host: "127.0.0.1", port }] }), busy);
+  const at = `${host.replaceAll(".", "\\.")}:${port}`;
+  const busy = { code: "busy", message: new RegExp(`${at}/tcp is taken.*ss -lnp`) };
+  await assert.rejects(open(t, { listen: [ANYWHERE, { host, port }] }), busy);
   const free = createSocket("udp4");
-  free.bind(port, "127.0.0.1");
+  free.bind(port, host);
   await once(free, "listening");
   t.after(() => free.close());
   const busyUdp = { code: "busy", message: new RegExp(`:${port}/udp is taken`) };
-  await assert.rejects(open(t, { listen: [{ host: "127.0.0.1", port }] }), busyUdp);
+  await assert.rejects(open(t, { listen: [{ host, port }] }), busyUdp);
 });
 
 test("server: an address that is not this host's is unreachable, with the system's word for it", async (t) => {
@@ -260,7 +262,7 @@ test("server: an address that is not this host's is unreachable, with the system
 
 test("server: addresses come and go while it runs", async (t) => {
   const server = await open(t);
-  const extra = await server.listenOn({ host: "127.0.0.2", port: 0 });
+  const extra = await server.listenOn(await ownPort(t));
   assert.equal(await server.listenOn(extra), extra, "twice is once");
   assert.equal(server.addresses.length, 2);
   const [bytes] = await askUdp(extra, [query("web", "A")]);
@@ -331,8 +333,8 @@ test("server: junk over TCP, an announced long message and an answer end the con
 test("server: close() ends idle connections and forwards under way, and frees the port", async (t) => {
   const upstream = await openUpstream(() => []);
   t.after(() => upstream.close());
-  const server = await open(t, { upstreams: [upstream] });
-  const { host, port } = server;
+  const { host, port } = await ownPort(t);
+  const server = await open(t, { listen: [{ host, port }], upstreams: [upstream] });
   const idle = connect(port, host);
   idle.on("error", () => idle.destroy());
   await until(() => server.stats().tcpConnections === 1);

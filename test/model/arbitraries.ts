@@ -2,8 +2,9 @@
 
 import * as fc from "fast-check";
 
-import { isIpv6 } from "../../src/base/ip.ts";
-import type { NodeRecord, ReplicaRecord, VipRecord } from "../../src/model/record.ts";
+import { isIpv6, numberToIpv4 } from "../../src/base/ip.ts";
+import { LIMITS } from "../../src/model/limits.ts";
+import type { NodeRecord, ReplicaRecord, SubnetRecord, VipRecord } from "../../src/model/record.ts";
 import { ORDER_MAX } from "../../src/model/record.ts";
 import type { HttpRoute, PublishedPort, ServiceDeclaration, ServicePort } from "../../src/model/service.ts";
 
@@ -55,6 +56,13 @@ export const declaration: fc.Arbitrary<ServiceDeclaration> = fc.record({
   aliases: fc.array(label, { maxLength: 3 }),
 });
 
+/** An IPv4 prefix, its host bits zero. */
+const prefix = fc
+  .tuple(fc.nat({ max: 2 ** 32 - 1 }), fc.integer({ min: 0, max: 32 }))
+  .map(([number, bits]) => {
+    return `${numberToIpv4(number - (number % 2 ** (32 - bits)))}/${bits}`;
+  });
+
 /** A node's record of itself. */
 export const nodeRecord: fc.Arbitrary<NodeRecord> = fc.record({
   kind: fc.constant("node"),
@@ -65,6 +73,7 @@ export const nodeRecord: fc.Arbitrary<NodeRecord> = fc.record({
   labels: fc.dictionary(fc.string({ maxLength: 10 }), short, { maxKeys: 4, noNullPrototype: true }),
   role: fc.constantFrom("manager", "worker"),
   software: short,
+  prefixes: fc.uniqueArray(prefix, { maxLength: 4 }),
 });
 
 /** A replica's record. */
@@ -93,4 +102,14 @@ export const vipRecord: fc.Arbitrary<VipRecord> = fc.record({
   service: label,
   address: fc.ipV4(),
   order: fc.integer({ min: 0, max: ORDER_MAX }),
+  settled: fc.boolean(),
+});
+
+/** A claim of a slice. */
+export const subnetRecord: fc.Arbitrary<SubnetRecord> = fc.record({
+  kind: fc.constant("subnet"),
+  network: label,
+  index: fc.nat({ max: LIMITS.slicesPerNetwork - 1 }),
+  order: fc.integer({ min: 0, max: ORDER_MAX }),
+  settled: fc.boolean(),
 });

@@ -14,6 +14,10 @@ const kept: fc.Arbitrary<KeptState> = fc
   .record({
     incarnation: fc.maxSafeNat(),
     claims: fc.array(fc.record({ key: label, address: fc.ipV4(), order: fc.maxSafeNat() }), { maxLength: 4 }),
+    slices: fc.array(fc.record({ network: label, index: fc.maxSafeNat(), order: fc.maxSafeNat() }), {
+      maxLength: 4,
+    }),
+    releases: fc.array(fc.record({ name: label, holder: label, atMs: fc.maxSafeNat() }), { maxLength: 4 }),
     addresses: fc.array(fc.record({ host: fc.domain(), port }), { maxLength: 4 }),
     drains: fc.array(fc.record({ id: label, startedAtMs: fc.maxSafeNat() }), { maxLength: 4 }),
   })
@@ -26,6 +30,11 @@ test("kept: whatever was kept comes back from JSON", () => {
     }),
   );
   assert.ok(parseKept(NOTHING_KEPT).ok);
+});
+
+test("kept: a state file of a version that knew neither slices nor releases is read", () => {
+  const { incarnation, claims, addresses, drains } = NOTHING_KEPT;
+  assert.deepEqual(parseKept({ incarnation, claims, addresses, drains }), { ok: true, value: NOTHING_KEPT });
 });
 
 test("kept: anything else is corrupt, named by its field, and never thrown at", () => {
@@ -49,6 +58,11 @@ test("kept: anything else is corrupt, named by its field, and never thrown at", 
     ["addresses", [{ host: "a", port: 0 }]],
     ["addresses", [{ port: 1 }]],
     ["addresses", ["a:7650"]],
+    ["slices", [{ network: "front", index: -1, order: 1 }]],
+    ["slices", {}],
+    ["releases", [{ name: "10.96.0.3", holder: 5, atMs: 1 }]],
+    ["releases", [{ name: "10.96.0.3", holder: "a/b", atMs: 1.5 }]],
+    ["releases", null],
     ["drains", [{ id: "x" }]],
     ["drains", {}],
   ];

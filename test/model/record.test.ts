@@ -9,9 +9,9 @@ import { LIMITS } from "../../src/model/limits.ts";
 import { parseRecord, recordKey, renderRecord, type NodeLogRecord } from "../../src/model/record.ts";
 import { parseRoutePath } from "../../src/model/service.ts";
 
-import { nodeRecord, replicaRecord, vipRecord } from "./arbitraries.ts";
+import { nodeRecord, replicaRecord, subnetRecord, vipRecord } from "./arbitraries.ts";
 
-const anyRecord: fc.Arbitrary<NodeLogRecord> = fc.oneof(nodeRecord, replicaRecord, vipRecord);
+const anyRecord: fc.Arbitrary<NodeLogRecord> = fc.oneof(nodeRecord, replicaRecord, vipRecord, subnetRecord);
 
 test("record: every record comes back from its key and body, and renders to the same body again", () => {
   fc.assert(
@@ -38,7 +38,7 @@ test("record: unknown fields of a newer peer are ignored, and not passed on", ()
 });
 
 test("record: a key of a kind this version does not know is no mistake", () => {
-  for (const key of ["subnet/web", "network/web", "cluster/ca", "", "nodes", "replicas/x"])
+  for (const key of ["subnets/web", "network/web", "cluster/ca", "", "nodes", "replicas/x"])
     assert.deepEqual(parseRecord(key, "not even JSON"), { ok: true, value: null }, key);
 });
 
@@ -93,6 +93,7 @@ const samples: readonly {
       labels: { rack: "7" },
       role: "worker",
       software: "0.1.0",
+      prefixes: ["172.17.0.0/16"],
     },
     bad: {
       name: notLabel,
@@ -170,12 +171,29 @@ const samples: readonly {
     },
   },
   {
-    record: { kind: "vip", network: "default", service: "web", address: "10.96.3.4", order: 7 },
+    record: {
+      kind: "vip",
+      network: "default",
+      service: "web",
+      address: "10.96.3.4",
+      order: 7,
+      settled: false,
+    },
     bad: {
       network: notLabel,
       service: notLabel,
       address: [...notText, "", "host", "fd00::1", "10.96.3.256"],
       order: notWhole,
+      settled: [null, 0, 1, "true", []],
+    },
+  },
+  {
+    record: { kind: "subnet", network: "front", index: 3, order: 7, settled: true },
+    bad: {
+      network: notLabel,
+      index: [...notWhole, LIMITS.slicesPerNetwork],
+      order: notWhole,
+      settled: [null, 0, 1, "true", []],
     },
   },
 ];
@@ -212,10 +230,36 @@ test("record: whatever a peer does to a body, it is refused or becomes a record 
   );
 });
 
+test("record: a claim that says nothing of being settled is: an older peer would never end its being tentative", () => {
+  const bodies = {
+    "vip/default/web": { network: "default", service: "web", address: "10.96.3.4", order: 7 },
+    "subnet/front": { network: "front", index: 3, order: 7 },
+  };
+  for (const [key, body] of Object.entries(bodies)) {
+    const parsed = parseRecord(key, JSON.stringify(body));
+    assert.ok(parsed.ok && (parsed.value?.kind === "vip" || parsed.value?.kind === "subnet"), key);
+    assert.equal(parsed.value.settled, true);
+  }
+});
+
+test("record: no prefix makes a member refused: what is none of IPv4, or past the bound, is left out", () => {
+  const base = samples[0]?.record;
+  const read = (prefixes: unknown): readonly string[] => {
+    const parsed = parseRecord("node", JSON.stringify({ ...base, prefixes }));
+    assert.ok(parsed.ok && parsed.value?.kind === "node");
+    return parsed.value.prefixes;
+  };
+  for (const value of [undefined, null, 5, "10.0.0.0/8", {}]) assert.deepEqual(read(value), []);
+  const mixed = ["10.0.0.0/8", "fd00::/8", "10.0.0.1/8", 7, null, "", "192.168.1.0/24"];
+  assert.deepEqual(read(mixed), ["10.0.0.0/8", "192.168.1.0/24"]);
+  const many = Array.from({ length: LIMITS.prefixesPerNode + 1 }, (_, index) => `10.${index}.0.0/16`);
+  assert.deepEqual(read(many), many.slice(0, -1));
+});
+
 test("record: random bytes as body and key never throw", () => {
   fc.assert(
     fc.property(
-      fc.constantFrom("node", "replica/x", "vip/a/b", "vip", "replica"),
+      fc.constantFrom("node", "replica/x", "vip/a/b", "vip", "replica", "subnet/x"),
       fc.string(),
       (key, body) => {
         parseRecord(key, body);

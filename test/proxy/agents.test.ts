@@ -9,9 +9,10 @@ import { LIMITS } from "../../src/model/limits.ts";
 import { UpstreamAgents } from "../../src/proxy/agents.ts";
 import { openConnector } from "../../src/proxy/connect.ts";
 import { Deadlines } from "../../src/proxy/deadlines.ts";
+import { closedPort } from "../support/tcp.ts";
 import { until } from "../support/wait.ts";
 
-import { rawReplica, refusingPort, upstream } from "./fixtures.ts";
+import { rawReplica, upstream } from "./fixtures.ts";
 
 interface Bench {
   readonly agents: UpstreamAgents;
@@ -113,5 +114,5 @@ test("agentFor: after a burst no more connections stay than the bound", async (t
 
 test("agentFor: a failed connect is the request's error, with its code", async (t) => {
   const on = await bench(t);
-  assert.equal(await through(on.agents.agentFor(upstream("a", await refusingPort()), "any")), "refused");
+  assert.equal(await through(on.agents.agentFor(upstream("a", await closedPort()), "any")), "refused");
 });

@@ -8,25 +8,28 @@ import type { Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 
 import type { Times } from "../../src/proxy/attempts.ts";
+import { nowMs } from "../../src/runtime/clock.ts";
+import { closedPort } from "../support/tcp.ts";
 import { until } from "../support/wait.ts";
 
 import {
   ask,
   childReplica,
   Client,
+  Clock,
   frontend,
   httpReplica,
   pool,
   rawReplica,
-  refusingPort,
   serveOne,
+  startProxy,
   table,
   tcpReplica,
   upstream,
 } from "./fixtures.ts";
 
-/** Short waits, so that a test of a deadline does not last; far enough apart to tell them from each other. */
-const SHORT: Partial<Times> = { firstByteMs: 200, answerMs: 2000, idleMs: 500 };
+/** The waits of these tests, by a clock that they move themselves; shorter than in use, so that they move it less. */
+const TIMES: Partial<Times> = { firstByteMs: 1000, answerMs: 5000, idleMs: 3000 };
 /** Chooses the first replica by id first. */
 const IN_ORDER = { random: () => 0 };
 
@@ -35,6 +38,18 @@ function named(t: TestContext, name: string): Promise<number> {
     request.resume();
     response.end(name);
   });
+}
+
+/** A replica that answers when it is told to: the requests that it has are kept, in order. */
+async function patient(
+  t: TestContext,
+): Promise<{ readonly port: number; readonly asked: readonly ServerResponse[] }> {
+  const asked: ServerResponse[] = [];
+  const port = await httpReplica(t, (request, response) => {
+    request.resume();
+    asked.push(response);
+  });
+  return { port, asked };
 }
 
 /** A replica that answers with the method, target and body it got. */
@@ -66,7 +81,7 @@ test("exchange: twelve requests over three replicas are four each, on one kept c
 });
 
 test("exchange: a POST to a replica that refuses goes to the next one, body and all", async (t) => {
-  const to = pool([upstream("a", await refusingPort()), upstream("b", await echoing(t))]);
+  const to = pool([upstream("a", await closedPort()), upstream("b", await echoing(t))]);
   const { port, proxy } = await serveOne(t, "http", to, IN_ORDER);
   const answer = await ask(port, { method: "POST", path: "/x", body: "payload" });
   assert.equal(answer.text, "POST /x payload");
@@ -80,8 +95,11 @@ test("exchange: a GET leaves a replica that is stopped (SIGSTOP) after the first
   const stopped = await childReplica(t, "stopped");
   stopped.child.kill("SIGSTOP");
   const to = pool([upstream("a", stopped.port), upstream("b", await named(t, "good"))]);
-  const { port, proxy } = await serveOne(t, "http", to, { ...IN_ORDER, times: SHORT });
-  assert.equal((await ask(port)).text, "good");
+  const clock = new Clock();
+  const { port, proxy } = await serveOne(t, "http", to, { ...IN_ORDER, nowMs: clock.nowMs, times: TIMES });
+  const answer = ask(port);
+  await until(() => proxy.stats().upstreamConnections.busy === 1);
+  assert.equal((await clock.passDuring(answer)).text, "good");
   assert.deepEqual(
     proxy.stats().ejected.map(({ id }) => id.slice(0, 1)),
     ["a"],
@@ -90,49 +108,59 @@ test("exchange: a GET leaves a replica that is stopped (SIGSTOP) after the first
 });
 
 test("exchange: a POST stays with a replica that does not answer, and times out with 504", async (t) => {
-  let asked = 0;
-  const silent = await httpReplica(t, (request) => {
-    asked += 1;
-    request.resume();
-  });
-  const to = pool([upstream("a", silent), upstream("b", await named(t, "good"))]);
-  const { port, proxy } = await serveOne(t, "http", to, { ...IN_ORDER, times: { ...SHORT, answerMs: 600 } });
-  const answer = await ask(port, { method: "POST", body: "once" });
-  assert.equal(answer.status, 504);
-  assert.equal(asked, 1);
+  const silent = await patient(t);
+  const to = pool([upstream("a", silent.port), upstream("b", await named(t, "good"))]);
+  const clock = new Clock();
+  const { port, proxy } = await serveOne(t, "http", to, { ...IN_ORDER, nowMs: clock.nowMs, times: TIMES });
+  const answer = ask(port, { method: "POST", body: "once" });
+  await until(() => silent.asked.length > 0);
+  assert.equal((await clock.passDuring(answer)).status, 504);
+  assert.equal(silent.asked.length, 1);
   assert.deepEqual(proxy.stats().ejected, []);
 });
 
 test("exchange: a slow replica that has no alternative is waited for, and not ejected", async (t) => {
-  const slow = await httpReplica(t, (_request, response) => {
-    setTimeout(() => response.end("slow"), 700);
-  });
-  const { port, proxy } = await serveOne(t, "http", pool([upstream("a", slow)]), { times: SHORT });
-  assert.equal((await ask(port)).text, "slow");
+  const slow = await patient(t);
+  const clock = new Clock();
+  const options = { nowMs: clock.nowMs, times: TIMES };
+  const { port, proxy } = await serveOne(t, "http", pool([upstream("a", slow.port)]), options);
+  const answer = ask(port);
+  await until(() => slow.asked.length > 0);
+  const askedAtMs = clock.nowMs();
+  await clock.passUntil(() => clock.nowMs() - askedAtMs >= 3000);
+  slow.asked[0]?.end("slow");
+  assert.equal((await answer).text, "slow");
   assert.deepEqual(proxy.stats().ejected, []);
 });
 
 test("exchange: a request that is slow everywhere is answered, and nobody stays ejected for it", async (t) => {
-  const slow = async (name: string): Promise<number> =>
-    httpReplica(t, (_request, response) => {
-      setTimeout(() => response.end(name), 500);
-    });
-  const to = pool([upstream("a", await slow("a")), upstream("b", await slow("b"))]);
-  const { port, proxy } = await serveOne(t, "http", to, { ...IN_ORDER, times: SHORT });
-  assert.equal((await ask(port)).text, "b");
+  const [one, other] = [await patient(t), await patient(t)];
+  const to = pool([upstream("a", one.port), upstream("b", other.port)]);
+  const clock = new Clock();
+  const { port, proxy } = await serveOne(t, "http", to, { ...IN_ORDER, nowMs: clock.nowMs, times: TIMES });
+  const answer = ask(port);
+  await until(() => one.asked.length > 0);
+  clock.pass(1000);
+  await until(() => other.asked.length > 0);
+  assert.equal(proxy.stats().ejected.length, 1);
+  clock.pass(1000);
+  other.asked[0]?.end("b");
+  assert.equal((await answer).text, "b");
   assert.deepEqual(proxy.stats().ejected, []);
 });
 
 test("exchange: a slow replica gets the request back when the others turn out to refuse", async (t) => {
-  let asked = 0;
-  const slow = await httpReplica(t, (_request, response) => {
-    asked += 1;
-    setTimeout(() => response.end("slow"), 500);
-  });
-  const to = pool([upstream("a", slow), upstream("b", await refusingPort())]);
-  const { port } = await serveOne(t, "http", to, { ...IN_ORDER, times: SHORT });
-  assert.equal((await ask(port)).text, "slow");
-  assert.equal(asked, 2);
+  const slow = await patient(t);
+  const to = pool([upstream("a", slow.port), upstream("b", await closedPort())]);
+  const clock = new Clock();
+  const { port } = await serveOne(t, "http", to, { ...IN_ORDER, nowMs: clock.nowMs, times: TIMES });
+  const answer = ask(port);
+  await until(() => slow.asked.length === 1);
+  clock.pass(1000);
+  await until(() => slow.asked.length === 2);
+  slow.asked[1]?.end("slow");
+  assert.equal((await answer).text, "slow");
+  assert.equal(slow.asked.length, 2);
 });
 
 test("exchange: a replica that dies before it answers costs a GET nothing, and a POST is told", async (t) => {
@@ -177,20 +205,20 @@ test("exchange: a kept connection that dies under a GET is replaced, with one re
 });
 
 test("exchange: a POST does not use a connection that has been idle for a while", async (t) => {
-  let now = 1_000_000;
+  const clock = new Clock();
   const sockets = new Set<Socket>();
   const replica = await rawReplica(t, (_head, socket) => {
     sockets.add(socket);
     socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
   });
-  const { port } = await serveOne(t, "http", pool([upstream("a", replica)]), { nowMs: () => now });
+  const { port } = await serveOne(t, "http", pool([upstream("a", replica)]), { nowMs: clock.nowMs });
   await ask(port);
   await ask(port, { method: "POST" });
   assert.equal(sockets.size, 1);
-  now += 1001;
+  clock.pass(1001);
   await ask(port, { method: "POST" });
   assert.equal(sockets.size, 2);
-  now += 1001;
+  clock.pass(1001);
   await ask(port);
   assert.equal(sockets.size, 2);
 });
@@ -207,23 +235,33 @@ test("exchange: an upstream that dies mid-body breaks the client's answer, and n
 });
 
 test("exchange: an answer that stalls is cut after the idle deadline", async (t) => {
-  const stalling = await httpReplica(t, (_request, response) => {
-    response.write("begun");
-  });
-  const { port } = await serveOne(t, "http", pool([upstream("a", stalling)]), { times: SHORT });
-  await assert.rejects(ask(port));
+  const stalling = await patient(t);
+  const clock = new Clock();
+  const options = { nowMs: clock.nowMs, times: TIMES };
+  const { port } = await serveOne(t, "http", pool([upstream("a", stalling.port)]), options);
+  const client = new Client(t, port);
+  client.socket.write("GET / HTTP/1.1\r\nHost: app\r\n\r\n");
+  await until(() => stalling.asked.length > 0);
+  stalling.asked[0]?.write("begun");
+  await until(() => client.text.includes("begun"));
+  await clock.passUntil(() => client.ended || client.closed);
+  assert.doesNotMatch(client.text, /\r\n0\r\n/);
 });
 
 test("exchange: an upload that stalls is answered with 408", async (t) => {
-  const port = await echoing(t);
-  const served = await serveOne(t, "http", pool([upstream("a", port)]), {
-    times: { ...SHORT, answerMs: 300 },
+  let received = "";
+  const replica = await httpReplica(t, (request) => {
+    request.on("data", (chunk: Buffer) => (received += chunk.toString()));
+    request.on("error", () => undefined);
   });
-  const client = new Client(t, served.port);
-  const answer = await client.ask("PUT / HTTP/1.1\r\nHost: app\r\nContent-Length: 10\r\n\r\nhalf", (text) =>
-    text.includes("\n\r\n"),
-  );
-  assert.match(answer, /^HTTP\/1\.1 408 Request Timeout\r\n/);
+  const clock = new Clock();
+  const options = { nowMs: clock.nowMs, times: TIMES };
+  const { port } = await serveOne(t, "http", pool([upstream("a", replica)]), options);
+  const client = new Client(t, port);
+  client.socket.write("PUT / HTTP/1.1\r\nHost: app\r\nContent-Length: 10\r\n\r\nhalf");
+  await until(() => received === "half");
+  await clock.passUntil(() => client.text.includes("\n\r\n"));
+  assert.match(client.text, /^HTTP\/1\.1 408 Request Timeout\r\n/);
 });
 
 test("exchange: a client that leaves takes its request away from the upstream, in each phase of it", async (t) => {
@@ -346,7 +384,7 @@ async function stands(count: () => number): Promise<void> {
 }
 
 test("exchange: 100 Continue is said once there is an upstream, and not at all when there is none", async (t) => {
-  const to = pool([upstream("a", await refusingPort()), upstream("b", await echoing(t))]);
+  const to = pool([upstream("a", await closedPort()), upstream("b", await echoing(t))]);
   const { port, proxy } = await serveOne(t, "http", to, IN_ORDER);
   const head = "POST /c HTTP/1.1\r\nHost: app\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n";
   const client = new Client(t, port);
@@ -486,7 +524,10 @@ test("exchange: answers under way when the proxy closes are whole, and tell the 
   const replica = await httpReplica(t, (_request, response) => {
     finish = () => response.end("whole");
   });
-  const { port, proxy } = await serveOne(t, "http", pool([upstream("a", replica)]));
+  const { proxy } = await startProxy(t);
+  // Once the proxy has left it nobody else has it by chance.
+  const port = await closedPort();
+  await proxy.set(table([frontend("http", pool([upstream("a", replica)]), { port })]));
   const agent = new Agent({ keepAlive: true });
   t.after(() => agent.destroy());
   const asked = ask(port, { agent });
@@ -503,7 +544,8 @@ test("exchange: answers under way when the proxy closes are whole, and tell the 
 test("exchange: one of three replicas killed under load costs not one GET", async (t) => {
   const replicas = await Promise.all(["a", "b", "c"].map((name) => childReplica(t, name)));
   const to = pool(replicas.map((one, at) => upstream(`r${at}`, one.port)));
-  const { port } = await serveOne(t, "http", to);
+  // By the time that passes: an ejection ends meanwhile, and the killed one is tried again.
+  const { port } = await serveOne(t, "http", to, { nowMs });
   const agent = new Agent({ keepAlive: true });
   t.after(() => agent.destroy());
   const answers: Promise<string>[] = [];

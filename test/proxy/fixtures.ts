@@ -20,7 +20,6 @@ import { seededRandom } from "../../src/base/random.ts";
 import type { Replica, Service, View } from "../../src/model/view.ts";
 import { openProxy, type Proxy, type ProxyOptions } from "../../src/proxy/proxy.ts";
 import type { Frontend, IngressRoute, Pool, RouteTable, Upstream } from "../../src/proxy/routes.ts";
-import { nowMs } from "../../src/runtime/clock.ts";
 import type { Log } from "../../src/runtime/log.ts";
 import { openMetrics, type Metrics } from "../../src/runtime/metrics.ts";
 import { until } from "../support/wait.ts";
@@ -54,6 +53,8 @@ export function service(name: string, changes: Partial<Service> = {}): Service {
     name,
     stack: null,
     vip: "127.96.0.1",
+    vipTentative: false,
+    aliasVips: [],
     replicas: [],
     problems: [],
     ports: [{ name: "web", port: 80, target: 8080, protocol: "http" }],
@@ -66,7 +67,7 @@ export function service(name: string, changes: Partial<Service> = {}): Service {
 }
 
 export function view(services: readonly Service[], complete = true): View {
-  return { version: 1, complete, self: "aaaaaaaaaaaaaaaaaaaa", members: [], services };
+  return { version: 1, complete, self: "aaaaaaaaaaaaaaaaaaaa", members: [], services, networks: [], problems: [] };
 }
 
 export function upstream(id: string, port: number, changes: Partial<Upstream> = {}): Upstream {
@@ -106,7 +107,40 @@ export const SILENT: Log = {
   setLevel: () => undefined,
 };
 
-/** A proxy and its metrics, closed when the test ends. */
+/**
+ * A clock that stands until a test moves it: on a busy machine too, nothing is late unless the test says so.
+ */
+export class Clock {
+  #nowMs = 1_000_000;
+  readonly nowMs = (): number => this.#nowMs;
+
+  /** Moves the clock. */
+  pass(ms: number): void {
+    this.#nowMs += ms;
+  }
+
+  /**
+   * Lets time pass until a condition holds, a tenth of a second with each look: then the proxy looks at its deadlines
+   * as often as it would if time passed by itself, and whatever can happen at once has its turns in between.
+   */
+  async passUntil(condition: () => boolean): Promise<void> {
+    await until(() => {
+      this.pass(100);
+      return condition();
+    });
+  }
+
+  /** Lets time pass until a promise is settled, and returns what it brings. */
+  async passDuring<T>(promise: Promise<T>): Promise<T> {
+    let isSettled = false;
+    const settle = (): void => void (isSettled = true);
+    promise.then(settle, settle);
+    await this.passUntil(() => isSettled);
+    return promise;
+  }
+}
+
+/** A proxy and its metrics, closed when the test ends. Its clock stands unless it is given another. */
 export async function startProxy(
   t: TestContext,
   changes: Partial<ProxyOptions> = {},
@@ -117,7 +151,7 @@ export async function startProxy(
     log: SILENT,
     metrics,
     random: seededRandom(7),
-    nowMs,
+    nowMs: new Clock().nowMs,
     trustedProxies: [],
     vipPool: "127.96.0.0/12",
     ...changes,
@@ -173,17 +207,6 @@ export function httpReplica(t: TestContext, listener: RequestListener): Promise<
 /** A TCP replica in this process; half-open sockets, as ours. */
 export function tcpReplica(t: TestContext, accept: (socket: Socket) => void): Promise<number> {
   return listening(t, createTcpServer({ allowHalfOpen: true }, accept));
-}
-
-/** A port of 127.0.0.1 that refuses connections: it was free a moment ago, and is not handed out again soon. */
-export async function refusingPort(): Promise<number> {
-  const server = createTcpServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 /** A client connection to 127.0.0.1, destroyed when the test ends; what it reads is gathered as latin1. */

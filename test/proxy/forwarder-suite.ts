@@ -12,9 +12,10 @@ import { Deadlines } from "../../src/proxy/deadlines.ts";
 import type { HttpForwarder, OutgoingHead } from "../../src/proxy/forwarder.ts";
 import type { Upstream } from "../../src/proxy/routes.ts";
 import { nowMs } from "../../src/runtime/clock.ts";
+import { closedPort } from "../support/tcp.ts";
 import { until } from "../support/wait.ts";
 
-import { Client, httpReplica, listening, refusingPort, tcpReplica, upstream } from "./fixtures.ts";
+import { Client, httpReplica, listening, tcpReplica, upstream } from "./fixtures.ts";
 
 /** Opens the engine under test. */
 export type OpenForwarder = (agents: UpstreamAgents) => Promise<HttpForwarder>;
@@ -83,7 +84,7 @@ function sendTests(name: string, open: OpenForwarder): void {
 
   test(`${name}: a refused connection fails as connect, without having asked for the body`, async (t) => {
     const bench = await openBench(t, open);
-    const course = attempt(bench, upstream("a", await refusingPort()), GET);
+    const course = attempt(bench, upstream("a", await closedPort()), GET);
     await until(() => course.events.length > 0);
     assert.deepEqual(course.events, ["failed connect"]);
   });
@@ -202,7 +203,7 @@ function upgradeTests(name: string, open: OpenForwarder): void {
     });
     const { outer, inner } = await socketPair(t);
     const ends: string[] = [];
-    for (const port of [await refusingPort(), dying, refusing]) {
+    for (const port of [await closedPort(), dying, refusing]) {
       const course = upgrade(bench, upstream("a", port), inner, HANDSHAKE);
       await until(() => course.events.length > 0);
       ends.push(...course.events);

@@ -6,9 +6,10 @@ import { createServer, type AddressInfo, type Server } from "node:net";
 import { test, type TestContext } from "node:test";
 
 import { Listeners, type WantedListener } from "../../src/proxy/listeners.ts";
+import { closedPort } from "../support/tcp.ts";
 import { until } from "../support/wait.ts";
 
-import { Client, frontend, pool, refusingPort, SILENT, startProxy, table } from "./fixtures.ts";
+import { Client, Clock, frontend, pool, SILENT, startProxy, table } from "./fixtures.ts";
 
 /** A wanted listener whose connections read `name`. */
 const EAGER = { mayClose: true, triesFailed: true };
@@ -24,12 +25,13 @@ function opened(t: TestContext): Listeners {
   return listeners;
 }
 
+/** Listens on a port that nobody else gets by chance, before or after. */
 async function held(
   t: TestContext,
   host: string,
 ): Promise<{ readonly server: Server; readonly port: number }> {
   const server = createServer();
-  server.listen({ host, port: 0 });
+  server.listen({ host, port: await closedPort() });
   await once(server, "listening");
   t.after(() => server.close());
   return { server, port: (server.address() as AddressInfo).port };
@@ -44,7 +46,7 @@ async function read(t: TestContext, host: string, port: number): Promise<string>
 
 test("reconcile: one port on every address and on a VIP is two listeners", async (t) => {
   const listeners = opened(t);
-  const port = await refusingPort();
+  const port = await closedPort();
   await listeners.reconcile([wanted("127.96.0.5", port, "vip"), wanted("0.0.0.0", port, "published")], EAGER);
   assert.deepEqual(listeners.failures, []);
   assert.equal(await read(t, "127.96.0.5", port), "vip");
@@ -78,7 +80,7 @@ test("reconcile: a port held on every address is busy for each of them", async (
 
 test("reconcile: a port that another of ours listens on is not shared with it in silence", async (t) => {
   const first = opened(t);
-  const port = await refusingPort();
+  const port = await closedPort();
   await first.reconcile([wanted("127.0.0.1", port)], EAGER);
   const second = opened(t);
   await second.reconcile([wanted("127.0.0.1", port)], EAGER);
@@ -112,11 +114,13 @@ test("reconcile: a listener whose kind changes is opened anew, one that stays th
 test("proxy: a busy port is tried again by itself once it is free", async (t) => {
   const { server, port } = await held(t, "127.0.0.1");
   const warnings: string[] = [];
-  const { proxy } = await startProxy(t, { log: { ...SILENT, warn: (text) => warnings.push(text) } });
+  const clock = new Clock();
+  const log = { ...SILENT, warn: (text: string) => warnings.push(text) };
+  const { proxy } = await startProxy(t, { log, nowMs: clock.nowMs });
   const [failure] = await proxy.set(table([frontend("tcp", pool(), { port })]));
   assert.equal(failure?.code, "busy");
   server.close();
-  await until(() => proxy.stats().listeners.length === 1);
+  await clock.passUntil(() => proxy.stats().listeners.length === 1);
   assert.deepEqual(proxy.stats().failures, []);
   assert.equal(warnings.length, 1);
 });

@@ -6,15 +6,18 @@ import { connect } from "node:net";
 import { test } from "node:test";
 
 import { Failure } from "../../src/base/failure.ts";
+import { TIMES } from "../../src/proxy/proxy.ts";
+import { closedPort } from "../support/tcp.ts";
 import { until } from "../support/wait.ts";
 
 import {
   ask,
+  Clock,
   frontend,
   httpReplica,
   pool,
   portAt,
-  refusingPort,
+  rawReplica,
   startProxy,
   table,
   upstream,
@@ -50,8 +53,9 @@ test("set: a thousand listeners are opened and closed, with a proxy that answers
   const web = frontend("http", pool([upstream("a", replica)]));
   await proxy.set(table([web]));
   const port = portAt(proxy, "127.0.0.1");
+  const free = await closedPort();
   const many = Array.from({ length: 1000 }, (_, at) =>
-    frontend("tcp", pool(), { address: `127.97.${at >> 8}.${at & 255}`, port: 4321 }),
+    frontend("tcp", pool(), { address: `127.97.${at >> 8}.${at & 255}`, port: free }),
   );
   const setting = proxy.set(table([web, ...many]));
   assert.equal((await ask(port)).text, "ok");
@@ -79,7 +83,7 @@ test("set: while the table is incomplete listeners are added, none is closed", a
 
 test("set: an upstream that leaves the table takes its ejection with it", async (t) => {
   const { proxy } = await startProxy(t);
-  const refusing = upstream("a", await refusingPort());
+  const refusing = upstream("a", await closedPort());
   await proxy.set(table([frontend("http", pool([refusing]))]));
   assert.equal((await ask(portAt(proxy, "127.0.0.1"))).status, 502);
   assert.deepEqual(
@@ -111,6 +115,19 @@ test("set: HTTP goes through streams as it goes through sockets, with connection
   await until(() => proxy.stats().upstreamConnections.idle === 1);
   assert.equal((await ask(port, { path: "/2" })).text, "/2");
   assert.equal(dials, 2);
+});
+
+test("proxy: a pause of its own process is not held against a replica that answered in it", async (t) => {
+  const clock = new Clock();
+  const replica = await rawReplica(t, (_head, socket) => {
+    socket.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    clock.pass(TIMES.answerMs);
+    // As long as it takes for the proxy's timer to be due before the answer is read.
+    for (const start = performance.now(); performance.now() - start < 200;);
+  });
+  const { proxy } = await startProxy(t, { nowMs: clock.nowMs });
+  await proxy.set(table([frontend("http", pool([upstream("a", replica)]))]));
+  assert.equal((await ask(portAt(proxy, "127.0.0.1"))).text, "ok");
 });
 
 test("close: twice is as good as once, and a table that comes after it opens nothing", async (t) => {

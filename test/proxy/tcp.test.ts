@@ -9,20 +9,10 @@ import { test, type TestContext } from "node:test";
 
 import { Failure } from "../../src/base/failure.ts";
 import type { Pool } from "../../src/proxy/routes.ts";
+import { closedPort } from "../support/tcp.ts";
 import { until } from "../support/wait.ts";
 
-import {
-  Client,
-  frontend,
-  pool,
-  portAt,
-  refusingPort,
-  serveOne,
-  startProxy,
-  table,
-  tcpReplica,
-  upstream,
-} from "./fixtures.ts";
+import { Client, frontend, pool, serveOne, startProxy, table, tcpReplica, upstream } from "./fixtures.ts";
 
 /** A replica that says its name and waits for the client to end. */
 function named(t: TestContext, name: string): Promise<number> {
@@ -60,7 +50,7 @@ test("tcp: twelve connections over three replicas are four each", async (t) => {
 
 test("tcp: a refused connection goes to the next replica, and the refusing one is left alone", async (t) => {
   const good = await named(t, "good");
-  const to = pool([upstream("bad", await refusingPort()), upstream("good", good)]);
+  const to = pool([upstream("bad", await closedPort()), upstream("good", good)]);
   const { port, proxy, metrics } = await serveOne(t, "tcp", to);
   for (let count = 0; count < 6; count += 1) assert.equal(await nameAt(t, port), "good");
   assert.deepEqual(
@@ -87,7 +77,7 @@ test("tcp: a replica that never takes the connection is left after the connect d
 });
 
 test("tcp: the only replica is tried even while it is ejected", async (t) => {
-  const refusing = await refusingPort();
+  const refusing = await closedPort();
   const { port, proxy } = await serveOne(t, "tcp", pool([upstream("a", refusing)]));
   const client = new Client(t, port);
   await until(() => client.closed);
@@ -251,17 +241,21 @@ test("close: lets connections end within the grace, and resets what is left afte
   const echo = await tcpReplica(t, (socket) => socket.pipe(socket));
   const to = pool([upstream("a", echo)]);
   const { proxy } = await startProxy(t);
-  await proxy.set(table([frontend("tcp", to)]));
-  const port = portAt(proxy, "127.0.0.1");
+  // Once the proxy has left it nobody else has it by chance.
+  const port = await closedPort();
+  await proxy.set(table([frontend("tcp", to, { port })]));
   const ending = new Client(t, port);
   const staying = new Client(t, port);
   await ending.ask("1", (text) => text === "1");
   await staying.ask("1", (text) => text === "1");
-  const closed = proxy.close(300);
+  const closed = proxy.close(60_000);
   await ending.ask("2", (text) => text === "12");
   ending.socket.end();
   await until(() => ending.closed);
   assert.equal(ending.errorCode, null);
+  assert.equal(staying.closed, false);
+  // Asked again with less patience, so that the grace of this test is over when all within it has been seen.
+  await proxy.close(0);
   await closed;
   await until(() => staying.closed);
   assert.equal(staying.errorCode, "ECONNRESET");

@@ -8,15 +8,16 @@ import { test, type TestContext } from "node:test";
 
 import { WebSocket, WebSocketServer } from "ws";
 
+import { closedPort } from "../support/tcp.ts";
 import { until } from "../support/wait.ts";
 
 import {
   childReplica,
   Client,
+  Clock,
   httpReplica,
   listening,
   pool,
-  refusingPort,
   serveOne,
   tcpReplica,
   upstream,
@@ -82,14 +83,16 @@ test("upgrade: a handshake moves on from replicas that refuse, die, or are stopp
   stopped.child.kill("SIGSTOP");
   const dying = await tcpReplica(t, (socket) => socket.once("data", () => socket.resetAndDestroy()));
   const to = pool([
-    upstream("a", await refusingPort()),
+    upstream("a", await closedPort()),
     upstream("b", dying),
     upstream("c", stopped.port),
     upstream("d", await webSocketReplica(t, "good")),
   ]);
-  const { port } = await serveOne(t, "http", to, { random: () => 0, times: { firstByteMs: 200 } });
+  const clock = new Clock();
+  const times = { connectMs: 60_000, firstByteMs: 1000 };
+  const { port } = await serveOne(t, "http", to, { random: () => 0, nowMs: clock.nowMs, times });
   const { messages } = open(t, port);
-  await until(() => messages.length === 1);
+  await clock.passUntil(() => messages.length === 1);
   assert.equal(messages[0]?.toString(), "good");
 });
 
@@ -137,15 +140,20 @@ test("upgrade: refusals of our own are whole answers: no replica, none that answ
     /^HTTP\/1\.1 503 Service Unavailable\r\n[^]*no replica of/,
   );
 
-  const refused = await serveOne(t, "http", pool([upstream("a", await refusingPort())]));
+  const refused = await serveOne(t, "http", pool([upstream("a", await closedPort())]));
   const second = new Client(t, refused.port);
   assert.match(await second.ask(HANDSHAKE, () => second.ended), /^HTTP\/1\.1 502 Bad Gateway\r\n/);
 
-  const silent = await tcpReplica(t, (socket) => socket.resume());
-  const times = { firstByteMs: 100, answerMs: 300 };
-  const slow = await serveOne(t, "http", pool([upstream("a", silent)]), { times });
+  let asked = 0;
+  const silent = await tcpReplica(t, (socket) => socket.on("data", () => (asked += 1)));
+  const clock = new Clock();
+  const options = { nowMs: clock.nowMs, times: { firstByteMs: 1000, answerMs: 3000 } };
+  const slow = await serveOne(t, "http", pool([upstream("a", silent)]), options);
   const third = new Client(t, slow.port);
-  assert.match(await third.ask(HANDSHAKE, () => third.ended), /^HTTP\/1\.1 504 Gateway Timeout\r\n/);
+  third.socket.write(HANDSHAKE);
+  await until(() => asked === 1);
+  await clock.passUntil(() => third.ended);
+  assert.match(third.text, /^HTTP\/1\.1 504 Gateway Timeout\r\n/);
 
   const fourth = new Client(t, slow.port);
   const doubtful = HANDSHAKE.replace("Host: app", "Host: app\r\nHost: other");
@@ -200,9 +208,11 @@ test("upgrade: when the proxy closes, a WebSocket lives for the grace and is the
   const { port, proxy } = await serveOne(t, "http", pool([upstream("a", await webSocketReplica(t, "a"))]));
   const { socket, messages } = open(t, port);
   await until(() => messages.length === 1);
-  const closed = proxy.close(300);
+  const closed = proxy.close(60_000);
   socket.send("still there");
   await until(() => messages.length === 2);
+  // Asked again with less patience, so that the grace of this test is over when its question has been answered.
+  await proxy.close(0);
   await closed;
   await until(() => socket.readyState === WebSocket.CLOSED);
 });

@@ -66,9 +66,18 @@ describe("exec", () => {
   it("past its deadline a program and what it started are killed", async (t) => {
     const path = join(await openFolder(t), "pids");
     const script = 'sleep 600 & echo "$! $$" > "$1"; wait';
-    const running = run("sh", ["-c", script, "sh", path], { deadlineMs: 2000 });
-    await assert.rejects(running, withCode("timeout"));
-    const pids = (await readFile(path, "utf8")).trim().split(" ").map(Number);
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const timedOut = assert.rejects(
+      run("sh", ["-c", script, "sh", path], { deadlineMs: 2000 }),
+      withCode("timeout"),
+    );
+    const line = await until(async () => {
+      const text = await readFile(path, "utf8");
+      return text.endsWith("\n") ? text : null;
+    });
+    t.mock.timers.tick(2000);
+    await timedOut;
+    const pids = line.trim().split(" ").map(Number);
     assert.equal(pids.length, 2);
     await until(() => !pids.some(isRunning));
   });

@@ -14,7 +14,8 @@ import type { Happening } from "../../src/model/event.ts";
 import { NOTHING_KEPT, type KeptState } from "../../src/model/kept.ts";
 import { EMPTY_DECLARATION } from "../../src/model/service.ts";
 import type { View } from "../../src/model/view.ts";
-import { Node, type Effects, type Input } from "../../src/node.ts";
+import { Node } from "../../src/node.ts";
+import type { Effects, Input } from "../../src/step.ts";
 
 const TICK_MS = 50;
 const DIAL_DEADLINE_MS = 1000;
@@ -100,7 +101,7 @@ export class NodeNetwork {
     const seeds = this.hosts.filter((other) => other !== host).map(({ address }) => address);
     const node = new Node({
       id: idOf(name),
-      record: { name, ...host.address, zone: "", labels: {}, role: "manager", software: "test" },
+      record: { name, ...host.address, zone: "", labels: {}, role: "manager", software: "test", prefixes: [] },
       seeds,
       sources,
       pool: this.#pool,

@@ -1,5 +1,6 @@
 // TCP servers and raw connections on loopback for tests, all gone when the test ends.
 
+import { once } from "node:events";
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import type { TestContext } from "node:test";
 
@@ -44,11 +45,22 @@ export async function openTcp(
   return { socket, received: () => received };
 }
 
-/** A loopback port on which nothing listens: the system just gave it and took it back. */
+/**
+ * A port of 127.0.0.1 on which nothing listens for as long as this process lives: connections to it are refused.
+ *
+ * It is our own end of a connection that stays: bound, so the system gives it to nobody who asks for any port. Not a
+ * port that was free a moment ago: another test may have that by now. Whoever names it may still listen on it, and so
+ * has a port that was known before.
+ */
 export async function closedPort(): Promise<number> {
-  const server = createServer();
+  const server = createServer((socket) => socket.unref());
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  const holder = connect({ port, host: "127.0.0.1", localAddress: "127.0.0.1" });
+  await once(holder, "connect");
+  const { localPort } = holder;
+  if (localPort === undefined) throw new Error("the connection that was to hold a port has ended");
+  server.unref();
+  holder.unref();
+  return localPort;
 }

@@ -2,6 +2,9 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 
+/** Long, for it costs nothing while all is well: a busy machine may stand still for seconds. */
+const DEADLINE_MS = 30_000;
+
 /** How long to wait, and how often to look. */
 export interface UntilOptions {
   readonly deadlineMs?: number;
@@ -14,14 +17,15 @@ export interface UntilOptions {
  * Looks until `condition` holds: until it returns (or resolves to) anything but false, null or undefined.
  *
  * @returns what the condition returned
- * @throws when the deadline (10 s by default) passes first; a condition that throws counts as not yet, and what it
+ * @throws when the deadline (DEADLINE_MS by default) passes first; a condition that throws counts as not yet, and what it
  *   threw last is the cause
  */
 export async function until<T>(
   condition: () => T | Promise<T>,
   options: UntilOptions = {},
 ): Promise<Exclude<T, false | null | undefined>> {
-  const deadline = performance.now() + (options.deadlineMs ?? 10_000);
+  const deadlineMs = options.deadlineMs ?? DEADLINE_MS;
+  const deadline = performance.now() + deadlineMs;
   let cause: unknown;
   for (;;) {
     try {
@@ -35,7 +39,7 @@ export async function until<T>(
     }
     if (performance.now() > deadline) {
       const what = options.what ?? condition.toString().slice(0, 200);
-      throw new Error(`not within ${options.deadlineMs ?? 10_000} ms: ${what}`, { cause });
+      throw new Error(`not within ${deadlineMs} ms: ${what}`, { cause });
     }
     await delay(options.everyMs ?? 10);
   }

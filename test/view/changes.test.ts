@@ -87,6 +87,7 @@ test("changes: a lost VIP is told as a conflict, a lost port as a problem, each 
   const conflicts = told([], records).filter((line) => line.startsWith("vip.conflict"));
   assert.deepEqual(conflicts, [
     "vip.conflict warn default/db: vip 10.96.5.5 belongs to default/web, which claimed it first",
+    "vip.conflict warn default/web: vip 10.96.5.5 is claimed for default/db, too, which has to move",
   ]);
   assert.deepEqual(told(records, records), []);
   const publish = [{ published: 80, port: 80, protocol: "tcp" as const, mode: "ingress" as const }];

@@ -61,9 +61,9 @@ export function replica(id: string, part: Partial<ReplicaRecord> = {}): ReplicaR
   };
 }
 
-/** A claim of an address for a service of the default network. */
+/** A claim of an address for a service of the default network, settled. */
 export function claim(service: string, address: string, order = 1): VipRecord {
-  return { kind: "vip", network: "default", service, address, order };
+  return { kind: "vip", network: "default", service, address, order, settled: true };
 }
 
 /** A node's log: its node record and these; or bodies by key, well-formed or not. */
@@ -81,6 +81,7 @@ export function logOf(
     labels: {},
     role: "manager",
     software: "0.1.0",
+    prefixes: [],
   };
   const texts = [node, ...records].map((record) => [recordKey(record), renderRecord(record)] as const);
   const entryByKey = new Map<string, Entry>();
@@ -99,6 +100,7 @@ export function inputOf(nodes: readonly TestNode[], part: Partial<MergeInput> = 
     logs: new Map(logs.map((log): [NodeId, OwnerLog] => [log.owner, log])),
     complete: true,
     pool: POOL,
+    networks: [],
     startedAtMs: 500,
     nowMs: 10_000,
     ...part,
@@ -107,5 +109,5 @@ export function inputOf(nodes: readonly TestNode[], part: Partial<MergeInput> = 
 
 /** How this node judges another. */
 export function standing(name: string, state: MemberState = "alive"): Standing {
-  return { id: idOf(name), state, sinceMs: 700, rttMs: 2 };
+  return { id: idOf(name), state, sinceMs: 700, rttMs: 2, via: null, settlesAtMs: null };
 }

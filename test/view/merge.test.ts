@@ -155,7 +155,7 @@ test("merge: a malformed record is named and left out; its neighbours count", ()
     "replica/worse": '{"kind":"replica","id":"worse","weight":1000}',
     "vip/default/db": '{"kind":"vip","network":"default","service":"db","address":"::1","order":1}',
     "replica/other-key": JSON.stringify(replica("web-2")),
-    "subnet/tomorrow": "whatever",
+    "tomorrow/b": "whatever",
     "replica/gone": null,
   });
   const input = inputOf([{ name: "a", records: [replica("web-0")] }]);

@@ -7,12 +7,22 @@ import * as fc from "fast-check";
 
 import { contains, ipv4ToNumber, numberToIpv4, type Prefix } from "../../src/base/ip.ts";
 import type { Claim } from "../../src/model/kept.ts";
-import { assign, candidate, claimsFor, lowBand, type Assignment } from "../../src/view/vip.ts";
+import {
+  assign as assignPublished,
+  candidate,
+  claimsFor as claimsForKnowing,
+  lowBand,
+  usableCount,
+  vipProblems,
+  type Assignment,
+  type PublishedClaim,
+} from "../../src/view/vip.ts";
 
 import { POOL, prefix } from "./cluster.ts";
 
 const NONE = new Map<string, Claim>();
 const TINY = prefix("10.96.0.0/28");
+const TINY_KEYS = Array.from({ length: 12 }, (_, index) => `default/s${index}`);
 
 const key = fc.constantFrom("default/a", "default/b", "default/c", "other/a");
 const claim: fc.Arbitrary<Claim> = fc.record({
@@ -21,23 +31,53 @@ const claim: fc.Arbitrary<Claim> = fc.record({
   order: fc.nat({ max: 3 }),
 });
 
+const published: fc.Arbitrary<PublishedClaim> = fc
+  .tuple(claim, fc.boolean())
+  .map(([claim, settled]) => ({ ...claim, settled }));
+
+/** All that an assignment says, in an order that does not depend on that of the claims. */
+function sorted(assignment: Assignment): unknown {
+  return Object.entries(assignment).map(([name, value]: [string, unknown]) => {
+    const isList = value instanceof Map || value instanceof Set;
+    return [
+      name,
+      isList ? Array.from(value as Iterable<unknown>, (one) => JSON.stringify(one)).toSorted() : value,
+    ];
+  });
+}
+
 function addresses({ claimByKey }: Assignment): Record<string, string> {
   return Object.fromEntries(Array.from(claimByKey, ([key, { address }]) => [key, address]));
 }
 
 const claimed = (key: string, address: string, order: number): Claim => ({ key, address, order });
 
+/** Settles claims of which everybody has heard. */
+function assign(claims: Iterable<Claim>, pool: Prefix): Assignment {
+  const published = Array.from(claims, (claim): PublishedClaim => ({ ...claim, settled: true }));
+  return assignPublished(published, pool);
+}
+
+/** What a node claims that has not seen anything let go. */
+function claimsFor(
+  keys: Iterable<string>,
+  pool: Prefix,
+  assignment: Assignment,
+  remembered: ReadonlyMap<string, Claim>,
+): Map<string, Claim> {
+  return claimsForKnowing(keys, pool, assignment, { remembered, releasedAtMs: () => null });
+}
+
 test("vip: equal claims in any order give equal outcomes, reasons included", () => {
   const shuffledPair = fc
-    .array(claim, { maxLength: 12 })
+    .array(published, { maxLength: 12 })
     .chain((claims) =>
       fc.tuple(fc.constant(claims), fc.shuffledSubarray(claims, { minLength: claims.length })),
     );
   fc.assert(
     fc.property(shuffledPair, ([claims, shuffled]) => {
-      const [one, other] = [assign(claims, POOL), assign(shuffled, POOL)];
-      assert.deepEqual(addresses(one), addresses(other));
-      assert.deepEqual(Object.fromEntries(one.lostByKey), Object.fromEntries(other.lostByKey));
+      const [one, other] = [assignPublished(claims, POOL), assignPublished(shuffled, POOL)];
+      assert.deepEqual(sorted(one), sorted(other));
     }),
     { numRuns: 500 },
   );
@@ -49,7 +89,10 @@ test("vip: no address belongs to two services, every granted one was claimed and
       const { claimByKey, lostByKey } = assign(claims, POOL);
       const granted = [...claimByKey.values()];
       assert.equal(new Set(granted.map(({ address }) => address)).size, granted.length);
-      for (const one of granted) assert.ok(contains(POOL, one.address) && claims.includes(one));
+      for (const one of granted) {
+        assert.ok(contains(POOL, one.address));
+        assert.ok(claims.some(({ key, address }) => key === one.key && address === one.address));
+      }
       for (const { key } of claims)
         assert.equal(claimByKey.has(key) !== lostByKey.has(key), true, "granted or told why not");
     }),
@@ -63,13 +106,9 @@ test("vip: of two addresses of one service the lower (order, address) wins", () 
   assert.equal(win(claimed("default/a", "10.96.1.2", 1), claimed("default/a", "10.96.1.1", 1)), "10.96.1.1");
 });
 
-test("vip: of two services on one address the lower (order, key) wins, and the other is told who has it", () => {
+test("vip: of two services on one address the lower (order, key) wins", () => {
   const older = assign([claimed("default/b", "10.96.1.1", 1), claimed("default/a", "10.96.1.1", 2)], POOL);
   assert.deepEqual(addresses(older), { "default/b": "10.96.1.1" });
-  assert.equal(
-    older.lostByKey.get("default/a"),
-    "vip 10.96.1.1 belongs to default/b, which claimed it first",
-  );
   const even = assign([claimed("default/b", "10.96.1.1", 1), claimed("default/a", "10.96.1.1", 1)], POOL);
   assert.deepEqual(addresses(even), { "default/a": "10.96.1.1" });
 });
@@ -93,6 +132,32 @@ test("vip: a claim outside this host's pool is told, and does not bar one inside
   const both = assign([outside, claimed("default/a", "10.96.1.1", 7)], POOL);
   assert.deepEqual(addresses(both), { "default/a": "10.96.1.1" });
   assert.equal(both.lostByKey.size, 0);
+});
+
+test("vip: a conflict is told on both sides, and on neither once the loser has moved", () => {
+  const winner = claimed("default/b", "10.96.1.1", 1);
+  const losers = [claimed("default/a", "10.96.1.1", 2), claimed("default/c", "10.96.1.1", 3)];
+  const problems = (claims: readonly Claim[], key: string) => vipProblems(key, assign(claims, POOL), POOL);
+  const both = [winner, ...losers];
+  assert.deepEqual(problems(both, "default/a"), [
+    "vip 10.96.1.1 belongs to default/b, which claimed it first",
+  ]);
+  assert.deepEqual(problems(both, "default/b"), [
+    "vip 10.96.1.1 is claimed for default/a and 1 more, too, which has to move",
+  ]);
+  const moved = [...both, claimed("default/a", "10.96.1.2", 4), claimed("default/c", "10.96.1.3", 4)];
+  for (const { key } of both) assert.deepEqual(problems(moved, key), []);
+});
+
+test("vip: a service is settled when any claimant of its address says so, and not by a claim that lost", () => {
+  const at = (address: string, order: number, settled: boolean): PublishedClaim => {
+    return { ...claimed("default/a", address, order), settled };
+  };
+  const settled = (...claims: PublishedClaim[]) => [...assignPublished(claims, POOL).settledKeys];
+  assert.deepEqual(settled(at("10.96.1.1", 1, false)), []);
+  assert.deepEqual(settled(at("10.96.1.1", 1, false), at("10.96.1.1", 1, true)), ["default/a"]);
+  assert.deepEqual(settled(at("10.96.1.1", 1, false), at("10.96.1.1", 2, true)), ["default/a"]);
+  assert.deepEqual(settled(at("10.96.1.1", 1, false), at("10.96.1.2", 2, true)), []);
 });
 
 test("vip: candidates lie in the pool, never in its low band, never at its last address", () => {
@@ -173,8 +238,7 @@ test("vip: a service that lost moves to an address nobody has, and stays there",
 });
 
 test("vip: a pool that is used up leaves the services past it without an address, and takes none twice", () => {
-  const keys = Array.from({ length: 12 }, (_, index) => `default/s${index}`);
-  const claims = claimsFor(keys, TINY, assign([], TINY), NONE);
+  const claims = claimsFor(TINY_KEYS, TINY, assign([], TINY), NONE);
   // Sixteen addresses: a low band of eight, and the last one.
   assert.equal(claims.size, 7);
   assert.equal(new Set(Array.from(claims.values(), ({ address }) => address)).size, 7);
@@ -219,6 +283,57 @@ test("vip: the pool's borders are in, their neighbours are out", () => {
   const borders = [pool.base - 1, pool.base, pool.base + 15, pool.base + 16].map(numberToIpv4);
   const granted = borders.map((address) => assign([claimed("default/a", address, 1)], pool).claimByKey.size);
   assert.deepEqual(granted, [0, 1, 1, 0]);
+});
+
+test("vip: a pool that is used up is told of those that got none, with the pool and what to do", () => {
+  const claims = claimsFor(TINY_KEYS, TINY, assign([], TINY), NONE);
+  const full = assign(claims.values(), TINY);
+  assert.equal(full.freeCount, 0);
+  const [told] = vipProblems("default/late", full, TINY);
+  assert.match(told ?? "", /^vip\.pool 10\.96\.0\.0\/28 is used up: .* all 7 .*; set a larger vip\.pool/);
+  for (const key of claims.keys()) assert.deepEqual(vipProblems(key, full, TINY), []);
+  assert.deepEqual(vipProblems("default/new", assign([], TINY), TINY), []);
+});
+
+test("vip: what another service let go is left alone while anything else is free, then the oldest is taken", () => {
+  const [first, ...others] = Array.from({ length: usableCount(TINY) }, (_, number) => {
+    return numberToIpv4(TINY.base + lowBand(TINY) + number);
+  });
+  const chosen = (released: ReadonlyMap<string, number>) =>
+    claimsForKnowing(["default/web"], TINY, assign([], TINY), {
+      remembered: NONE,
+      releasedAtMs: (address) => released.get(address) ?? null,
+    }).get("default/web")?.address;
+  assert.equal(chosen(new Map(others.map((address) => [address, 5]))), first);
+  const all = new Map(others.map((address, index) => [address, 50 - index]));
+  assert.equal(chosen(new Map([...all, [first ?? "", 60]])), others.at(-1));
+});
+
+test("vip: neither a remembered address is taken that another service let go, nor one that lost but is claimed", () => {
+  const remembered = new Map([["default/web", claimed("default/web", "10.96.200.200", 4)]]);
+  const quarantined = claimsForKnowing(["default/web"], POOL, assign([], POOL), {
+    remembered,
+    releasedAtMs: (address) => (address === "10.96.200.200" ? 7 : null),
+  });
+  assert.notEqual(quarantined.get("default/web")?.address, "10.96.200.200");
+  const idle = assign([claimed("default/a", "10.96.1.1", 1), claimed("default/a", "10.96.200.200", 2)], POOL);
+  assert.equal(idle.claimantByAddress.get("10.96.200.200"), "default/a");
+  assert.notEqual(
+    claimsFor(["default/web"], POOL, idle, remembered).get("default/web")?.address,
+    "10.96.200.200",
+  );
+});
+
+test("vip: a nearly full pool gives its last address, however far it is from every candidate", () => {
+  const pool = prefix("10.96.0.0/20");
+  const all = Array.from({ length: usableCount(pool) }, (_, number) => {
+    return claimed(`default/s${number}`, numberToIpv4(pool.base + lowBand(pool) + number), 1);
+  });
+  for (const left of [0, 1777, all.length - 1]) {
+    const assignment = assign(all.toSpliced(left, 1), pool);
+    const claim = claimsFor(["default/late"], pool, assignment, NONE).get("default/late");
+    assert.equal(claim?.address, all[left]?.address);
+  }
 });
 
 function byKey([one]: readonly [string, unknown], [other]: readonly [string, unknown]): number {

@@ -8,7 +8,7 @@ import type { Command } from "commander";
 
 import type { Explanation } from "../../admin/contract.ts";
 import { show, type Act } from "../context.ts";
-import { replicaTable, servicePath } from "../describe.ts";
+import { replicaTable, servicePath, vipTexts } from "../describe.ts";
 import { renderPairs, type Style } from "../render.ts";
 
 import { networkOf } from "./service.ts";
@@ -41,12 +41,12 @@ export function addExplain(program: Command, act: Act): void {
 }
 
 function textOf(explanation: Explanation, style: Style): string {
-  const { network, name, vip, replicas, problems } = explanation;
+  const { network, name, replicas, problems } = explanation;
   const ready = replicas.filter(({ eligible }) => eligible).length;
   const head = renderPairs(
     [
       ["service", [`${network}/${name}`]],
-      ["vip", [vip ?? "none"]],
+      ["vip", vipTexts(explanation, "none")],
       ["replicas", [`${ready} of ${replicas.length} take traffic`]],
       ["problems", problems],
     ],

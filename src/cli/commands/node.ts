@@ -14,6 +14,7 @@ const TONE_BY_STATE: Readonly<Record<MemberLine["state"], Tone>> = {
   alive: "good",
   suspect: "warn",
   dead: "bad",
+  away: "warn",
   left: "dim",
 };
 

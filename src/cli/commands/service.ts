@@ -8,7 +8,7 @@ import type { Command } from "commander";
 
 import type { ServiceDetail, ServiceLine } from "../../admin/contract.ts";
 import { show, tell, type Act, type Session } from "../context.ts";
-import { portText, publishText, replicaTable, routeText, servicePath } from "../describe.ts";
+import { portText, publishText, replicaTable, routeText, servicePath, vipTexts } from "../describe.ts";
 import { renderPairs, renderTable, type Column, type Style, type Tone } from "../render.ts";
 
 const COLUMNS: readonly Column<ServiceLine>[] = [
@@ -84,7 +84,7 @@ function detailText(service: ServiceDetail, style: Style): string {
   return renderPairs(
     [
       ["service", [`${service.network}/${service.name}`]],
-      ["vip", [service.vip ?? `none (${service.endpointMode})`]],
+      ["vip", vipTexts(service, `none (${service.endpointMode})`)],
       ["stack", service.stack === null ? [] : [service.stack]],
       ["aliases", service.aliases],
       ["ports", service.ports.map((port) => `${port.name}: ${portText(port)}`)],

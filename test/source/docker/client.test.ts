@@ -19,12 +19,13 @@ import { idOf } from "./fixture.ts";
 
 const WEB: FakeContainer = { id: idOf("a"), name: "web-1", address: "172.17.0.2" };
 
-async function open(
-  t: TestContext,
-  callTimeoutMs = 5000,
-): Promise<{ engine: FakeEngine; client: DockerClient }> {
+/** Longer than any pause of a busy machine: where a call must run out of time, the test moves the timers. */
+const CALL_TIMEOUT_MS = 60_000;
+
+async function open(t: TestContext): Promise<{ engine: FakeEngine; client: DockerClient }> {
   const engine = await openEngine([WEB]);
-  const client = await openDocker({ kind: "socket", path: engine.socketPath }, { callTimeoutMs });
+  const options = { callTimeoutMs: CALL_TIMEOUT_MS };
+  const client = await openDocker({ kind: "socket", path: engine.socketPath }, options);
   t.after(async () => {
     client.close();
     await engine.close();
@@ -39,6 +40,15 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
   } catch (thrown) {
     return thrown instanceof Failure ? thrown.code : `not a Failure: ${String(thrown)}`;
   }
+}
+
+/** What becomes of a call that the engine has got and does not answer in time; timers are the test's. */
+async function lateCodeOf(t: TestContext, engine: FakeEngine, call: () => Promise<unknown>): Promise<string> {
+  const before = engine.requests.length;
+  const code = codeOf(call());
+  await until(() => engine.requests.length > before);
+  t.mock.timers.tick(CALL_TIMEOUT_MS);
+  return code;
 }
 
 test("client: version, list, inspection and gateways come checked", async (t) => {
@@ -68,7 +78,8 @@ test("client: an engine whose API is older than Docker 20.10's, or none, is refu
 });
 
 test("client: no reply, however broken, makes a call hang or ends the process", async (t) => {
-  const { engine, client } = await open(t, 300);
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { engine, client } = await open(t);
   const faults = [
     [{ kind: "cut" }, "unreachable"],
     [{ kind: "stalled" }, "timeout"],
@@ -83,7 +94,9 @@ test("client: no reply, however broken, makes a call hang or ends the process", 
   ] as const;
   for (const [fault, code] of faults) {
     engine.faults.set("/containers", fault);
-    assert.equal(await codeOf(client.listContainers()), code, JSON.stringify(fault));
+    const list = (): Promise<unknown> => client.listContainers();
+    const told = code === "timeout" ? lateCodeOf(t, engine, list) : codeOf(list());
+    assert.equal(await told, code, JSON.stringify(fault));
   }
   engine.faults.clear();
   assert.equal((await client.listContainers()).containers.length, 1);
@@ -150,7 +163,8 @@ test("client: the end of the stream is told once, however it comes", async (t) =
 });
 
 test("client: an event stream that is idle for longer than a call may take stays open", async (t) => {
-  const { engine, client } = await open(t, 150);
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { engine, client } = await open(t);
   const events: DockerEvent[] = [];
   let ended = false;
   await client.openEvents({
@@ -161,19 +175,22 @@ test("client: an event stream that is idle for longer than a call may take stays
     },
   });
   engine.faults.set("/version", { kind: "silent" });
-  for (let turn = 0; turn < 2; turn += 1) assert.equal(await codeOf(client.checkVersion()), "timeout");
+  for (let turn = 0; turn < 2; turn += 1) {
+    assert.equal(await lateCodeOf(t, engine, () => client.checkVersion()), "timeout");
+  }
   engine.emit(containerEvent(WEB.id, "start"));
   await until(() => events.length === 1);
   assert.ok(!ended);
 });
 
 test("client: a stream that is refused or never begins is a failure within the deadline", async (t) => {
-  const { engine, client } = await open(t, 200);
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { engine, client } = await open(t);
   const listener = { onEvent: () => {}, onMissed: () => {}, onEnd: () => {} };
   engine.faults.set("/events", { kind: "status", status: 403 });
   assert.equal(await codeOf(client.openEvents(listener)), "refused");
   engine.faults.set("/events", { kind: "silent" });
-  assert.equal(await codeOf(client.openEvents(listener)), "timeout");
+  assert.equal(await lateCodeOf(t, engine, () => client.openEvents(listener)), "timeout");
 });
 
 test("client: close ends every call and the stream", async (t) => {

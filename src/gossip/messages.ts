@@ -1,0 +1,218 @@
+/**
+ * Messages: what each message of a linked peer does.
+ *
+ * Pure. Each part decides for itself; here it is handed what concerns it.
+ */
+
+import { unreachable } from "../base/assert.ts";
+import type { NodeId } from "../model/ids.ts";
+
+import { incarnationMax } from "./greeting.ts";
+import { LIFE_KEY, parseLife } from "./life.ts";
+import type { OpenLink } from "./links.ts";
+import type { Digest, Hello, Message, Rumor } from "./message.ts";
+import { closeLink, type Parts } from "./parts.ts";
+import { isPresent, type Peer } from "./peer.ts";
+
+/** More hops than any way round the ring has. */
+const HOPS_MAX = 32;
+
+type Of<K extends Message["kind"]> = Extract<Message, { kind: K }>;
+
+/** Takes one message of a peer. */
+export function takeMessage(
+  parts: Parts,
+  link: OpenLink,
+  { peer, message, nowMs }: { peer: Peer; message: Exclude<Message, Hello>; nowMs: number },
+): void {
+  const { outbox, replication, watch } = parts;
+  switch (message.kind) {
+    case "delta":
+      return takeDeltas(parts, link, message, nowMs);
+    case "announce":
+      return replication.announced(message.digest, link.id);
+    case "compare":
+      return replication.compared(message.sum, link.id);
+    case "parts":
+      return replication.partsCompared(message.sums, link.id);
+    case "digest":
+      return takeDigest(parts, link, { peer, message, nowMs });
+    case "rumor":
+      return takeRumors(parts, link, message, nowMs);
+    case "ping":
+      if (message.suspected !== null) parts.voice.accused(message.suspected);
+      outbox.send(link.id, { kind: "pong", sequence: message.sequence });
+      return;
+    case "pong":
+      return watch.ponged(peer, message.sequence, nowMs);
+    case "probe":
+      return takeProbe(parts, link, message, nowMs);
+    case "probed":
+      return takeProbed(parts, peer, message, nowMs);
+    case "applied":
+      return takeReports(parts, message, nowMs);
+    case "drain":
+      return takeDrain(parts, message);
+    case "part":
+      link.parted = true;
+      return closeLink(parts, link.id, "the peer needs the link no more");
+    default:
+      return unreachable(message);
+  }
+}
+
+/** What a peer's digest tells beside what it lacks: that it knows more of this node, and whom it holds for dead. */
+export function readDigest(parts: Parts, peer: Peer, digest: Digest, nowMs: number): void {
+  const { self, replication, voice, membership, hearsay, completeness, changes } = parts;
+  if (replication.outrank(digest, nowMs)) changes.note(self.id);
+  for (const { owner, incarnation, deadAt } of digest) {
+    if (deadAt === null || incarnation > incarnationMax(nowMs)) continue;
+    if (owner === self.id) {
+      if (incarnation === replication.incarnation) voice.accused(deadAt);
+      continue;
+    }
+    const rumor: Rumor = { kind: "dead", subject: owner, incarnation, refutation: deadAt, by: peer.id };
+    const known = membership.peer(owner);
+    // To a node that is new the cluster's dead are dead; one that knows the member better looks first.
+    const isNew = known === undefined || !completeness.reached;
+    if (isNew) membership.know(owner, nowMs);
+    const isSeen = known !== undefined && parts.watch.sees(known);
+    if (known !== undefined && !isPresent(known)) continue;
+    if ((isNew && !isSeen) || hearsay.read(rumor, nowMs)) membership.told(rumor, isSeen, nowMs);
+  }
+}
+
+function takeDeltas(parts: Parts, link: OpenLink, message: Of<"delta">, nowMs: number): void {
+  const { replication, membership, reports, changes, sync } = parts;
+  if (sync.source === link.id) sync.movedAtMs = nowMs;
+  const { news, held } = replication.receive(message, link, nowMs);
+  for (const owner of news) {
+    readLife(parts, membership.know(owner, nowMs), nowMs);
+    changes.note(owner);
+  }
+  if (!message.acknowledge) {
+    for (const owner of news) reportIfLinked(parts, owner);
+    return;
+  }
+  for (const owner of held) {
+    const log = replication.store.logOf(owner);
+    if (log !== undefined) reports.report(log);
+  }
+}
+
+/** Who is linked hears of each step: it may have asked while this node did not hold it yet. */
+function reportIfLinked({ membership, replication, reports }: Parts, owner: NodeId): void {
+  const log = replication.store.logOf(owner);
+  if (log !== undefined && (membership.peer(owner)?.link ?? null) !== null) reports.report(log);
+}
+
+/** An owner's log has news: what it says of its own life, and whether the verdict on it is of this life. */
+function readLife({ replication, membership, hearsay }: Parts, peer: Peer, nowMs: number): void {
+  const { store } = replication;
+  const log = store.logOf(peer.id);
+  if (log === undefined) return;
+  const life = parseLife(log.entryByKey.get(LIFE_KEY)?.body);
+  const before = peer.refutation;
+  membership.lifeTold(peer, log.incarnation, life, nowMs);
+  if (peer.refutation !== before) hearsay.over(peer.id);
+  const isDead = peer.state === "dead" && peer.incarnation === log.incarnation;
+  store.setDead(peer.id, log.incarnation, isDead ? peer.refutation : null);
+}
+
+function takeDigest(
+  parts: Parts,
+  link: OpenLink,
+  { peer, message, nowMs }: { peer: Peer; message: Of<"digest">; nowMs: number },
+): void {
+  const { replication, membership, sync } = parts;
+  if (sync.source === link.id) sync.movedAtMs = nowMs;
+  if (message.scope.kind !== "listed") {
+    readDigest(parts, peer, message.digest, nowMs);
+    if (!message.wanted) membership.release();
+  }
+  replication.answer(message, link, peer.id, nowMs);
+}
+
+function takeRumors(parts: Parts, link: OpenLink, message: Of<"rumor">, nowMs: number): void {
+  const { self, replication, voice, membership, watch, carrier, changes } = parts;
+  const { rumors, until } = message;
+  const passed: Rumor[] = [];
+  for (const rumor of rumors) {
+    const { subject, incarnation, refutation } = rumor;
+    if (incarnation > incarnationMax(nowMs)) continue;
+    if (subject === self.id) {
+      if (incarnation === replication.incarnation) voice.accused(refutation);
+      // Somebody remembers a later life of this node than it knows itself.
+      if (incarnation > replication.incarnation) {
+        replication.raise(incarnation + 1);
+        changes.note(self.id);
+      }
+      continue;
+    }
+    passed.push(rumor);
+    const peer = membership.peer(subject);
+    if (peer === undefined) continue;
+    const told = membership.told(rumor, watch.sees(peer), nowMs);
+    if (told === "doubted") watch.pingNow(peer, { warns: true });
+  }
+  if (passed.length === 0) return;
+  if (until !== null) {
+    carrier.forward((end) => ({ kind: "rumor", rumors: passed, until: end }), until, link.id);
+    return;
+  }
+  // Without a part of the ring to serve it is on its way to its subject.
+  for (const rumor of passed) {
+    const seat = carrier.linkTowards(rumor.subject);
+    if (seat === null || seat.link === link.id) continue;
+    carrier.send(seat.link, { kind: "rumor", rumors: [rumor], until: null });
+  }
+}
+
+function takeProbe(parts: Parts, link: OpenLink, { sequence, subject }: Of<"probe">, nowMs: number): void {
+  const { membership, favours, watch, dialer } = parts;
+  const peer = membership.peer(subject);
+  const favour = { subject, link: link.id, sequence };
+  const isTaken = peer !== undefined && peer.host !== "" && favours.asked(favour, nowMs);
+  if (!isTaken) {
+    parts.outbox.send(link.id, { kind: "probed", sequence, reached: false });
+    return;
+  }
+  if (peer.link !== null) watch.pingNow(peer, { warns: false });
+  else {
+    dialer.add(peer);
+    parts.outbox.wanted.dial.push(...dialer.now(peer));
+  }
+}
+
+function takeProbed(parts: Parts, relay: Peer, { sequence, reached }: Of<"probed">, nowMs: number): void {
+  const { watch, membership } = parts;
+  const subject = watch.subjectOf(sequence);
+  if (subject === undefined || !watch.probed(relay, subject, reached, nowMs)) return;
+  membership.heard(subject, nowMs);
+  if (subject.state === "alive") membership.reachedVia(subject, relay.id);
+}
+
+function takeReports(parts: Parts, message: Of<"applied">, nowMs: number): void {
+  const { membership, reports, replication, spreading, outbox } = parts;
+  let isNews = false;
+  for (const { incarnation, version, by } of reports.received(message)) {
+    for (const id of by) {
+      const peer = membership.peer(id);
+      if (peer !== undefined && membership.applied(peer, { incarnation, version })) isNews = true;
+    }
+  }
+  const { oldest } = spreading;
+  if (!isNews || oldest === null) return;
+  if (membership.lagging(replication.incarnation, oldest.version).length > 0) return;
+  outbox.wanted.spreadMs.push(nowMs - oldest.writtenAtMs);
+  spreading.oldest = null;
+}
+
+function takeDrain({ self, outbox, carrier }: Parts, message: Of<"drain">): void {
+  const { owner, replica, draining, by, hops } = message;
+  if (owner === self.id) outbox.wanted.drains.push({ replica, draining, by });
+  else if (hops < HOPS_MAX) {
+    const seat = carrier.linkTowards(owner);
+    if (seat !== null) carrier.send(seat.link, { ...message, hops: hops + 1 });
+  }
+}

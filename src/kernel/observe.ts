@@ -1,0 +1,52 @@
+/**
+ * Observe: what this host's kernel has that concerns the cluster: its routing table.
+ *
+ * Read from /proc, not asked of `ip`: that costs no process, so it may be done often, and a container without the
+ * program knows its routes as well. The table is read as far as a host needs, not as far as a router's reaches.
+ *
+ * Touches: /proc/net/route.
+ */
+
+import { open, type FileHandle } from "node:fs/promises";
+import { endianness } from "node:os";
+
+import type { Prefix } from "../base/ip.ts";
+
+import { prefixesFrom } from "./prefixes.ts";
+
+const TABLE = "/proc/net/route";
+/** Eight thousand routes of 128 bytes each. */
+const TABLE_BYTES_MAX = 1024 * 1024;
+
+/**
+ * The prefixes that this host's main routing table leads to.
+ *
+ * @param pool  the VIP pool: prefixes that share addresses with it are told first
+ * @returns none where there is no such table (another system than Linux)
+ */
+export async function observePrefixes(pool: Prefix): Promise<readonly string[]> {
+  let file: FileHandle;
+  try {
+    file = await open(TABLE, "r");
+  } catch {
+    // No /proc, or hidden from us: then nothing is known, and nothing is told.
+    return [];
+  }
+  try {
+    return prefixesFrom(await read(file), { pool, littleEndian: endianness() === "LE" });
+  } finally {
+    await file.close();
+  }
+}
+
+/** The file's text up to the bound; a line that was cut is too short to be one. */
+async function read(file: FileHandle): Promise<string> {
+  const buffer = Buffer.alloc(TABLE_BYTES_MAX);
+  let length = 0;
+  while (length < buffer.length) {
+    const { bytesRead } = await file.read(buffer, length, buffer.length - length, null);
+    if (bytesRead === 0) break;
+    length += bytesRead;
+  }
+  return buffer.toString("latin1", 0, length);
+}

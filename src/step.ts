@@ -1,0 +1,73 @@
+/**
+ * Step: what a node is told, and what it wants done.
+ *
+ * The two sides of `Node.step(input, nowMs)`, as data: the daemon makes the inputs from sockets, timers and Docker, the
+ * simulator from its script; both carry the effects out.
+ *
+ * Pure.
+ */
+
+import type { HostPort, Prefix } from "./base/ip.ts";
+import type { Random } from "./base/random.ts";
+import type { GossipEffects } from "./gossip/effects.ts";
+import type { ProbeRequest } from "./health/schedule.ts";
+import type { ProbeOutcome } from "./health/verdict.ts";
+import type { Discovery } from "./model/endpoint.ts";
+import type { NodeId, ReplicaId } from "./model/ids.ts";
+import type { KeptState } from "./model/kept.ts";
+import type { NetworkRange } from "./model/network.ts";
+import type { NodeRecord } from "./model/record.ts";
+import type { View } from "./model/view.ts";
+
+/** What a node is told. */
+export type Input =
+  /** `delayMs`: the event loop's delay, 99th percentile over the last seconds, where the shell measures it. */
+  | { readonly kind: "tick"; readonly delayMs?: number }
+  | { readonly kind: "discovered"; readonly discovery: Discovery }
+  | { readonly kind: "probed"; readonly probe: ProbeRequest; readonly outcome: ProbeOutcome }
+  | {
+      readonly kind: "linkUp";
+      readonly link: number;
+      readonly dialled: HostPort | null;
+      readonly remote: string;
+    }
+  | { readonly kind: "linkDown"; readonly link: number; readonly reason: string }
+  | { readonly kind: "dialFailed"; readonly address: HostPort; readonly refused: boolean }
+  | { readonly kind: "frame"; readonly link: number; readonly frame: Uint8Array }
+  /** A drain of any replica of the cluster: published here, or asked of its owner. */
+  | { readonly kind: "drain"; readonly replica: ReplicaId; readonly draining: boolean }
+  /** What this host's routing table leads to, as prefixes; told again when it changes. */
+  | { readonly kind: "prefixes"; readonly prefixes: readonly string[] }
+  /** The networks with a range of their own, of which each node holds a slice. */
+  | { readonly kind: "networks"; readonly networks: readonly NetworkRange[] }
+  /** A clean stop begins: what ends with this daemon drains. */
+  | { readonly kind: "stop"; readonly farewell: Farewell }
+  /** A clean stop ends: farewell to all. */
+  | { readonly kind: "leave"; readonly farewell: Farewell };
+
+/** `left`: for good; `away`: a restart or an upgrade, back soon. */
+export type Farewell = "left" | "away";
+
+/** What a step wants done. */
+export interface Effects extends GossipEffects {
+  readonly probe: readonly ProbeRequest[];
+  /** The newest view: the same object as before when nothing changed. */
+  readonly view: View;
+  /** Set when it changed: to be on disk soon. */
+  readonly keep: KeptState | null;
+  /** Set when a tick is wanted sooner than usual. */
+  readonly wakeInMs: number | null;
+}
+
+/** What a node is made of. */
+export interface NodeOptions {
+  readonly id: NodeId;
+  readonly record: Omit<NodeRecord, "kind">;
+  readonly seeds: readonly HostPort[];
+  /** The sources that will tell what runs here. */
+  readonly sources: readonly string[];
+  readonly pool: Prefix;
+  readonly kept: KeptState;
+  readonly random: Random;
+  readonly nowMs: number;
+}

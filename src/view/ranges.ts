@@ -1,0 +1,135 @@
+/**
+ * Ranges: the networks with a range of their own, and whether ranges are used twice, brought up to date where needed.
+ *
+ * Both follow from facts that change seldom: claims of slices, members' prefixes and names, whether they are there. A
+ * thousand members publish some ten thousand prefixes, so each member's are held against the pool when they change,
+ * and only those that share addresses with it are looked at again.
+ *
+ * Pure: the memory of one node. subnet.ts settles the slices, overlap.ts says what overlaps.
+ */
+
+import type { Prefix } from "../base/ip.ts";
+import { compareText } from "../base/sorted.ts";
+import type { Problem } from "../model/endpoint.ts";
+import type { NodeId } from "../model/ids.ts";
+import type { Member } from "../model/member.ts";
+import type { Network, NetworkRange } from "../model/network.ts";
+
+import type { Owner } from "./owner.ts";
+import { poolOverlaps } from "./overlap.ts";
+import { planSlices, type SliceAssignment, type Slices } from "./subnet.ts";
+
+/** What the ranges of a cluster are. */
+export interface RangesGiven {
+  readonly pool: Prefix;
+  readonly networks: readonly NetworkRange[];
+}
+
+const NO_SLICES: Slices = { assignmentByNetwork: new Map(), networks: [] };
+
+/** Remembers what concerns ranges of each member. */
+export class Ranges {
+  /** Members with a prefix that shares addresses with the pool. */
+  readonly #overlapping = new Map<NodeId, Member>();
+  #given: RangesGiven;
+  #slices: Slices = NO_SLICES;
+  #problems: readonly Problem[] = [];
+  #slicesAreDue = true;
+  #networksAreDue = true;
+  #problemsAreDue = true;
+
+  constructor(given: RangesGiven) {
+    this.#given = given;
+  }
+
+  /** By network; the same object while the claims of slices are the same. */
+  get assignmentByNetwork(): ReadonlyMap<string, SliceAssignment> {
+    return this.#slices.assignmentByNetwork;
+  }
+
+  /** Sorted by name; the same object while nothing in it changed. */
+  get networks(): readonly Network[] {
+    return this.#slices.networks;
+  }
+
+  /** What overlaps; the same object while nothing in it changed. */
+  get problems(): readonly Problem[] {
+    return this.#problems;
+  }
+
+  /** Claims of slices changed. */
+  touchSlices(): void {
+    this.#slicesAreDue = true;
+  }
+
+  /** A member came, changed or is gone: null for what is not there. */
+  setMember(before: Member | null, after: Member | null): void {
+    const isPlaceSame = before?.state === after?.state && before?.name === after?.name;
+    if (!isPlaceSame) this.#networksAreDue = true;
+    if (isPlaceSame && before?.prefixes === after?.prefixes) return;
+    if (after !== null && this.#overlaps(after)) this.#overlapping.set(after.id, after);
+    else if (!this.#overlapping.delete(before?.id ?? after?.id ?? "")) return;
+    this.#problemsAreDue = true;
+  }
+
+  /** Brings everything up to date. `owners`: all members, with what they claim. */
+  settle(given: RangesGiven, owners: Iterable<Owner>): void {
+    if (!isSameGiven(given, this.#given)) this.#reset(given, owners);
+    if (this.#slicesAreDue || this.#networksAreDue) this.#plan(owners);
+    if (!this.#problemsAreDue) return;
+    this.#problemsAreDue = false;
+    const members = [...this.#overlapping.values()].sort(compareMembers);
+    this.#problems = poolOverlaps(given.pool, members, given.networks);
+  }
+
+  #reset(given: RangesGiven, owners: Iterable<Owner>): void {
+    this.#given = given;
+    this.#overlapping.clear();
+    for (const { member } of owners) if (this.#overlaps(member)) this.#overlapping.set(member.id, member);
+    this.#slicesAreDue = true;
+    this.#problemsAreDue = true;
+  }
+
+  #plan(owners: Iterable<Owner>): void {
+    const areClaimsSame = !this.#slicesAreDue;
+    this.#slicesAreDue = false;
+    this.#networksAreDue = false;
+    const { networks: ranges } = this.#given;
+    if (ranges.length === 0) {
+      this.#slices = NO_SLICES;
+      return;
+    }
+    const before = this.#slices;
+    const counted = Array.from(owners).filter(({ member }) => member.state !== "left");
+    const planned = planSlices(
+      ranges,
+      counted.map(({ member, slices }) => [member, slices] as const),
+    );
+    const { assignmentByNetwork } = areClaimsSame ? before : planned;
+    const isSame = JSON.stringify(before.networks) === JSON.stringify(planned.networks);
+    this.#slices = { assignmentByNetwork, networks: isSame ? before.networks : planned.networks };
+  }
+
+  #overlaps(member: Member): boolean {
+    return member.prefixes.length > 0 && poolOverlaps(this.#given.pool, [member], []).length > 0;
+  }
+}
+
+/** Members as the view sorts them: by name, then id. */
+export function compareMembers(one: Member, other: Member): number {
+  return compareText(one.name, other.name) || compareText(one.id, other.id);
+}
+
+function isSameGiven(one: RangesGiven, other: RangesGiven): boolean {
+  if (one === other) return true;
+  return one.pool.text === other.pool.text && isSameNetworks(one.networks, other.networks);
+}
+
+function isSameNetworks(one: readonly NetworkRange[], other: readonly NetworkRange[]): boolean {
+  if (one === other) return true;
+  if (one.length !== other.length) return false;
+  return one.every(({ name, range, sliceBits }, index) => {
+    const match = other[index];
+    return match?.name === name && match.range.text === range.text && match.sliceBits === sliceBits;
+  });
+}

@@ -1,0 +1,176 @@
+/**
+ * Flood: what a daemon holds, and how late it answers, while members send it as fast as they can.
+ *
+ * A daemon that knows a thousand replicas gets 1 and then 40 links that flood it (flooder.ts, a process of its own),
+ * while one honest member pings it ten times a second, as a member's failure detection does twice a second. A pong that
+ * takes longer than 500 ms would count as a miss.
+ *
+ * Touches: child processes, links, timers.
+ */
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+
+import { WebSocket } from "ws";
+
+import type { EventLine } from "../../src/admin/contract.ts";
+import { decode, encode, WIRE_VERSION, type Message } from "../../src/gossip/message.ts";
+import { GOSSIP_PATH, SUBPROTOCOL } from "../../src/mesh/websocket.ts";
+import { until } from "../support/wait.ts";
+
+import { startDaemon, type MeasuredDaemon } from "./daemon.ts";
+import { openMember } from "./members.ts";
+
+const ADDRESS = "127.0.46.1";
+const FLOODERS = "127.0.47";
+const FLOODER = fileURLToPath(new URL("./flooder.ts", import.meta.url));
+const SECONDS = 10;
+const PING_EVERY_MS = 100;
+const SAMPLE_EVERY_MS = 20;
+/** Members that hold what the flooders ask for, each with so many replicas. */
+const MEMBERS = 4;
+const SERVICES = 250;
+const HONEST = "honest";
+
+/** One flood. Resident memory in megabytes (10^6 bytes): the most during it, above that right before it. */
+export interface FloodFigures {
+  readonly links: number;
+  readonly seconds: number;
+  readonly rssBeforeMb: number;
+  readonly rssGrowthMb: number;
+  readonly slowestPongMs: number;
+  readonly medianPongMs: number;
+  readonly pongs: number;
+  /** Pings of the honest member without an answer by the end of the flood. */
+  readonly unanswered: number;
+  /** Whether the daemon thought the honest member gone. */
+  readonly suspected: boolean;
+  readonly framesHandled: number;
+  readonly bytesHandled: number;
+}
+
+/** Floods a fresh daemon over each number of links. */
+export async function measureFlood(): Promise<readonly FloodFigures[]> {
+  const figures: FloodFigures[] = [];
+  for (const links of [1, 40]) figures.push(await floodOver(links));
+  return figures;
+}
+
+async function floodOver(links: number): Promise<FloodFigures> {
+  const daemon = await startDaemon(ADDRESS, { log: { level: "error" } });
+  const mesh = { host: ADDRESS, port: 7650 };
+  const members = Array.from({ length: MEMBERS }, (_, index) =>
+    openMember({ index, serviceCount: SERVICES, daemon: mesh }),
+  );
+  try {
+    const isLearnt = async (): Promise<boolean> => {
+      const { view } = (await daemon.get("/api/v1/status")) as { view: { ready: number } };
+      return view.ready === MEMBERS * SERVICES;
+    };
+    await until(isLearnt, { deadlineMs: 30_000, what: "the replicas are learnt" });
+    // Their own merging would delay the clock of the one that measures; what they published stays.
+    const honest = await openHonest();
+    await until(() => honest.tookMs.length >= 10, { what: "pongs come" });
+    honest.tookMs.length = 0;
+    return await underFlood({ links, daemon, honest });
+  } finally {
+    for (const member of members) member.close();
+    await daemon.end();
+  }
+}
+
+async function underFlood(given: {
+  readonly links: number;
+  readonly daemon: MeasuredDaemon;
+  readonly honest: Honest;
+}): Promise<FloodFigures> {
+  const { links, daemon, honest } = given;
+  const before = await handled();
+  const rssBefore = daemon.rssBytes();
+  let rssMost = rssBefore;
+  const sampler = setInterval(() => (rssMost = Math.max(rssMost, daemon.rssBytes())), SAMPLE_EVERY_MS);
+  const args = [FLOODER, ADDRESS, "7650", String(links), String(SECONDS), FLOODERS];
+  const flooder = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
+  try {
+    await once(flooder, "exit");
+  } finally {
+    flooder.kill("SIGKILL");
+    clearInterval(sampler);
+  }
+  const events = (await daemon.get("/api/v1/events")) as readonly EventLine[];
+  const unanswered = honest.close();
+  const after = await handled();
+  const sorted = honest.tookMs.toSorted((one, other) => one - other);
+  return {
+    links,
+    seconds: SECONDS,
+    rssBeforeMb: rssBefore / 1e6,
+    rssGrowthMb: (rssMost - rssBefore) / 1e6,
+    slowestPongMs: sorted.at(-1) ?? Number.NaN,
+    medianPongMs: sorted[Math.floor(sorted.length / 2)] ?? Number.NaN,
+    pongs: sorted.length,
+    unanswered,
+    suspected: events.some(({ kind, subject }) => kind === "member.suspect" && subject === HONEST),
+    framesHandled: after.frames - before.frames,
+    bytesHandled: after.bytes - before.bytes,
+  };
+}
+
+/** Frames and bytes of gossip that the daemon has taken so far. */
+async function handled(): Promise<{ readonly frames: number; readonly bytes: number }> {
+  const response = await fetch(`http://${ADDRESS}:7651/metrics`);
+  const text = await response.text();
+  const sumOf = (name: string): number => {
+    const lines = text.matchAll(new RegExp(`^skein_${name}\\{.*direction="in".*\\} (\\S+)$`, "gm"));
+    return Array.from(lines, ([, value]) => Number(value)).reduce((sum, value) => sum + value, 0);
+  };
+  return { frames: sumOf("gossip_messages_total"), bytes: sumOf("gossip_bytes_total") };
+}
+
+/** A member that pings and answers pings. */
+interface Honest {
+  /** How long each pong took, in the order in which they came. */
+  readonly tookMs: number[];
+  /** Ends it. @returns how many pings had no answer yet */
+  readonly close: () => number;
+}
+
+async function openHonest(): Promise<Honest> {
+  const socket = new WebSocket(`ws://${ADDRESS}:7650${GOSSIP_PATH}`, [SUBPROTOCOL]);
+  const send = (message: Message): void => {
+    if (socket.readyState === WebSocket.OPEN) socket.send(encode(message));
+  };
+  const sentAtMs = new Map<number, number>();
+  const tookMs: number[] = [];
+  // A link that the daemon ends shows as pings without an answer.
+  socket.on("error", () => undefined);
+  socket.on("message", (frame: Buffer) => {
+    const decoded = decode(frame);
+    if (!decoded.ok) return;
+    const message = decoded.value;
+    if (message.kind === "ping") send({ kind: "pong", sequence: message.sequence });
+    if (message.kind !== "pong") return;
+    tookMs.push(performance.now() - (sentAtMs.get(message.sequence) ?? Number.NaN));
+    sentAtMs.delete(message.sequence);
+  });
+  await once(socket, "open");
+  const about = { kind: "hello", wire: WIRE_VERSION, id: "h".repeat(20), name: HONEST } as const;
+  send({ ...about, incarnation: 1, nonce: 1, host: "127.0.0.1", port: 9, digest: [] });
+  let sequence = 0;
+  const timer = setInterval(() => {
+    sequence += 1;
+    sentAtMs.set(sequence, performance.now());
+    send({ kind: "ping", sequence });
+  }, PING_EVERY_MS);
+  return {
+    tookMs,
+    close() {
+      clearInterval(timer);
+      socket.terminate();
+      return Array.from(sentAtMs.values()).filter((atMs) => performance.now() - atMs > 500).length;
+    },
+  };
+}
+
+if (import.meta.main) console.log(JSON.stringify(await measureFlood(), null, 2));

@@ -1,0 +1,125 @@
+/**
+ * Flooder: a program that opens links to a daemon and sends on all of them as fast as the daemon takes it.
+ *
+ *     node flooder.ts HOST PORT LINKS SECONDS LOCAL
+ *
+ * Each link says a good hello, as a member of its own at an address of its own (LOCAL.10, LOCAL.11, ...), and then
+ * what is well-formed and of no use, at the largest size allowed: deltas with a hole before them, digests of owners
+ * nobody knows, requests for everything, pings. Every second link reads nothing of the answers. A link that the daemon
+ * ends is opened anew. Frames are put on the wire as they are, masked with zeros, so that sending costs next to
+ * nothing and the daemon is the slower side.
+ *
+ * A process of its own, so that whoever measures is not kept from its clock.
+ *
+ * Touches: sockets, timers.
+ */
+
+import { randomBytes } from "node:crypto";
+import { connect, type Socket } from "node:net";
+
+import { base32, sha256 } from "../../src/base/bytes.ts";
+import { encode, WIRE_VERSION, type Message } from "../../src/gossip/message.ts";
+import { GOSSIP_PATH, SUBPROTOCOL } from "../../src/mesh/websocket.ts";
+import { LIMITS } from "../../src/model/limits.ts";
+
+/** Before a link that was ended is opened again. */
+const AGAIN_MS = 50;
+/** Bytes of one write of small frames: many of them in one piece, as they come when a peer has gone mad. */
+const SMALL_BYTES = 64 * 1024;
+
+const [host = "", port = "", links = "", seconds = "", local = ""] = process.argv.slice(2);
+
+/** A frame as a client puts it on the wire (RFC 6455 5.2); a mask of zeros leaves the bytes as they are. */
+function wireOf(message: Message): Buffer {
+  const payload = encode(message);
+  const head = Buffer.alloc(payload.byteLength < 126 ? 6 : payload.byteLength < 65_536 ? 8 : 14);
+  head[0] = 0x82;
+  if (head.length === 6) head[1] = 0x80 | payload.byteLength;
+  else if (head.length === 8) {
+    head[1] = 0x80 | 126;
+    head.writeUInt16BE(payload.byteLength, 2);
+  } else {
+    head[1] = 0x80 | 127;
+    head.writeBigUInt64BE(BigInt(payload.byteLength), 2);
+  }
+  return Buffer.concat([head, payload]);
+}
+
+/** As many of something as a frame of the largest size has room for. */
+function fill<T>(itemBytes: number, countMax: number, make: (index: number) => T): T[] {
+  const count = Math.min(countMax, Math.floor((LIMITS.frameBytes - 1024) / itemBytes));
+  return Array.from({ length: count }, (_, index) => make(index));
+}
+
+function idOf(text: string): string {
+  return base32(sha256(text)).slice(0, 20);
+}
+
+function helloOf(index: number): Message {
+  const about = { kind: "hello", wire: WIRE_VERSION, id: idOf(`flooder ${index}`), name: `flooder-${index}` } as const;
+  return { ...about, incarnation: 1, nonce: index + 1, host: "127.0.0.1", port: 9, digest: [] };
+}
+
+function floodOf(index: number): readonly Buffer[] {
+  const owner = idOf(`flooder ${index}`);
+  const from = 1e9;
+  const writes = fill(52, LIMITS.entriesPerOwner, (at) => ({ key: `k${at}`, version: from + at + 1, body: null }));
+  const holed = { owner, incarnation: 1, floor: 0, from, to: from + writes.length, writes };
+  const unknown = fill(90, LIMITS.ownersMax, (at) => ({ owner: idOf(`nobody ${at}`), incarnation: 1, version: 1 }));
+  const ping = wireOf({ kind: "ping", sequence: 1 });
+  const pings = Buffer.concat(Array.from({ length: Math.floor(SMALL_BYTES / ping.length) }, () => ping));
+  return [
+    wireOf({ kind: "delta", deltas: [holed] }),
+    wireOf({ kind: "digest", digest: unknown, wanted: true }),
+    pings,
+    wireOf({ kind: "digest", digest: [], wanted: true }),
+    wireOf({ kind: "compare", hash: "0" }),
+  ];
+}
+
+/** Opens one link, floods it while it lives, and begins again when it has ended. */
+function flood(index: number): void {
+  const wires = floodOf(index);
+  const hello = wireOf(helloOf(index));
+  const open = (): void => {
+    const socket = connect({ host, port: Number(port), localAddress: `${local}.${10 + index}` });
+    // Whatever the daemon does with the link, the next one comes.
+    socket.on("error", () => undefined);
+    socket.once("close", () => setTimeout(open, AGAIN_MS));
+    socket.write(
+      [
+        `GET ${GOSSIP_PATH} HTTP/1.1`,
+        "Host: mesh",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        `Sec-WebSocket-Key: ${randomBytes(16).toString("base64")}`,
+        "Sec-WebSocket-Version: 13",
+        `Sec-WebSocket-Protocol: ${SUBPROTOCOL}`,
+        "\r\n",
+      ].join("\r\n"),
+    );
+    socket.once("data", () => {
+      if (index % 2 === 1) socket.pause();
+      else socket.resume();
+      socket.write(hello);
+      keepFull(socket, wires);
+    });
+  };
+  open();
+}
+
+function keepFull(socket: Socket, wires: readonly Buffer[]): void {
+  let at = 0;
+  const write = (): void => {
+    while (!socket.destroyed && socket.writable) {
+      const wire = wires[at % wires.length] ?? Buffer.alloc(0);
+      at += 1;
+      if (!socket.write(wire)) return;
+    }
+  };
+  socket.on("drain", write);
+  write();
+}
+
+for (let index = 0; index < Number(links); index += 1) flood(index);
+setTimeout(() => process.exit(0), Number(seconds) * 1000);

@@ -1,0 +1,121 @@
+// What must hold of a store whatever peers say: one owner's delta writes one owner's log, and nothing goes back.
+
+import { isDeepStrictEqual } from "node:util";
+
+import { base32 } from "../../src/base/bytes.ts";
+import type { Delta } from "../../src/gossip/message.ts";
+import type { Applied, Store } from "../../src/gossip/store.ts";
+import { Sums, termOf } from "../../src/gossip/sums.ts";
+import type { NodeId } from "../../src/model/ids.ts";
+import { LIMITS } from "../../src/model/limits.ts";
+import type { Entry, OwnerLog } from "../../src/model/log.ts";
+
+/** The id of a node by its number; neighbours fall into different parts of a digest. */
+export function numberedId(number: number): NodeId {
+  const bytes = Buffer.alloc(13);
+  bytes.writeUInt32LE(number);
+  return base32(bytes, 0, 20);
+}
+
+/** A copy of one log, to be compared with what becomes of it. */
+type Held = Pick<OwnerLog, "incarnation" | "version" | "floor"> & {
+  readonly entryByKey: ReadonlyMap<string, Entry>;
+};
+
+/** Copies all logs. */
+export function heldBy(store: Store): ReadonlyMap<NodeId, Held> {
+  return new Map(Array.from(store.logs, ([owner, log]) => [owner, copied(log)] as const));
+}
+
+function copied({ incarnation, version, floor, entryByKey }: OwnerLog): Held {
+  return { incarnation, version, floor, entryByKey: new Map(entryByKey) };
+}
+
+/**
+ * Applies a delta and checks that what came of it is what the store says, to the delta's owner and nobody else.
+ *
+ * @throws an Error that says what does not hold
+ */
+export function applyChecked(store: Store, delta: Delta, nowMs: number): Applied {
+  const before = heldBy(store);
+  const applied = store.apply(delta, nowMs);
+  const after = heldBy(store);
+  for (const [owner, held] of before) {
+    const now = after.get(owner);
+    check(now !== undefined, `the log of ${owner} is gone`);
+    if (owner === delta.owner && applied === "applied") continue;
+    check(
+      isDeepStrictEqual(now, held),
+      `the log of ${owner} changed, by a delta of ${delta.owner}: ${applied}`,
+    );
+  }
+  const now = after.get(delta.owner);
+  if (applied === "applied") {
+    check(now !== undefined && now.version === delta.to, `the log is not at the delta's end`);
+    checkOrigin(now, before.get(delta.owner), delta);
+    checkGapless(before.get(delta.owner), delta);
+    checkForward(before.get(delta.owner), now);
+  } else {
+    check(after.size === before.size, `an owner came, by a delta that was ${applied}`);
+  }
+  checkStore(store);
+  return applied;
+}
+
+/** Every entry was there before, or is a write of the delta. */
+function checkOrigin(now: Held, before: Held | undefined, delta: Delta): void {
+  const writeByKey = new Map(delta.writes.map((write) => [write.key, write]));
+  for (const [key, { version, body }] of now.entryByKey) {
+    const write = writeByKey.get(key);
+    const old = before?.entryByKey.get(key);
+    const isWritten = write?.version === version && write.body === body;
+    check(
+      isWritten || (old?.version === version && old.body === body),
+      `the entry ${key} comes from nowhere`,
+    );
+  }
+}
+
+/** A delta begins where the log stood or before; else it begins at 0. */
+function checkGapless(before: Held | undefined, { incarnation, from }: Delta): void {
+  const goesOn = before?.incarnation === incarnation && from <= before.version;
+  check(from === 0 || goesOn, `a delta from ${from} on is applied, past a gap`);
+}
+
+/** Nothing goes back, but for the start from below a floor: there a log is taken anew, in parts. */
+function checkForward(before: Held | undefined, now: Held): void {
+  if (before === undefined || now.incarnation > before.incarnation) return;
+  check(now.incarnation === before.incarnation, "the incarnation goes back");
+  check(now.version >= before.version || now.floor > before.floor, "the version goes back");
+}
+
+/** Checks what must hold of a store at any time. */
+export function checkStore(store: Store): void {
+  check(store.logs.size <= LIMITS.ownersMax, `${store.logs.size} owners`);
+  let sizeBytes = 0;
+  for (const log of store.logs.values()) sizeBytes += checkedSizeOf(log);
+  // The last delta that is let in may end past the bound, by no more than a frame.
+  check(sizeBytes <= LIMITS.storeBytes + LIMITS.frameBytes, `${sizeBytes} bytes are held`);
+  const sums = new Sums();
+  for (const head of store.digest()) sums.replace(head.owner, 0, termOf(head));
+  check(sums.whole === store.sums.whole, "the sum is not that of the heads");
+  check(isDeepStrictEqual(sums.parts, store.sums.parts), "the sums of parts are not those of the heads");
+}
+
+function checkedSizeOf({ owner, version, entryByKey }: OwnerLog): number {
+  check(entryByKey.size <= LIMITS.entriesPerOwner, `${owner} has ${entryByKey.size} entries`);
+  let sizeBytes = 0;
+  let last = 0;
+  for (const [key, entry] of entryByKey) {
+    check(entry.version > last && entry.version <= version, `${owner}'s entry ${key} is out of order`);
+    last = entry.version;
+    sizeBytes += key.length + (entry.body?.length ?? 0);
+  }
+  check(sizeBytes <= LIMITS.ownerBytes, `${owner} has ${sizeBytes} bytes`);
+  return sizeBytes;
+}
+
+/** Throws an Error with `text` when something does not hold. */
+export function check(holds: boolean, text: string): asserts holds {
+  if (!holds) throw new Error(text);
+}
