@@ -113,6 +113,11 @@ export class Node {
     return this.#merged.view;
   }
 
+  /** This node's health in its own eyes: 0, well, to 7. */
+  get healthScore(): number {
+    return this.#gossip.healthScore;
+  }
+
   /** Names of alive members that have not yet applied what this node published last. */
   get lagging(): readonly string[] {
     return this.#gossip.lagging(this.#gossip.version);
@@ -147,7 +152,8 @@ export class Node {
       probe,
       view: this.#merged.view,
       keep: isTick || this.#gossip.incarnation !== this.#keptMark?.incarnation ? this.#toKeep() : null,
-      wakeInMs: wakesInMs.length === 0 ? null : Math.min(...wakesInMs),
+      // Whole: a fraction of a millisecond left over by rounding would ask for a tick at this very moment, for ever.
+      wakeInMs: wakesInMs.length === 0 ? null : Math.max(1, Math.ceil(Math.min(...wakesInMs))),
     };
   }
 

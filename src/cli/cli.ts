@@ -18,6 +18,7 @@ import { addConfig } from "./commands/config.ts";
 import { addDrain } from "./commands/drain.ts";
 import { addEvents } from "./commands/events.ts";
 import { addExplain } from "./commands/explain.ts";
+import { addLeave } from "./commands/leave.ts";
 import { addNode } from "./commands/node.ts";
 import { addResolve } from "./commands/resolve.ts";
 import { addRun } from "./commands/run.ts";
@@ -108,6 +109,7 @@ function programOf(act: Act, surroundings: Surroundings): Command {
       getErrHasColors: () => false,
     });
   addRun(program, act, surroundings.configKeys);
+  addLeave(program, act);
   addStatus(program, act);
   addNode(program, act);
   addService(program, act);

@@ -160,7 +160,7 @@ function dialRelayed(view: View, upstream: Upstream, deadlineMs: number): Return
 }
 
 const TIERS: readonly Tier[] = ["eligible", "draining", "panic", "never"];
-const STATES: readonly MemberState[] = ["alive", "suspect", "dead", "left"];
+const STATES: readonly MemberState[] = ["alive", "suspect", "dead", "away", "left"];
 
 function gauge(view: View, metrics: Metrics): void {
   metrics.viewVersion.set(view.version);

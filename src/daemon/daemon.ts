@@ -87,7 +87,8 @@ async function assemble(base: Base): Promise<Daemon> {
   const { options, lifecycle, metrics, journal } = base;
   const { config, log } = options;
   const { identity, kept, save } = await openState(base);
-  lifecycle.opened({ name: "event loop watch", close: watchEventLoop(metrics) });
+  const eventLoop = watchEventLoop(metrics);
+  lifecycle.opened({ name: "event loop watch", close: () => eventLoop.close() });
   const vipPool = await openPool(base);
   // Not `node`: the mesh port is open before there is one, and a peer that lost us knocks at once.
   let running: Node | null = null;
@@ -130,6 +131,7 @@ async function assemble(base: Base): Promise<Daemon> {
       for (const { kind, level, subject, text } of happenings) log[level](`${kind} ${subject}: ${text}`);
       journal.append(happenings);
     },
+    loopDelayMs: eventLoop.delayMs,
     metrics,
   });
   lifecycle.opened({ name: "driver", close: () => driver.close() });

@@ -2,7 +2,8 @@
  * Driver: lives the node's life: feeds it inputs and does what it wants done.
  *
  * Inputs that come while one is being worked on wait their turn, so the node is never entered twice and effects are
- * carried out in the order in which they were decided. A tick comes each TICK_MS, and sooner when the node asks. The
+ * carried out in the order in which they were decided. A tick comes each TICK_MS, and sooner when the node asks; once
+ * a second it tells how late this process is, for a node that is starved must not judge others by its own watch. The
  * state to keep is written behind the node's back, always the newest and one write at a time: losing the last one
  * costs an address or a drain, and the incarnation is on disk before the first link.
  *
@@ -24,6 +25,8 @@ import type { Metrics } from "../runtime/metrics.ts";
 
 /** Half of the shortest wait the node counts with (a probe's 100 ms). */
 const TICK_MS = 50;
+/** Once a second the node is told how late the event loop is. */
+const TICKS_PER_DELAY = 1000 / TICK_MS;
 /** After a failed write of the state. */
 const SAVE_AGAIN_MS = 5000;
 
@@ -37,6 +40,8 @@ export interface DriverOptions {
   /** Called with each new view, within the turn that made it. */
   readonly onView: (view: View) => void;
   readonly onHappenings: (happenings: readonly Happening[]) => void;
+  /** The event loop's delay, 99th percentile over the last seconds, milliseconds. */
+  readonly loopDelayMs: () => number;
   readonly metrics: Metrics;
 }
 
@@ -111,11 +116,19 @@ export function openDriver(options: DriverOptions): Driver {
     feed({ kind: "tick" });
   };
 
+  let tickCount = 0;
+  const tick = (): void => {
+    tickCount += 1;
+    if (tickCount % TICKS_PER_DELAY !== 0) return feed({ kind: "tick" });
+    feed({ kind: "tick", delayMs: options.loopDelayMs() });
+    metrics.gossipHealth.set(node.healthScore);
+  };
+
   return {
     feed,
     start() {
       feed({ kind: "tick" });
-      ticker = setInterval(() => feed({ kind: "tick" }), TICK_MS);
+      ticker = setInterval(tick, TICK_MS);
     },
     async close() {
       isClosed = true;

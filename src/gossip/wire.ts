@@ -39,7 +39,9 @@ export class Writer {
 
   /** @param sizeHint  bytes the frame is expected to take */
   constructor(sizeHint: number) {
-    this.#bytes = Buffer.allocUnsafe(sizeHint);
+    // Not out of the pool that small buffers share: a frame may wait long, and would keep all of it; and who gives a
+    // received frame's memory back tells by the memory whether a frame to be sent lies in it.
+    this.#bytes = Buffer.allocUnsafeSlow(sizeHint);
   }
 
   /** The frame so far; it shares the writer's bytes, so the writer is done with. */
@@ -129,7 +131,7 @@ export class Writer {
   #reserve(sizeBytes: number): void {
     const neededBytes = this.#at + sizeBytes;
     if (neededBytes <= this.#bytes.length) return;
-    const grown = Buffer.allocUnsafe(Math.max(2 * this.#bytes.length, neededBytes));
+    const grown = Buffer.allocUnsafeSlow(Math.max(2 * this.#bytes.length, neededBytes));
     this.#bytes.copy(grown, 0, 0, this.#at);
     this.#bytes = grown;
   }

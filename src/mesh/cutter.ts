@@ -30,7 +30,7 @@ const UNKNOWN: Cut = { kind: "partial", bytes: null };
 
 /** The bytes of one link that have come and have not been taken. */
 export class Cutter {
-  /** Invariant: while `#large` is there, what is held lies behind it. */
+  /** Invariant: while `#large` is there, what is held lies behind it. When nothing is held it is NOTHING. */
   #held: Buffer = NOTHING;
   #large: { readonly room: Buffer; filledBytes: number; readonly cut: Cut & { kind: "frame" } } | null = null;
   /** Still to come of a frame that was dropped. */
@@ -72,9 +72,8 @@ export class Cutter {
     if (head === null || this.#large !== null) return;
     const { bytes, holds } = head;
     this.#large = { room: Buffer.allocUnsafeSlow(bytes), filledBytes: 0, cut: { kind: "frame", bytes, holds } };
-    const held = this.#held;
-    this.#held = NOTHING;
-    this.#held = this.#fill(held);
+    const rest = this.#fill(this.#held);
+    this.#held = rest.length === 0 ? NOTHING : rest;
   }
 
   /** Takes the whole frame at the head; null when there is none. The bytes may be a view of a larger buffer. */
@@ -97,7 +96,7 @@ export class Cutter {
     const heldOfIt = this.#large?.filledBytes ?? this.#held.length;
     const bytes = cut.kind === "violation" ? heldOfIt : (cut.bytes ?? heldOfIt);
     this.#dropBytes = Math.max(0, bytes - heldOfIt);
-    if (this.#large === null) this.#held = this.#held.subarray(Math.min(bytes, heldOfIt));
+    if (this.#large === null) this.#held = bytes >= heldOfIt ? NOTHING : this.#held.subarray(bytes);
     this.#large = null;
   }
 

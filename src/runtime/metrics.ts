@@ -41,6 +41,10 @@ export function openMetrics() {
     gossipMessages: counter("gossip_messages_total", "Gossip frames.", ["kind", "direction"]),
     gossipBytes: counter("gossip_bytes_total", "Bytes of gossip frames.", ["kind", "direction"]),
     gossipRefused: counter("gossip_refused_total", "Frames and records refused.", ["reason"]),
+    gossipHealth: gauge(
+      "gossip_health_score",
+      "How slow this daemon is in its own eyes: 0, well, to 7; it judges others that much more slowly.",
+    ),
     gossipPropagation: histogram(
       "gossip_propagation_seconds",
       "From a change here to its last acknowledgement.",
@@ -78,23 +82,42 @@ export function openMetrics() {
   };
 }
 
-/** Feeds `event_loop_delay_seconds`; the returned function stops it. */
-export function watchEventLoop(metrics: Metrics): () => void {
-  const delay = monitorEventLoopDelay({ resolution: 20 });
+/** How late the event loop comes to what is due. */
+export interface EventLoopWatch {
+  /** 99th percentile over the last two to five seconds, milliseconds; 0 in the first two. */
+  readonly delayMs: () => number;
+  close(): void;
+}
+
+const WINDOW_MS = 5000;
+const RESOLUTION_MS = 20;
+/** Two seconds of samples: of fewer a percentile is but the worst one, and a single pause no trouble. */
+const SAMPLES_MIN = 100;
+
+/** Watches the event loop's delay, and feeds `event_loop_delay_seconds`. */
+export function watchEventLoop(metrics: Metrics): EventLoopWatch {
+  const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   delay.enable();
   metrics.eventLoopDelay.reset();
+  // Not `delay.mean`: it includes the timer's own resolution; the excess over it is what hurts.
+  const excessMs = (percentile: number): number =>
+    Math.max(0, delay.percentile(percentile) / 1e6 - RESOLUTION_MS);
+  let lastMs = 0;
   const collect = (): void => {
-    // Not `delay.mean`: it includes the timer's own resolution; the excess over it is what hurts.
     for (const quantile of [50, 99, 100]) {
-      const seconds = Math.max(0, delay.percentile(quantile) / 1e9 - 0.02);
-      metrics.eventLoopDelay.set({ quantile: String(quantile / 100) }, seconds);
+      metrics.eventLoopDelay.set({ quantile: String(quantile / 100) }, excessMs(quantile) / 1000);
     }
+    lastMs = excessMs(99);
     delay.reset();
   };
-  const timer = setInterval(collect, 5000);
+  const timer = setInterval(collect, WINDOW_MS);
   timer.unref();
-  return () => {
-    clearInterval(timer);
-    delay.disable();
+  return {
+    // While a new window is too short, what the last one told stands.
+    delayMs: () => (delay.count < SAMPLES_MIN ? lastMs : excessMs(99)),
+    close() {
+      clearInterval(timer);
+      delay.disable();
+    },
   };
 }

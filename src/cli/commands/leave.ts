@@ -1,0 +1,85 @@
+/**
+ * Leave: `skein leave`, takes this host out of the cluster for good.
+ *
+ * A signal cannot tell a restart from a removal, so the daemon takes it for a restart and the others wait for its
+ * return. This says that there is none: nothing of this host is offered any more, and its names go where no other host
+ * serves them. It ends when the daemon has, so that what follows in a script finds ports and data dir free. A daemon
+ * that its supervisor starts again is a member again; that is told, for only the supervisor can be asked not to.
+ *
+ * Touches: the daemon, through the session; a timer between looks.
+ */
+
+import { setTimeout as delay } from "node:timers/promises";
+
+import type { Command } from "commander";
+
+import type { LeaveResult, StatusReport } from "../../admin/contract.ts";
+import { CODES, Failure } from "../../base/failure.ts";
+import { show, type Act, type Session } from "../context.ts";
+import { printable, printableLines } from "../render.ts";
+
+/** For all of it. The daemon takes at most 8.5 s: to be heard, to let connections end, to close. */
+const DEADLINE_MS = 15_000;
+const LOOK_EVERY_MS = 50;
+
+const EXAMPLES = `
+Examples:
+  skein leave
+  docker update --restart=no skein && docker exec skein skein leave
+
+To stop the daemon for a restart or an upgrade send it SIGTERM, as systemctl and docker stop do: the other hosts then
+wait two minutes for its return. Started again after leaving, it is a member again.
+Exit status 4 when the daemon has not ended within 15 s.`;
+
+/** How the daemon was found after its farewell. */
+type Outcome = "gone" | "lingers" | "started again";
+
+/** Adds the command. */
+export function addLeave(program: Command, act: Act): void {
+  program
+    .command("leave")
+    .description("leave the cluster for good: drain all that runs here, say so, end the daemon")
+    .addHelpText("after", EXAMPLES)
+    .action(act((session, _command: Command) => leave(session)));
+}
+
+async function leave(session: Session): Promise<number> {
+  const deadlineMs = performance.now() + DEADLINE_MS;
+  const { startedAtMs } = await session.client.get<StatusReport>("/api/v1/status");
+  const result = await session.client.post<LeaveResult>("/api/v1/leave", {}, DEADLINE_MS);
+  const outcome = await untilGone(session, startedAtMs, deadlineMs);
+  const text = printable(textOf(result, outcome));
+  await show(session, { value: result, table: () => `${text}\n`, names: [result.node] });
+  const { stderr } = session.surroundings;
+  const warn = (warning: string): unknown => stderr.write(`skein: ${printableLines(warning)}\n`);
+  if (result.pending.length > 0) {
+    warn(`it went before these had heard that its replicas drain: ${result.pending.join(", ")}`);
+  }
+  if (outcome === "started again")
+    warn("the daemon was started again and is a member again: tell its supervisor not to, then leave once more");
+  if (outcome === "lingers") warn(`its daemon has not ended within ${DEADLINE_MS / 1000} s`);
+  if (outcome === "lingers") return CODES.timeout.exit;
+  return outcome === "gone" && result.farewell === "left" ? 0 : 1;
+}
+
+/** Looks at the daemon again and again until nobody answers, or another run of it does. */
+async function untilGone({ client, surroundings }: Session, startedAtMs: number, deadlineMs: number): Promise<Outcome> {
+  const { interrupted } = surroundings;
+  while (performance.now() < deadlineMs) {
+    try {
+      const status = await client.get<StatusReport>("/api/v1/status");
+      if (status.startedAtMs !== startedAtMs) return "started again";
+    } catch (thrown) {
+      if (thrown instanceof Failure && thrown.code === "unreachable") return "gone";
+      if (!(thrown instanceof Failure) || thrown.code !== "timeout") throw thrown;
+    }
+    await delay(LOOK_EVERY_MS, null, { signal: interrupted });
+  }
+  return "lingers";
+}
+
+function textOf({ node, farewell }: LeaveResult, outcome: Outcome): string {
+  const ended = outcome === "gone" ? "its daemon has ended" : "its daemon answers";
+  if (farewell === "left") return `${node} has left the cluster for good, ${ended}`;
+  return `${node} was being stopped already, as for a restart: the others wait for its return, ${ended}`;
+}
