@@ -39,7 +39,7 @@ import type { View } from "./model/view.ts";
 import type { Effects, Farewell, Input, NodeOptions } from "./step.ts";
 import { changesBetween } from "./view/changes.ts";
 import { Claims, type KeptClaims } from "./view/claims.ts";
-import { Merger, type Merged } from "./view/merge.ts";
+import { Merger, type Merged, type MergeInput } from "./view/merge.ts";
 
 /** Between two merges of one burst: a little more for each replica, since a merge costs that much more. */
 const MERGE_PAUSE_MS = 5;
@@ -93,7 +93,7 @@ export class Node {
     });
     for (const address of kept.addresses) this.#gossip.acquaint(address);
     this.#mergedAtMs = nowMs - MERGE_PAUSE_MS;
-    this.#merged = this.#merge(nowMs);
+    this.#merged = this.#merge(null, nowMs);
   }
 
   /** What is wrong with what this node discovered, offers or was told. */
@@ -130,8 +130,12 @@ export class Node {
     for (const asked of taken.drains) this.#drain(asked.replica, asked.draining);
     const isTick = input.kind === "tick";
     const lagging = (version: number): readonly string[] => this.#gossip.lagging(version);
-    if (isTick && this.#acknowledgements.settle(lagging)) this.#catalogIsDue = true;
-    if (isTick && this.#claims.settle(lagging, nowMs)) this.#claim(nowMs);
+    if (isTick && this.#acknowledgements.settle(lagging, nowMs)) this.#catalogIsDue = true;
+    if (isTick && this.#claims.settle(lagging, nowMs)) {
+      // What somebody claimed before he applied this node's claim has come with the news that he did: it must be seen.
+      if (this.#mergedRevision !== this.#gossip.revision) this.#remerge(nowMs);
+      this.#claim(nowMs);
+    }
     const wakesInMs = [this.#publishWhenDue(input, nowMs), this.#bringUpToDate(nowMs)].filter(
       (ms) => ms !== null,
     );
@@ -270,7 +274,7 @@ export class Node {
       discoveries: this.#discoveries.all,
       readinessById: this.#schedule.verdicts(),
       drains: this.#drains,
-      drainAppliedIds: this.#acknowledgements.appliedIds,
+      acknowledgements: this.#acknowledgements,
       published: this.#published,
     });
     this.#problems = catalog.problems;
@@ -281,7 +285,7 @@ export class Node {
     if (this.#gossip.version === 0) this.#remerge(nowMs);
     for (const [key, body] of this.#claimed(nowMs)) writes.set(key, body);
     this.#write(writes, nowMs);
-    this.#acknowledgements.published(catalog.records, this.#gossip.version);
+    this.#acknowledgements.published(catalog.records, this.#gossip.version, nowMs);
   }
 
   /** Writes to this node's log; asks who has applied it where a drain or a claim waits for that. */
@@ -308,14 +312,14 @@ export class Node {
     if (sinceMs >= 0 && sinceMs < pauseMs) return pauseMs - sinceMs;
     this.#remerge(nowMs);
     // Before the first exchange others' claims are not known, and one made blindly may lose and move a service.
-    if (this.#gossip.complete) this.#claim(nowMs);
+    if (this.#isComplete(nowMs)) this.#claim(nowMs);
     if (this.#gossip.revision !== this.#mergedRevision) this.#remerge(nowMs);
     return null;
   }
 
   #remerge(nowMs: number): void {
     const before = this.#merged;
-    this.#merged = this.#merge(nowMs);
+    this.#merged = this.#merge(this.#gossip.takeChanged(), nowMs);
     this.#happenings.push(...changesBetween(before.view, this.#merged.view, nowMs));
     const { members } = this.#merged.view;
     if (members !== before.view.members) this.#gossip.meet(members, nowMs);
@@ -327,13 +331,14 @@ export class Node {
     this.#malformed = this.#merged.malformed;
   }
 
-  #merge(nowMs: number): Merged {
+  #merge(changed: MergeInput["changed"], nowMs: number): Merged {
     this.#mergedRevision = this.#gossip.revision;
     this.#mergedAtMs = nowMs;
     return this.#merger.merge({
       self: this.#options.id,
       incarnation: this.#gossip.incarnation,
-      standings: this.#gossip.standings,
+      changed: changed ?? null,
+      standings: changed === null ? this.#gossip.standings : [],
       logs: this.#gossip.logs,
       complete: this.#isComplete(nowMs),
       pool: this.#options.pool,

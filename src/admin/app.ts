@@ -34,6 +34,7 @@ import { refusalOf } from "./guard.ts";
 import {
   eventsAfter,
   explain,
+  memberOf,
   membersOf,
   networksOf,
   serviceOf,
@@ -118,6 +119,11 @@ function handlersOf(parts: AdminParts, followers: Followers): Readonly<Record<Ro
   return {
     status: () => json(statusOf(parts.snapshot())),
     members: () => json(membersOf(parts.snapshot())),
+    member(call) {
+      const name = call.req.param("name") ?? "";
+      checkName(name);
+      return json(valueOf(memberOf(parts.snapshot(), name)));
+    },
     services: (call) => json(servicesOf(parts.snapshot(), call.req.query("network") ?? null)),
     service,
     serviceInNetwork: service,

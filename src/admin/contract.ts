@@ -10,7 +10,7 @@
  */
 
 import { CODES, Failure, type FailureCode } from "../base/failure.ts";
-import type { NodeId, ReplicaId } from "../model/ids.ts";
+import type { NodeId, ReplicaId, ServiceKey } from "../model/ids.ts";
 import type { MemberState } from "../model/member.ts";
 import type { ReplicaState } from "../model/record.ts";
 import type { HttpRoute, PublishedPort, ServicePort } from "../model/service.ts";
@@ -31,6 +31,32 @@ export interface MemberLine {
   readonly rttMs: number | null;
   readonly sinceMs: number;
   readonly self: boolean;
+  /** Rises with each of its lives. */
+  readonly incarnation: number;
+  /** Name of the member that reaches it while this node's own link to it is broken; null while it is not. */
+  readonly via: string | null;
+  /** Until when it settles after it came and went too often, its replicas not eligible; null when it does not. */
+  readonly settlesAtMs: number | null;
+}
+
+/** `node inspect NAME`: all that is known of a member. */
+export interface MemberDetail extends MemberLine {
+  readonly labels: Readonly<Record<string, string>>;
+  /** What its routing table leads to, as IPv4 prefixes. */
+  readonly prefixes: readonly string[];
+  /** Its replicas, by service. */
+  readonly runs: readonly MemberReplica[];
+}
+
+/** A replica in `node inspect`. */
+export interface MemberReplica {
+  /** `<network>/<service>` */
+  readonly service: ServiceKey;
+  readonly id: ReplicaId;
+  readonly name: string;
+  readonly address: string;
+  readonly eligible: boolean;
+  readonly reason: string;
 }
 
 /** One line of `service ls`. */
@@ -72,6 +98,8 @@ export interface ReplicaReport {
   readonly ports: readonly ServicePort[];
   /** For a draining one: every live member has applied it. */
   readonly drainApplied: boolean;
+  /** For a draining one that takes longer than a second: names of members that have not applied it, 16 at most. */
+  readonly drainPending: readonly string[];
   /** This node's proxy keeps it out for a while, from what it saw in its own traffic; null when it does not. */
   readonly ejected: { readonly reason: string; readonly untilMs: number } | null;
 }
@@ -167,6 +195,8 @@ export interface StatusReport {
     readonly role: "manager" | "worker" | null;
     readonly zone: string;
     readonly address: string;
+    /** How slow it is in its own eyes: 0, well, to 7; it judges others that much more slowly. */
+    readonly healthScore: number;
   };
   readonly startedAtMs: number;
   readonly uptimeMs: number;
@@ -215,7 +245,10 @@ export interface DrainResult {
   readonly replica: ReplicaId;
   /** True when every live member has applied it. */
   readonly applied: boolean;
-  /** Names of the live members that have not applied it yet. */
+  /**
+   * Names of the live members that have not applied it yet, 16 at most; only that of its own node when that tells
+   * nothing; none in its first second.
+   */
   readonly pending: readonly string[];
 }
 

@@ -12,7 +12,7 @@
 import { success, type Result } from "../base/failure.ts";
 import { renderHostPort } from "../base/ip.ts";
 import type { Event } from "../model/event.ts";
-import type { ReplicaId } from "../model/ids.ts";
+import type { NodeId, ReplicaId, ServiceKey } from "../model/ids.ts";
 import type { Member, MemberState } from "../model/member.ts";
 import type { Replica, Service, View } from "../model/view.ts";
 
@@ -21,7 +21,9 @@ import type {
   EventLine,
   Explanation,
   ListenReport,
+  MemberDetail,
   MemberLine,
+  MemberReplica,
   NetworkLine,
   ProblemLine,
   ReplicaReport,
@@ -30,7 +32,7 @@ import type {
   SourceLine,
   StatusReport,
 } from "./contract.ts";
-import { findService } from "./lookup.ts";
+import { findMember, findService } from "./lookup.ts";
 
 /** A replica that this node's proxy keeps out, from what it saw in its own traffic. */
 export interface Ejection {
@@ -55,6 +57,8 @@ export interface Snapshot {
   readonly sources: readonly SourceLine[];
   readonly problems: readonly ProblemLine[];
   readonly warnings: readonly string[];
+  /** This daemon's health in its own eyes: 0, well, to 7. */
+  readonly healthScore: number;
   readonly ejections: readonly Ejection[];
   /** The last ones, oldest first, ids rising by one. */
   readonly events: readonly Event[];
@@ -76,6 +80,7 @@ export function statusOf(snapshot: Snapshot): StatusReport {
       role: self?.role ?? null,
       zone: self?.zone ?? "",
       address: self === undefined ? "" : addressOf(self),
+      healthScore: snapshot.healthScore,
     },
     startedAtMs: snapshot.startedAtMs,
     uptimeMs: Math.max(0, snapshot.atMs - snapshot.startedAtMs),
@@ -92,8 +97,26 @@ export function statusOf(snapshot: Snapshot): StatusReport {
     },
     sources: snapshot.sources,
     problems: [...snapshot.problems, ...ofRanges(view), ...ofServices],
-    warnings: snapshot.warnings,
+    warnings: [...snapshot.warnings, ...ofHealth(snapshot), ...ofMembers(snapshot)],
   };
+}
+
+function ofHealth({ healthScore }: Snapshot): readonly string[] {
+  if (healthScore === 0) return [];
+  const waits = `waits ${healthScore + 1} times as long before it thinks ill of others`;
+  return [`this daemon is slow: its timers or its answers are late (${healthScore} of 7); it ${waits}`];
+}
+
+/** What is not as it should be with members that live. */
+function ofMembers({ view, atMs }: Snapshot): readonly string[] {
+  return view.members.flatMap((member) => {
+    const { name, via, settlesAtMs } = member;
+    const texts: string[] = [];
+    if (via !== null) texts.push(`link to ${name} is broken: reached via ${nameOf(view, via)}`);
+    if (settlesAtMs === null || settlesAtMs <= atMs) return texts;
+    const seconds = Math.ceil((settlesAtMs - atMs) / 1000);
+    return [...texts, `${name} came and went: its replicas are not used for another ${seconds} s`];
+  });
 }
 
 function ofRanges({ problems, networks }: View): readonly ProblemLine[] {
@@ -109,19 +132,47 @@ export function membersOf(snapshot: Snapshot): readonly MemberLine[] {
   for (const replica of snapshot.view.services.flatMap((service) => service.replicas)) {
     countByNode.set(replica.node, (countByNode.get(replica.node) ?? 0) + 1);
   }
-  return snapshot.view.members.map((member) => ({
+  const { view } = snapshot;
+  return view.members.map((member) => lineOf(view, member, countByNode.get(member.id) ?? 0));
+}
+
+/** `node inspect NAME`; `not-found` or `usage` when the name leads to no member, or to several. */
+export function memberOf({ view }: Snapshot, name: string): Result<MemberDetail> {
+  const found = findMember(view, name);
+  if (!found.ok) return found;
+  const member = found.value;
+  const runs = view.services.flatMap(({ key, replicas }) => {
+    return replicas.filter(({ node }) => node === member.id).map((replica) => runOf(key, replica));
+  });
+  const { labels, prefixes } = member;
+  return success({ ...lineOf(view, member, runs.length), labels, prefixes, runs });
+}
+
+function lineOf(view: View, member: Member, replicas: number): MemberLine {
+  return {
     name: member.name,
     id: member.id,
     state: member.state,
     role: member.role,
     address: addressOf(member),
-    replicas: countByNode.get(member.id) ?? 0,
+    replicas,
     zone: member.zone,
     version: member.software,
     rttMs: member.rttMs,
     sinceMs: member.sinceMs,
     self: member.self,
-  }));
+    incarnation: member.incarnation,
+    via: member.via === null ? null : nameOf(view, member.via),
+    settlesAtMs: member.settlesAtMs,
+  };
+}
+
+function runOf(service: ServiceKey, { id, name, address, tier, reason }: Replica): MemberReplica {
+  return { service, id, name, address, eligible: tier === "eligible", reason };
+}
+
+function nameOf({ members }: View, id: NodeId): string {
+  return members.find((member) => member.id === id)?.name ?? id;
 }
 
 /** `service ls`, in the view's order: by network, then name. `network`: only its services; null for all. */
@@ -229,6 +280,7 @@ function reportOf(snapshot: Snapshot, replica: Replica): ReplicaReport {
     weight: replica.weight,
     ports: replica.ports,
     drainApplied: replica.drainApplied,
+    drainPending: replica.drainPending,
     ejected: ejection === undefined ? null : { reason: ejection.reason, untilMs: ejection.untilMs },
   };
 }

@@ -1,5 +1,5 @@
 /**
- * Lookup: which service or replica does a person mean?
+ * Lookup: which service, replica or member does a person mean?
  *
  * People type what they know: `web`, `web.default`, `default/web`, the full DNS name, an alias, a container's name or
  * the start of its id. All that names one thing is taken; what names several is refused with the list, and what names
@@ -12,6 +12,7 @@
 import { failed, success, type Result } from "../base/failure.ts";
 import { nearest } from "../base/nearest.ts";
 import { DEFAULT_NETWORK } from "../model/ids.ts";
+import type { Member } from "../model/member.ts";
 import type { Replica, Service, View } from "../model/view.ts";
 
 /**
@@ -55,6 +56,30 @@ export function findReplica(view: View, text: string): Result<Replica> {
   return success(first);
 }
 
+/**
+ * Finds the member that `text` names: an id, a unique start of one (4 characters at least), or a name. A host whose
+ * data dir was lost comes back under its name with another id: then the one that lives is meant.
+ */
+export function findMember({ members }: View, text: string): Result<Member> {
+  const byId = members.filter((member) => member.id === text);
+  const byName = byId.length > 0 ? byId : members.filter((member) => member.name === text.toLowerCase());
+  const found = byName.length > 0 ? byName : members.filter((member) => startsId(member, text));
+  const living = found.filter(({ state }) => state !== "dead" && state !== "left");
+  const [first] = living.length === 1 ? living : found;
+  if (first === undefined) {
+    return missing(
+      "member",
+      text,
+      members.flatMap(({ name, id }) => [name, id]),
+    );
+  }
+  if (found.length > 1 && living.length !== 1) {
+    const ids = found.map(({ id, state }) => `${id} (${state})`);
+    return failed("usage", `member "${text}" could be ${listed(ids)}; expected one of these ids`);
+  }
+  return success(first);
+}
+
 /** The other names of a service, as DNS knows them; the domain behind the network may be any. */
 function answersTo(service: Service, wanted: string): boolean {
   const { name, network, stack, aliases } = service;
@@ -70,8 +95,8 @@ function namesOf(service: Service): readonly string[] {
   return [service.name, service.key, ...service.aliases];
 }
 
-function startsId(replica: Replica, text: string): boolean {
-  return text.length >= 4 && replica.id.startsWith(text);
+function startsId({ id }: { readonly id: string }, text: string): boolean {
+  return text.length >= 4 && id.startsWith(text);
 }
 
 function missing(thing: string, text: string, names: readonly string[]): Result<never> {

@@ -36,6 +36,12 @@ const NAME = {
   required: true,
   summary: "service: name, name.network, network%2Fname, an alias",
 } as const;
+const MEMBER = {
+  name: "name",
+  in: "path",
+  required: true,
+  summary: "member: name, id, start of an id",
+} as const;
 const NETWORK = {
   name: "network",
   in: "query",
@@ -65,6 +71,14 @@ export const ROUTES = [
     summary: "members of the cluster",
     response: "MemberLine[]",
     parameters: [],
+  },
+  {
+    id: "member",
+    method: "GET",
+    path: "/api/v1/members/{name}",
+    summary: "one member, with what runs there",
+    response: "MemberDetail",
+    parameters: [MEMBER],
   },
   {
     id: "services",

@@ -16,8 +16,9 @@
 import type { Discovered, Discovery, Problem, Readiness } from "../model/endpoint.ts";
 import type { ReplicaId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
-import { parseRecord, recordKey, renderRecord, type ReplicaRecord } from "../model/record.ts";
+import { NOBODY, parseRecord, recordKey, renderRecord, type ReplicaRecord } from "../model/record.ts";
 
+import type { Acknowledgements } from "./acknowledgement.ts";
 import { drainReason, type Drains } from "./drain.ts";
 
 /** Everything the offer rests on. */
@@ -26,8 +27,8 @@ export interface CatalogInput {
   /** What health says; an endpoint not in it has not been checked yet. */
   readonly readinessById: ReadonlyMap<ReplicaId, Readiness>;
   readonly drains: Drains;
-  /** Draining replicas whose drain every alive member has applied. */
-  readonly drainAppliedIds: ReadonlySet<ReplicaId>;
+  /** Who has heard that a replica drains. */
+  readonly acknowledgements: Pick<Acknowledgements, "isApplied" | "pending">;
   /** The records planned before this, sorted by id or not. */
   readonly published: readonly ReplicaRecord[];
 }
@@ -104,9 +105,13 @@ function recordOf(endpoint: Discovered, input: CatalogInput): ReplicaRecord {
   const { id, name, slot, network, service, stack, address, reach } = endpoint;
   const { declaration, weight, startedAtMs } = endpoint;
   const { state, reason } = stateOf(endpoint, input);
-  const drainApplied = state === "draining" && input.drainAppliedIds.has(id);
+  const isDraining = state === "draining";
+  const { acknowledgements } = input;
+  const drainApplied = isDraining && acknowledgements.isApplied(id);
+  const drainPending = isDraining ? acknowledgements.pending(id) : NOBODY;
   const where = { id, name, slot, network, service, stack, address, reach };
-  return { kind: "replica", ...where, declaration, weight, startedAtMs, state, reason, drainApplied };
+  const said = { state, reason, drainApplied, drainPending };
+  return { kind: "replica", ...where, declaration, weight, startedAtMs, ...said };
 }
 
 function stateOf(endpoint: Discovered, input: CatalogInput): Pick<ReplicaRecord, "state" | "reason"> {

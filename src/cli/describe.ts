@@ -72,10 +72,15 @@ function trafficCell({ eligible, ejected, tier }: ReplicaReport): Cell {
   return tier === "draining" ? { text: "draining", tone: "warn" } : { text: "out", tone: "bad" };
 }
 
-function reasonText({ reason, ejected, tier, drainApplied }: ReplicaReport, style: Style): string {
+function reasonText(
+  { reason, ejected, tier, drainApplied, drainPending }: ReplicaReport,
+  style: Style,
+): string {
   if (ejected !== null) {
     const restMs = Math.max(0, ejected.untilMs - style.nowMs);
     return `${ejected.reason} (this node's proxy, for ${durationText(restMs)})`;
   }
-  return tier === "draining" ? `${reason} (${drainApplied ? "applied" : "not applied"} everywhere)` : reason;
+  if (tier !== "draining") return reason;
+  if (drainApplied) return `${reason} (applied everywhere)`;
+  return `${reason} (not applied ${drainPending.length > 0 ? `by ${drainPending.join(", ")}` : "everywhere"})`;
 }

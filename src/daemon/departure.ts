@@ -56,10 +56,13 @@ export async function drain(parts: DrainParts, id: ReplicaId, waits: boolean): P
   const isApplied = (): boolean => find() === undefined || find()?.drainApplied === true;
   if (waits) await holds(isApplied, DRAIN_WAIT_MS);
   if (isApplied()) return { replica: id, applied: true, pending: [] };
-  const replica = find();
-  // Only the owner knows who has not applied it; on another host, the owner's own word is what is missing.
-  const pending = replica?.local === true ? parts.node.lagging : [replica?.nodeName ?? ""];
-  return { replica: id, applied: false, pending };
+  const { drainPending = [], nodeName = "" } = find() ?? {};
+  // Only the owner knows who has not applied it. When it has not even told that, its word is what is missing.
+  return {
+    replica: id,
+    applied: false,
+    pending: waits && drainPending.length === 0 ? [nodeName] : drainPending,
+  };
 }
 
 /**

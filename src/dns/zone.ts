@@ -10,11 +10,7 @@
  * by its own name is not traffic but a deliberate choice of that copy: it is there while its node is.
  *
  * A VIP whose claim is tentative may be lost within the second, so nobody is to remember it: until it is settled the
- * name leads to replicas, with TTL 0, and so to the right service whatever becomes of the claim. Only to replicas that
- * work in the VIP's place for every asker of this zone: an address that means the same everywhere (`reach` direct, not
- * loopback; that of a bridge does not even reach the next bridge of its own host), and the same ports as the VIP's.
- * Where there is none the VIP itself is told, with TTL 0, too: the proxy serves it already, and a name that leads
- * nowhere for half a second would be worse.
+ * name leads to replicas that work in its place, and where there are none to the VIP itself, both with TTL 0.
  *
  * Pure. Structured-cloneable, so that the server may run in a worker thread. answer.ts decides who sees what of it.
  */
@@ -181,7 +177,13 @@ function entryOf(service: Service, nodesHere: ReadonlySet<string>, ttlSeconds: n
   };
 }
 
-/** What the service's own name leads to. */
+/**
+ * What the service's own name leads to.
+ *
+ * While the VIP is tentative: replicas, and so the right service whatever becomes of the claim; but only those that
+ * every asker of this zone reaches on the VIP's own ports. Else the VIP: the proxy serves it already, and a name that
+ * leads nowhere for half a second would be worse.
+ */
 function addressesOf(service: Service, eligible: readonly Replica[], tasks: AddressSet): AddressSet {
   const { endpointMode, vip, vipTentative } = service;
   if (endpointMode !== "vip" || vip === null) return tasks;
@@ -195,7 +197,10 @@ function addressesOf(service: Service, eligible: readonly Replica[], tasks: Addr
   return addresses.v4.length > 0 ? addresses : vipOnly;
 }
 
-/** True for a replica that whoever asks here reaches, on the ports of the VIP. */
+/**
+ * True for a replica that whoever asks here reaches, on the ports of the VIP. Not one on a bridge (`reach` is
+ * `stream`), though it be of this host: the next bridge does not lead there.
+ */
 function standsIn({ reach, address, ports }: Replica, service: Service): boolean {
   if (reach !== "direct" || isLoopback(address)) return false;
   return service.ports.every(({ port, protocol }) => {

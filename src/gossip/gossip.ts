@@ -66,9 +66,13 @@ export class Gossip {
     return this.#parts.changes.revision;
   }
 
-  /** The nodes whose log or standing changed since the last call, this one included. */
-  takeChanged(): ReadonlySet<NodeId> {
-    return this.#parts.changes.take();
+  /**
+   * The nodes whose log or standing changed since the last call, this one included, with their standing now; null for
+   * one that is forgotten, and for oneself.
+   */
+  takeChanged(): ReadonlyMap<NodeId, Standing | null> {
+    const { changes, membership } = this.#parts;
+    return new Map(Array.from(changes.take(), (id) => [id, membership.standing(id) ?? null]));
   }
 
   get incarnation(): number {

@@ -223,7 +223,7 @@ export class Membership {
    */
   told(rumor: Rumor, sees: boolean, nowMs: number): Accused {
     const peer = this.#peerById.get(rumor.subject);
-    if (peer === undefined || !isPresent(peer) || rumor.refutation > REFUTATION_MAX) return "known";
+    if (peer === undefined || !isPresent(peer) || rumor.refutation >= REFUTATION_MAX) return "known";
     if (isBefore(rumor, peer)) return "known";
     if (sees) return "doubted";
     if (peer.state === "away" && rumor.kind !== "dead") return "known";

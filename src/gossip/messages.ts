@@ -6,6 +6,7 @@
 
 import { unreachable } from "../base/assert.ts";
 import type { NodeId } from "../model/ids.ts";
+import { LIMITS } from "../model/limits.ts";
 
 import { incarnationMax } from "./greeting.ts";
 import { LIFE_KEY, parseLife } from "./life.ts";
@@ -13,9 +14,6 @@ import type { OpenLink } from "./links.ts";
 import type { Digest, Hello, Message, Rumor } from "./message.ts";
 import { closeLink, type Parts } from "./parts.ts";
 import { isPresent, type Peer } from "./peer.ts";
-
-/** More hops than any way round the ring has. */
-const HOPS_MAX = 32;
 
 type Of<K extends Message["kind"]> = Extract<Message, { kind: K }>;
 
@@ -211,7 +209,7 @@ function takeReports(parts: Parts, message: Of<"applied">, nowMs: number): void 
 function takeDrain({ self, outbox, carrier }: Parts, message: Of<"drain">): void {
   const { owner, replica, draining, by, hops } = message;
   if (owner === self.id) outbox.wanted.drains.push({ replica, draining, by });
-  else if (hops < HOPS_MAX) {
+  else if (hops < LIMITS.hopsMax) {
     const seat = carrier.linkTowards(owner);
     if (seat !== null) carrier.send(seat.link, { ...message, hops: hops + 1 });
   }

@@ -13,9 +13,6 @@ import { LIMITS } from "../model/limits.ts";
 import type { Carrier } from "./carrier.ts";
 import type { AppliedReport, Message } from "./message.ts";
 
-/** More hops than any way round the ring has: a report that takes them is lost between members that disagree. */
-const HOPS_MAX = 32;
-
 /** A report on its way: as it came, or gathered from several. */
 interface Waiting {
   readonly owner: NodeId;
@@ -52,7 +49,7 @@ export class Reports {
     const own: AppliedReport[] = [];
     for (const report of reports) {
       if (report.owner === this.#self) own.push(report);
-      else if (hops < HOPS_MAX) this.#gather(report, hops + 1);
+      else if (hops < LIMITS.hopsMax) this.#gather(report, hops + 1);
     }
     return own;
   }

@@ -205,6 +205,8 @@ export class Store {
     for (const write of delta.writes) put(log, write.key, write, nowMs);
     log.version = delta.to;
     log.floor = delta.floor;
+    const before = this.#logs.get(delta.owner);
+    if (before?.incarnation === delta.incarnation) log.deadAt = before.deadAt;
     this.#set(log);
     return "applied";
   }

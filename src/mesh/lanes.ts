@@ -65,11 +65,12 @@ export function openLanes(): Lanes {
 
   const takeTurn = (): void => {
     immediate = null;
-    const { release, admit, evict, againInMs } = turns.next(nowMs());
-    // A link may be gone by its turn: what another link said may have ended it.
+    const { release, admit, evict } = turns.next(nowMs());
     for (const id of admit) gates.get(id)?.admit();
-    for (const id of release) gates.get(id)?.release();
+    // A link may be gone by its turn: what another link said may have ended it.
+    for (const id of release) if (turns.begins(id)) gates.get(id)?.release();
     for (const id of evict) gates.get(id)?.evict();
+    const againInMs = turns.againInMs(nowMs());
     if (againInMs === 0) wake();
     else if (againInMs !== null) timer ??= setTimeout(wake, againInMs);
   };

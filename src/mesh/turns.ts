@@ -7,12 +7,13 @@
  * and TCP passes that on to its peer, in whose memory a flood then stays. Of those with credit the one that used the
  * least goes first, so a link that was quiet passes the floods of all others.
  *
- * Small frames go before large ones: they are the pings by which members are judged, and they cost nothing. Those of
- * quiet links always go; any goes after a tenth of a second, so that a peer whose frames are dear is late but not dead.
- * Large frames also need a place in memory before they are read, are handed over a few in a turn, and lose their place,
- * with their link, when they take for ever to come while others wait.
+ * Small frames go before large ones: they are the pings by which members are judged. Those of quiet links go whatever
+ * the others have used. One that waited for a tenth of a second goes before its link has credit again, so that a peer
+ * whose frames are dear is late but not dead. A turn of the event loop ends soon, whatever is left for the next one.
+ * Large frames also need a place in memory before they are read, and lose it, with their link, when they take for ever
+ * to come while others wait.
  *
- * Pure. lanes.ts asks once in a turn of the event loop, and does what is told.
+ * Pure. lanes.ts asks once in a turn, and does what is told.
  */
 
 import { LIMITS } from "../model/limits.ts";
@@ -21,26 +22,27 @@ import { LIMITS } from "../model/limits.ts";
 const LINK_CREDIT_MS = 1000;
 const NEW_CREDIT_MS = 500;
 const LINK_SHARE = 0.25;
-/** The same for all links together: half of the time is for everything else that this node does. */
-const ALL_CREDIT_MS = 250;
+/** From here on a link is quiet. Above what one begins with: who comes again and again is not. */
+const QUIET_CREDIT_MS = 600;
+/** What all links together may have saved up, and get back: half of the time is for all else that a node does. */
+const ALL_CREDIT_MS = 100;
 const ALL_SHARE = 0.5;
-/** Handed over in one turn, but for one large frame that may be larger: tens of milliseconds on a slow machine. */
+/** A turn begins no more frames after this, nor more large ones than this but for the first. */
+const TURN_MS = 20;
 const TURN_BYTES = 256 * 1024;
-/** A small frame waits for credit no longer than this. */
+/** A small frame waits for its own link's credit no longer than this. */
 const PATIENCE_MS = 100;
 /** A large frame is whole after this, or gives its place to one that waits: 1 MiB at 1.7 Mbit/s. */
 const GATHER_MS = 5000;
 
 /** What is to be done in this turn, by the numbers of links. */
 export interface Plan {
-  /** To hand over one frame each, in this order. */
+  /** To hand over one frame each, in this order, as far as `begins` allows. */
   readonly release: readonly number[];
   /** To read on: their large frames have a place. */
   readonly admit: readonly number[];
   /** To end: they keep a place from others. */
   readonly evict: readonly number[];
-  /** When there may be more to do: 0 is the next turn, null means when something is told. */
-  readonly againInMs: number | null;
 }
 
 /** `wants` a place for a large frame; is `gathering` it; is `ready` to hand over a frame. */
@@ -58,8 +60,9 @@ interface Line {
 }
 
 const isLarge = ({ bytes }: Line): boolean => bytes > LIMITS.smallFrameBytes;
-const firstWaiting = (one: Line, other: Line): number =>
+const byCredit = (one: Line, other: Line): number =>
   other.creditMs - one.creditMs || one.order - other.order;
+const byAge = (one: Line, other: Line): number => one.order - other.order;
 
 /** The links of one daemon as they take turns. */
 export class Turns {
@@ -67,6 +70,7 @@ export class Turns {
   #allCreditMs = ALL_CREDIT_MS;
   #refilledAtMs: number;
   #order = 0;
+  #turnMs = 0;
 
   constructor(nowMs: number) {
     this.#refilledAtMs = nowMs;
@@ -79,8 +83,8 @@ export class Turns {
 
   /** A link is there; its number is not that of another. */
   enter(id: number): void {
-    const line = { id, doing: "idle", bytes: 0, sinceMs: 0, order: 0, creditMs: NEW_CREDIT_MS } as const;
-    this.#lineById.set(id, { ...line });
+    const nothing = { doing: "idle", bytes: 0, sinceMs: 0, order: 0 } as const;
+    this.#lineById.set(id, { id, ...nothing, creditMs: NEW_CREDIT_MS });
   }
 
   /** A link is gone, and with it whatever it held. */
@@ -98,27 +102,51 @@ export class Turns {
     this.#tell(id, "ready", bytes, nowMs);
   }
 
-  /** A frame that was handed over took so long. */
+  /** Begins a turn. What it admits counts as gathering from now on, what it evicts as gone. */
+  next(nowMs: number): Plan {
+    this.#refill(nowMs);
+    this.#turnMs = 0;
+    const release = this.#due(nowMs);
+    return {
+      release: release.map(({ id }) => id),
+      admit: this.#admit(nowMs),
+      evict: this.#evict(nowMs),
+    };
+  }
+
+  /** Whether there is time in this turn to hand over a frame of this link; if so it counts as handed over. */
+  begins(id: number): boolean {
+    const line = this.#lineById.get(id);
+    if (line === undefined || line.doing !== "ready" || this.#turnMs >= TURN_MS) return false;
+    line.doing = "idle";
+    return true;
+  }
+
+  /** Handing over a frame took so long. */
   spent(id: number, ms: number): void {
+    this.#turnMs += ms;
     // Not below: what a pause of the whole host took is nobody's debt.
     this.#allCreditMs = Math.max(-ALL_CREDIT_MS, this.#allCreditMs - ms);
     const line = this.#lineById.get(id);
     if (line !== undefined) line.creditMs = Math.max(-LINK_CREDIT_MS, line.creditMs - ms);
   }
 
-  /** Decides a turn. What it releases counts as handed over, what it admits as gathering, what it evicts as gone. */
-  next(nowMs: number): Plan {
-    this.#refill(nowMs);
-    const release = this.#release(nowMs);
-    for (const line of release) line.doing = "idle";
-    const admit = this.#admit(nowMs);
-    const evict = this.#evict(nowMs);
-    return {
-      release: release.map(({ id }) => id),
-      admit: admit.map(({ id }) => id),
-      evict: evict.map(({ id }) => id),
-      againInMs: this.#againInMs(release.length + evict.length > 0, nowMs),
-    };
+  /** When there may be more to do: 0 is the next turn, null means when something is told. */
+  againInMs(nowMs: number): number | null {
+    if (this.#due(nowMs).length > 0) return 0;
+    const allMs = Math.max(0, -this.#allCreditMs) / ALL_SHARE;
+    const ownMs = ({ creditMs }: Line): number => Math.max(0, -creditMs) / LINK_SHARE;
+    const waits = this.#those("ready").map((line) => {
+      const patientMs = isLarge(line) ? Infinity : PATIENCE_MS - (nowMs - line.sinceMs);
+      return Math.max(allMs, Math.min(ownMs(line), patientMs));
+    });
+    const wanting = this.#those("wants");
+    const isFull = this.#placesTaken() >= LIMITS.largeFramesMax;
+    if (!isFull) waits.push(...wanting.map(ownMs));
+    else if (wanting.length > 0)
+      waits.push(...this.#those("gathering").map(({ sinceMs }) => GATHER_MS - (nowMs - sinceMs)));
+    // Not 0: without credit now there is none in the next turn, which may come within microseconds.
+    return waits.length === 0 ? null : Math.max(1, Math.min(...waits));
   }
 
   #tell(id: number, doing: Doing, bytes: number, nowMs: number): void {
@@ -136,60 +164,41 @@ export class Turns {
       line.creditMs = Math.min(LINK_CREDIT_MS, line.creditMs + pastMs * LINK_SHARE);
   }
 
-  #release(nowMs: number): Line[] {
-    const ready = this.#those("ready").sort(firstWaiting);
+  /** Whose frame may be handed over now, in order. */
+  #due(nowMs: number): Line[] {
+    const ready = this.#those("ready");
     const small = ready.filter((line) => !isLarge(line));
-    const isDue = ({ creditMs, sinceMs }: Line): boolean =>
-      creditMs >= NEW_CREDIT_MS || nowMs - sinceMs >= PATIENCE_MS;
-    const released = small.filter(isDue);
-    if (this.#allCreditMs <= 0) return released;
-    const large = ready.filter(isLarge);
-    let bytes = 0;
-    for (const line of [...small.filter((one) => !isDue(one)), ...large]) {
-      if (line.creditMs <= 0) continue;
-      // The first large frame goes, however large, or many small ones could keep it for ever.
-      const isFirst = line === large[0];
-      if (!isFirst && bytes + line.bytes > TURN_BYTES) continue;
-      bytes += line.bytes;
-      released.push(line);
+    const isQuiet = ({ creditMs }: Line): boolean => creditMs >= QUIET_CREDIT_MS;
+    const due = small.filter(isQuiet).sort(byCredit);
+    if (this.#allCreditMs <= 0) return due;
+    const noisy = small.filter((line) => !isQuiet(line));
+    const isOverdue = ({ sinceMs }: Line): boolean => nowMs - sinceMs >= PATIENCE_MS;
+    due.push(...noisy.filter(isOverdue).sort(byAge));
+    due.push(...noisy.filter((line) => !isOverdue(line) && line.creditMs > 0).sort(byCredit));
+    let largeBytes = 0;
+    for (const line of ready.filter((one) => isLarge(one) && one.creditMs > 0).sort(byCredit)) {
+      if (largeBytes > 0 && largeBytes + line.bytes > TURN_BYTES) break;
+      largeBytes += line.bytes;
+      due.push(line);
     }
-    return released;
+    return due;
   }
 
-  #admit(nowMs: number): Line[] {
+  #admit(nowMs: number): number[] {
     const free = LIMITS.largeFramesMax - this.#placesTaken();
     const admitted = this.#those("wants")
       .filter(({ creditMs }) => creditMs > 0)
-      .sort(firstWaiting)
+      .sort(byCredit)
       .slice(0, Math.max(0, free));
     for (const line of admitted) Object.assign(line, { doing: "gathering", sinceMs: nowMs });
-    return admitted;
+    return admitted.map(({ id }) => id);
   }
 
-  #evict(nowMs: number): Line[] {
+  #evict(nowMs: number): number[] {
     if (this.#those("wants").length === 0 || this.#placesTaken() < LIMITS.largeFramesMax) return [];
     const evicted = this.#those("gathering").filter(({ sinceMs }) => nowMs - sinceMs >= GATHER_MS);
     for (const { id } of evicted) this.leave(id);
-    return evicted;
-  }
-
-  #againInMs(hasMadeRoom: boolean, nowMs: number): number | null {
-    const ready = this.#those("ready");
-    const wanting = this.#those("wants");
-    if (ready.length === 0 && wanting.length === 0) return null;
-    // In this turn's budget or in memory.
-    if (hasMadeRoom) return 0;
-    const allMs = Math.max(0, -this.#allCreditMs) / ALL_SHARE;
-    const creditMs = ({ creditMs: own }: Line): number => Math.max(0, -own) / LINK_SHARE;
-    const waits = ready.map((line) => {
-      const waitMs = Math.max(allMs, creditMs(line));
-      return isLarge(line) ? waitMs : Math.min(waitMs, PATIENCE_MS - (nowMs - line.sinceMs));
-    });
-    const places = this.#those("gathering").map(({ sinceMs }) => GATHER_MS - (nowMs - sinceMs));
-    const isFull = this.#placesTaken() >= LIMITS.largeFramesMax;
-    const again = [...waits, ...(isFull ? places : wanting.map(creditMs))];
-    // Not 0: without credit in this turn there is none in the next, which may come within microseconds.
-    return again.length === 0 ? null : Math.max(1, Math.min(...again));
+    return evicted.map(({ id }) => id);
   }
 
   #those(doing: Doing): Line[] {

@@ -21,6 +21,8 @@ export const LIMITS = {
   replicasPerNode: 10_000,
   /** VIP claims of services that ran here once, kept so that they get their address back. */
   claimsRemembered: 20_000,
+  /** Members named that have not applied a drain: enough to know where to look. */
+  drainPendingMax: 16,
   /** Slices of networks that this node had once, kept so that it gets them back. */
   slicesRemembered: 1024,
   /** Addresses and slices let go in the last ten minutes: a thousand services a minute come and go. */

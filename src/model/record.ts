@@ -60,7 +60,12 @@ export interface ReplicaRecord {
   readonly reason: string;
   /** For `draining`: every alive member has applied it. */
   readonly drainApplied: boolean;
+  /** For `draining` that takes longer than a moment: names of members that have not applied it. */
+  readonly drainPending: readonly string[];
 }
+
+/** No names: one list for all records, for nearly all have none. */
+export const NOBODY: readonly string[] = [];
 
 /** A `vip/<network>/<service>` record: the owner has a replica of the service and holds this address for it. */
 export interface VipRecord {
@@ -183,6 +188,7 @@ function replicaFrom(fields: Fields): ReplicaRecord | null {
   const declaration = declarationFrom(fields["declaration"]);
   if (declaration === null) return null;
   const drainApplied = fields["drainApplied"] === true;
+  const drainPending = namesFrom(fields["drainPending"]);
   const where: Pick<
     ReplicaRecord,
     "id" | "name" | "slot" | "network" | "service" | "stack" | "address" | "reach"
@@ -196,7 +202,14 @@ function replicaFrom(fields: Fields): ReplicaRecord | null {
     state: state as ReplicaState,
     reason,
     drainApplied,
+    drainPending,
   };
+}
+
+/** Never a reason to refuse a replica: they only serve to tell. */
+function namesFrom(value: unknown): readonly string[] {
+  if (!Array.isArray(value) || value.length === 0) return NOBODY;
+  return value.filter(isLabelText).slice(0, LIMITS.drainPendingMax);
 }
 
 function vipFrom(fields: Fields): VipRecord | null {

@@ -41,6 +41,8 @@ export interface Replica {
   readonly weight: number;
   readonly state: ReplicaState;
   readonly drainApplied: boolean;
+  /** Names of members that have not applied it, where its owner tells them. */
+  readonly drainPending: readonly string[];
   readonly tier: Tier;
   /** Why it is in that tier, in words. */
   readonly reason: string;

@@ -51,24 +51,19 @@ export class Aliases {
   }
 
   #compare(assignment: Assignment, nowMs: number): void {
-    const { claimByKey, claimantByAddress } = assignment;
-    const addressByKey = new Map(Array.from(claimByKey, ([key, { address }]) => [key, address]));
+    const addressByKey = new Map(Array.from(assignment.claimByKey, ([key, { address }]) => [key, address]));
     for (const [key, was] of this.#addressByKey) {
       const now = addressByKey.get(key);
       if (now === undefined || now === was) continue;
       this.#aliasByAddress.delete(was);
       this.#aliasByAddress.set(was, { key, untilMs: nowMs + ALIAS_MS });
     }
-    for (const [address, { key }] of this.#aliasByAddress) {
-      const claimant = claimantByAddress.get(address);
-      // The loser's own claim may stand for a while yet; its alias is not barred by it.
-      const isOthers = claimant !== undefined && claimant !== key;
-      if (isOthers || addressByKey.get(key) === address) this.#aliasByAddress.delete(address);
-    }
+    // Not whoever claims it: a claim that lost may stand for a while yet, and leads nowhere.
+    for (const address of addressByKey.values()) this.#aliasByAddress.delete(address);
     this.#addressByKey = addressByKey;
   }
 
-  /** Drops the oldest past the bounds: somebody who moves a service again and again must not fill a host's listeners. */
+  /** Drops the oldest past the bounds: who moves a service again and again must not fill a host's listeners. */
   #bounded(): ReadonlyMap<ServiceKey, readonly string[]> {
     const addressesByKey = new Map<ServiceKey, string[]>();
     let excess = this.#aliasByAddress.size - LIMITS.aliasVips;

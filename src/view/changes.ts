@@ -1,13 +1,15 @@
 /**
  * Changes: what a person would want to be told between two views.
  *
- * Compares by object where it can: merge.ts hands out the same object for a service that did not change, so ten
- * thousand quiet replicas cost nothing. A change of very many at once (a host with a thousand replicas joins) is told
- * as a count, since a list that long tells nobody anything.
+ * Compares by object where it can: merge.ts hands out the same object for whatever did not change, so ten thousand
+ * quiet replicas cost nothing. What did change is found by going through both views side by side, since their lists
+ * are sorted alike. A change of very many at once (a host with a thousand replicas joins) is told as a count, since a
+ * list that long tells nobody anything.
  *
  * Pure.
  */
 
+import { compareText } from "../base/sorted.ts";
 import type { EventKind, Happening } from "../model/event.ts";
 import type { Replica, Service, Tier, View } from "../model/view.ts";
 
@@ -43,21 +45,46 @@ class Tale {
   }
 }
 
-/** What happened between two views, in the order of services. */
+/** What happened between two views, in the order of services, those that are gone at the end. */
 export function changesBetween(before: View | null, after: View, nowMs: number): Happening[] {
   const tale = new Tale(nowMs);
   rangeChanges(before, after, tale);
-  const beforeByKey = new Map(before?.services.map((service) => [service.key, service]));
-  for (const service of after.services) {
-    const last = beforeByKey.get(service.key);
-    beforeByKey.delete(service.key);
-    if (last !== service) serviceChanges(last, service, tale);
-  }
-  for (const gone of beforeByKey.values()) {
-    replicaChanges(gone.replicas, [], { service: gone, tale });
-    tale.tell("service.removed", "info", { subject: gone.key, text: "no replica is left" });
+  const gone: Service[] = [];
+  const compare = (one: Service, other: Service): number => compareText(one.key, other.key);
+  sideBySide(before?.services ?? NONE, after.services, compare, (last, service) => {
+    if (service !== undefined) serviceChanges(last, service, tale);
+    else if (last !== undefined) gone.push(last);
+  });
+  for (const service of gone) {
+    replicaChanges(service.replicas, NONE, { service, tale });
+    tale.tell("service.removed", "info", { subject: service.key, text: "no replica is left" });
   }
   return tale.happenings;
+}
+
+const NONE: readonly never[] = [];
+
+/** Goes through two lists of one order, and tells each pair of elements that belong together and are not one object. */
+function sideBySide<T extends object>(
+  before: readonly T[],
+  after: readonly T[],
+  compare: (one: T, other: T) => number,
+  tell: (last: T | undefined, next: T | undefined) => void,
+): void {
+  if (before === after) return;
+  let at = 0;
+  for (const next of after) {
+    let last = before[at];
+    while (last !== undefined && last !== next && compare(last, next) < 0) {
+      tell(last, undefined);
+      at += 1;
+      last = before[at];
+    }
+    const isPair = last !== undefined && (last === next || compare(last, next) === 0);
+    if (isPair) at += 1;
+    if (last !== next) tell(isPair ? last : undefined, next);
+  }
+  for (const last of before.slice(at)) tell(last, undefined);
 }
 
 /** Ranges that overlap, slices that two nodes want: told once, when they show. */
@@ -65,6 +92,7 @@ function rangeChanges(before: View | null, after: View, tale: Tale): void {
   const known = new Set(before?.problems.map(({ text }) => text));
   for (const { subject, text } of after.problems)
     if (!known.has(text)) tale.tell("vip.conflict", "warn", { subject, text });
+  if (before?.networks === after.networks) return;
   for (const { name, problems } of after.networks) {
     const last = before?.networks.find((network) => network.name === name);
     for (const text of problems) {
@@ -104,20 +132,26 @@ function replicaChanges(
   after: readonly Replica[],
   { service, tale }: { readonly service: Service; readonly tale: Tale },
 ): void {
-  const lastById = new Map(before.map((replica) => [`${replica.node} ${replica.id}`, replica]));
   const tell = (replica: Replica, kind: EventKind, text: string): void => {
     const level = kind === "replica.unready" ? "warn" : "info";
     tale.tell(kind, level, { subject: `${service.key} ${replica.name}@${replica.nodeName}`, text });
   };
-  for (const replica of after) {
-    const last = lastById.get(`${replica.node} ${replica.id}`);
-    lastById.delete(`${replica.node} ${replica.id}`);
+  const gone: Replica[] = [];
+  sideBySide(before, after, compareReplicas, (last, replica) => {
+    if (replica === undefined) {
+      if (last !== undefined) gone.push(last);
+      return;
+    }
     // A copy that is only starting has nothing to tell yet.
     const isQuiet = last === undefined && replica.state === "starting";
     if (last?.tier !== replica.tier && !isQuiet) tell(replica, KIND_BY_TIER[replica.tier], replica.reason);
     if (replica.drainApplied && last?.drainApplied === false) {
       tell(replica, "replica.drained", "every live member has applied it");
     }
-  }
-  for (const gone of lastById.values()) tell(gone, "replica.gone", "its record is gone");
+  });
+  for (const replica of gone) tell(replica, "replica.gone", "its record is gone");
+}
+
+function compareReplicas(one: Replica, other: Replica): number {
+  return compareText(one.id, other.id) || compareText(one.node, other.node);
 }

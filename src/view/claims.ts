@@ -7,7 +7,7 @@
  * claims.
  *
  * Which claims are tentative: all that are new here, what is remembered from an earlier run included, since somebody
- * may have taken it meanwhile and be about to say so. Not tentative are copies of a claim that another node has settled,
+ * may have taken it meanwhile and be about to say so. Not tentative are copies of a claim that another node settled,
  * and what is claimed while nobody else is there to hear of it. Once settled a claim stays so while it is the same.
  *
  * Pure.

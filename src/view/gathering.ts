@@ -116,15 +116,16 @@ export class Gathering {
       ...disagreement(this.#placed, this.#newest),
       ...Array.from(settled.refused, ([name, holder]) => `${name} belongs to ${holder}`),
     ];
+    const vip = hasVip ? settled.vip : null;
     const { network, service: name } = namesOf(this.key);
     const service: Service = {
       key: this.key,
       network: last?.network ?? network,
       name: last?.name ?? name,
       stack: this.#newest?.stack ?? null,
-      vip: hasVip ? settled.vip : null,
-      vipTentative: hasVip && settled.vip !== null && settled.vipTentative,
-      aliasVips: hasVip ? kept(last?.aliasVips, settled.aliasVips) : NONE,
+      vip,
+      vipTentative: vip !== null && settled.vipTentative,
+      aliasVips: vip === null ? NONE : kept(last?.aliasVips, settled.aliasVips),
       ports: declaration.ports,
       publish: kept(last?.publish, publish),
       http: kept(last?.http, http),

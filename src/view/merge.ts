@@ -104,9 +104,9 @@ export class Merger {
     const ranges = (this.#ranges ??= new Ranges({ pool, networks }));
     this.#nowMs = nowMs;
     this.#followAll(input, ranges);
-    this.#gather(addresses);
+    const gone = this.#gather(addresses);
     this.#settle(addresses, input);
-    this.#show(addresses);
+    this.#show(addresses, gone);
     ranges.settle({ pool, networks }, this.#members.owners);
     this.#version += 1;
     const view: View = {
@@ -133,7 +133,7 @@ export class Merger {
     const changes = this.#members.update(input);
     this.#malformedIsDue ||= unreadable !== this.#members.unreadable;
     const observer = this.#members.of(input.self)?.name ?? input.self;
-    const isRenamed = observer !== this.#observer;
+    const isRenamed = observer !== this.#observer && this.#version > 0;
     this.#observer = observer;
     for (const change of changes) this.#follow(change, ranges);
     if (isRenamed) for (const owner of this.#members.owners) this.#judge(owner);
@@ -250,7 +250,8 @@ export class Merger {
     if (gathering !== undefined) this.#touched.add(gathering);
   }
 
-  #gather(addresses: Addresses): void {
+  /** Gathers what was touched. @returns services of which nothing is left */
+  #gather(addresses: Addresses): readonly Service[] {
     const gone: Service[] = [];
     for (const gathering of this.#touched) {
       if (gathering.gather()) addresses.setClaims(gathering.key, gathering.claims);
@@ -260,7 +261,7 @@ export class Merger {
       this.#holders.set(gathering.wanting(Number.POSITIVE_INFINITY));
       if (gathering.service !== null) gone.push(gathering.service);
     }
-    this.#services = updated(this.#services, { gone, come: [] }, compareKeys);
+    return gone;
   }
 
   /** Settles addresses, then ports and routes, which go by the right of addresses; adds whom that concerns. */
@@ -273,8 +274,8 @@ export class Merger {
     for (const key of this.#holders.settle()) this.#touchKey(key);
   }
 
-  #show(addresses: Addresses): void {
-    const gone: Service[] = [];
+  #show(addresses: Addresses, lost: readonly Service[]): void {
+    const gone = [...lost];
     const come: Service[] = [];
     for (const gathering of this.#touched) {
       const { key, service: before } = gathering;

@@ -2,8 +2,8 @@
  * Quarantine: what was let go lately is not given to anybody else yet.
  *
  * Clients remember addresses longer than DNS tells them to. For ten minutes an address that a service let go stays
- * unused, or is used by that service again; so nobody is led to a stranger. The same holds for slices of networks, whose
- * last owner's containers may still be known by their addresses.
+ * unused, or is used by that service again; so nobody is led to a stranger. The same holds for slices of networks: the
+ * containers of their last owner may still be known by their addresses.
  *
  * Each node judges from what it has seen itself, and is bound only in its own choices: a claim that another node made
  * counts as any other. Names are opaque here: an address, or `<network>/<index>`.
@@ -14,7 +14,7 @@
 import type { Release } from "../model/kept.ts";
 import { LIMITS } from "../model/limits.ts";
 
-/** How long something that was let go is left alone: longer than clients are known to cache, tombstones are kept longer. */
+/** How long what was let go is left alone: longer than most clients cache, shorter than tombstones are kept. */
 export const QUARANTINE_MS = 600_000;
 
 /** What one node has seen being let go. */

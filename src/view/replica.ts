@@ -15,7 +15,16 @@ import { rule } from "./tier.ts";
 /** What an owner says of a copy. */
 export type Copy = Pick<
   Replica,
-  "id" | "name" | "slot" | "address" | "reach" | "ports" | "weight" | "state" | "drainApplied"
+  | "id"
+  | "name"
+  | "slot"
+  | "address"
+  | "reach"
+  | "ports"
+  | "weight"
+  | "state"
+  | "drainApplied"
+  | "drainPending"
 >;
 
 /** What a replica is made of beside the copy itself. */
@@ -32,7 +41,7 @@ export interface Circumstances {
 
 /** The replica as it is to be shown: the last one when nothing about it has changed. */
 export function replicaOf(copy: Copy, { reason, owner, observer, last, nowMs }: Circumstances): Replica {
-  const { id, name, slot, address, reach, ports, weight, state, drainApplied } = copy;
+  const { id, name, slot, address, reach, ports, weight, state, drainApplied, drainPending } = copy;
   const ruling = rule({ state, reason, weight, reach }, owner, observer);
   // Every field by itself: an object made by spreading takes half as much memory again.
   const replica: Replica = {
@@ -48,6 +57,7 @@ export function replicaOf(copy: Copy, { reason, owner, observer, last, nowMs }: 
     weight,
     state,
     drainApplied,
+    drainPending,
     tier: ruling.tier,
     reason: ruling.reason,
     saidBy: ruling.saidBy,
@@ -67,6 +77,7 @@ function isSame(one: Replica, other: Replica): boolean {
     one.weight === other.weight &&
     one.state === other.state &&
     one.drainApplied === other.drainApplied &&
+    (one.drainPending === other.drainPending || one.drainPending.join() === other.drainPending.join()) &&
     one.tier === other.tier &&
     one.reason === other.reason &&
     one.saidBy === other.saidBy

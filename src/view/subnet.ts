@@ -3,9 +3,8 @@
  *
  * As for VIPs: a node's candidates are hashes of its id and the network's name, it claims one in its own log with a
  * Lamport order, and of two nodes that claim one slice the lower (order, node id) has it; the other moves to its next
- * candidate. A node has one claim a network, its own, which nobody else can hold for it: so a slice lives as long as its
- * owner's record, and a dead owner's slice stays its own until the node is forgotten. What it ran there may still be
- * running.
+ * candidate. A node has one claim a network, which nobody else can hold for it: so a slice lives as long as its owner's
+ * record, and a dead owner's slice stays its own until the node is forgotten. What it ran there may still be running.
  *
  * Pure. merge.ts shows the slices, claims.ts makes this node's claims.
  */
@@ -157,7 +156,8 @@ function shown(assignment: SliceAssignment, memberById: ReadonlyMap<NodeId, Memb
   const problems = Array.from(lostByNode, ([node, { index, holder }]) => {
     if (holder === null) return `slice ${index} of ${nameOf(node)} does not exist; ${cutText(range)}`;
     const prefix = slicePrefix(range, index);
-    return `slice ${prefix} belongs to ${nameOf(holder)}, which claimed it first; ${nameOf(node)} has to move`;
+    const loser = nameOf(node);
+    return `slice ${prefix} belongs to ${nameOf(holder)}, which claimed it first; ${loser} has to move`;
   });
   const without = Array.from(memberById.values()).filter(({ id, state }) => {
     return state === "alive" && !claimByNode.has(id);

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 
-import type { DrainResult, ResolveReport } from "../../src/admin/contract.ts";
+import type { DrainResult, LeaveResult, ResolveReport } from "../../src/admin/contract.ts";
 import type { Snapshot } from "../../src/admin/handlers.ts";
 import { openAdmin, type Admin, type AdminOptions } from "../../src/admin/server.ts";
 import type { Event } from "../../src/model/event.ts";
@@ -21,6 +21,7 @@ export interface FakeDaemon {
   readonly drains: { readonly replica: string; readonly wait: boolean }[];
   drainResult: (replica: string) => Promise<DrainResult>;
   readonly undrained: string[];
+  leaveResult: () => Promise<LeaveResult>;
   resolved: (name: string, type: string, as: string | null) => ResolveReport;
   /** Adds an event to the snapshot, keeping 1024, and tells the server. */
   readonly emit: (event: Event) => void;
@@ -64,6 +65,7 @@ export async function openDoors(t: TestContext, given: Partial<AdminOptions> = {
     drains: [],
     undrained: [],
     drainResult: (replica) => Promise.resolve({ replica, applied: true, pending: [] }),
+    leaveResult: () => Promise.resolve({ node: "host-1", farewell: "left", pending: [] }),
     resolved: (name, type, as) => ({ name, type, rcode: "NOERROR", answers: [], as: as ?? "this host" }),
     emit(event) {
       daemon.snapshot = { ...daemon.snapshot, events: [...daemon.snapshot.events, event].slice(-1024) };
@@ -85,6 +87,7 @@ export async function openDoors(t: TestContext, given: Partial<AdminOptions> = {
       daemon.undrained.push(replica);
       return daemon.drainResult(replica);
     },
+    leave: () => daemon.leaveResult(),
     metricsText: () => Promise.resolve("skein_services 3\n"),
     subscribe(onEvent) {
       subscribers.add(onEvent);

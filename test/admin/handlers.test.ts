@@ -8,6 +8,7 @@ import * as fc from "fast-check";
 import {
   eventsAfter,
   explain,
+  memberOf,
   membersOf,
   networksOf,
   serviceOf,
@@ -28,6 +29,8 @@ import {
   view,
 } from "./picture.ts";
 
+const THIRD = "cccccccccccccccccccc";
+
 test("members: the fields of the contract come first, under their names", () => {
   const lines = membersOf(exampleSnapshot());
   const first = Object.keys(lines[0] ?? {}).slice(0, 6);
@@ -43,6 +46,37 @@ test("members: the fields of the contract come first, under their names", () => 
 test("members: an IPv6 address stands in brackets", () => {
   const [line] = membersOf(snapshot({ view: view({ members: [member({ host: "2001:db8::1" })] }) }));
   assert.equal(line?.address, "[2001:db8::1]:7650");
+});
+
+test("members: whom this node reaches by way of another is told with the name of that one", () => {
+  const members = [member(), member({ id: OTHER, name: "host-2", via: SELF, self: false })];
+  assert.deepEqual(
+    membersOf(snapshot({ view: view({ members }) })).map(({ via }) => via),
+    [null, "host-1"],
+  );
+  const unknown = [member({ via: THIRD })];
+  assert.equal(membersOf(snapshot({ view: view({ members: unknown }) }))[0]?.via, THIRD);
+});
+
+test("member: by name or id, with what runs there", () => {
+  for (const name of ["host-2", OTHER, OTHER.slice(0, 6)]) {
+    const told = memberOf(exampleSnapshot(), name);
+    assert.ok(told.ok, name);
+    const { replicas, runs, ...line } = told.value;
+    assert.equal(line.id, OTHER);
+    assert.deepEqual(Object.keys(line).slice(0, 5), ["name", "id", "state", "role", "address"]);
+    assert.equal(replicas, runs.length);
+    assert.deepEqual(
+      runs.map((run) => [run.service, run.name, run.eligible]),
+      [
+        ["default/web", "web-3", true],
+        ["default/web", "web-4", false],
+      ],
+    );
+  }
+  const missing = memberOf(exampleSnapshot(), "hots-2");
+  assert.ok(!missing.ok && missing.failure.code === "not-found");
+  assert.match(missing.failure.message, /did you mean "host-2"/);
 });
 
 test("services: the fields of the contract come first, and only eligible replicas are ready", () => {
@@ -146,7 +180,7 @@ test("inspect, explain: an unknown name is not found", () => {
 
 test("status: cluster, view and what is wrong are summed up, problems of services included", () => {
   const status = statusOf(exampleSnapshot());
-  assert.deepEqual(status.cluster, { size: 3, states: { alive: 1, suspect: 1, dead: 1, left: 0 } });
+  assert.deepEqual(status.cluster, { size: 3, states: { alive: 1, suspect: 1, dead: 1, away: 0, left: 0 } });
   assert.deepEqual(status.view, { version: 42, complete: true, services: 3, replicas: 5, ready: 2 });
   assert.deepEqual(
     status.problems.map(({ area, subject }) => [area, subject]),
@@ -168,7 +202,55 @@ test("status: a daemon whose view does not know itself yet has its name and id a
     role: null,
     zone: "",
     address: "",
+    healthScore: 0,
   });
+});
+
+test("status: a daemon that is slow says so, and what it does about it", () => {
+  const status = statusOf(snapshot({ healthScore: 2, warnings: ["the first"] }));
+  assert.equal(status.node.healthScore, 2);
+  assert.equal(status.warnings[0], "the first");
+  assert.match(status.warnings[1] ?? "", /this daemon is slow.*2 of 7.*3 times as long/);
+  assert.deepEqual(statusOf(snapshot()).warnings, []);
+});
+
+test("status: broken links and members that settle are warnings, as long as they last", () => {
+  const members = [
+    member(),
+    member({ id: OTHER, name: "host-2", via: THIRD, self: false }),
+    member({ id: THIRD, name: "host-3", self: false, settlesAtMs: NOW_MS + 11_200 }),
+    member({ id: "dddddddddddddddddddd", name: "host-4", self: false, settlesAtMs: NOW_MS - 1 }),
+  ];
+  assert.deepEqual(statusOf(snapshot({ view: view({ members }) })).warnings, [
+    "link to host-2 is broken: reached via host-3",
+    "host-3 came and went: its replicas are not used for another 12 s",
+  ]);
+});
+
+test("status: ranges that overlap and networks that are used up are told with where to look", () => {
+  const problems = [{ subject: "vip.pool", text: "vip.pool 10.96.0.0/12 overlaps 10.100.0.0/16 of host-2" }];
+  const network = {
+    name: "front",
+    range: "10.160.0.0/25",
+    sliceBits: 26,
+    slices: [],
+    problems: ["no slice left"],
+  };
+  const status = statusOf(snapshot({ view: view({ problems, networks: [network] }) }));
+  assert.deepEqual(status.problems, [
+    { area: "network", ...problems[0] },
+    { area: "network", subject: "network front", text: "no slice left" },
+  ]);
+});
+
+test("explain: an address that may still be lost, and those that the service had before, are told as such", () => {
+  const web = service("default", "web", { vip: "10.96.0.5", vipTentative: true, aliasVips: ["10.96.0.7"] });
+  const told = explain(snapshot({ view: view({ services: [web] }) }), "web", null);
+  assert.ok(told.ok);
+  assert.deepEqual(
+    [told.value.vip, told.value.vipTentative, told.value.aliasVips],
+    ["10.96.0.5", true, ["10.96.0.7"]],
+  );
 });
 
 test("status: a clock that went back gives no negative uptime", () => {

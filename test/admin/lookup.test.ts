@@ -5,9 +5,9 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import { findReplica, findService } from "../../src/admin/lookup.ts";
+import { findMember, findReplica, findService } from "../../src/admin/lookup.ts";
 import { nearest } from "../../src/base/nearest.ts";
-import { replica, service, view } from "./picture.ts";
+import { member, OTHER, replica, SELF, service, view } from "./picture.ts";
 
 const WEB = service("default", "web", { stack: "shop", aliases: ["www"] });
 const FRONT_WEB = service("front", "web");
@@ -73,6 +73,23 @@ test("replica: a name on two hosts is refused with ids and hosts, at most five o
   assert.match(found.ok ? "" : found.failure.message, /id-0 \(on host-0\).*and 4 more/);
 });
 
+test("member: one that lives is meant before others of its name that are gone; several that live are refused", () => {
+  const alive = member({ id: SELF, name: "host-1" });
+  const dead = member({ id: OTHER, name: "host-1", state: "dead", self: false });
+  const found = findMember(view({ members: [dead, alive] }), "HOST-1");
+  assert.ok(found.ok);
+  assert.equal(found.value, alive);
+  const gone = findMember(view({ members: [dead] }), "host-1");
+  assert.equal(gone.ok && gone.value, dead);
+  const twice = findMember(view({ members: [alive, { ...dead, state: "suspect" }] }), "host-1");
+  assert.equal(codeOf(twice), "usage");
+  assert.match(
+    twice.ok ? "" : twice.failure.message,
+    new RegExp(`${SELF} \\(alive\\), ${OTHER} \\(suspect\\)`),
+  );
+  assert.equal(codeOf(findMember(view({ members: [alive] }), "aaa")), "not-found");
+});
+
 test("nearest: a text is its own nearest, and one changed character never leads further away than one", () => {
   const word = fc.stringMatching(/^[a-z]{1,12}$/);
   fc.assert(
@@ -91,6 +108,6 @@ test("nearest: a text of any length is answered, a hopeless one with null", () =
   assert.equal(nearest("web", []), null);
 });
 
-function codeOf(result: ReturnType<typeof findReplica>): string {
+function codeOf(result: ReturnType<typeof findReplica | typeof findMember>): string {
   return result.ok ? "ok" : result.failure.code;
 }

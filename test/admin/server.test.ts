@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import type { DrainResult } from "../../src/admin/contract.ts";
+import type { DrainResult, LeaveResult } from "../../src/admin/contract.ts";
 import { openAdmin } from "../../src/admin/server.ts";
 import { Failure } from "../../src/base/failure.ts";
 import { LIMITS } from "../../src/model/limits.ts";
@@ -14,7 +14,13 @@ import { exampleSnapshot, view } from "./picture.ts";
 test("admin: every route for reading answers over both doors, HEAD with the same head and no body", async (t) => {
   const doors = await openDoors(t);
   doors.daemon.snapshot = exampleSnapshot();
-  const names = ["services/web", "services/default/web", "services/default%2Fweb", "explain/web"];
+  const names = [
+    "members/host-2",
+    "services/web",
+    "services/default/web",
+    "services/default%2Fweb",
+    "explain/web",
+  ];
   const paths = ["status", "members", "services", "networks", "events", "resolve?name=web", ...names];
   for (const path of [...paths.map((one) => `/api/v1/${one}`), "/healthz", "/readyz", "/metrics"]) {
     for (const ask of [askSocket, askTcp]) {
@@ -149,6 +155,24 @@ test("admin: drains begin over the unix socket only", async (t) => {
   assert.deepEqual(doors.daemon.drains, [{ replica: "0123456789ab", wait: false }]);
 });
 
+test("admin: leaving is asked over the unix socket only, and answered when farewell is said", async (t) => {
+  const doors = await openDoors(t);
+  let asked = 0;
+  const farewell = Promise.withResolvers<LeaveResult>();
+  doors.daemon.leaveResult = () => {
+    asked += 1;
+    return farewell.promise;
+  };
+  const refused = await askTcp(doors, "/api/v1/leave", { method: "POST", body: "{}" });
+  assert.deepEqual([refused.status, codeOf(refused), asked], [403, "not-allowed", 0]);
+  assert.equal((await askSocket(doors, "/api/v1/leave")).status, 405);
+  const answer = askSocket(doors, "/api/v1/leave", { method: "POST", body: "{}" });
+  await until(() => asked === 1);
+  const result: LeaveResult = { node: "host-1", farewell: "left", pending: [] };
+  farewell.resolve(result);
+  assert.deepEqual(JSON.parse((await answer).body), result);
+});
+
 test("admin: a drain that members have not applied is accepted, not done", async (t) => {
   const doors = await openDoors(t);
   doors.daemon.snapshot = exampleSnapshot();
@@ -250,6 +274,7 @@ test("admin: with neither door it opens and closes", async (t) => {
     resolve: daemon.resolved,
     drain: daemon.drainResult,
     undrain: daemon.drainResult,
+    leave: daemon.leaveResult,
     metricsText: () => Promise.resolve(""),
     subscribe: () => () => null,
     log: { debug() {}, info() {}, warn() {}, error() {}, setLevel() {} },

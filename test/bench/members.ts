@@ -108,6 +108,7 @@ function recordsOf({ index, serviceCount }: MemberPlan, host: string): NodeLogRe
       state: "ready",
       reason: "probe: passing",
       drainApplied: false,
+      drainPending: [],
     },
     {
       kind: "vip",

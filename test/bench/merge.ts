@@ -264,6 +264,7 @@ function replica(index: number, at: number, part: { readonly state?: ReplicaStat
     state,
     reason: state === "ready" ? "probe: passing" : "probe: connection refused",
     drainApplied: false,
+    drainPending: [],
   };
 }
 

@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
+import { Acknowledgements } from "../../src/catalog/acknowledgement.ts";
 import { planCatalog, type CatalogInput } from "../../src/catalog/catalog.ts";
 import { drainDaemon, drainReplica, NO_DRAINS } from "../../src/catalog/drain.ts";
 import type { Discovered, Readiness } from "../../src/model/endpoint.ts";
@@ -21,7 +22,7 @@ function input(endpoints: readonly Discovered[], over: Partial<CatalogInput> = {
     discoveries: [discovery("docker", endpoints)],
     readinessById: new Map(endpoints.map(({ id }) => [id, READY])),
     drains: NO_DRAINS,
-    drainAppliedIds: new Set(),
+    acknowledgements: new Acknowledgements(),
     published: [],
     ...over,
   };
@@ -51,6 +52,7 @@ test("catalog: a record says what was found, and what health says of it", () => 
     state: "ready",
     reason: "probe: passing",
     drainApplied: false,
+    drainPending: [],
   });
   assert.deepEqual(stateOf(web, { readinessById: new Map([["web-1", REFUSED]]) }), [
     "unready",
@@ -63,7 +65,7 @@ test("catalog: an endpoint that health has not heard of yet is starting", () => 
 });
 
 test("catalog: draining comes before paused, and paused before health", () => {
-  const drained = { drains: drainDaemon(NO_DRAINS) };
+  const drained = { drains: drainDaemon(NO_DRAINS, "stops") };
   assert.deepEqual(stateOf(endpoint("a", { lifecycle: "paused" })), ["unready", "docker: paused"]);
   assert.deepEqual(stateOf(endpoint("a", { lifecycle: "stopping" })), [
     "draining",
@@ -80,10 +82,14 @@ test("catalog: draining comes before paused, and paused before health", () => {
 test("catalog: only a draining replica's drain can be applied", () => {
   const two = [endpoint("a"), endpoint("b")];
   const drains = drainReplica(NO_DRAINS, endpoint("a"));
-  const { records } = planCatalog(input(two, { drains, drainAppliedIds: new Set(["a", "b"]) }));
+  const acknowledgements = { isApplied: () => true, pending: () => ["host-2"] };
+  const { records } = planCatalog(input(two, { drains, acknowledgements }));
   assert.deepEqual(
-    records.map((record) => record.drainApplied),
-    [true, false],
+    records.map(({ drainApplied, drainPending }) => [drainApplied, drainPending]),
+    [
+      [true, ["host-2"]],
+      [false, []],
+    ],
   );
 });
 

@@ -27,8 +27,18 @@ test("drain: a replica that is drained by command is back when it is started aga
   assert.equal(drainReason(activateReplica(drains, "web-1"), WEB), null);
 });
 
-test("drain: a daemon that stops drains everything", () => {
-  assert.equal(drainReason(drainDaemon(NO_DRAINS), WEB), "its daemon is stopping");
+test("drain: a daemon that stops for good drains everything", () => {
+  const drains = drainDaemon(NO_DRAINS, "stops");
+  for (const reach of ["stream", "direct"] as const)
+    assert.equal(drainReason(drains, { ...WEB, reach }), "its daemon is stopping");
+});
+
+test("drain: a daemon that stops for a while drains what it relays; what is reached without it goes on", () => {
+  const drains = drainDaemon(NO_DRAINS, "stopsForAWhile");
+  assert.equal(drainReason(drains, { ...WEB, reach: "stream" }), "its daemon is restarting");
+  assert.equal(drainReason(drains, { ...WEB, reach: "direct" }), null);
+  const drained = drainReplica(drains, WEB);
+  assert.equal(drainReason(drained, { ...WEB, reach: "direct" }), "drained by command");
 });
 
 test("drain: a stop signal drains without any command", () => {
@@ -36,9 +46,9 @@ test("drain: a stop signal drains without any command", () => {
 });
 
 test("drain: what changes nothing gives back the same value", () => {
-  const drains = drainDaemon(drainReplica(NO_DRAINS, WEB));
+  const drains = drainDaemon(drainReplica(NO_DRAINS, WEB), "stops");
   assert.equal(drainReplica(drains, WEB), drains);
-  assert.equal(drainDaemon(drains), drains);
+  assert.equal(drainDaemon(drains, "stops"), drains);
   assert.equal(activateReplica(drains, "web-2"), drains);
   assert.equal(forgetEnded(drains, [WEB]), drains);
 });

@@ -5,11 +5,22 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test, type TestContext } from "node:test";
 
+import type { LeaveResult } from "../../src/admin/contract.ts";
 import { Failure } from "../../src/base/failure.ts";
 import { runCli } from "../../src/cli/cli.ts";
 import type { ConfigFlags, Surroundings } from "../../src/cli/context.ts";
 import { openDoors, type Doors } from "../admin/doors.ts";
-import { event, exampleSnapshot, service, view } from "../admin/picture.ts";
+import {
+  event,
+  exampleSnapshot,
+  member,
+  NOW_MS,
+  OTHER,
+  SELF,
+  service,
+  snapshot,
+  view,
+} from "../admin/picture.ts";
 import { until } from "../support/wait.ts";
 import { Paper, run, surroundings, type Ran } from "./terminal.ts";
 
@@ -49,6 +60,8 @@ const GOLDEN_RUNS: readonly (readonly [string, string, Partial<Surroundings>?])[
   ["node-ls-wide", "node ls -o wide --no-trunc"],
   ["node-ls-json", "node ls -o json"],
   ["node-ls-terminal", "node ls", TERMINAL],
+  ["node-inspect", "node inspect host-2"],
+  ["node-inspect-json", "node inspect host-2 -o json"],
   ["service-ls", "service ls"],
   ["service-ls-wide", "service ls -o wide"],
   ["service-ls-json", "service ls -o json"],
@@ -73,7 +86,7 @@ for (const [name, line, given] of GOLDEN_RUNS) {
   });
 }
 
-for (const line of ["", "run", "config print", "drain", "events", "explain", "node ls", "resolve"]) {
+for (const line of ["", "run", "leave", "config print", "drain", "events", "explain", "node ls", "resolve"]) {
   test(`cli: skein ${line} --help prints its golden text on stdout`, async () => {
     const { status, out, err } = await run([...line.split(" ").filter((part) => part !== ""), "--help"]);
     assert.deepEqual([status, err], [0, ""]);
@@ -165,6 +178,7 @@ const BAD_RUNS: readonly (readonly [string, number, RegExp])[] = [
   ["resolve nope", 3, /^$/],
   ["resolve web A;B", 2, /type is "A;B"/],
   ["drain nope", 3, /no replica "nope"/],
+  ["node inspect nope", 3, /no member "nope"/],
   ["status --socket /nowhere/x.sock", 4, /"\/nowhere\/x\.sock".*skein run/],
   ["events -f --socket /nowhere/x.sock", 4, /skein run/],
 ];
@@ -186,6 +200,66 @@ test("cli: what the daemon does not allow ends with 5, its own bug with 1", asyn
   assert.equal((await at(doors, "drain web-1")).status, 5);
   doors.daemon.drainResult = () => Promise.reject(new Error("bug"));
   assert.equal((await at(doors, "drain web-1")).status, 1);
+});
+
+test("cli: a member whose link is broken, or that settles, is marked in the list and explained by inspect", async (t) => {
+  const doors = await openDoors(t);
+  const other = member({ id: OTHER, name: "host-2", self: false, via: SELF });
+  const third = member({ id: "c".repeat(20), name: "host-3", self: false, settlesAtMs: NOW_MS + 12_000 });
+  const members = [member(), other, third];
+  doors.daemon.snapshot = snapshot({ view: view({ members }) });
+  const { out } = await at(doors, "node ls");
+  assert.match(out, /^host-2 .* alive, via host-1 /m);
+  assert.match(out, /^host-3 .* alive, settling /m);
+  assert.match((await at(doors, "node inspect host-2")).out, /^link +broken: reached via host-1$/m);
+  assert.match((await at(doors, "node inspect host-3")).out, /^settling +came and went.* for 12s$/m);
+  assert.match((await at(doors, "status")).out, /link to host-2 is broken: reached via host-1/);
+});
+
+/** A daemon that ends when it is asked to leave, as one without a supervisor does. */
+function endsOnLeave(doors: Doors, result: Partial<LeaveResult> = {}): void {
+  doors.daemon.leaveResult = () => {
+    setImmediate(() => void doors.admin.close());
+    return Promise.resolve({ node: "host-1", farewell: "left", pending: [], ...result });
+  };
+}
+
+test("cli: leave ends well when the daemon has", async (t) => {
+  const doors = await exampleDoors(t);
+  endsOnLeave(doors);
+  const { status, out, err } = await at(doors, "leave");
+  assert.deepEqual([status, err], [0, ""]);
+  assert.equal(out, "host-1 has left the cluster for good, its daemon has ended\n");
+  assert.equal((await at(doors, "leave")).status, 4, "there is nobody to ask any more");
+});
+
+test("cli: leave names those who had not heard of it, and says when it was but a restart", async (t) => {
+  const doors = await exampleDoors(t);
+  endsOnLeave(doors, { pending: ["host-2", "host-3"] });
+  const unheard = await at(doors, "leave -q");
+  assert.deepEqual([unheard.status, unheard.out], [0, "host-1\n"]);
+  assert.match(unheard.err, /had not|had heard.*host-2, host-3/);
+  const stopping = await exampleDoors(t);
+  endsOnLeave(stopping, { farewell: "away" });
+  const { status, out } = await at(stopping, "leave -o json");
+  assert.deepEqual([status, (JSON.parse(out) as LeaveResult).farewell], [1, "away"]);
+});
+
+test("cli: leave of a daemon that its supervisor starts again ends with 1, of one that lingers with 4", async (t) => {
+  const doors = await exampleDoors(t);
+  doors.daemon.leaveResult = () => {
+    const { snapshot: was } = doors.daemon;
+    doors.daemon.snapshot = { ...was, startedAtMs: was.startedAtMs + 90_000 };
+    return Promise.resolve({ node: "host-1", farewell: "left", pending: [] });
+  };
+  const again = await at(doors, "leave");
+  assert.equal(again.status, 1);
+  assert.match(again.err, /started again and is a member again/);
+  const slow = await exampleDoors(t);
+  let now = NOW_MS;
+  const late = await at(slow, "leave", { nowMs: () => (now += 5000) });
+  assert.equal(late.status, 4);
+  assert.match(late.err, /has not ended within 15 s/);
 });
 
 test("cli: drain --undo takes a drain back", async (t) => {
@@ -211,6 +285,22 @@ test("cli: drain --wait is done when all have applied it, and names who has not 
     doors.daemon.drains.map(({ wait }) => wait),
     [true, true, false],
   );
+});
+
+test("cli: events tell by colour what became of members and links, and of kinds of a later version whether they warn", async (t) => {
+  const doors = await openDoors(t);
+  const events = [
+    event(1, { kind: "member.alive" }),
+    event(2, { kind: "member.dead", level: "warn" }),
+    event(3, { kind: "member.away" }),
+    event(4, { kind: "link.lost" }),
+    event(5, { kind: "vip.conflict", level: "warn" }),
+    event(6, { kind: "vip.assigned" }),
+  ];
+  doors.daemon.snapshot = snapshot({ events });
+  const { out } = await at(doors, "events", TERMINAL);
+  const codes = out.split("\n").map((line) => /  \u001B\[(\d+)m[a-z.]+ */.exec(line)?.[1] ?? null);
+  assert.deepEqual(codes, ["32", "31", "33", "33", "33", null, null]);
 });
 
 test("cli: events -f prints what happens line by line until it is interrupted", async (t) => {

@@ -5,7 +5,14 @@ import { test } from "node:test";
 
 import type { ReplicaReport } from "../../src/admin/contract.ts";
 import { explain } from "../../src/admin/handlers.ts";
-import { portText, publishText, replicaTable, routeText, servicePath } from "../../src/cli/describe.ts";
+import {
+  portText,
+  publishText,
+  replicaTable,
+  routeText,
+  servicePath,
+  vipTexts,
+} from "../../src/cli/describe.ts";
 import { parsePublishedPort, parseServicePort } from "../../src/model/service.ts";
 import { exampleSnapshot, NOW_MS } from "../admin/picture.ts";
 
@@ -23,6 +30,17 @@ test("ports: what is shown parses to what was declared", () => {
     assert.deepEqual(parsePublishedPort("publish", publishText(parsed.value)), parsed);
   }
   assert.equal(routeText({ host: "a.example", path: "/x" }), "a.example/x");
+});
+
+test("addresses: a tentative one and those of before are told with what that means, none as the caller says", () => {
+  const told = explain(exampleSnapshot(), "web", null);
+  assert.ok(told.ok);
+  assert.deepEqual(vipTexts(told.value, "none"), ["10.96.0.5"]);
+  assert.deepEqual(vipTexts({ ...told.value, vip: null }, "none (dnsrr)"), ["none (dnsrr)"]);
+  assert.deepEqual(vipTexts({ ...told.value, vipTentative: true, aliasVips: ["10.96.0.7"] }, "none"), [
+    "10.96.0.5 (tentative: not every host has heard of it)",
+    "10.96.0.7 (kept for a while: it had this one before)",
+  ]);
 });
 
 test("replicas: each tells in or out, why, since when, on whose word", () => {

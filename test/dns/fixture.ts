@@ -53,6 +53,7 @@ export function replica(name: string, address: string, more: Partial<Replica> = 
     weight: 1,
     state: "ready",
     drainApplied: false,
+    drainPending: [],
     tier: "eligible",
     reason: "",
     saidBy: "host-1",

@@ -9,7 +9,7 @@ import { seededRandom } from "../../src/base/random.ts";
 import { openResponder } from "../../src/dns/responder.ts";
 import { planZone } from "../../src/dns/zone.ts";
 import { openMetrics } from "../../src/runtime/metrics.ts";
-import { decode, opt, OPTIONS, query, replicas, service, view } from "./fixture.ts";
+import { decode, opt, OPTIONS, query, replica, replicas, service, view } from "./fixture.ts";
 
 const responder = openResponder({
   zone: planZone(view([service("default", "web", { replicas: replicas("web", 40, 1) })]), OPTIONS),
@@ -74,4 +74,41 @@ test("responder: a cached answer is the answer that was made, but for its id and
       },
     ),
   );
+});
+
+test("responder: a tentative address has TTL 0, also from the cache, and nothing of it is left once settled", () => {
+  const zone = (vipTentative: boolean, reach: "direct" | "stream") => {
+    const copies = [replica("web-1", "10.0.0.1", { reach })];
+    return planZone(
+      view([service("default", "web", { vip: "10.96.0.9", vipTentative, replicas: copies })]),
+      OPTIONS,
+    );
+  };
+  const answers = (name: string, type: string): unknown[] => {
+    const seen = decode(serve(query(name, type), "udp") ?? assert.fail());
+    const records = [...(seen.answers ?? []), ...(seen.authorities ?? [])];
+    return records.map((record) =>
+      "ttl" in record ? [record.type, record.ttl, record.type === "A" ? record.data : ""] : [],
+    );
+  };
+  for (const [reach, address] of [
+    ["direct", "10.0.0.1"],
+    ["stream", "10.96.0.9"],
+  ] as const) {
+    responder.setZone(zone(true, reach));
+    const before = responder.cacheEntries;
+    for (let round = 0; round < 3; round += 1) {
+      assert.deepEqual(answers("web", "A"), [["A", 0, address]]);
+      assert.deepEqual(
+        answers("web", "AAAA"),
+        [["SOA", 0, ""]],
+        "nor is it to be remembered that there is no other",
+      );
+      assert.deepEqual(answers("tasks.web", "A"), [["A", 5, "10.0.0.1"]]);
+    }
+    assert.equal(responder.cacheEntries, before + 3, "it was answered from the cache");
+    responder.setZone(zone(false, reach));
+    assert.deepEqual(answers("web", "A"), [["A", 5, "10.96.0.9"]]);
+    assert.deepEqual(answers("web", "AAAA"), [["SOA", 5, ""]]);
+  }
 });

@@ -38,6 +38,47 @@ test("zone: without a VIP yet the replicas stand in with TTL 0; dnsrr and portle
   }
 });
 
+/** What the name of a tentative service with these replicas leads to. */
+function whileTentative(
+  ...some: ReturnType<typeof replica>[]
+): readonly [readonly string[], number | undefined] {
+  const web = service("default", "web", { vip: "10.96.0.9", vipTentative: true, replicas: some });
+  const entry = only(web).servicesByName.get("web")?.[0];
+  return [[...(entry?.addresses.v4 ?? []), ...(entry?.addresses.v6 ?? [])], entry?.ttlSeconds];
+}
+
+test("zone: while a VIP is tentative the name leads to eligible replicas that work in its place, with TTL 0", () => {
+  const one = replica("web-1", "10.0.0.1");
+  assert.deepEqual(whileTentative(one, replica("web-2", "fd00::2")), [["10.0.0.1", "fd00::2"], 0]);
+  assert.deepEqual(whileTentative(one, replica("web-2", "10.0.0.2", { tier: "panic" })), [["10.0.0.1"], 0]);
+  assert.deepEqual(whileTentative(one, replica("web-2", "172.17.0.2", { reach: "stream" })), [
+    ["10.0.0.1"],
+    0,
+  ]);
+});
+
+test("zone: a tentative VIP is told itself, with TTL 0, where no replica works in its place", () => {
+  const other = { name: "web", port: 80, target: 8080, protocol: "tcp" } as const;
+  const udp = { name: "web", port: 80, target: 80, protocol: "udp" } as const;
+  const useless = [
+    replica("relayed", "172.17.0.2", { reach: "stream" }),
+    replica("here-only", "172.17.0.3", { reach: "stream", local: true }),
+    replica("loopback", "127.0.0.1"),
+    replica("on another port", "10.0.0.1", { ports: [other] }),
+    replica("of another protocol", "10.0.0.1", { ports: [udp] }),
+    replica("without the port", "10.0.0.1", { ports: [] }),
+    replica("of IPv6 only", "fd00::1"),
+    replica("not ready", "10.0.0.1", { tier: "panic" }),
+  ];
+  for (const one of useless) assert.deepEqual(whileTentative(one), [["10.96.0.9"], 0], one.name);
+  assert.deepEqual(whileTentative(), [["10.96.0.9"], 0]);
+});
+
+test("zone: addresses that a service had before are told to nobody", () => {
+  const web = service("default", "web", { vip: "10.96.0.9", aliasVips: ["10.96.0.8"] });
+  assert.deepEqual(only(web).servicesByName.get("web")?.[0]?.addresses.v4, ["10.96.0.9"]);
+});
+
 test("zone: addresses are told apart by family, once each, and those that mean nothing elsewhere are left out", () => {
   const web = service("default", "web", {
     endpointMode: "dnsrr",
@@ -53,19 +94,20 @@ test("zone: addresses are told apart by family, once each, and those that mean n
   assert.deepEqual(entry?.tasks, { v4: ["10.0.0.1", "10.0.0.2"], v6: ["fd00::1"] });
 });
 
-test("zone: copies of a node that is dead, gone or unknown are not there by name, those of a suspect one are", () => {
+test("zone: copies of a node that is dead, gone or unknown are not there by name, others are", () => {
   const members = [
     member("host-1"),
     member("s", { state: "suspect" }),
+    member("away", { state: "away" }),
     member("d", { state: "dead" }),
     member("l", { state: "left" }),
   ];
   const on = (node: string) => replica(`on-${node}`, "10.0.0.1", { node: `id-${node}`, tier: "panic" });
-  const web = service("default", "web", { replicas: ["host-1", "s", "d", "l", "x"].map(on) });
+  const web = service("default", "web", { replicas: ["host-1", "s", "away", "d", "l", "x"].map(on) });
   const zone = planZone(view([web], { members }), OPTIONS);
   const names = zone.servicesByName.get("web")?.[0]?.instances.map((instance) => instance.name);
-  assert.deepEqual(names, ["on-host-1", "on-s"]);
-  assert.deepEqual([...zone.addressesByNode.keys()], ["host-1", "s"]);
+  assert.deepEqual(names, ["on-host-1", "on-s", "on-away"]);
+  assert.deepEqual([...zone.addressesByNode.keys()], ["host-1", "s", "away"]);
 });
 
 test("zone: a member that advertises a host name has no address record, one with IPv6 has AAAA", () => {

@@ -16,9 +16,10 @@ import { parseArgs } from "node:util";
 import { floodFuzzer } from "./flood.ts";
 import { frameFuzzer } from "./frames.ts";
 import { renderFailed, runCases, type Failed, type Fuzzer, type Outcomes } from "./fuzzer.ts";
+import { gossipFuzzer } from "./gossip.ts";
 import { storeFuzzer } from "./store.ts";
 
-const FUZZERS: readonly Fuzzer[] = [frameFuzzer(), storeFuzzer(), floodFuzzer()];
+const FUZZERS: readonly Fuzzer[] = [frameFuzzer(), storeFuzzer(), gossipFuzzer(), floodFuzzer()];
 /** Fuzzers take turns of this length, so that a short run has something of each. */
 const TURN_MS = 1000;
 const SECONDS = 60;

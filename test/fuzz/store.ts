@@ -5,15 +5,14 @@ import { isDeepStrictEqual } from "node:util";
 import { below, pick, shuffled, type Random } from "../../src/base/random.ts";
 import { decode, encode } from "../../src/gossip/codec.ts";
 import { missing, type Lacking } from "../../src/gossip/delta.ts";
-import { incarnationMax } from "../../src/gossip/greeting.ts";
-import { REFUTATION_MAX } from "../../src/gossip/life.ts";
-import { DIGEST_PARTS, type Delta, type Digest, type Scope, type Write } from "../../src/gossip/message.ts";
+import type { Delta } from "../../src/gossip/message.ts";
 import { Store } from "../../src/gossip/store.ts";
 import type { NodeId } from "../../src/model/ids.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 
 import { Finding, type Fuzzer } from "./fuzzer.ts";
 import { applyChecked, check, checkStore, numberedId } from "./holdings.ts";
+import { Liar } from "./liar.ts";
 
 const SELF = numberedId(0);
 const OWNERS = Array.from({ length: 5 }, (_, index) => numberedId(index + 1));
@@ -40,20 +39,26 @@ class World {
   readonly #store = new Store(SELF, 1);
   /** What the owners hold themselves. */
   readonly #honest = new Map(OWNERS.map((owner) => [owner, new Store(owner, 1)]));
+  readonly #liar: Liar;
   #nowMs = 1_700_000_000_000;
 
   constructor(random: Random) {
     this.#random = random;
+    this.#liar = new Liar(random, {
+      nodes: [SELF, ...OWNERS, ...OWNERS, ...STRANGERS],
+      logOf: (owner) => this.#store.logOf(owner),
+      nowMs: () => this.#nowMs,
+    });
   }
 
   step(): void {
     const steps: readonly (readonly [number, () => void])[] = [
-      [10, () => this.#receive(this.#forgedDelta())],
+      [10, () => this.#receive(this.#liar.delta())],
       [6, () => this.#hearHonest()],
       [4, () => this.#answer()],
       [1, () => this.#writeOwn()],
-      [1, () => this.#store.forget(this.#anyone())],
-      [1, () => this.#store.setDead(this.#anyone(), this.#number(), this.#deadAt())],
+      [1, () => this.#store.forget(this.#liar.node())],
+      [1, () => this.#store.setDead(this.#liar.node(), this.#liar.number(), this.#liar.deadAt())],
       [1, () => this.#letTimePass()],
     ];
     const total = steps.reduce((sum, [weight]) => sum + weight, 0);
@@ -102,7 +107,7 @@ class World {
     const owner = pick(this.#random, OWNERS) ?? SELF;
     const own = this.#honest.get(owner);
     if (own === undefined) return;
-    own.write(this.#changes(), this.#nowMs);
+    own.write(this.#liar.changes(), this.#nowMs);
     if (this.#random() < 0.1) own.raise((own.logOf(owner)?.incarnation ?? 0) + 1);
     if (this.#random() < 0.1) own.collect(this.#nowMs);
     const held = this.#random() < 0.7 ? this.#lackedOf(this.#store) : this.#hostileLacking();
@@ -145,7 +150,7 @@ class World {
   }
 
   #writeOwn(): void {
-    this.#store.write(this.#changes(), this.#nowMs);
+    this.#store.write(this.#liar.changes(), this.#nowMs);
     const { incarnation = 0 } = this.#store.logOf(SELF) ?? {};
     if (this.#random() < 0.3) this.#store.raise(incarnation + 1 + below(this.#random, 3));
   }
@@ -155,80 +160,8 @@ class World {
     this.#store.collect(this.#nowMs);
   }
 
-  #changes(): ReadonlyMap<string, string | null> {
-    const count = 1 + below(this.#random, 4);
-    return new Map(Array.from({ length: count }, () => [this.#key(), this.#body()] as const));
-  }
-
-  #key(): string {
-    return `k${below(this.#random, 6)}`;
-  }
-
-  #body(): string | null {
-    const choice = this.#random();
-    if (choice < 0.3) return null;
-    return choice < 0.32 ? "€".repeat(LIMITS.recordBytes) : `body ${below(this.#random, 5)}`;
-  }
-
-  #anyone(): NodeId {
-    return pick(this.#random, [SELF, ...OWNERS, ...OWNERS, ...STRANGERS]) ?? SELF;
-  }
-
-  #deadAt(): number | null {
-    return this.#random() < 0.5 ? null : below(this.#random, this.#random() < 0.9 ? 4 : REFUTATION_MAX);
-  }
-
-  /** A version or incarnation: small, close to one that is held, or at the end of numbers. */
-  #number(): number {
-    const choice = this.#random();
-    if (choice < 0.4) return below(this.#random, 12);
-    const { version = 0, incarnation = 0, floor = 0 } = this.#store.logOf(this.#anyone()) ?? {};
-    const most = incarnationMax(this.#nowMs);
-    const near = pick(this.#random, [version, version, incarnation, floor, most]) ?? 0;
-    if (choice < 0.9)
-      return Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, near + below(this.#random, 3) - 1));
-    return Number.MAX_SAFE_INTEGER - (choice < 0.95 ? 0 : below(this.#random, 2 ** 40));
-  }
-
-  #incarnationOf(owner: NodeId): number {
-    const { incarnation = 1 } = this.#store.logOf(owner) ?? {};
-    return this.#random() < 0.7 ? incarnation : this.#number();
-  }
-
-  #forgedDelta(): Delta {
-    const owner = this.#anyone();
-    const numbers = [this.#number(), this.#number()].toSorted((one, other) => one - other);
-    const from = this.#random() < 0.4 ? 0 : (numbers[0] ?? 0);
-    const to = numbers[1] ?? 0;
-    const writes: Write[] = [];
-    for (let version = from; writes.length < 6;) {
-      version += 1 + below(this.#random, 3);
-      if (version > to) break;
-      writes.push({ key: this.#key(), version, body: this.#body() });
-    }
-    return { owner, incarnation: this.#incarnationOf(owner), floor: this.#number(), from, to, writes };
-  }
-
   #hostileLacking(): Lacking {
-    const digest: Digest = Array.from({ length: below(this.#random, 8) }, () => {
-      const owner = this.#anyone();
-      return {
-        owner,
-        incarnation: this.#incarnationOf(owner),
-        version: this.#number(),
-        deadAt: this.#deadAt(),
-      };
-    });
-    const recipient = this.#random() < 0.5 ? null : this.#anyone();
-    return { digest, scope: this.#scope(), recipient };
-  }
-
-  #scope(): Scope {
-    const parts = Array.from({ length: DIGEST_PARTS }, (_, part) => part).filter(() => this.#random() < 0.3);
-    return (
-      pick<Scope>(this.#random, [{ kind: "all" }, { kind: "listed" }, { kind: "parts", parts }]) ?? {
-        kind: "all",
-      }
-    );
+    const recipient = this.#random() < 0.5 ? null : this.#liar.node();
+    return { digest: this.#liar.digest(), scope: this.#liar.scope(), recipient };
   }
 }

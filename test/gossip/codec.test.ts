@@ -89,6 +89,12 @@ test("codec: every message comes back from its frame, also from the midst of oth
   );
 });
 
+test("codec: a frame's memory is its own, shared with no other buffer", () => {
+  const message: Message = { kind: "pong", sequence: 1 };
+  const memories = [encode(message), encode(message), Buffer.from("small")].map(({ buffer }) => buffer);
+  assert.equal(new Set(memories).size, memories.length);
+});
+
 test("codec: each kind has its byte", () => {
   for (const [index, kind] of KINDS.entries()) {
     const [sample] = fc.sample(messageOf(kind), { seed: 1, numRuns: 1 });

@@ -118,7 +118,7 @@ test("prefixes: text that is no routing table is none, whatever it holds", () =>
     HEAD,
     "eth0",
     "eth0\tzz\t0\t1\t0\t0\t0\tff",
-    `${line("10.0.0.0/8").slice(0, 40)}`,
+    line("10.0.0.0/8").slice(0, 40),
   ])
     assert.deepEqual(prefixesFrom(text, { pool: POOL, littleEndian: true }), []);
   // A mask with a gap, and host bits that its mask does not cover.

@@ -93,6 +93,7 @@ export const replicaRecord: fc.Arbitrary<ReplicaRecord> = fc.record({
   state: fc.constantFrom("starting", "ready", "unready", "draining"),
   reason: short,
   drainApplied: fc.boolean(),
+  drainPending: fc.array(label, { maxLength: 16 }),
 });
 
 /** A claim of a VIP. */

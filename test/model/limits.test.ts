@@ -47,6 +47,7 @@ test("limits: a replica with every list full fits in a record", () => {
     state: "draining",
     reason: "x".repeat(LIMITS.problemTextBytes),
     drainApplied: true,
+    drainPending: Array.from({ length: LIMITS.drainPendingMax }, () => longLabel),
   };
   const body = renderRecord(record);
   assert.ok(body.length <= LIMITS.recordBytes, `${body.length} bytes`);

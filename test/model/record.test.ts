@@ -135,6 +135,7 @@ const samples: readonly {
       state: "ready",
       reason: "probe: passed",
       drainApplied: false,
+      drainPending: [],
     },
     bad: {
       id: [...notText, "", "A", "a b", "a/b", "a".repeat(81)],
@@ -253,6 +254,20 @@ test("record: no prefix makes a member refused: what is none of IPv4, or past th
   const mixed = ["10.0.0.0/8", "fd00::/8", "10.0.0.1/8", 7, null, "", "192.168.1.0/24"];
   assert.deepEqual(read(mixed), ["10.0.0.0/8", "192.168.1.0/24"]);
   const many = Array.from({ length: LIMITS.prefixesPerNode + 1 }, (_, index) => `10.${index}.0.0/16`);
+  assert.deepEqual(read(many), many.slice(0, -1));
+});
+
+test("record: members named in a drain that are no names are left out, and past the bound the rest", () => {
+  const replica = samples[1]?.record;
+  assert.ok(replica?.kind === "replica");
+  const read = (drainPending: unknown): readonly string[] => {
+    const parsed = parseRecord(recordKey(replica), JSON.stringify({ ...replica, drainPending }));
+    assert.ok(parsed.ok && parsed.value?.kind === "replica");
+    return parsed.value.drainPending;
+  };
+  for (const value of [undefined, null, "host-2", {}]) assert.deepEqual(read(value), []);
+  assert.deepEqual(read(["host-2", 5, "no name", null, "host-3"]), ["host-2", "host-3"]);
+  const many = Array.from({ length: LIMITS.drainPendingMax + 1 }, (_, index) => `host-${index}`);
   assert.deepEqual(read(many), many.slice(0, -1));
 });
 

@@ -38,6 +38,7 @@ export function replica(id: string, changes: Partial<Replica> = {}): Replica {
     weight: 1,
     state: "ready",
     drainApplied: false,
+    drainPending: [],
     tier: "eligible",
     reason: "",
     saidBy: "host-1",
@@ -67,7 +68,8 @@ export function service(name: string, changes: Partial<Service> = {}): Service {
 }
 
 export function view(services: readonly Service[], complete = true): View {
-  return { version: 1, complete, self: "aaaaaaaaaaaaaaaaaaaa", members: [], services, networks: [], problems: [] };
+  const empty = { members: [], networks: [], problems: [] };
+  return { version: 1, complete, self: "aaaaaaaaaaaaaaaaaaaa", services, ...empty };
 }
 
 export function upstream(id: string, port: number, changes: Partial<Upstream> = {}): Upstream {

@@ -40,6 +40,16 @@ test("planRoutes: each TCP or HTTP port of a service is listened on at its VIP",
   assert.deepEqual(addresses([web]), ["tcp 127.96.0.1:5432 default/web", "http 127.96.0.1:80 default/web"]);
 });
 
+test("planRoutes: a service is served at its VIP while that is tentative, and at the addresses it had before", () => {
+  const web = service("web", { vipTentative: true, aliasVips: ["127.96.0.7", "127.96.0.8"] });
+  const { frontends } = planRoutes(view([web]), OPTIONS);
+  assert.deepEqual(
+    frontends.map(({ origin, address, port }) => `${origin} ${address}:${port}`),
+    ["vip 127.96.0.1:80", "vip 127.96.0.7:80", "vip 127.96.0.8:80"],
+  );
+  assert.equal(new Set(frontends.map(({ pool }) => pool)).size, 1, "all lead to one pool");
+});
+
 test("planRoutes: no VIP listeners for a service without a VIP, and none where another daemon has them", () => {
   assert.deepEqual(addresses([service("web", { vip: null })]), []);
   assert.deepEqual(addresses([service("web")], { listensOnVips: false }), []);

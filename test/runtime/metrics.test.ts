@@ -58,7 +58,8 @@ describe("metrics", () => {
   it("the event loop's delay is exported in seconds every five, until it is no longer watched", async (t) => {
     t.mock.timers.enable({ apis: ["setInterval"] });
     const metrics = openMetrics();
-    const stop = watchEventLoop(metrics);
+    const watch = watchEventLoop(metrics);
+    assert.equal(watch.delayMs(), 0, "nothing is said of the first moments");
     const quantiles = async (): Promise<readonly unknown[]> =>
       (await metrics.eventLoopDelay.get()).values
         .filter(({ labels }) => labels.quantile !== undefined)
@@ -69,7 +70,8 @@ describe("metrics", () => {
       ["0.99", true],
       ["1", true],
     ]);
-    stop();
+    assert.ok(watch.delayMs() >= 0 && watch.delayMs() < 60_000);
+    watch.close();
     metrics.eventLoopDelay.reset();
     t.mock.timers.tick(10_000);
     assert.deepEqual(await quantiles(), []);

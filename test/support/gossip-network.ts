@@ -1,9 +1,9 @@
 // Gossips of several hosts on one virtual clock, joined by links that behave like TCP: in order, nothing lost while up.
 //
 // The faults are those of real hosts. A crash closes every link at once and refuses dials. A host or pair that is cut
-// goes silent: links stay open, carry nothing, ever again, and dials hang until their deadline. A frozen process
-// (SIGSTOP) reads and ticks nothing, and finds all that was sent to it when it goes on. Every event checks what must
-// always hold; the seed decides everything, so a failure replays.
+// goes silent: links stay open, carry nothing, ever again, and dials hang until their deadline; cut one way, what the
+// other side says still comes. A frozen process (SIGSTOP) reads and ticks nothing, and finds all that was sent to it
+// when it goes on. Every event checks what must always hold; the seed decides everything, so a failure replays.
 
 import assert from "node:assert/strict";
 
@@ -12,14 +12,26 @@ import { renderHostPort, type HostPort } from "../../src/base/ip.ts";
 import { below, seededRandom, type Random } from "../../src/base/random.ts";
 import type { GossipEffects } from "../../src/gossip/effects.ts";
 import { Gossip } from "../../src/gossip/gossip.ts";
-import type { Happening } from "../../src/model/event.ts";
 import type { NodeId } from "../../src/model/ids.ts";
-import type { OwnerLog } from "../../src/model/log.ts";
-import type { Acquaintance } from "../../src/model/member.ts";
+import type { Acquaintance, MemberState } from "../../src/model/member.ts";
+import {
+  endsBetween,
+  farOf,
+  nameAt,
+  nameOf,
+  type End,
+  type Host,
+  type HostOptions,
+  type Passing,
+  type Wire,
+} from "./gossip-host.ts";
+import { LogWitness, sameLogs } from "./log-witness.ts";
+import { VirtualClock } from "./virtual-clock.ts";
 
 /** What the shell under gossip does: how often it ticks, and how long it lets a dial hang. */
-export const TICK_MS = 50;
-export const DIAL_DEADLINE_MS = 1000;
+const TICK_MS = 50;
+const DIAL_DEADLINE_MS = 1000;
+const PORT = 7650;
 
 export interface NetworkOptions {
   readonly seed: number;
@@ -27,80 +39,35 @@ export interface NetworkOptions {
   readonly delayMs?: number;
 }
 
-/** What a host is started with. */
-export interface HostOptions {
-  readonly id?: NodeId;
-  readonly seeds?: readonly HostPort[];
-  /** Port of its mesh listener: another one is another address. */
-  readonly port?: number;
-  readonly incarnation?: number;
-}
-
-/** One daemon's gossip, and what the test knows of it. */
-export interface Host {
-  readonly name: string;
-  readonly id: NodeId;
-  readonly address: HostPort;
-  readonly seeds: readonly HostPort[];
-  readonly gossip: Gossip;
-  /** False once it crashed or stopped; its successor is another Host. */
-  running: boolean;
-  frozen: boolean;
-  readonly happenings: Happening[];
-  readonly refused: string[];
-  readonly drains: GossipEffects["drains"];
-  dials: number;
-  linksOpened: number;
-  /** What came while it was frozen. */
-  readonly waiting: (() => void)[];
-  /** Where each held log stood when this host was last looked at. */
-  readonly seen: Map<NodeId, { incarnation: number; version: number }>;
-}
-
-/** One end of a link. */
-interface End {
-  readonly host: Host;
-  readonly id: number;
-  /** When the last frame sent to this end arrives: the next one may not overtake it. */
-  arrivesAtMs: number;
-  open: boolean;
-}
-
-interface Wire {
-  readonly ends: readonly [End, End];
-  silent: boolean;
-  /** Deltas are skipped, as on a link whose peer does not keep up. */
-  behind: boolean;
-}
-
-interface Event {
-  readonly atMs: number;
-  readonly order: number;
-  readonly act: () => void;
-}
-
 /** The hosts, the wires between them and the clock. */
 export class GossipNetwork {
   readonly seed: number;
   readonly random: Random;
-  nowMs = 1_000_000;
   /** Checked after every event, beside what always must hold. */
   onStep: () => void = () => undefined;
+  /** Sees every frame that leaves a host. */
+  onFrame: (passing: Passing) => void = () => undefined;
+  /** Frames for which it is true get lost, as a push is skipped when a link is full. */
+  loses: (passing: Passing) => boolean = () => false;
+  readonly #clock = new VirtualClock(1_000_000);
+  readonly #witness: LogWitness;
   readonly #delayMs: number;
   readonly #hosts = new Map<string, Host>();
   readonly #nameByAddress = new Map<string, string>();
-  readonly #wires = new Set<Wire>();
+  /** Ways on which no packet passes, as `from to`. */
   readonly #cut = new Set<string>();
-  /** Every write any owner ever made, as `owner incarnation key version`. */
-  readonly #written = new Map<string, string | null>();
-  readonly #events: Event[] = [];
-  #order = 0;
+  readonly #nodeByBody = new Map<string, Acquaintance>();
   #lastLink = 0;
 
   constructor({ seed, delayMs = 5 }: NetworkOptions) {
     this.seed = seed;
     this.random = seededRandom(seed);
     this.#delayMs = delayMs;
+    this.#witness = new LogWitness(`seed ${seed}`);
+  }
+
+  get nowMs(): number {
+    return this.#clock.nowMs;
   }
 
   get hosts(): Host[] {
@@ -122,35 +89,29 @@ export class GossipNetwork {
     const before = this.#hosts.get(name);
     assert.ok(before?.running !== true, `${name} does not run`);
     const id = options.id ?? before?.id ?? idOf(name);
-    const address = { host: name, port: options.port ?? before?.address.port ?? 7650 };
+    const address = { host: name, port: options.port ?? before?.address.port ?? PORT };
     const incarnation = options.incarnation ?? (before === undefined ? 10 : before.gossip.incarnation + 10);
     const seeds = options.seeds ?? before?.seeds ?? [];
     const random = seededRandom(below(this.random, 2 ** 32));
-    const gossip = new Gossip({
-      self: { id, name, ...address },
-      incarnation,
-      seeds,
-      random,
-      nowMs: this.nowMs,
-    });
-    const lists = { happenings: [], refused: [], drains: [], waiting: [] };
-    const state = { running: true, frozen: false, dials: 0, linksOpened: 0, seen: new Map() };
+    const self = { id, name, ...address };
+    const gossip = new Gossip({ self, incarnation, seeds, random, nowMs: this.nowMs });
+    const lists = { happenings: [], refused: [], drains: [], spreadMs: [], waiting: [] };
+    const state = { running: true, frozen: false, dials: 0, linksOpened: 0, endByLink: new Map() };
     const host: Host = { name, id, address, seeds, gossip, ...lists, ...state };
     // What its data dir remembers.
     for (const known of before?.gossip.addresses ?? []) gossip.acquaint(known);
     this.#hosts.set(name, host);
     this.#nameByAddress.set(renderHostPort(address), name);
-    this.write(host, { node: JSON.stringify({ id, name, ...address }) });
+    this.write(host, { node: JSON.stringify(self) });
     this.#tickEvery(host);
     return host;
   }
 
   /** Starts `count` hosts a, b, c, ... which all have the first as their seed. */
   startMany(count: number): Host[] {
-    const first = { host: "a", port: 7650 };
-    return Array.from({ length: count }, (_, index) => {
-      return this.start(String.fromCharCode(97 + index), { seeds: index === 0 ? [] : [first] });
-    });
+    return Array.from({ length: count }, (_, index) =>
+      this.start(nameAt(index), { seeds: index === 0 ? [] : [{ host: nameAt(0), port: PORT }] }),
+    );
   }
 
   /** Makes another address lead to a host, as a DNS name does. */
@@ -171,14 +132,12 @@ export class GossipNetwork {
   /** The process dies: its kernel closes every link and refuses dials. */
   crash(host: Host): void {
     host.running = false;
-    for (const wire of this.#wiresOf(host)) {
-      for (const end of wire.ends) if (end.host === host) this.#close(wire, end, "connection reset");
-    }
+    for (const end of [...host.endByLink.values()]) this.#close(end, "connection reset");
   }
 
-  /** The process stops cleanly: goodbye on each link, then gone. */
-  stop(host: Host): void {
-    this.#enter(host, () => host.gossip.goodbye());
+  /** The process stops cleanly: its farewell on each link, then gone. */
+  stop(host: Host, said: "left" | "away" = "left", forMs = 0): void {
+    this.#enter(host, () => host.gossip.farewell(said, forMs, this.nowMs));
     this.crash(host);
   }
 
@@ -195,20 +154,21 @@ export class GossipNetwork {
 
   /** No packet passes between two hosts any more, either way; open links between them never carry one again. */
   cut(one: Host | string, other: Host | string): void {
-    const pair = pairOf(nameOf(one), nameOf(other));
-    this.#cut.add(pair);
-    for (const wire of this.#wires) {
-      if (pairOf(wire.ends[0].host.name, wire.ends[1].host.name) === pair) wire.silent = true;
-    }
+    this.cutOneWay(one, other);
+    this.cutOneWay(other, one);
+  }
+
+  /** No packet passes from one host to another; the other way they do. */
+  cutOneWay(from: Host | string, to: Host | string): void {
+    const [fromName, toName] = [nameOf(from), nameOf(to)];
+    this.#cut.add(`${fromName} ${toName}`);
+    for (const end of this.#hosts.get(toName)?.endByLink.values() ?? [])
+      if (farOf(end).host.name === fromName) end.deaf = true;
   }
 
   /** Packets pass again between all hosts. Links that were cut stay silent, as after a lost NAT entry. */
   heal(): void {
     this.#cut.clear();
-  }
-
-  isCut(one: Host, other: Host): boolean {
-    return this.#cut.has(pairOf(one.name, other.name));
   }
 
   /** Cuts a host off from all others. */
@@ -218,65 +178,60 @@ export class GossipNetwork {
 
   /** Both ends of the links between two hosts see them close. */
   dropLinks(one: Host, other: Host): void {
-    for (const wire of this.#wiresOf(one)) {
-      if (!wire.ends.some(({ host }) => host === other)) continue;
-      for (const end of wire.ends) this.#close(wire, end, "reset by a middlebox");
+    for (const end of endsBetween(one, other)) {
+      this.#close(end, "reset by a middlebox");
+      this.#close(farOf(end), "reset by a middlebox");
     }
   }
 
   /** Deltas on the links between two hosts are skipped from now on, or no more. */
   setBehind(one: Host, other: Host, behind: boolean): void {
-    for (const wire of this.#wiresOf(one))
-      if (wire.ends.some(({ host }) => host === other)) wire.behind = behind;
+    for (const { wire } of endsBetween(one, other)) wire.behind = behind;
   }
 
   /** A host opens a connection, as when its gossip asked for it. */
   dial(host: Host, address: HostPort): void {
     host.dials += 1;
-    const dialled = this.nowMs;
-    this.#later(this.#delay(), () => this.#dialArrives(host, address, dialled));
+    const dialledAtMs = this.nowMs;
+    this.#clock.later(this.#delay(), () => this.#dialArrives(host, address, dialledAtMs));
   }
 
-  /** The number of links both ends of which are open. */
+  /** The number of links of which both ends are open. */
   linksBetween(one: Host, other: Host): number {
-    return this.#wiresOf(one).filter(({ ends }) => ends.some((end) => end.host === other)).length;
+    return endsBetween(one, other).filter((end) => farOf(end).open).length;
   }
 
   /** Lets virtual time pass. */
   runFor(ms: number): void {
-    const endMs = this.nowMs + ms;
-    while ((this.#events[0]?.atMs ?? Number.POSITIVE_INFINITY) <= endMs) this.#next();
-    this.nowMs = endMs;
+    this.#clock.runFor(ms);
+  }
+
+  /** Lets time pass in which nothing happens at all: ticks and frames are late by that much. */
+  skip(ms: number): void {
+    this.#clock.skip(ms);
   }
 
   /** Runs until a condition holds. @returns the virtual time it took; throws when that is more than `withinMs` */
   runUntil(what: string, withinMs: number, holds: () => boolean): number {
-    const startMs = this.nowMs;
-    while (!holds()) {
-      assert.ok(
-        (this.#events[0]?.atMs ?? Infinity) <= startMs + withinMs,
-        `seed ${this.seed}: not within ${withinMs} ms: ${what}`,
-      );
-      this.#next();
-    }
-    return this.nowMs - startMs;
+    const tookMs = this.#clock.runUntil(withinMs, holds);
+    assert.ok(tookMs !== null, `seed ${this.seed}: not within ${withinMs} ms: ${what}`);
+    return tookMs;
   }
 
   /** True when every running host holds the same and sees all running hosts alive, and no one else. */
   get agrees(): boolean {
     const running = this.running;
+    const [first] = running;
     return running.every((host) => {
       const others = running.filter((other) => other !== host);
       if (!others.every((other) => this.stateOf(host, other) === "alive")) return false;
       const alive = host.gossip.standings.filter(({ state }) => state === "alive").length;
-      return (
-        alive === others.length && others.every((other) => sameLogs(host.gossip.logs, other.gossip.logs))
-      );
+      return alive === others.length && sameLogs(host.gossip.logs, first?.gossip.logs ?? new Map());
     });
   }
 
-  stateOf(observer: Host, subject: Host): string {
-    return observer.gossip.standings.find(({ id }) => id === subject.id)?.state ?? "unknown";
+  stateOf(observer: Host, subject: Host): MemberState | "unknown" {
+    return observer.gossip.standing(subject.id)?.state ?? "unknown";
   }
 
   bodyOf(holder: Host, owner: Host, key: string): string | null {
@@ -288,22 +243,23 @@ export class GossipNetwork {
       if (!host.running) return;
       // One timer late is one tick, however long a freeze was.
       if (!host.frozen) this.#enter(host, () => host.gossip.tick(this.nowMs));
-      this.#later(TICK_MS, tick);
+      this.#clock.later(TICK_MS, tick);
     };
-    this.#later(this.random() * TICK_MS, tick);
+    this.#clock.later(this.random() * TICK_MS, tick);
   }
 
   #dialArrives(host: Host, address: HostPort, dialledAtMs: number): void {
     const name = this.#nameByAddress.get(renderHostPort(address)) ?? address.host;
     const target = this.#listenerAt(name, address);
-    const isCut = this.#cut.has(pairOf(host.name, name));
+    // A handshake needs both ways.
+    const isCut = this.#cut.has(`${host.name} ${name}`) || this.#cut.has(`${name} ${host.name}`);
     if (target?.running === true && !isCut && !target.frozen) {
       this.#join(host, target, address);
       return;
     }
     const isRefused = !isCut && target?.running !== true;
     const waitMs = isRefused ? this.#delay() : dialledAtMs + DIAL_DEADLINE_MS - this.nowMs;
-    this.#later(waitMs, () =>
+    this.#clock.later(waitMs, () =>
       this.#enter(host, () => host.gossip.dialFailed(address, { refused: isRefused }, this.nowMs)),
     );
   }
@@ -316,9 +272,9 @@ export class GossipNetwork {
   }
 
   #join(dialler: Host, target: Host, address: HostPort): void {
-    const wire: Wire = { ends: [this.#end(dialler), this.#end(target)], silent: false, behind: false };
-    this.#wires.add(wire);
-    const [near, far] = wire.ends;
+    const wire: Wire = { ends: null, behind: false };
+    const [near, far] = [this.#openEnd(dialler, wire), this.#openEnd(target, wire)];
+    wire.ends = [near, far];
     const up = (end: End, dialled: HostPort | null, other: Host): void => {
       if (!end.open) return;
       end.host.linksOpened += 1;
@@ -332,40 +288,37 @@ export class GossipNetwork {
     this.#enter(target, () => up(far, null, dialler));
   }
 
-  #end(host: Host): End {
+  #openEnd(host: Host, wire: Wire): End {
     this.#lastLink += 1;
-    return { host, id: this.#lastLink, arrivesAtMs: 0, open: true };
+    const end: End = { host, id: this.#lastLink, wire, arrivesAtMs: 0, open: true, deaf: false };
+    host.endByLink.set(end.id, end);
+    return end;
   }
 
   /** Something reaches an end of a link, behind all that was sent to it before. */
   #deliver(end: End, act: () => void): void {
     end.arrivesAtMs = Math.max(end.arrivesAtMs, this.nowMs + this.#delay());
-    this.#later(end.arrivesAtMs - this.nowMs, () => this.#enter(end.host, act));
+    this.#clock.later(end.arrivesAtMs - this.nowMs, () => this.#enter(end.host, act));
   }
 
-  #close(wire: Wire, end: End, reason: string): void {
+  #close(end: End, reason: string): void {
     if (!end.open) return;
-    end.open = false;
-    const other = wire.ends[0] === end ? wire.ends[1] : wire.ends[0];
-    const down = (closing: End, text: string): void => {
-      closing.open = false;
-      closing.host.gossip.linkDown(closing.id, text, this.nowMs);
-      this.#forgetWire(wire);
-    };
-    this.#later(0, () => this.#enter(end.host, () => down(end, reason)));
-    this.#forgetWire(wire);
-    if (wire.silent || !other.open) return;
-    this.#deliver(other, () => {
-      if (other.open && !wire.silent) down(other, "closed by the peer");
+    const far = farOf(end);
+    this.#shut(end);
+    this.#clock.later(0, () =>
+      this.#enter(end.host, () => end.host.gossip.linkDown(end.id, reason, this.nowMs)),
+    );
+    if (far.deaf || !far.open) return;
+    this.#deliver(far, () => {
+      if (!far.open || far.deaf) return;
+      this.#shut(far);
+      far.host.gossip.linkDown(far.id, "closed by the peer", this.nowMs);
     });
   }
 
-  #forgetWire(wire: Wire): void {
-    if (wire.ends.every(({ open }) => !open)) this.#wires.delete(wire);
-  }
-
-  #wiresOf(host: Host): Wire[] {
-    return [...this.#wires].filter(({ ends }) => ends.some((end) => end.host === host));
+  #shut(end: End): void {
+    end.open = false;
+    end.host.endByLink.delete(end.id);
   }
 
   /** The one way into a host: does it, carries out what gossip wants, checks what must hold. */
@@ -375,127 +328,54 @@ export class GossipNetwork {
       host.waiting.push(() => this.#enter(host, act));
       return;
     }
-    const revision = host.gossip.revision;
+    const { revision } = host.gossip;
     act();
-    if (host.gossip.revision !== revision) host.gossip.meet(acquaintancesOf(host), this.nowMs);
-    this.#recordWrites(host);
+    if (host.gossip.revision !== revision) host.gossip.meet(this.#acquaintancesOf(host), this.nowMs);
     this.#carryOut(host, host.gossip.take());
-    this.#check(host);
+    this.#witness.look(host.name, host.id, host.gossip);
+    this.onStep();
   }
 
   #carryOut(host: Host, effects: GossipEffects): void {
-    const wireByLink = new Map<number, { wire: Wire; end: End }>();
-    for (const wire of this.#wiresOf(host)) {
-      for (const end of wire.ends) if (end.host === host) wireByLink.set(end.id, { wire, end });
-    }
     for (const { link, frame, kind } of effects.send) {
-      const found = wireByLink.get(link);
-      if (found === undefined || !found.end.open || (found.wire.behind && kind === "delta")) continue;
-      const { ends } = found.wire;
-      const far = ends[0] === found.end ? ends[1] : ends[0];
+      const end = host.endByLink.get(link);
+      if (end === undefined || (end.wire.behind && kind === "delta")) continue;
+      const far = farOf(end);
+      const passing = { from: host, to: far.host, kind, frame };
+      this.onFrame(passing);
+      if (this.loses(passing)) continue;
       this.#deliver(far, () => {
-        if (far.open && !found.wire.silent) far.host.gossip.frame(far.id, frame, this.nowMs);
+        if (far.open && !far.deaf) far.host.gossip.frame(far.id, frame, this.nowMs);
       });
     }
     for (const { link, reason } of effects.close) {
-      const found = wireByLink.get(link);
-      if (found !== undefined) this.#close(found.wire, found.end, reason);
+      const end = host.endByLink.get(link);
+      if (end !== undefined) this.#close(end, reason);
     }
     for (const address of effects.dial) this.dial(host, address);
     host.happenings.push(...effects.happenings);
     host.refused.push(...effects.refused);
     host.drains.push(...effects.drains);
+    host.spreadMs.push(...effects.spreadMs);
   }
 
-  #recordWrites(host: Host): void {
-    const own = host.gossip.logs.get(host.id);
-    for (const [key, { version, body }] of own?.entryByKey ?? []) {
-      const write = `${host.id} ${own?.incarnation} ${key} ${version}`;
-      const before = this.#written.get(write);
-      assert.ok(before === undefined || before === body, `seed ${this.seed}: ${write} was written twice`);
-      this.#written.set(write, body);
-    }
-  }
-
-  /** Nobody but its owner writes a log, and no log goes back within an incarnation. */
-  #check(host: Host): void {
-    for (const [owner, log] of host.gossip.logs) {
-      const seen = host.seen.get(owner);
-      const isBack =
-        seen !== undefined &&
-        (log.incarnation < seen.incarnation ||
-          (log.incarnation === seen.incarnation && log.version < seen.version));
-      assert.ok(!isBack, `seed ${this.seed}: ${host.name} went back on ${owner} at ${this.nowMs}`);
-      if (seen?.version === log.version && seen.incarnation === log.incarnation) continue;
-      host.seen.set(owner, { incarnation: log.incarnation, version: log.version });
-      for (const [key, { version, body }] of log.entryByKey) {
-        const write = `${owner} ${log.incarnation} ${key} ${version}`;
-        assert.ok(
-          this.#written.get(write) === body,
-          `seed ${this.seed}: ${host.name} holds ${write}, which nobody wrote`,
-        );
-      }
-    }
-    this.onStep();
+  /** What the view tells gossip: where the records of members, its own aside, say that they are. */
+  #acquaintancesOf({ gossip, id }: Host): Acquaintance[] {
+    return [...gossip.logs.values()].flatMap(({ owner, entryByKey }) => {
+      const body = owner === id ? null : (entryByKey.get("node")?.body ?? null);
+      if (body === null) return [];
+      const node = this.#nodeByBody.get(body) ?? (JSON.parse(body) as Acquaintance);
+      this.#nodeByBody.set(body, node);
+      return [node];
+    });
   }
 
   #delay(): number {
     return 0.5 + this.random() * Math.max(0, this.#delayMs - 0.5);
   }
-
-  #later(delayMs: number, act: () => void): void {
-    this.#order += 1;
-    const event = { atMs: this.nowMs + Math.max(0, delayMs), order: this.#order, act };
-    let low = 0;
-    let high = this.#events.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const at = this.#events[middle];
-      if (at !== undefined && at.atMs <= event.atMs) low = middle + 1;
-      else high = middle;
-    }
-    this.#events.splice(low, 0, event);
-  }
-
-  #next(): void {
-    const event = this.#events.shift();
-    assert.ok(event !== undefined, "the clock always has a next event");
-    this.nowMs = event.atMs;
-    event.act();
-  }
-}
-
-/** What the view tells gossip: where the records of members, its own aside, say that they are. */
-function acquaintancesOf({ gossip, id }: Host): Acquaintance[] {
-  return [...gossip.logs.values()].flatMap(({ owner, entryByKey }) => {
-    const body = owner === id ? null : (entryByKey.get("node")?.body ?? null);
-    return body === null ? [] : [JSON.parse(body) as Acquaintance];
-  });
 }
 
 /** A node id made of a name. */
 export function idOf(name: string): NodeId {
   return base32(sha256(name)).slice(0, 20);
-}
-
-function nameOf(host: Host | string): string {
-  return typeof host === "string" ? host : host.name;
-}
-
-function pairOf(one: string, other: string): string {
-  return one < other ? `${one} ${other}` : `${other} ${one}`;
-}
-
-/** True when both hold the same live entries and tombstones of every owner. */
-function sameLogs(one: ReadonlyMap<NodeId, OwnerLog>, other: ReadonlyMap<NodeId, OwnerLog>): boolean {
-  if (one.size !== other.size) return false;
-  return [...one].every(([owner, log]) => {
-    const theirs = other.get(owner);
-    if (theirs?.incarnation !== log.incarnation || theirs.version !== log.version) return false;
-    if (theirs.entryByKey.size !== log.entryByKey.size) return false;
-    return [...log.entryByKey].every(([key, { version, body }]) => {
-      const entry = theirs.entryByKey.get(key);
-      return entry?.version === version && entry.body === body;
-    });
-  });
 }

@@ -101,7 +101,15 @@ export class NodeNetwork {
     const seeds = this.hosts.filter((other) => other !== host).map(({ address }) => address);
     const node = new Node({
       id: idOf(name),
-      record: { name, ...host.address, zone: "", labels: {}, role: "manager", software: "test", prefixes: [] },
+      record: {
+        name,
+        ...host.address,
+        zone: "",
+        labels: {},
+        role: "manager",
+        software: "test",
+        prefixes: [],
+      },
       seeds,
       sources,
       pool: this.#pool,

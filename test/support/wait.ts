@@ -17,8 +17,8 @@ export interface UntilOptions {
  * Looks until `condition` holds: until it returns (or resolves to) anything but false, null or undefined.
  *
  * @returns what the condition returned
- * @throws when the deadline (DEADLINE_MS by default) passes first; a condition that throws counts as not yet, and what it
- *   threw last is the cause
+ * @throws when the deadline (DEADLINE_MS by default) passes first; a condition that throws counts as not yet, and
+ *   what it threw last is the cause
  */
 export async function until<T>(
   condition: () => T | Promise<T>,

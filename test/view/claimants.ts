@@ -36,10 +36,11 @@ export class Claimant {
   #last: { readonly text: string; readonly assignment: Assignment } | null = null;
   #slices: ReadonlyMap<string, SliceAssignment> = new Map();
 
-  constructor(id: NodeId, keys: Iterable<ServiceKey>, kept: KeptClaims = NOTHING_KEPT) {
+  constructor(id: NodeId, keys: Iterable<ServiceKey>, life: { kept?: KeptClaims; nowMs?: number } = {}) {
+    const { kept = NOTHING_KEPT, nowMs = 0 } = life;
     this.id = id;
     this.keys = new Set(keys);
-    this.#claims = new Claims({ self: id, pool: POOL, kept, nowMs: 0 });
+    this.#claims = new Claims({ self: id, pool: POOL, kept, nowMs });
   }
 
   /** The claims in its log. */
@@ -153,9 +154,8 @@ export function quiesce(claimants: readonly Claimant[], nowMs: number): number {
   for (let round = 1; round <= 30; round += 1) {
     let isNews = false;
     for (const one of claimants) if (one.step(nowMs)) isNews = true;
-    for (const one of claimants) {
-      for (const other of claimants) if (one !== other && one.learn(other)) isNews = true;
-    }
+    const pairs = claimants.flatMap((one) => claimants.map((other) => [one, other] as const));
+    for (const [one, other] of pairs) if (one !== other && one.learn(other)) isNews = true;
     for (const one of claimants) if (one.settle(nowMs)) isNews = true;
     if (!isNews) return round;
   }

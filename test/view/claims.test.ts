@@ -19,7 +19,7 @@ import { POOL, prefix } from "./cluster.ts";
 const FRONT = { name: "front", range: prefix("10.160.0.0/16"), sliceBits: 24 };
 const TINY = { name: "tiny", range: prefix("10.161.0.0/24"), sliceBits: 26 };
 
-const kept = (part: Partial<KeptClaims>): KeptClaims => ({ ...NOTHING_KEPT, ...part });
+const kept = (part: Partial<KeptClaims>): { kept: KeptClaims } => ({ kept: { ...NOTHING_KEPT, ...part } });
 
 function vips(claimant: Claimant): Record<string, string> {
   const { claimByKey } = claimant.assignment;
@@ -68,7 +68,7 @@ test("claims: a service that returns, here or in a later run, gets its address b
   a.keys = new Set(["default/web"]);
   a.step(2);
   assert.equal(vips(a)["default/web"], "10.96.77.77");
-  const again = new Claimant("a", ["default/web"], a.kept);
+  const again = new Claimant("a", ["default/web"], { kept: a.kept });
   again.step(3);
   assert.equal(vips(again)["default/web"], "10.96.77.77");
 });
@@ -147,7 +147,7 @@ test("claims: a copy of a tentative claim settles by itself when its first claim
 });
 
 test("claims: a service that has to move is tentative at its new address", () => {
-  const claims = (order: number): KeptClaims =>
+  const claims = (order: number) =>
     kept({ claims: [{ key: order === 1 ? "default/a" : "default/b", address: "10.96.5.5", order }] });
   const [a, b] = [new Claimant("a", ["default/a"], claims(1)), new Claimant("b", ["default/b"], claims(2))];
   for (const one of [a, b]) one.step(0);
@@ -168,6 +168,8 @@ test("claims: an address that was let go is not given to another service for ten
     a.step(1000);
     a.keys = new Set();
     a.step(2000);
+    // Seen in the picture that its own write makes.
+    a.step(2000);
     return a;
   };
   const early = start();
@@ -178,7 +180,7 @@ test("claims: an address that was let go is not given to another service for ten
   late.keys = new Set(["default/new"]);
   late.step(2000 + QUARANTINE_MS);
   assert.equal(vips(late)["default/new"], wanted);
-  const restarted = new Claimant("a", ["default/new"], start().kept);
+  const restarted = new Claimant("a", ["default/new"], { kept: start().kept, nowMs: 3000 });
   restarted.step(2000 + QUARANTINE_MS - 1);
   assert.notEqual(vips(restarted)["default/new"], wanted);
 });
@@ -199,7 +201,7 @@ test("claims: a node that runs nothing sees what others let go, and leaves it al
   assert.notEqual(vips(a)["default/new"], wanted);
 });
 
-test("claims: a node has a slice of each network there is, keeps it over a restart and lets it go with the network", () => {
+test("claims: a node has a slice of each network, keeps it over a restart and lets it go with the network", () => {
   const a = new Claimant("a", []);
   a.networks = [FRONT, TINY];
   a.step(0);
@@ -232,9 +234,11 @@ test("claims: nodes that claim slices apart and meet have one each, settled, who
       quiesce(claimants.slice(0, 2), 0);
       quiesce(claimants.slice(2), 0);
       quiesce(claimants, 10_000);
-      const views = claimants.map(({ slices }) => [...(slices.get("tiny")?.nodeByIndex ?? [])].toSorted());
+      const views = claimants.map(({ slices }) =>
+        [0, 1, 2, 3].map((index) => slices.get("tiny")?.nodeByIndex.get(index)),
+      );
       for (const view of views) assert.deepEqual(view, views[0]);
-      assert.equal(views[0]?.length, 4, "four nodes, four slices");
+      assert.equal(new Set(views[0]).size, 4, "four nodes, four slices");
       for (const claimant of claimants) assert.deepEqual(tentative(claimant), []);
     }),
     { numRuns: 50 },
@@ -326,7 +330,7 @@ test("claims: an address once settled by acknowledgement is never lost, whatever
 });
 
 test("claims: what was kept is the same object until there is something else to keep", () => {
-  const claims = new Claims({ self: "a", pool: POOL, kept: kept({}), nowMs: 0 });
+  const claims = new Claims({ self: "a", pool: POOL, kept: NOTHING_KEPT, nowMs: 0 });
   const nobody = { assignment: assign([], POOL), slices: new Map() };
   const first = claims.kept;
   claims.update({ keys: new Set(), isAlone: true }, nobody, 1);

@@ -57,6 +57,7 @@ export function replica(id: string, part: Partial<ReplicaRecord> = {}): ReplicaR
     state: "ready",
     reason: "probe: passed",
     drainApplied: false,
+    drainPending: [],
     ...part,
   };
 }

@@ -62,7 +62,7 @@ test("subnet: of two nodes that want one slice the lower (order, node id) has it
   assert.deepEqual(even.lostByNode.get("b"), { index: 3, holder: "a" });
 });
 
-test("subnet: equal claims in any order give equal outcomes; no slice has two nodes, every node is told its fate", () => {
+test("subnet: equal claims in any order give equal outcomes, and no slice has two nodes", () => {
   const one = fc.record({
     network: fc.constant("front"),
     node: fc.constantFrom("a", "b", "c", "d", "e"),

@@ -44,12 +44,14 @@ async function drain(session: Session, command: Command): Promise<number> {
   await show(session, { value: result, table: () => `${outcome}\n`, names: [result.replica] });
   if (result.applied || !wait) return 0;
   // Also with --quiet: the status alone would not tell who is missing.
-  const missing = `replica ${result.replica} drains, but 10 s did not do for: ${result.pending.join(", ")}`;
+  const names = result.pending.join(", ");
+  const missing = `replica ${result.replica} drains, but in 10 s it was not applied by: ${names}`;
   session.surroundings.stderr.write(`skein: ${printableLines(missing)}\n`);
   return CODES.timeout.exit;
 }
 
 function outcomeOf({ replica, applied, pending }: DrainResult): string {
   if (applied) return printable(`${replica} drains, applied by every live member`);
-  return printable(`${replica} drains, not yet applied by ${pending.join(", ")}`);
+  const whom = pending.length === 0 ? "every live member" : pending.join(", ");
+  return printable(`${replica} drains, not yet applied by ${whom}`);
 }

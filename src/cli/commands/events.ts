@@ -14,7 +14,7 @@ import type { Command } from "commander";
 import type { EventGap, EventLine } from "../../admin/contract.ts";
 import { Failure } from "../../base/failure.ts";
 import { print, show, tell, type Act, type Session } from "../context.ts";
-import { paint, printable, renderJsonLine, type Style } from "../render.ts";
+import { paint, printable, renderJsonLine, type Style, type Tone } from "../render.ts";
 import type { StreamMessage } from "../stream.ts";
 
 /** Time between two attempts to reach a daemon that went away, and how many before it counts as gone. */
@@ -115,10 +115,22 @@ function parsed(data: string): unknown {
   }
 }
 
+/** What an event means at a glance. Kinds not listed here, also of later versions, are yellow when they warn. */
+const TONE_BY_KIND: ReadonlyMap<string, Tone> = new Map<string, Tone>([
+  ["member.alive", "good"],
+  ["member.away", "warn"],
+  ["member.dead", "bad"],
+  ["member.left", "dim"],
+  ["link.lost", "warn"],
+  ["replica.ready", "good"],
+  ["replica.gone", "dim"],
+]);
+
 /** Not a table: a stream has no widest row. Fixed widths fit all but odd names. */
 function lineText({ atMs, kind, level, subject, text }: EventLine, style: Style): string {
   const time = paint(timeText(atMs), "dim", style);
-  const name = level === "warn" ? paint(kind.padEnd(16), "warn", style) : kind.padEnd(16);
+  const tone = TONE_BY_KIND.get(kind) ?? (level === "warn" ? "warn" : null);
+  const name = tone === null ? kind.padEnd(16) : paint(kind.padEnd(16), tone, style);
   return `${time}  ${name}  ${printable(subject).padEnd(16)}  ${printable(text)}\n`;
 }
 

@@ -40,11 +40,11 @@ export function addLeave(program: Command, act: Act): void {
     .command("leave")
     .description("leave the cluster for good: drain all that runs here, say so, end the daemon")
     .addHelpText("after", EXAMPLES)
-    .action(act((session, _command: Command) => leave(session)));
+    .action(act((session) => leave(session)));
 }
 
 async function leave(session: Session): Promise<number> {
-  const deadlineMs = performance.now() + DEADLINE_MS;
+  const deadlineMs = session.surroundings.nowMs() + DEADLINE_MS;
   const { startedAtMs } = await session.client.get<StatusReport>("/api/v1/status");
   const result = await session.client.post<LeaveResult>("/api/v1/leave", {}, DEADLINE_MS);
   const outcome = await untilGone(session, startedAtMs, deadlineMs);
@@ -56,16 +56,22 @@ async function leave(session: Session): Promise<number> {
     warn(`it went before these had heard that its replicas drain: ${result.pending.join(", ")}`);
   }
   if (outcome === "started again")
-    warn("the daemon was started again and is a member again: tell its supervisor not to, then leave once more");
+    warn(
+      "the daemon was started again and is a member again: tell its supervisor not to, then leave once more",
+    );
   if (outcome === "lingers") warn(`its daemon has not ended within ${DEADLINE_MS / 1000} s`);
   if (outcome === "lingers") return CODES.timeout.exit;
   return outcome === "gone" && result.farewell === "left" ? 0 : 1;
 }
 
 /** Looks at the daemon again and again until nobody answers, or another run of it does. */
-async function untilGone({ client, surroundings }: Session, startedAtMs: number, deadlineMs: number): Promise<Outcome> {
-  const { interrupted } = surroundings;
-  while (performance.now() < deadlineMs) {
+async function untilGone(
+  { client, surroundings }: Session,
+  startedAtMs: number,
+  deadlineMs: number,
+): Promise<Outcome> {
+  const { interrupted, nowMs } = surroundings;
+  while (nowMs() < deadlineMs) {
     try {
       const status = await client.get<StatusReport>("/api/v1/status");
       if (status.startedAtMs !== startedAtMs) return "started again";

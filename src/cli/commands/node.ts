@@ -1,14 +1,27 @@
 /**
- * Node: `skein node ls`, the members of the cluster as the daemon of this host sees them.
+ * Node: `skein node ls` and `skein node inspect`, the members of the cluster as the daemon of this host sees them.
+ *
+ * What is wrong with a member that lives stands beside its state, since its state alone would say that all is well: a
+ * broken link of this host's own, or that it came and went and has to settle.
  *
  * Touches: nothing but the daemon, through the session.
  */
 
 import type { Command } from "commander";
 
-import type { MemberLine } from "../../admin/contract.ts";
-import { show, type Act } from "../context.ts";
-import { agoText, durationText, idText, renderTable, type Column, type Tone } from "../render.ts";
+import type { MemberDetail, MemberLine, MemberReplica } from "../../admin/contract.ts";
+import { show, type Act, type Session } from "../context.ts";
+import {
+  agoText,
+  durationText,
+  idText,
+  renderPairs,
+  renderTable,
+  type Cell,
+  type Column,
+  type Style,
+  type Tone,
+} from "../render.ts";
 
 const TONE_BY_STATE: Readonly<Record<MemberLine["state"], Tone>> = {
   alive: "good",
@@ -21,34 +34,101 @@ const TONE_BY_STATE: Readonly<Record<MemberLine["state"], Tone>> = {
 const COLUMNS: readonly Column<MemberLine>[] = [
   { title: "NAME", cell: ({ name }) => name, shrinks: true },
   { title: "ID", cell: ({ id }, style) => idText(id, style) },
-  { title: "STATE", cell: ({ state }) => ({ text: state, tone: TONE_BY_STATE[state] }) },
+  { title: "STATE", cell: stateCell },
   { title: "ROLE", cell: ({ role }) => role },
   { title: "ADDRESS", cell: ({ address }) => address },
   { title: "REPLICAS", cell: ({ replicas }) => String(replicas) },
   { title: "ZONE", cell: ({ zone }) => zone, wideOnly: true, shrinks: true },
   { title: "VERSION", cell: ({ version }) => version, wideOnly: true },
+  { title: "INCARNATION", cell: ({ incarnation }) => String(incarnation), wideOnly: true },
   { title: "RTT", cell: rttText, wideOnly: true },
   { title: "SINCE", cell: ({ sinceMs }, style) => agoText(sinceMs, style), wideOnly: true },
 ];
 
-/** Adds the command and its subcommand. */
+const RUNS: readonly Column<MemberReplica>[] = [
+  { title: "SERVICE", cell: ({ service }) => service, shrinks: true },
+  { title: "REPLICA", cell: ({ name }) => name, shrinks: true },
+  { title: "ID", cell: ({ id }) => id, wideOnly: true },
+  { title: "ADDRESS", cell: ({ address }) => address },
+  {
+    title: "TRAFFIC",
+    cell: ({ eligible }) => (eligible ? { text: "in", tone: "good" } : { text: "out", tone: "bad" }),
+  },
+  { title: "WHY", cell: ({ reason }) => reason },
+];
+
+/** Adds the command and its subcommands. */
 export function addNode(program: Command, act: Act): void {
   const node = program.command("node").description("members of the cluster");
   node
     .command("ls")
     .description("list members: state, role, address, replicas; with -o wide also zone, version, RTT")
     .addHelpText("after", "\nExamples:\n  skein node ls -o wide\n  skein node ls -o json")
-    .action(
-      act(async (session) => {
-        const members = await session.client.get<readonly MemberLine[]>("/api/v1/members");
-        await show(session, {
-          value: members,
-          table: (style) => renderTable(COLUMNS, members, style),
-          names: members.map(({ name }) => name),
-        });
-        return 0;
-      }),
-    );
+    .action(act((session) => list(session)));
+  node
+    .command("inspect <name>")
+    .description("all that is known of a member (name, id, or start of an id), and what runs there")
+    .addHelpText("after", "\nExamples:\n  skein node inspect host-2\n  skein node inspect host-2 -o json")
+    .action(act((session, command) => inspect(session, command.args[0] ?? "")));
+}
+
+async function list(session: Session): Promise<number> {
+  const members = await session.client.get<readonly MemberLine[]>("/api/v1/members");
+  await show(session, {
+    value: members,
+    table: (style) => renderTable(COLUMNS, members, style),
+    names: members.map(({ name }) => name),
+  });
+  return 0;
+}
+
+async function inspect(session: Session, name: string): Promise<number> {
+  const member = await session.client.get<MemberDetail>(`/api/v1/members/${encodeURIComponent(name)}`);
+  await show(session, {
+    value: member,
+    table: (style) => {
+      const head = detailText(member, style);
+      return member.runs.length === 0 ? head : `${head}\n${renderTable(RUNS, member.runs, style)}`;
+    },
+    names: [member.name],
+  });
+  return 0;
+}
+
+function detailText(member: MemberDetail, style: Style): string {
+  const { labels, via, settlesAtMs } = member;
+  const rtt = rttText(member);
+  const settling =
+    settlesAtMs === null || settlesAtMs <= style.nowMs
+      ? []
+      : [`came and went; its replicas are not used for ${durationText(settlesAtMs - style.nowMs)}`];
+  return renderPairs(
+    [
+      ["node", [`${member.name}${member.self ? " (this daemon)" : ""}`]],
+      ["id", [member.id]],
+      ["state", [`${member.state} for ${durationText(style.nowMs - member.sinceMs)}`]],
+      ["link", via === null ? [] : [`broken: reached via ${via}`]],
+      ["settling", settling],
+      ["role", [member.role]],
+      ["address", member.address === "" ? [] : [member.address]],
+      ["zone", member.zone === "" ? [] : [member.zone]],
+      ["labels", Object.entries(labels).map(([key, value]) => `${key}=${value}`)],
+      ["version", member.version === "" ? [] : [member.version]],
+      ["incarnation", [String(member.incarnation)]],
+      ["rtt", rtt === "" ? [] : [rtt]],
+      ["routes", member.prefixes],
+      ["replicas", [String(member.replicas)]],
+    ],
+    style,
+  );
+}
+
+function stateCell({ state, via, settlesAtMs }: MemberLine, style: Style): Cell {
+  const isSettling = settlesAtMs !== null && settlesAtMs > style.nowMs;
+  if (via !== null) return { text: `${state}, via ${via}`, tone: "warn" };
+  return isSettling
+    ? { text: `${state}, settling`, tone: "warn" }
+    : { text: state, tone: TONE_BY_STATE[state] };
 }
 
 /** Below a millisecond a whole number would tell nothing. */

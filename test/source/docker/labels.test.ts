@@ -108,6 +108,7 @@ test("labels: whatever the labels of a container hold, reading them never throws
         state: "ready",
         reason: "",
         drainApplied: false,
+        drainPending: [],
       };
       const parsed = parseRecord(recordKey(record), renderRecord(record));
       assert.ok(parsed.ok, "peers take what came of them");
