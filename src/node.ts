@@ -348,7 +348,7 @@ export class Node {
     });
   }
 
-  /** The claims of services that have a replica here, as writes. The one loop: a claim changes the view it came from. */
+  /** The claims of services with a replica here, as writes. The one loop: a claim changes the view it came from. */
   #claimed(nowMs: number): ReadonlyMap<string, string | null> {
     const keys = this.#published
       .filter(({ declaration }) => declaration.endpointMode === "vip" && declaration.ports.length > 0)

@@ -18,13 +18,15 @@ export class Shared<T> {
   }
 
   /**
-   * The value that was first given with this text.
+   * The value that was made for this text.
    *
    * @param text  tells values apart: equal texts, equal values
+   * @param make  makes the value where none is remembered; never `undefined`
    */
-  of(text: string, value: T): T {
+  of(text: string, make: () => T): T {
     const known = this.#valueByText.get(text);
     if (known !== undefined) return known;
+    const value = make();
     // Starting over when full: what is in use is held by its users, and equal ones to come share anew.
     if (this.#valueByText.size >= this.#countMax) this.#valueByText.clear();
     this.#valueByText.set(text, value);

@@ -28,7 +28,9 @@ import { openLanes } from "../mesh/lanes.ts";
 import { openLinks, type Links } from "../mesh/links.ts";
 import { openListener } from "../mesh/listener.ts";
 import type { ResolveReplica } from "../mesh/stream.ts";
+import type { Happening } from "../model/event.ts";
 import { KEPT_SCHEMA, NOTHING_KEPT, parseKept, type KeptState } from "../model/kept.ts";
+import type { NodeRecord } from "../model/record.ts";
 import { transportOf } from "../model/service.ts";
 import { Node } from "../node.ts";
 import { nowMs } from "../runtime/clock.ts";
@@ -84,7 +86,7 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon> {
 }
 
 async function assemble(base: Base): Promise<Daemon> {
-  const { options, lifecycle, metrics, journal } = base;
+  const { options, lifecycle, metrics } = base;
   const { config, log } = options;
   const { identity, kept, save } = await openState(base);
   const eventLoop = watchEventLoop(metrics);
@@ -97,17 +99,8 @@ async function assemble(base: Base): Promise<Daemon> {
     (id, port) => (running === null ? null : endpointOf(running, id, port)),
     (input) => driver.feed(input),
   );
-  const prefixes = await observePrefixes(vipPool);
-  const { name, zone, labels } = config.node;
-  const record = {
-    name,
-    ...mesh.advertised,
-    zone,
-    labels,
-    role: "manager",
-    software: options.version,
-    prefixes,
-  } as const;
+  const record = await recordOf(options, { ...mesh.advertised, pool: vipPool });
+  const { name, prefixes } = record;
   const seeds = config.mesh.join;
   const node = new Node({
     id: identity.id,
@@ -127,20 +120,13 @@ async function assemble(base: Base): Promise<Daemon> {
     save,
     onSaved: (problem) => tellSaved(base, problem),
     onView: consumers.show,
-    onHappenings(happenings) {
-      for (const { kind, level, subject, text } of happenings) log[level](`${kind} ${subject}: ${text}`);
-      journal.append(happenings);
-    },
+    onHappenings: (happenings) => tellHappenings(base, happenings),
     loopDelayMs: eventLoop.delayMs,
     metrics,
   });
   lifecycle.opened({ name: "driver", close: () => driver.close() });
   const departed = Promise.withResolvers<LeaveResult>();
-  const depart = (): Promise<LeaveResult> => {
-    options.onLeave();
-    return departed.promise;
-  };
-  await openDoors(base, { node, driver, consumers, depart });
+  await openDoors(base, { node, driver, consumers, departed: departed.promise });
   watchRanges(base, { pool: vipPool, told: prefixes, feed: driver.feed });
   const sources = openSources(base, { nodeId: identity.id, feed: driver.feed, dns: consumers.dns });
   driver.start();
@@ -157,6 +143,16 @@ async function assemble(base: Base): Promise<Daemon> {
       await lifecycle.close();
     },
   };
+}
+
+/** What this node says of itself. */
+async function recordOf(
+  { config, version }: DaemonOptions,
+  { host, port, pool }: HostPort & { readonly pool: Prefix },
+): Promise<Omit<NodeRecord, "kind">> {
+  const { name, zone, labels } = config.node;
+  const prefixes = await observePrefixes(pool);
+  return { name, host, port, zone, labels, role: "manager", software: version, prefixes };
 }
 
 /** The data dir: its lock, this node's identity, and what it remembers. */
@@ -189,6 +185,11 @@ async function loadKept({ options, report, journal }: Base, path: string): Promi
     journal.append([{ kind: "state.corrupt", level: "warn", subject: path, text, atMs: nowMs() }]);
   }
   return loaded.value ?? NOTHING_KEPT;
+}
+
+function tellHappenings({ options, journal }: Base, happenings: readonly Happening[]): void {
+  for (const { kind, level, subject, text } of happenings) options.log[level](`${kind} ${subject}: ${text}`);
+  journal.append(happenings);
 }
 
 function tellSaved({ options, report }: Base, problem: string | null): void {
@@ -269,11 +270,11 @@ async function openDoors(
     readonly node: Node;
     readonly driver: Driver;
     readonly consumers: Consumers;
-    /** Leaves for good; settles when farewell is said. */
-    readonly depart: () => Promise<LeaveResult>;
+    /** Settles when farewell is said. */
+    readonly departed: Promise<LeaveResult>;
   },
 ): Promise<void> {
-  const { node, driver, consumers, depart } = parts;
+  const { node, driver, consumers, departed } = parts;
   const { listen } = options.config.admin;
   const { proxy, served } = consumers;
   const admin = await openAdmin({
@@ -283,7 +284,10 @@ async function openDoors(
     resolve: (name, type, as) => report.resolve(served(), node, { name, type, as }),
     drain: (replica, waits) => drain({ node, driver, view: () => served().view }, replica, waits),
     undrain: (replica) => undrain({ node, driver, view: () => served().view }, replica),
-    leave: depart,
+    leave() {
+      options.onLeave();
+      return departed;
+    },
     metricsText: () => metrics.registry.metrics(),
     subscribe: (onEvent) => journal.subscribe(onEvent),
     log: options.log,

@@ -63,27 +63,7 @@ export function openDriver(options: DriverOptions): Driver {
   let lastView: View | null = null;
   let ticker: NodeJS.Timeout | null = null;
   let wake: NodeJS.Timeout | null = null;
-  let unsaved: KeptState | null = null;
-  let saveAgain: NodeJS.Timeout | null = null;
-  const keeper = latest(
-    async (kept: KeptState) => {
-      await options.save(kept);
-      if (unsaved === kept) options.onSaved(null);
-      if (unsaved === kept) unsaved = null;
-    },
-    (thrown) => {
-      options.onSaved(textOf(thrown));
-      // A disk that is full now has room later; what is newest then is worth keeping.
-      saveAgain ??= setTimeout(() => {
-        saveAgain = null;
-        if (unsaved !== null) keeper.set(unsaved);
-      }, SAVE_AGAIN_MS);
-    },
-  );
-  const keep = (kept: KeptState): void => {
-    unsaved = kept;
-    keeper.set(kept);
-  };
+  const keeper = openKeeper(options);
 
   const feed = (input: Input): void => {
     if (isClosed) return;
@@ -96,7 +76,7 @@ export function openDriver(options: DriverOptions): Driver {
   };
 
   const carry = (effects: Effects): void => {
-    if (effects.keep !== null) keep(effects.keep);
+    if (effects.keep !== null) keeper.keep(effects.keep);
     // Before anything is sent: who hears that this node has applied a change may count on its consumers.
     if (effects.view !== lastView) {
       lastView = effects.view;
@@ -134,8 +114,41 @@ export function openDriver(options: DriverOptions): Driver {
       isClosed = true;
       if (ticker !== null) clearInterval(ticker);
       if (wake !== null) clearTimeout(wake);
-      if (saveAgain !== null) clearTimeout(saveAgain);
-      await keeper.idle();
+      await keeper.close();
+    },
+  };
+}
+
+/** Writes the newest state, one write at a time, and again after a while where that failed. */
+function openKeeper({ save, onSaved }: Pick<DriverOptions, "save" | "onSaved">): {
+  readonly keep: (kept: KeptState) => void;
+  readonly close: () => Promise<void>;
+} {
+  let unsaved: KeptState | null = null;
+  let again: NodeJS.Timeout | null = null;
+  const newest = latest(
+    async (kept: KeptState) => {
+      await save(kept);
+      if (unsaved === kept) onSaved(null);
+      if (unsaved === kept) unsaved = null;
+    },
+    (thrown) => {
+      onSaved(textOf(thrown));
+      // A disk that is full now has room later; what is newest then is worth keeping.
+      again ??= setTimeout(() => {
+        again = null;
+        if (unsaved !== null) newest.set(unsaved);
+      }, SAVE_AGAIN_MS);
+    },
+  );
+  return {
+    keep(kept) {
+      unsaved = kept;
+      newest.set(kept);
+    },
+    async close() {
+      if (again !== null) clearTimeout(again);
+      await newest.idle();
     },
   };
 }

@@ -87,8 +87,11 @@ const NO_ADDRESSES: AddressSet = { v4: [], v6: [] };
 export function planZone(view: View, options: ZoneOptions): Zone {
   const { domain, ttlSeconds } = options;
   const here = view.members.filter(({ state }) => state !== "dead" && state !== "left");
-  const nodesHere = new Set(here.map((member) => member.id));
-  const entries = view.services.map((service) => entryOf(service, nodesHere, ttlSeconds));
+  const stateByNode = new Map(here.map(({ id, state }) => [id, state]));
+  // A replica that only its own daemon relays to is not there while that is away.
+  const isHere = ({ node, reach }: Replica): boolean =>
+    stateByNode.has(node) && (reach === "direct" || stateByNode.get(node) !== "away");
+  const entries = view.services.map((service) => entryOf(service, isHere, ttlSeconds));
   const self = view.members.find((member) => member.id === view.self);
   return {
     domain,
@@ -160,7 +163,7 @@ function indexNodes(members: View["members"]): ReadonlyMap<string, AddressSet> {
   return new Map([...hostsByNode].map(([name, hosts]) => [name, addressSet(hosts)]));
 }
 
-function entryOf(service: Service, nodesHere: ReadonlySet<string>, ttlSeconds: number): ZoneService {
+function entryOf(service: Service, isHere: (replica: Replica) => boolean, ttlSeconds: number): ZoneService {
   const eligible = service.replicas.filter((replica) => replica.tier === "eligible");
   const tasks = addressSet(eligible.map((replica) => replica.address));
   return {
@@ -170,7 +173,7 @@ function entryOf(service: Service, nodesHere: ReadonlySet<string>, ttlSeconds: n
     tasks,
     instances: service.replicas.flatMap((replica) => {
       const address = plainAddress(replica.address);
-      return address === null || !nodesHere.has(replica.node)
+      return address === null || !isHere(replica)
         ? []
         : [{ name: replica.name, slot: replica.slot, address }];
     }),

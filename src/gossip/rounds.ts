@@ -57,6 +57,8 @@ export function runRound(parts: Parts, nowMs: number): void {
 
 /** Writes the answer to accusations that is due. */
 export function answerAccusers({ voice, replication, changes, self }: Parts, nowMs: number): void {
+  // Not as the first thing of a life: it would take the place of all that members hold of the last one.
+  if (replication.version === 0) return;
   const life = voice.answer(nowMs);
   if (life === null) return;
   replication.write(new Map([[LIFE_KEY, renderLife(life)]]), nowMs, false);

@@ -116,6 +116,8 @@ export class Store {
     if (this.#sizeBytes > LIMITS.storeBytes) return "refused";
     const held = this.#logs.get(delta.owner);
     if (held !== undefined && delta.incarnation < held.incarnation) return "known";
+    // A new life that has not said anything yet: what is held of the last one stands until it does.
+    if (held !== undefined && delta.to === 0) return "known";
     if (held === undefined || delta.incarnation > held.incarnation) return this.#replace(delta, nowMs);
     if (held.isForgotten) return this.#remember(held, delta, nowMs);
     // A holder below the floor starts anew; one with that floor is on its way through the parts of such a start, and
@@ -188,6 +190,7 @@ export class Store {
     return digest.every(({ owner, incarnation, version }) => {
       const log = this.#logs.get(owner);
       if (owner === this.#self || log === undefined) return owner === this.#self;
+      if (version === 0) return true;
       return log.incarnation > incarnation || (log.incarnation === incarnation && log.version >= version);
     });
   }

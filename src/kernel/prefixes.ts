@@ -20,6 +20,9 @@ const RTF_REJECT = 0x200;
 /** A prefix this wide stands for "everything else". */
 const DEFAULT_BITS_MAX = 3;
 
+/** Devices whose routes lead to no network: loopback, and none at all (a route that drops what it is sent). */
+const NO_NETWORK: readonly string[] = ["lo", "*"];
+
 /**
  * The prefixes that a routing table leads to, at most `LIMITS.prefixesPerNode`, in the order of their addresses.
  *
@@ -50,7 +53,8 @@ function prefixFrom(line: string, littleEndian: boolean): Prefix | null {
   const base = numberFrom(destination, littleEndian);
   const maskNumber = numberFrom(mask, littleEndian);
   const flags = /^[0-9A-F]{1,8}$/i.test(flagsText) ? Number.parseInt(flagsText, 16) : 0;
-  if (device === undefined || device === "lo" || base === null || maskNumber === null) return null;
+  if (device === undefined || NO_NETWORK.includes(device) || base === null || maskNumber === null)
+    return null;
   if ((flags & RTF_UP) === 0 || (flags & RTF_REJECT) !== 0) return null;
   const bits = bitsOf(maskNumber);
   if (bits === null || bits <= DEFAULT_BITS_MAX) return null;

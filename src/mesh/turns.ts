@@ -9,9 +9,9 @@
  *
  * Small frames go before large ones: they are the pings by which members are judged. Those of quiet links go whatever
  * the others have used. One that waited for a tenth of a second goes before its link has credit again, so that a peer
- * whose frames are dear is late but not dead. A turn of the event loop ends soon, whatever is left for the next one.
- * Large frames also need a place in memory before they are read, and lose it, with their link, when they take for ever
- * to come while others wait.
+ * whose frames are dear is late but not dead; and whatever waited so long goes by its age, so nobody waits for ever. A
+ * turn of the event loop ends soon, whatever is left for the next one. Large frames also need a place in memory before
+ * they are read, and lose it, with their link, when they take for ever to come while others wait.
  *
  * Pure. lanes.ts asks once in a turn, and does what is told.
  */
@@ -30,7 +30,7 @@ const ALL_SHARE = 0.5;
 /** A turn begins no more frames after this, nor more large ones than this but for the first. */
 const TURN_MS = 20;
 const TURN_BYTES = 256 * 1024;
-/** A small frame waits for its own link's credit no longer than this. */
+/** After this a frame goes by its age; a small one needs no credit of its own link's then. */
 const PATIENCE_MS = 100;
 /** A large frame is whole after this, or gives its place to one that waits: 1 MiB at 1.7 Mbit/s. */
 const GATHER_MS = 5000;
@@ -60,9 +60,10 @@ interface Line {
 }
 
 const isLarge = ({ bytes }: Line): boolean => bytes > LIMITS.smallFrameBytes;
+const isQuiet = ({ creditMs }: Line): boolean => creditMs >= QUIET_CREDIT_MS;
+const size = (line: Line): number => (isLarge(line) ? 1 : 0);
 const byCredit = (one: Line, other: Line): number =>
   other.creditMs - one.creditMs || one.order - other.order;
-const byAge = (one: Line, other: Line): number => one.order - other.order;
 
 /** The links of one daemon as they take turns. */
 export class Turns {
@@ -167,21 +168,25 @@ export class Turns {
   /** Whose frame may be handed over now, in order. */
   #due(nowMs: number): Line[] {
     const ready = this.#those("ready");
-    const small = ready.filter((line) => !isLarge(line));
-    const isQuiet = ({ creditMs }: Line): boolean => creditMs >= QUIET_CREDIT_MS;
-    const due = small.filter(isQuiet).sort(byCredit);
-    if (this.#allCreditMs <= 0) return due;
-    const noisy = small.filter((line) => !isQuiet(line));
+    const quiet = ready.filter(isQuiet).sort((one, other) => size(one) - size(other) || byCredit(one, other));
+    if (this.#allCreditMs <= 0) return quiet.filter((line) => !isLarge(line));
     const isOverdue = ({ sinceMs }: Line): boolean => nowMs - sinceMs >= PATIENCE_MS;
-    due.push(...noisy.filter(isOverdue).sort(byAge));
-    due.push(...noisy.filter((line) => !isOverdue(line) && line.creditMs > 0).sort(byCredit));
+    const noisy = ready.filter((line) => !isQuiet(line));
+    const overdue = noisy.filter((line) => isOverdue(line) && (line.creditMs > 0 || !isLarge(line)));
+    const fresh = noisy.filter((line) => !isOverdue(line) && line.creditMs > 0);
+    const due = [
+      ...quiet,
+      // By age: who waits so long waits for one round of the others at most, whatever they have left.
+      ...overdue.sort((one, other) => one.order - other.order),
+      ...fresh.sort((one, other) => size(one) - size(other) || byCredit(one, other)),
+    ];
     let largeBytes = 0;
-    for (const line of ready.filter((one) => isLarge(one) && one.creditMs > 0).sort(byCredit)) {
-      if (largeBytes > 0 && largeBytes + line.bytes > TURN_BYTES) break;
+    return due.filter((line) => {
+      if (!isLarge(line)) return true;
+      const isFirst = largeBytes === 0;
       largeBytes += line.bytes;
-      due.push(line);
-    }
-    return due;
+      return isFirst || largeBytes <= TURN_BYTES;
+    });
   }
 
   #admit(nowMs: number): number[] {

@@ -39,6 +39,7 @@ export class Gathering {
   #come: Placed[] = [];
   #gone: Placed[] = [];
   #newest: Placed | null = null;
+  #declaration: ServiceDeclaration = EMPTY_DECLARATION;
   #names: readonly string[] = [];
   #isPresent = false;
   /** Claims of its address by those who have a replica of it, each once. */
@@ -87,10 +88,11 @@ export class Gathering {
     this.#placed = updated(this.#placed, { gone: this.#gone, come: this.#come }, comparePlaced);
     this.#come = [];
     this.#gone = [];
-    const before = this.#newest?.declaration;
     this.#newest = newestOf(this.#placed);
     const declaration = this.#newest?.declaration ?? EMPTY_DECLARATION;
-    if (declaration !== before) this.#names = wantedBy(declaration);
+    // Not that of the newest before: it may be the same replica, which declares something else now.
+    if (declaration !== this.#declaration) this.#names = wantedBy(declaration);
+    this.#declaration = declaration;
     this.#isPresent = this.#placed.some(({ owner }) => isPresent(owner.member.state));
     if (!this.#claimsAreDue) return false;
     this.#claimsAreDue = false;
@@ -108,7 +110,7 @@ export class Gathering {
   /** Puts the service together; the same object as the last time when it came out the same. */
   show(settled: Settled): Service {
     const last = this.#service;
-    const declaration = this.#newest?.declaration ?? EMPTY_DECLARATION;
+    const declaration = this.#declaration;
     const { publish, http } = withoutRefused(declaration, settled.refused);
     const hasVip = declaration.endpointMode === "vip" && declaration.ports.length > 0;
     const problems = [

@@ -63,18 +63,13 @@ export class Members {
   }
 
   /** What is kept of every member. */
-  get owners(): Iterable<Owner> {
-    return this.#ownerById.values();
+  get ownerById(): ReadonlyMap<NodeId, Owner> {
+    return this.#ownerById;
   }
 
   /** Nodes whose own record makes no sense, and what is wrong with it; the same map while nothing in it changed. */
   get unreadable(): ReadonlyMap<NodeId, string> {
     return this.#unreadable;
-  }
-
-  /** The member of this id; undefined for none. */
-  of(id: NodeId): Member | undefined {
-    return this.#ownerById.get(id)?.member;
   }
 
   /** Takes who there is now. @returns members that came, changed or are gone, or whose log has changed */

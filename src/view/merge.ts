@@ -22,7 +22,7 @@ import type { OwnerLog } from "../model/log.ts";
 import type { Member } from "../model/member.ts";
 import type { NetworkRange } from "../model/network.ts";
 import { parseRecord, type ReplicaRecord, type SubnetRecord } from "../model/record.ts";
-import type { ServiceDeclaration } from "../model/service.ts";
+import type { ServiceDeclaration, ServicePort } from "../model/service.ts";
 import type { Replica, Service, View } from "../model/view.ts";
 
 import { Addresses } from "./addresses.ts";
@@ -74,6 +74,7 @@ const SHARED_MAX = 4096;
 export class Merger {
   readonly #parse: Parse;
   readonly #declarations = new Shared<ServiceDeclaration>(SHARED_MAX);
+  readonly #ports = new Shared<readonly ServicePort[]>(SHARED_MAX);
   readonly #claims = new Shared<PublishedClaim>(SHARED_MAX);
   readonly #texts = new Shared<string>(SHARED_MAX);
   readonly #members: Members;
@@ -107,7 +108,7 @@ export class Merger {
     const gone = this.#gather(addresses);
     this.#settle(addresses, input);
     this.#show(addresses, gone);
-    ranges.settle({ pool, networks }, this.#members.owners);
+    ranges.settle({ pool, networks }, this.#members.ownerById);
     this.#version += 1;
     const view: View = {
       version: this.#version,
@@ -132,11 +133,11 @@ export class Merger {
     const { unreadable } = this.#members;
     const changes = this.#members.update(input);
     this.#malformedIsDue ||= unreadable !== this.#members.unreadable;
-    const observer = this.#members.of(input.self)?.name ?? input.self;
+    const observer = this.#members.ownerById.get(input.self)?.member.name ?? input.self;
     const isRenamed = observer !== this.#observer && this.#version > 0;
     this.#observer = observer;
     for (const change of changes) this.#follow(change, ranges);
-    if (isRenamed) for (const owner of this.#members.owners) this.#judge(owner);
+    if (isRenamed) for (const owner of this.#members.ownerById.values()) this.#judge(owner);
   }
 
   #follow({ owner, before, log }: MemberChange, ranges: Ranges): void {
@@ -183,7 +184,7 @@ export class Merger {
   }
 
   #takeClaims(owner: Owner, { claims, slices }: Reading, ranges: Ranges): void {
-    const come = claims.come.map((claim) => this.#claims.of(claimText(claim), claim));
+    const come = claims.come.map((claim) => this.#claims.of(claimText(claim), () => claim));
     owner.claims = updated(owner.claims, { gone: claims.gone, come }, compareKeys);
     for (const { key } of [...claims.gone, ...come]) {
       const gathering = this.#gatherings.get(key);
@@ -238,11 +239,22 @@ export class Merger {
 
   /** What a record says; what many records say alike is one object. */
   #said({ entry, record }: Found): Said {
-    const declaration = this.#declarations.of(JSON.stringify(record.declaration), record.declaration);
-    const reason = this.#texts.of(record.reason, record.reason);
-    const stack = record.stack === null ? null : this.#texts.of(record.stack, record.stack);
+    const declaration = this.#declared(record.declaration);
+    const reason = this.#text(record.reason);
+    const stack = record.stack === null ? null : this.#text(record.stack);
     const copy: Copy = { ...record, ports: declaration.ports };
     return { entry, reason, stack, declaration, startedAtMs: record.startedAtMs, copy };
+  }
+
+  #declared(declaration: ServiceDeclaration): ServiceDeclaration {
+    return this.#declarations.of(JSON.stringify(declaration), () => {
+      const ports = this.#ports.of(JSON.stringify(declaration.ports), () => declaration.ports);
+      return { ...declaration, ports };
+    });
+  }
+
+  #text(text: string): string {
+    return this.#texts.of(text, () => text);
   }
 
   #touchKey(key: ServiceKey): void {
@@ -305,7 +317,8 @@ export class Merger {
         if (!result.ok) texts.push(`${member.name}: ${result.failure.message}`);
       }
     }
-    this.#malformed = texts.slice(0, MALFORMED_MAX);
+    const told = texts.slice(0, MALFORMED_MAX);
+    if (told.join("\n") !== this.#malformed.join("\n")) this.#malformed = told;
     return this.#malformed;
   }
 }

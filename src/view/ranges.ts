@@ -72,25 +72,26 @@ export class Ranges {
     this.#problemsAreDue = true;
   }
 
-  /** Brings everything up to date. `owners`: all members, with what they claim. */
-  settle(given: RangesGiven, owners: Iterable<Owner>): void {
-    if (!isSameGiven(given, this.#given)) this.#reset(given, owners);
-    if (this.#slicesAreDue || this.#networksAreDue) this.#plan(owners);
+  /** Brings everything up to date. `ownerById`: all members, with what they claim. */
+  settle(given: RangesGiven, ownerById: ReadonlyMap<NodeId, Owner>): void {
+    if (!isSameGiven(given, this.#given)) this.#reset(given, ownerById);
+    if (this.#slicesAreDue || this.#networksAreDue) this.#plan(ownerById);
     if (!this.#problemsAreDue) return;
     this.#problemsAreDue = false;
     const members = [...this.#overlapping.values()].sort(compareMembers);
-    this.#problems = poolOverlaps(given.pool, members, given.networks);
+    this.#problems = kept(this.#problems, poolOverlaps(given.pool, members, given.networks));
   }
 
-  #reset(given: RangesGiven, owners: Iterable<Owner>): void {
+  #reset(given: RangesGiven, ownerById: ReadonlyMap<NodeId, Owner>): void {
+    this.#slicesAreDue ||= !isSameNetworks(given.networks, this.#given.networks);
     this.#given = given;
     this.#overlapping.clear();
-    for (const { member } of owners) if (this.#overlaps(member)) this.#overlapping.set(member.id, member);
-    this.#slicesAreDue = true;
+    for (const { member } of ownerById.values())
+      if (this.#overlaps(member)) this.#overlapping.set(member.id, member);
     this.#problemsAreDue = true;
   }
 
-  #plan(owners: Iterable<Owner>): void {
+  #plan(ownerById: ReadonlyMap<NodeId, Owner>): void {
     const areClaimsSame = !this.#slicesAreDue;
     this.#slicesAreDue = false;
     this.#networksAreDue = false;
@@ -100,19 +101,23 @@ export class Ranges {
       return;
     }
     const before = this.#slices;
-    const counted = Array.from(owners).filter(({ member }) => member.state !== "left");
+    const counted = Array.from(ownerById.values()).filter(({ member }) => member.state !== "left");
     const planned = planSlices(
       ranges,
       counted.map(({ member, slices }) => [member, slices] as const),
     );
     const { assignmentByNetwork } = areClaimsSame ? before : planned;
-    const isSame = JSON.stringify(before.networks) === JSON.stringify(planned.networks);
-    this.#slices = { assignmentByNetwork, networks: isSame ? before.networks : planned.networks };
+    this.#slices = { assignmentByNetwork, networks: kept(before.networks, planned.networks) };
   }
 
   #overlaps(member: Member): boolean {
     return member.prefixes.length > 0 && poolOverlaps(this.#given.pool, [member], []).length > 0;
   }
+}
+
+/** The last list where the next one says the same. */
+function kept<T>(last: readonly T[], next: readonly T[]): readonly T[] {
+  return JSON.stringify(last) === JSON.stringify(next) ? last : next;
 }
 
 /** Members as the view sorts them: by name, then id. */

@@ -16,6 +16,7 @@ import {
   explainReplica,
   prepareCluster,
   startAll,
+  stateOf,
   tally,
   tasksOf,
   untilOpen,
@@ -173,23 +174,41 @@ test("cluster: draining replicas on three hosts", async (t) => {
     assert.match(near.stderr, /web-1-[12]/);
   });
 
-  await t.test("a frozen member does not hold it up for longer than it is believed alive", async () => {
+  await t.test("a frozen member holds it up until it is given up, and is named till then", async () => {
     third.signal("SIGSTOP");
-    assert.equal((await drainOn(second, three, "--wait")).code, 0);
+    const waiting = drainOn(first, three, "--wait");
+    const names = await until(async () => {
+      const { drainPending, drainApplied } = await explainReplica(first, three.address);
+      return drainPending.length > 0 || drainApplied ? drainPending : null;
+    });
+    assert.deepEqual(names, ["host-3"]);
+    const { code, result } = await waiting;
+    assert.deepEqual([code, result.applied, result.pending], [0, true, []]);
+    assert.equal(
+      await stateOf(second, "host-3"),
+      "dead",
+      "it is not among those who still might send something",
+    );
     third.signal("SIGCONT");
     await until(async () => (await explainReplica(third, three.address)).state === "draining");
   });
 
-  await t.test("a member that never applies it: exit 4 after 10 s, by name", async () => {
-    const deaf = await joinAs(t, "deaf", first.address);
-    await until(() => deaf.received.some(({ kind }) => kind === "ping"), {
-      what: "deaf is taken for alive",
-    });
-    const { code, result, stderr } = await drainOn(first, one, "--wait");
-    assert.equal(code, 4);
-    assert.equal(result.applied, false);
-    assert.deepEqual(result.pending, ["deaf"]);
-    assert.match(stderr, /deaf/);
-    assert.ok(deaf.isOpen());
-  });
+  await t.test(
+    "a member that never applies it: exit 4 after 10 s, by name, on the owner and elsewhere",
+    async () => {
+      const deaf = await joinAs(t, "deaf", first.address);
+      await until(() => deaf.received.some(({ kind }) => kind === "ping"), {
+        what: "deaf is taken for alive",
+      });
+      const ran = await Promise.all([first, second].map((host) => drainOn(host, one, "--wait")));
+      for (const { code, result, stderr } of ran) {
+        assert.equal(code, 4);
+        assert.equal(result.applied, false);
+        assert.deepEqual(result.pending, ["deaf"]);
+        assert.match(stderr, /deaf/);
+      }
+      assert.match((await third.cli("explain", "web")).stdout, /drained by command \(not applied by deaf\)/);
+      assert.ok(deaf.isOpen());
+    },
+  );
 });

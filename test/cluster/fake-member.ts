@@ -5,7 +5,8 @@ import { once } from "node:events";
 
 import { WebSocket } from "ws";
 
-import { decode, encode, WIRE_VERSION, type Hello, type Message } from "../../src/gossip/message.ts";
+import { decode, encode } from "../../src/gossip/codec.ts";
+import { WIRE_VERSION, type Hello, type Message } from "../../src/gossip/message.ts";
 import { GOSSIP_PATH, SUBPROTOCOL } from "../../src/mesh/websocket.ts";
 import type { Ending } from "../support/daemons.ts";
 
@@ -58,6 +59,8 @@ export async function joinAs(
     // Nothing listens there, so nobody gets far who dials it back.
     host: "127.0.0.1",
     port: 9,
+    complete: true,
+    wanted: true,
     digest: [],
     ...over,
   });

@@ -1,11 +1,11 @@
-// A daemon's troubles: killed, stopped, frozen, started again; what the other hosts see, and what their clients notice.
+// A daemon's troubles: killed, restarted, frozen; what the other hosts see, and what their clients notice.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "node:test";
 
-import type { EventLine } from "../../src/admin/contract.ts";
+import type { EventLine, MemberLine } from "../../src/admin/contract.ts";
 import type { DaemonUnderTest } from "../support/daemons.ts";
 import { until } from "../support/wait.ts";
 
@@ -37,6 +37,10 @@ function incarnationOf(host: DaemonUnderTest): number {
     value: { incarnation: number };
   };
   return file.value.incarnation;
+}
+
+async function memberOf(host: DaemonUnderTest, name: string): Promise<MemberLine | undefined> {
+  return (await membersOf(host)).find((member) => member.name === name);
 }
 
 async function eventsOf(host: DaemonUnderTest): Promise<readonly EventLine[]> {
@@ -94,18 +98,43 @@ test("cluster: trouble with one daemon of three", async (t) => {
   });
 
   await t.test(
-    "stopped cleanly under load that enters elsewhere: left at once, no request fails",
+    "stopped by a signal, under load that enters elsewhere: away at once, and no request fails",
     async () => {
+      const [soloVip] = await first.lookup("solo");
       const load = steadyLoad(t, [door, doorAt(third, 8088)]);
       await load.more(40);
       assert.equal(await second.end("SIGTERM"), 0);
-      for (const host of [first, third]) assert.equal(await stateOf(host, "host-2"), "left", host.name);
+      for (const host of [first, third]) assert.equal(await stateOf(host, "host-2"), "away", host.name);
       await untilServing([first, third], [one, three]);
       await load.more(40);
       await load.stop();
-      assert.equal((await explain(first)).vip, vip);
+      for (const host of [first, third]) {
+        // Names and addresses wait for its return, also of what runs nowhere else.
+        assert.deepEqual(await host.lookup("web"), [vip]);
+        assert.deepEqual(await host.lookup("solo"), [soloVip]);
+        const told = await explainReplica(host, two.address, "solo");
+        assert.deepEqual([told.reason, told.saidBy], ["node host-2 is away", host.name]);
+      }
+    },
+  );
+
+  await t.test(
+    "started again in time: alive, its replicas back, and nobody holds it against them",
+    async () => {
+      const { incarnation } = (await memberOf(first, "host-2")) ?? { incarnation: 0 };
       await second.start();
+      for (const host of hosts) await untilAlive(host, hosts);
       await untilServing(hosts, replicas);
+      const back = await memberOf(first, "host-2");
+      assert.ok(back !== undefined && back.incarnation > incarnation);
+      assert.equal(back.settlesAtMs, null);
+      const kinds = (await eventsOf(first))
+        .filter(({ subject }) => subject === "host-2")
+        .map(({ kind }) => kind);
+      assert.deepEqual(
+        kinds.filter((kind) => kind === "member.away" || kind === "member.left"),
+        ["member.away"],
+      );
     },
   );
 

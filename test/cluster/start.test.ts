@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { chmodSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
@@ -185,6 +185,30 @@ test("start: a damaged state file is set aside and told of; the previous one kee
   await daemon.start();
   assert.deepEqual(await problemsOf(daemon), [], "the next start finds a whole one");
   assert.equal((await explain(daemon)).vip, vip);
+});
+
+test("start: state of an earlier version is taken over; that of a later one is refused, and left as it is", async (t) => {
+  const block = await openBlock(t);
+  const daemon = aloneOn(t, block);
+  const replica = await webReplica(t, "web-1", block.address(1, 11));
+  daemon.configure({ services: [webService([replica])] });
+  const path = join(daemon.dataDir, "state.json");
+  const vip = block.vipPool.replace("0.0/16", "77.77");
+  const claims = [{ key: "default/web", address: vip, order: 1 }];
+  // As the first version wrote it: it knew of no slices and no releases.
+  mkdirSync(daemon.dataDir, { mode: 0o700 });
+  await saveState(path, 1, { incarnation: 9, claims, addresses: [], drains: [] });
+  await daemon.start();
+  await untilServing([daemon], [replica]);
+  assert.deepEqual(await daemon.lookup("web"), [vip]);
+  assert.deepEqual(await problemsOf(daemon), []);
+  await daemon.end("SIGTERM");
+  await saveState(path, KEPT_SCHEMA + 1, { tomorrow: true });
+  const later = readFileSync(path);
+  const { code, stderr } = await daemon.runToEnd();
+  assert.equal(code, 1, stderr);
+  assert.match(stderr, new RegExp(`state\\.json .*schema ${KEPT_SCHEMA + 1}`));
+  assert.deepEqual(readFileSync(path), later);
 });
 
 test("start: a node key that is damaged, or readable by others: refused with the remedy, never replaced", async (t) => {

@@ -9,11 +9,16 @@ import type { Link, LinkEnd, SendOutcome } from "../../src/mesh/link.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import { until } from "../support/wait.ts";
 
-/** A fresh pair of links, not started, and how to clear up after it. */
+/** A fresh pair of links, not started. */
 export interface LinkPair {
   readonly dialled: Link;
   readonly accepted: Link;
-  readonly dispose: () => Promise<void> | void;
+}
+
+/** Two daemons and the links between them: the dialled ends share what one has, the accepted ends the other. */
+export interface LinkedDaemons {
+  readonly openPair: () => Promise<LinkPair>;
+  readonly close: () => Promise<void> | void;
 }
 
 /** What one end saw. */
@@ -42,15 +47,23 @@ function record(link: Link): Seen {
 const frameOf = (text: string): Buffer => Buffer.from(text);
 
 /** Runs the suite over an implementation. */
-export function linkContract(name: string, openPair: () => Promise<LinkPair>): void {
-  const withPair = async (check: (pair: LinkPair) => Promise<void>): Promise<void> => {
-    const pair = await openPair();
+export function linkContract(name: string, open: () => Promise<LinkedDaemons>): void {
+  const withPairs = async (count: number, check: (pairs: LinkPair[]) => Promise<void>): Promise<void> => {
+    const daemons = await open();
     try {
-      await check(pair);
+      const pairs: LinkPair[] = [];
+      while (pairs.length < count) pairs.push(await daemons.openPair());
+      await check(pairs);
+      for (const { dialled } of pairs) dialled.close("the test is over");
     } finally {
-      await pair.dispose();
+      await daemons.close();
     }
   };
+  const withPair = (check: (pair: LinkPair) => Promise<void>): Promise<void> =>
+    withPairs(1, async ([pair]) => {
+      assert.ok(pair !== undefined);
+      await check(pair);
+    });
 
   describe(`link contract: ${name}`, () => {
     it("frames of any content arrive whole and in order, both ways, whatever is sent between", async () => {
@@ -122,6 +135,58 @@ export function linkContract(name: string, openPair: () => Promise<LinkPair>): v
         for (let count = 0; count < 200; count += 1) dialled.send(frameOf(`frame ${count}`));
         await until(() => frames === 200);
         assert.equal(mostInOneTurn, 1);
+      }));
+
+    it("a link has spoken from its first frame on", () =>
+      withPair(async ({ dialled, accepted }) => {
+        assert.deepEqual([dialled.hasSpoken, accepted.hasSpoken], [false, false]);
+        const seen = record(accepted);
+        dialled.send(frameOf("hello"));
+        await until(() => seen.frames.length === 1);
+        assert.deepEqual([dialled.hasSpoken, accepted.hasSpoken], [false, true]);
+      }));
+
+    it("a small frame goes before the large ones of other links, though they came before it", () =>
+      withPairs(9, async (pairs) => {
+        const order: string[] = [];
+        const [quiet, ...flooding] = pairs.toReversed();
+        assert.ok(quiet !== undefined);
+        for (const [at, { dialled }] of flooding.entries()) {
+          for (let count = 0; count < 5; count += 1) dialled.send(new Uint8Array(200_000).fill(at));
+        }
+        quiet.dialled.send(frameOf("ping"));
+        for (const { accepted } of flooding)
+          accepted.start({ frame: () => order.push("large"), closed: () => undefined });
+        quiet.accepted.start({ frame: () => order.push("small"), closed: () => undefined });
+        await until(() => order.length === flooding.length * 5 + 1);
+        assert.equal(order[0], "small");
+      }));
+
+    it("what many peers leave unread is bounded over all of them, and a peer that reads gets it all", () =>
+      withPairs(10, async (pairs) => {
+        const [reader, ...silent] = pairs;
+        assert.ok(reader !== undefined);
+        const frame = new Uint8Array(256 * 1024);
+        const seen = record(reader.accepted);
+        const unsent = (): number => silent.reduce((sum, { dialled }) => sum + dialled.bufferedBytes, 0);
+        let sent = 0;
+        const roundOf = async (whenBehind: "skip" | "queue"): Promise<SendOutcome[]> => {
+          const outcomes = silent.map(({ dialled }) => dialled.send(frame, whenBehind));
+          assert.equal(reader.dialled.send(frame), "sent");
+          sent += 1;
+          await until(() => reader.dialled.bufferedBytes === 0, { everyMs: 1 });
+          return outcomes;
+        };
+        const untilAll = (wanted: SendOutcome, whenBehind: "skip" | "queue"): Promise<unknown> =>
+          until(async () => (await roundOf(whenBehind)).every((outcome) => outcome === wanted), { everyMs: 1 });
+        await untilAll("skipped", "skip");
+        assert.ok(unsent() > LIMITS.linksBufferedBytes / 2, `${unsent()} bytes`);
+        assert.ok(unsent() <= LIMITS.linksBufferedBytes + frame.byteLength, `${unsent()} bytes`);
+        assert.ok(silent.every(({ dialled }) => dialled.bufferedBytes < LIMITS.linkBufferedBytes));
+        const ends = silent.map(({ dialled }) => record(dialled));
+        await untilAll("closed", "queue");
+        await until(() => ends.every(({ end }) => end?.kind === "overfull"));
+        await until(() => seen.frames.length === sent);
       }));
 
     for (const closer of ["dialled", "accepted"] as const) {

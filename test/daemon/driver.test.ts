@@ -28,9 +28,10 @@ interface Rig {
 function rig(over: Partial<DriverOptions> = {}, seeds: readonly { host: string; port: number }[] = []): Rig {
   const pool = parsePrefix("10.96.0.0/16");
   assert.ok(pool.ok);
+  const address = { name: "a", host: "a", port: 7650 };
   const node = new Node({
     id: idOf("a"),
-    record: { name: "a", host: "a", port: 7650, zone: "", labels: {}, role: "manager", software: "test" },
+    record: { ...address, zone: "", labels: {}, role: "manager", software: "test", prefixes: [] },
     seeds,
     sources: ["static"],
     pool: pool.value,
@@ -56,6 +57,7 @@ function rig(over: Partial<DriverOptions> = {}, seeds: readonly { host: string; 
     onView: (view) => seen.views.push(view),
     onHappenings: (happenings) => seen.kinds.push(...happenings.map(({ kind }) => kind)),
     onSaved: () => undefined,
+    loopDelayMs: () => 0,
     metrics: openMetrics(),
     ...over,
   });
@@ -150,6 +152,26 @@ test("driver: a disk that fails is told of, and so is the write that works again
   await driver.close();
 });
 
+test("driver: the state is written when something in it changed, and not with every tick", async () => {
+  const { driver, saved, node } = rig();
+  driver.feed(discovered("web-1"));
+  driver.start();
+  await until(() => saved.at(-1)?.claims.length === 1 && node.view.services[0]?.vipTentative === false);
+  const before = saved.length;
+  for (let count = 0; count < 200; count += 1) driver.feed({ kind: "tick" });
+  await driver.close();
+  assert.equal(saved.length, before);
+});
+
+test("driver: a process whose event loop is late makes its node slow to judge, and the metric says so", async () => {
+  const metrics = openMetrics();
+  const { driver, node } = rig({ loopDelayMs: () => 700, metrics });
+  driver.start();
+  await until(() => node.healthScore > 0, { what: "the node has been told" });
+  await until(async () => ((await metrics.gossipHealth.get()).values[0]?.value ?? 0) > 0);
+  await driver.close();
+});
+
 test("driver: closed, it takes nothing more and shows nothing more", async () => {
   const { driver, views, sent } = rig();
   driver.feed(discovered("web-1"));
@@ -158,6 +180,6 @@ test("driver: closed, it takes nothing more and shows nothing more", async () =>
   await driver.close();
   const before = [views.length, sent.length];
   driver.feed(discovered("web-1", "web-2"));
-  driver.feed({ kind: "stop" });
+  driver.feed({ kind: "stop", farewell: "away" });
   assert.deepEqual([views.length, sent.length], before);
 });

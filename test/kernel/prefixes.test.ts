@@ -59,8 +59,10 @@ test("prefixes: what leads nowhere in particular does not count", () => {
   const halves = [line("0.0.0.0/1", { device: "tun0" }), line("128.0.0.0/1", { device: "tun0" })];
   const quarters = [line("64.0.0.0/2"), line("96.0.0.0/3")];
   const own = [line("127.0.0.0/8", { device: "lo" }), line("10.96.0.0/12", { device: "lo" })];
+  // As Linux prints a route that drops in silence, one that says so, and one that is down.
   const refusing = [
-    line("10.0.0.0/8", { device: "*", flags: "0201" }),
+    line("10.0.0.0/8", { device: "*", flags: "0001" }),
+    line("10.2.0.0/16", { flags: "0201" }),
     line("10.1.0.0/16", { flags: "0000" }),
   ];
   assert.deepEqual(read(...halves, ...quarters, ...own, ...refusing), []);

@@ -8,6 +8,7 @@ import * as fc from "fast-check";
 
 import { Failure } from "../../src/base/failure.ts";
 import type { Link, LinkEnd } from "../../src/mesh/link.ts";
+import { openLanes } from "../../src/mesh/lanes.ts";
 import { openListener, type Listener } from "../../src/mesh/listener.ts";
 import { dialLink } from "../../src/mesh/websocket.ts";
 import { LIMITS } from "../../src/model/limits.ts";
@@ -31,6 +32,7 @@ async function openHost(t: TestContext, handshakeMs?: number): Promise<Host> {
     nextLinkId: () => (lastId += 1),
     onLink: (link) => links.push(link),
     resolve: () => null,
+    lanes: openLanes(),
     log: openSilentLog(),
     metrics,
     ...(handshakeMs === undefined ? {} : { handshakeMs }),
@@ -62,7 +64,7 @@ async function ask(t: TestContext, host: Host, text: string): Promise<string> {
 describe("listener: who gets in", () => {
   it("a daemon's upgrade becomes an accepted link with an id and the peer's address", async (t) => {
     const host = await openHost(t);
-    const dialled = await dialLink(host.listener.address, { id: 7, deadlineMs: 5000 });
+    const dialled = await dialLink(host.listener.address, { id: 7, deadlineMs: 5000, lanes: openLanes() });
     const accepted = await until(() => host.links[0]);
     assert.deepEqual([dialled.id, dialled.direction, dialled.remote], [7, "dialled", host.listener.address]);
     assert.deepEqual([accepted.id, accepted.direction, accepted.remote.host], [1, "accepted", "127.0.0.1"]);
@@ -147,7 +149,7 @@ describe("listener: who gets in", () => {
       }),
       { numRuns: 150 },
     );
-    (await dialLink(host.listener.address, { id: 1, deadlineMs: 5000 })).close("still there");
+    (await dialLink(host.listener.address, { id: 1, deadlineMs: 5000, lanes: openLanes() })).close("still there");
   });
 });
 
@@ -167,9 +169,9 @@ describe("listener: what is bounded", () => {
     const host = await openHost(t);
     const dialled: Link[] = [];
     for (let id = 0; id < LIMITS.linksMax; id += 1) {
-      dialled.push(await dialLink(host.listener.address, { id, deadlineMs: 5000 }));
+      dialled.push(await dialLink(host.listener.address, { id, deadlineMs: 5000, lanes: openLanes() }));
     }
-    const oneMore = (): Promise<Link> => dialLink(host.listener.address, { id: 9999, deadlineMs: 5000 });
+    const oneMore = (): Promise<Link> => dialLink(host.listener.address, { id: 9999, deadlineMs: 5000, lanes: openLanes() });
     await assert.rejects(oneMore(), (thrown) => thrown instanceof Failure && thrown.code === "busy");
     host.links[0]?.start({ frame: () => undefined, closed: () => undefined });
     dialled[0]?.close("room for another");
@@ -179,7 +181,7 @@ describe("listener: what is bounded", () => {
 
   it("strangers past the bound are dropped at once, and links already there are not touched", async (t) => {
     const host = await openHost(t, 60_000);
-    const link = await dialLink(host.listener.address, { id: 1, deadlineMs: 5000 });
+    const link = await dialLink(host.listener.address, { id: 1, deadlineMs: 5000, lanes: openLanes() });
     let end: LinkEnd | null = null;
     link.start({ frame: () => undefined, closed: (how) => (end = how) });
     const past = 5;
@@ -207,7 +209,8 @@ describe("listener: opening and closing", () => {
       nextLinkId: () => 1,
       onLink: () => undefined,
       resolve: () => null,
-      log: openSilentLog(),
+      lanes: openLanes(),
+    log: openSilentLog(),
       metrics: openMetrics(),
     });
     await assert.rejects(again, (thrown) => {
@@ -224,7 +227,8 @@ describe("listener: opening and closing", () => {
       nextLinkId: () => 1,
       onLink: () => undefined,
       resolve: () => null,
-      log: openSilentLog(),
+      lanes: openLanes(),
+    log: openSilentLog(),
       metrics: openMetrics(),
     });
     await assert.rejects(opening, (thrown) => thrown instanceof Failure && thrown.code === "invalid");
@@ -233,7 +237,7 @@ describe("listener: opening and closing", () => {
   it("closing says goodbye on links, drops strangers, settles and frees the port", async (t) => {
     const host = await openHost(t);
     const stranger = await openTcp(t, host.listener.address.port);
-    const link = await dialLink(host.listener.address, { id: 1, deadlineMs: 5000 });
+    const link = await dialLink(host.listener.address, { id: 1, deadlineMs: 5000, lanes: openLanes() });
     const ends: LinkEnd[] = [];
     link.start({ frame: () => undefined, closed: (end) => ends.push(end) });
     await until(() => host.links.length === 1);
@@ -241,14 +245,14 @@ describe("listener: opening and closing", () => {
     await until(() => ends.length === 1);
     assert.equal(ends[0]?.kind, "goodbye");
     await until(() => stranger.socket.readableEnded || stranger.socket.destroyed);
-    const dialling = dialLink(host.listener.address, { id: 2, deadlineMs: 5000 });
+    const dialling = dialLink(host.listener.address, { id: 2, deadlineMs: 5000, lanes: openLanes() });
     await assert.rejects(dialling, (thrown) => thrown instanceof Failure && thrown.code === "refused");
   });
 
   it("closing does not wait for a peer that ignores the goodbye", async (t) => {
     const host = await openHost(t);
     // Never started, so it reads nothing, the goodbye included.
-    const link = await dialLink(host.listener.address, { id: 1, deadlineMs: 5000 });
+    const link = await dialLink(host.listener.address, { id: 1, deadlineMs: 5000, lanes: openLanes() });
     await until(() => host.links.length === 1);
     await host.listener.close();
     link.close("done");

@@ -9,6 +9,7 @@ import { describe, it, type TestContext } from "node:test";
 
 import { Failure } from "../../src/base/failure.ts";
 import type { HostPort } from "../../src/base/ip.ts";
+import { openLanes } from "../../src/mesh/lanes.ts";
 import { openListener, type Listener } from "../../src/mesh/listener.ts";
 import { dialStream, serveStream } from "../../src/mesh/stream.ts";
 import { openMetrics, type Metrics } from "../../src/runtime/metrics.ts";
@@ -30,6 +31,7 @@ async function openRelay(t: TestContext, replicaPort: number, address = "127.0.0
     nextLinkId: () => 1,
     onLink: (link) => link.close("no links in this test"),
     resolve: (replica, port) => (replica === "web-1" && port === 80 ? { address, port: replicaPort } : null),
+    lanes: openLanes(),
     log: openSilentLog(),
     metrics,
   });

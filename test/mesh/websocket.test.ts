@@ -9,6 +9,7 @@ import { WebSocket } from "ws";
 
 import { Failure } from "../../src/base/failure.ts";
 import type { Link, LinkEnd } from "../../src/mesh/link.ts";
+import { openLanes } from "../../src/mesh/lanes.ts";
 import { openListener, type Listener } from "../../src/mesh/listener.ts";
 import { dialLink } from "../../src/mesh/websocket.ts";
 import { LIMITS } from "../../src/model/limits.ts";
@@ -28,6 +29,7 @@ async function openHost(): Promise<{ listener: Listener; accepted: Link[]; close
     nextLinkId: () => (lastId += 1),
     onLink: (link) => accepted.push(link),
     resolve: () => null,
+    lanes: openLanes(),
     log: openSilentLog(),
     metrics: openMetrics(),
   });
@@ -36,15 +38,15 @@ async function openHost(): Promise<{ listener: Listener; accepted: Link[]; close
 
 linkContract("over WebSockets", async () => {
   const host = await openHost();
-  const dialled = await dialLink(host.listener.address, { id: 1, deadlineMs: 5000 });
-  const accepted = await until(() => host.accepted[0]);
+  const lanes = openLanes();
+  let lastId = 0;
   return {
-    dialled,
-    accepted,
-    dispose: async () => {
-      dialled.close("test over");
-      await host.close();
+    async openPair() {
+      lastId += 1;
+      const dialled = await dialLink(host.listener.address, { id: lastId, deadlineMs: 5000, lanes });
+      return { dialled, accepted: await until(() => host.accepted[lastId - 1]) };
     },
+    close: host.close,
   };
 });
 
@@ -163,7 +165,7 @@ describe("websocket: dialling tells failures apart", () => {
   }
 
   const dial = (port: number, deadlineMs = 5000): Promise<Link> =>
-    dialLink({ host: "127.0.0.1", port }, { id: 1, deadlineMs });
+    dialLink({ host: "127.0.0.1", port }, { id: 1, deadlineMs, lanes: openLanes() });
   const withCode =
     (code: string) =>
     (thrown: unknown): boolean =>
@@ -244,7 +246,7 @@ describe("websocket: dialling tells failures apart", () => {
 
   it("a host that is no host name fails as unreachable, never as a crash", async () => {
     for (const host of ["no such host", "", "[::1", "a".repeat(300), "256.1.1.1", "x\r\ny"]) {
-      const dialled = dialLink({ host, port: 1 }, { id: 1, deadlineMs: 2000 });
+      const dialled = dialLink({ host, port: 1 }, { id: 1, deadlineMs: 2000, lanes: openLanes() });
       await assert.rejects(dialled, Failure, host);
     }
   });

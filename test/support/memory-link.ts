@@ -1,14 +1,23 @@
-// A pair of links in memory, for tests where sockets are in the way; it passes test/contracts/link.ts.
+// Pairs of links in memory, for tests where sockets are in the way; they pass test/contracts/link.ts. Whose turn it is
+// and what may be sent is decided by the product's own lanes.
 
 import assert from "node:assert/strict";
 
+import { openLanes, type Lane, type Lanes } from "../../src/mesh/lanes.ts";
 import type { Link, LinkEnd, LinkReceiver, SendOutcome, WhenBehind } from "../../src/mesh/link.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 
-/** Opens two links joined to each other; `ids` become theirs. The first counts as the one that dialled. */
-export function openMemoryLinks(ids: readonly [number, number]): { dialled: Link; accepted: Link } {
-  const dialled = new MemoryLink(ids[0], "dialled");
-  const accepted = new MemoryLink(ids[1], "accepted");
+/**
+ * Opens two links joined to each other; `ids` become theirs. The first counts as the one that dialled.
+ *
+ * @param lanes  those of the daemon at each end; of their own unless told
+ */
+export function openMemoryLinks(
+  ids: readonly [number, number],
+  lanes: readonly [Lanes, Lanes] = [openLanes(), openLanes()],
+): { dialled: Link; accepted: Link } {
+  const dialled = new MemoryLink(ids[0], "dialled", lanes[0]);
+  const accepted = new MemoryLink(ids[1], "accepted", lanes[1]);
   dialled.peer = accepted;
   accepted.peer = dialled;
   return { dialled, accepted };
@@ -19,99 +28,108 @@ class MemoryLink implements Link {
   readonly direction: "dialled" | "accepted";
   readonly remote: { readonly host: string; readonly port: number };
   peer: MemoryLink | null = null;
+  hasSpoken = false;
 
+  readonly #lane: Lane;
   /** What the peer sent and we have not been given yet. */
-  private readonly inbound: Uint8Array[] = [];
-  private inboundBytes = 0;
-  private receiver: LinkReceiver | null = null;
+  readonly #inbound: Uint8Array[] = [];
+  #receiver: LinkReceiver | null = null;
   /** Decided here: nothing more goes in or out. */
-  private ending: LinkEnd | null = null;
+  #ending: LinkEnd | null = null;
   /** What the peer's end means to us; counts once the frames sent before it are through. */
-  private peersEnding: LinkEnd | null = null;
-  private told = false;
-  private scheduled = false;
+  #peersEnding: LinkEnd | null = null;
+  #isTold = false;
 
-  constructor(id: number, direction: "dialled" | "accepted") {
+  constructor(id: number, direction: "dialled" | "accepted", lanes: Lanes) {
     this.id = id;
     this.direction = direction;
     this.remote = { host: "memory", port: id };
+    const release = (): void => this.#deliver();
+    this.#lane = lanes.enter({ release, admit: () => undefined, evict: () => undefined });
   }
 
   get bufferedBytes(): number {
-    return this.peer?.inboundBytes ?? 0;
+    return this.#lane.unsentBytes;
   }
 
   start(receiver: LinkReceiver): void {
-    assert.equal(this.receiver, null, "a link is started once");
-    this.receiver = receiver;
-    this.schedule();
+    assert.equal(this.#receiver, null, "a link is started once");
+    this.#receiver = receiver;
+    this.#offer();
   }
 
   send(frame: Uint8Array, whenBehind: WhenBehind = "skip"): SendOutcome {
-    if (this.ending !== null || this.peer === null) return "closed";
+    if (this.#ending !== null || this.peer === null) return "closed";
     if (frame.byteLength > LIMITS.frameBytes) return "oversize";
-    const behindBytes = this.bufferedBytes;
-    if (behindBytes > LIMITS.linkOverfullBytes) {
-      this.end({ kind: "overfull", text: `the peer left ${behindBytes} bytes unread` });
+    const room = this.#lane.queue(frame, whenBehind);
+    if (room === "skip") return "skipped";
+    if (room === "end") {
+      this.#end({ kind: "overfull", text: `the peer left ${this.bufferedBytes} bytes unread` });
       return "closed";
     }
-    if (behindBytes > LIMITS.linkBufferedBytes && whenBehind === "skip") return "skipped";
     // A copy, as a wire makes one: the reader must not see what the sender does to its buffer afterwards.
-    this.peer.take(frame.slice());
+    this.peer.#take(new Uint8Array(frame));
     return "sent";
   }
 
   close(reason: string): void {
-    if (this.ending === null) this.end({ kind: "ours", text: reason });
+    if (this.#ending === null) this.#end({ kind: "ours", text: reason });
   }
 
-  private end(ending: LinkEnd): void {
-    this.ending = ending;
-    this.schedule();
-    this.peer?.learn(
+  #end(ending: LinkEnd): void {
+    this.#ending = ending;
+    this.#inbound.length = 0;
+    this.#offer();
+    if (this.peer === null) return;
+    this.peer.#learn(
       ending.kind === "ours"
         ? { kind: "goodbye", text: `the peer said goodbye: ${ending.text}` }
         : { kind: "lost", text: "the connection ended without goodbye" },
     );
   }
 
-  private take(frame: Uint8Array): void {
+  #take(frame: Uint8Array): void {
     // Like a wire: what is sent to an end that has closed goes nowhere.
-    if (this.ending !== null) return;
-    this.inbound.push(frame);
-    this.inboundBytes += frame.byteLength;
-    this.schedule();
+    if (this.#ending === null) this.#inbound.push(frame);
+    else this.#gone(frame);
+    this.#offer();
   }
 
-  private learn(ending: LinkEnd): void {
-    this.peersEnding = ending;
-    this.schedule();
+  /** What the peer sent is on its way no more. */
+  #gone(frame: Uint8Array): void {
+    if (this.peer !== null) this.peer.#lane.taken(frame.byteLength);
   }
 
-  /** One frame, or the end, in each turn of the event loop, as on the wire. */
-  private schedule(): void {
-    const { receiver } = this;
-    if (this.scheduled || this.told || receiver === null) return;
-    this.scheduled = true;
-    setImmediate(() => {
-      this.scheduled = false;
-      this.deliver(receiver);
-    });
+  #learn(ending: LinkEnd): void {
+    this.#peersEnding = ending;
+    this.#offer();
   }
 
-  private deliver(receiver: LinkReceiver): void {
-    const frame = this.ending === null ? this.inbound.shift() : undefined;
-    if (frame !== undefined) {
-      this.inboundBytes -= frame.byteLength;
-      receiver.frame(frame);
-      this.schedule();
-      return;
-    }
-    this.ending ??= this.peersEnding;
-    if (this.ending === null) return;
-    this.told = true;
-    this.inbound.length = 0;
-    this.inboundBytes = 0;
-    receiver.closed(this.ending);
+  /** Tells the lane of the next frame; after the last one the end follows in a turn of its own. */
+  #offer(): void {
+    if (this.#receiver === null) return;
+    const [next] = this.#inbound;
+    if (next !== undefined) this.#lane.ready(next.byteLength);
+    else if (this.#ending !== null || this.#peersEnding !== null) setImmediate(() => this.#tellEnd());
+  }
+
+  #deliver(): void {
+    const receiver = this.#receiver;
+    const frame = this.#inbound.shift();
+    if (receiver === null || frame === undefined) return;
+    this.hasSpoken = true;
+    this.#gone(frame);
+    this.#lane.handle(frame, (bytes) => receiver.frame(bytes));
+    // Gone, as on the wire.
+    (frame.buffer as ArrayBuffer).transfer(0);
+    this.#offer();
+  }
+
+  #tellEnd(): void {
+    if (this.#isTold || (this.#ending === null && this.#inbound.length > 0)) return;
+    this.#isTold = true;
+    this.#ending ??= this.#peersEnding;
+    this.#lane.leave();
+    if (this.#ending !== null) this.#receiver?.closed(this.#ending);
   }
 }

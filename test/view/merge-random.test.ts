@@ -342,8 +342,7 @@ function assertShared(last: Merged, next: Merged): void {
     [last.view.members, next.view.members, "members"],
     [last.view.services, next.view.services, "services"],
     [last.view.networks, next.view.networks, "networks"],
-    [last.assignment, next.assignment, "assignment"],
-    [last.slices, next.slices, "slices"],
+    [last.view.problems, next.view.problems, "problems"],
     [last.malformed, next.malformed, "malformed"],
   ];
   const services = new Map(last.view.services.map((service) => [service.key, service]));

@@ -15,7 +15,7 @@ import type { Command } from "commander";
 
 import type { LeaveResult, StatusReport } from "../../admin/contract.ts";
 import { CODES, Failure } from "../../base/failure.ts";
-import { show, type Act, type Session } from "../context.ts";
+import { show, tell, type Act, type Session } from "../context.ts";
 import { printable, printableLines } from "../render.ts";
 
 /** For all of it. The daemon takes at most 8.5 s: to be heard, to let connections end, to close. */
@@ -47,6 +47,8 @@ async function leave(session: Session): Promise<number> {
   const deadlineMs = session.surroundings.nowMs() + DEADLINE_MS;
   const { startedAtMs } = await session.client.get<StatusReport>("/api/v1/status");
   const result = await session.client.post<LeaveResult>("/api/v1/leave", {}, DEADLINE_MS);
+  // At once: run inside the daemon's own container, this command ends with it.
+  tell(session, `${result.node} has said farewell; waiting for its daemon to end`);
   const outcome = await untilGone(session, startedAtMs, deadlineMs);
   const text = printable(textOf(result, outcome));
   await show(session, { value: result, table: () => `${text}\n`, names: [result.node] });
