@@ -14,6 +14,7 @@
  */
 
 import { unreachable } from "./base/assert.ts";
+import { below } from "./base/random.ts";
 import { Acknowledgements } from "./catalog/acknowledgement.ts";
 import { planCatalog } from "./catalog/catalog.ts";
 import { Discoveries } from "./catalog/discoveries.ts";
@@ -26,11 +27,12 @@ import {
   type Drains,
 } from "./catalog/drain.ts";
 import { writesFor } from "./catalog/publication.ts";
+import { PAUSE_MS } from "./gossip/awareness.ts";
 import { Gossip } from "./gossip/gossip.ts";
 import { ProbeSchedule } from "./health/schedule.ts";
 import type { Discovery, Problem } from "./model/endpoint.ts";
 import type { Happening } from "./model/event.ts";
-import { serviceKey, type ReplicaId } from "./model/ids.ts";
+import { serviceKey, type NodeId, type ReplicaId } from "./model/ids.ts";
 import type { KeptState } from "./model/kept.ts";
 import { LIMITS } from "./model/limits.ts";
 import type { NodeRecord, ReplicaRecord } from "./model/record.ts";
@@ -48,6 +50,8 @@ const MERGE_PAUSE_MS_PER_REPLICA = 0.005;
 const PUBLISH_PAUSE_MS_PER_REPLICA = 0.02;
 /** How long nothing is published while a source has not told what runs here: a hung Docker must not hide the rest. */
 const SOURCES_GRACE_MS = 5000;
+/** An incarnation is the last one known here and up to so much more. */
+const INCARNATION_STEP = 1000;
 /** How long a daemon that restarts is waited for: pulling a new image may take a minute. */
 const AWAY_MS = 120_000;
 
@@ -73,6 +77,9 @@ export class Node {
   #happenings: Happening[] = [];
   #heldBack: Effects["send"] = [];
   #networks: readonly NetworkRange[] = [];
+  /** When it started; moved on by pauses and clocks that jump, for nothing was heard meanwhile. */
+  #awakeSinceMs: number;
+  #steppedAtMs: number;
   /** What it says of itself. */
   #record: NodeOptions["record"];
 
@@ -80,13 +87,17 @@ export class Node {
     const { id, record, kept, pool, random, nowMs } = options;
     this.#options = options;
     this.#record = record;
+    this.#awakeSinceMs = nowMs;
+    this.#steppedAtMs = nowMs;
     this.#discoveries = new Discoveries(options.sources);
     this.#claims = new Claims({ self: id, pool, kept, nowMs });
     const startedAtMsById = new Map(kept.drains.map((run) => [run.id, run.startedAtMs]));
     this.#drains = { ...NO_DRAINS, startedAtMsById };
     this.#gossip = new Gossip({
       self: { id, name: record.name, host: record.host, port: record.port },
-      incarnation: kept.incarnation + 1,
+      // Not just the next: a data dir restored from a backup would give a number again that was used since, and who
+      // holds the log of that life could not tell it from this one's.
+      incarnation: kept.incarnation + 1 + below(random, INCARNATION_STEP),
       seeds: options.seeds,
       random,
       nowMs,
@@ -113,6 +124,16 @@ export class Node {
     return this.#merged.view;
   }
 
+  /** Which of its lives this is. */
+  get incarnation(): number {
+    return this.#gossip.incarnation;
+  }
+
+  /** Round trip to a member, milliseconds; null without a link. Newer than in the view, which it does not change. */
+  roundTripMs(id: NodeId): number | null {
+    return this.#gossip.standing(id)?.rttMs ?? null;
+  }
+
   /** This node's health in its own eyes: 0, well, to 7. */
   get healthScore(): number {
     return this.#gossip.healthScore;
@@ -125,6 +146,8 @@ export class Node {
 
   /** Takes one input and says what is to be done. */
   step(input: Input, nowMs: number): Effects {
+    if (nowMs - this.#steppedAtMs > PAUSE_MS) this.#awakeSinceMs += nowMs - this.#steppedAtMs;
+    this.#steppedAtMs = nowMs;
     this.#take(input, nowMs);
     const taken = this.#gossip.take();
     for (const asked of taken.drains) this.#drain(asked.replica, asked.draining);
@@ -229,7 +252,7 @@ export class Node {
    * would replace what peers hold of its last life by less, and take names out of DNS that are back a moment later.
    */
   #isComplete(nowMs: number): boolean {
-    const hasHeard = this.#discoveries.heardAll || nowMs - this.#options.nowMs >= SOURCES_GRACE_MS;
+    const hasHeard = this.#discoveries.heardAll || nowMs - this.#awakeSinceMs >= SOURCES_GRACE_MS;
     return hasHeard && this.#gossip.complete;
   }
 

@@ -57,6 +57,8 @@ export interface Snapshot {
   readonly sources: readonly SourceLine[];
   readonly problems: readonly ProblemLine[];
   readonly warnings: readonly string[];
+  /** Round trip to a member by now, milliseconds: too restless to be in the view. */
+  readonly roundTripMs: (member: NodeId) => number | null;
   /** This daemon's health in its own eyes: 0, well, to 7. */
   readonly healthScore: number;
   readonly ejections: readonly Ejection[];
@@ -132,12 +134,12 @@ export function membersOf(snapshot: Snapshot): readonly MemberLine[] {
   for (const replica of snapshot.view.services.flatMap((service) => service.replicas)) {
     countByNode.set(replica.node, (countByNode.get(replica.node) ?? 0) + 1);
   }
-  const { view } = snapshot;
-  return view.members.map((member) => lineOf(view, member, countByNode.get(member.id) ?? 0));
+  return snapshot.view.members.map((member) => lineOf(snapshot, member, countByNode.get(member.id) ?? 0));
 }
 
 /** `node inspect NAME`; `not-found` or `usage` when the name leads to no member, or to several. */
-export function memberOf({ view }: Snapshot, name: string): Result<MemberDetail> {
+export function memberOf(snapshot: Snapshot, name: string): Result<MemberDetail> {
+  const { view } = snapshot;
   const found = findMember(view, name);
   if (!found.ok) return found;
   const member = found.value;
@@ -145,10 +147,10 @@ export function memberOf({ view }: Snapshot, name: string): Result<MemberDetail>
     return replicas.filter(({ node }) => node === member.id).map((replica) => runOf(key, replica));
   });
   const { labels, prefixes } = member;
-  return success({ ...lineOf(view, member, runs.length), labels, prefixes, runs });
+  return success({ ...lineOf(snapshot, member, runs.length), labels, prefixes, runs });
 }
 
-function lineOf(view: View, member: Member, replicas: number): MemberLine {
+function lineOf({ view, roundTripMs }: Snapshot, member: Member, replicas: number): MemberLine {
   return {
     name: member.name,
     id: member.id,
@@ -158,7 +160,7 @@ function lineOf(view: View, member: Member, replicas: number): MemberLine {
     replicas,
     zone: member.zone,
     version: member.software,
-    rttMs: member.rttMs,
+    rttMs: roundTripMs(member.id),
     sinceMs: member.sinceMs,
     self: member.self,
     incarnation: member.incarnation,

@@ -72,3 +72,20 @@ export function updated<T>(
   }
   return draft;
 }
+
+/**
+ * The list with some elements replaced by others that stand in the same places.
+ *
+ * @param nextByElement  elements of the list, by identity, and what comes in their places
+ * @returns a new list; the same one when nothing is replaced
+ */
+export function replaced<T>(list: readonly T[], nextByElement: ReadonlyMap<T, T>): readonly T[] {
+  if (nextByElement.size === 0) return list;
+  if (nextByElement.size > FEW) return list.map((element) => nextByElement.get(element) ?? element);
+  const draft = [...list];
+  for (const [element, next] of nextByElement) {
+    const at = list.indexOf(element);
+    if (at >= 0) draft[at] = next;
+  }
+  return draft;
+}

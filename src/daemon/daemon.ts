@@ -112,6 +112,8 @@ async function assemble(base: Base): Promise<Daemon> {
     random: base.random,
     nowMs: nowMs(),
   });
+  // On disk before anything is said: news of the next life must outrank that of this one, also after a crash.
+  await save({ ...kept, incarnation: node.incarnation });
   running = node;
   const consumers = await openConsumers(base, { node, vipPool: vipPool.text, meshPort: mesh.address.port });
   const driver = openDriver({
@@ -168,10 +170,7 @@ async function openState(base: Base): Promise<{
   const identity = await openIdentity(dataDir);
   const path = join(dataDir, "state.json");
   const kept = await loadKept(base, path);
-  const save = (state: KeptState): Promise<void> => saveState(path, KEPT_SCHEMA, state);
-  // On disk before anything is said: news of this life must outrank that of the last one, also after a crash.
-  await save({ ...kept, incarnation: kept.incarnation + 1 });
-  return { identity, kept, save };
+  return { identity, kept, save: (state) => saveState(path, KEPT_SCHEMA, state) };
 }
 
 async function loadKept({ options, report, journal }: Base, path: string): Promise<KeptState> {

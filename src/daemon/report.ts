@@ -107,6 +107,7 @@ export class Report {
         }),
       ],
       warnings: this.warnings,
+      roundTripMs: (id) => node.roundTripMs(id),
       healthScore: node.healthScore,
       ejections: stats.ejected.map(({ id, untilMs }) => {
         return { replica: replicaOf(id), reason: "it failed in this host's own traffic", untilMs };

@@ -9,6 +9,7 @@
  * Pure.
  */
 
+import { PAUSE_MS } from "./awareness.ts";
 import type { Digest } from "./message.ts";
 
 /** After this long a node believes its picture even if no exchange has finished. */
@@ -25,13 +26,16 @@ export interface Exchange {
 
 /** Judges one node's picture, from its start on. */
 export class Completeness {
-  readonly #startedAtMs: number;
+  /** When it started; moved on by pauses, in which nothing could finish. */
+  #startedAtMs: number;
+  #checkedAtMs: number;
   #sure: Digest | null = null;
   readonly #unsure: Digest[] = [];
   #reached = false;
 
   constructor(startedAtMs: number) {
     this.#startedAtMs = startedAtMs;
+    this.#checkedAtMs = startedAtMs;
   }
 
   get reached(): boolean {
@@ -48,6 +52,8 @@ export class Completeness {
   /** Looks again. @returns true when the picture became complete by it */
   check({ covers, triedAll }: Exchange, nowMs: number): boolean {
     if (this.#reached) return false;
+    if (nowMs - this.#checkedAtMs > PAUSE_MS) this.#startedAtMs += nowMs - this.#checkedAtMs;
+    this.#checkedAtMs = nowMs;
     const isCovered = this.#sure === null ? triedAll && this.#unsure.every(covers) : covers(this.#sure);
     this.#reached = isCovered || nowMs - this.#startedAtMs >= GRACE_MS;
     if (this.#reached) {

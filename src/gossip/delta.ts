@@ -70,10 +70,9 @@ function lackedOf(logs: ReadonlyMap<NodeId, OwnerLog>, { digest, scope, recipien
       // The lower of both: a log that is still being taken in parts stands below its own floor.
       theirs.version >= Math.min(log.floor, log.version);
     const from = isComparable ? theirs.version : 0;
-    // An owner that has written nothing yet still has an incarnation to tell; but not to one who holds its last life:
-    // that would be replaced by nothing, and names would vanish until the owner knows what it has.
-    const isNews = theirs === undefined || (theirs.incarnation < log.incarnation && log.version > 0);
-    if (from < log.version || isNews) stale.push({ log, from });
+    // An owner that has written nothing yet has nothing to tell: its last life would be replaced by nothing, and names
+    // would vanish until the owner knows what it has.
+    if (from < log.version) stale.push({ log, from });
   };
   switch (scope.kind) {
     case "all":

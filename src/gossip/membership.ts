@@ -147,6 +147,8 @@ export class Membership {
     const isSame = peer.incarnation === incarnation && peer.refutation === life.refutation;
     if (!isNews && !(isSame && peer.said !== life.said)) return;
     Object.assign(peer, { incarnation, refutation: life.refutation, said: life.said });
+    // Given up in this very life: that it was away then is no news.
+    if (isSame && peer.state === "dead" && life.said !== "left") return;
     if (life.said === "left") this.#move(peer, "left", "said goodbye", nowMs);
     else if (life.said === "away") {
       peer.awayUntilMs = nowMs + life.forMs;

@@ -105,16 +105,27 @@ function reportIfLinked({ membership, replication, reports }: Parts, owner: Node
 }
 
 /** An owner's log has news: what it says of its own life, and whether the verdict on it is of this life. */
-function readLife({ replication, membership, hearsay }: Parts, peer: Peer, nowMs: number): void {
-  const { store } = replication;
-  const log = store.logOf(peer.id);
+function readLife(parts: Parts, peer: Peer, nowMs: number): void {
+  const { replication, membership, hearsay } = parts;
+  const log = replication.store.logOf(peer.id);
   if (log === undefined) return;
   const life = parseLife(log.entryByKey.get(LIFE_KEY)?.body);
   const before = peer.refutation;
   membership.lifeTold(peer, log.incarnation, life, nowMs);
   if (peer.refutation !== before) hearsay.over(peer.id);
-  const isDead = peer.state === "dead" && peer.incarnation === log.incarnation;
-  store.setDead(peer.id, log.incarnation, isDead ? peer.refutation : null);
+  markDead(parts, peer);
+}
+
+/**
+ * Notes in a member's head whether it counts as dead, so that digests tell. A verdict may be of a later life than the
+ * one whose log is held: then it is told as one of that log's.
+ */
+export function markDead({ replication: { store } }: Parts, peer: Peer): void {
+  const log = store.logOf(peer.id);
+  if (log === undefined) return;
+  const isOfLog = peer.incarnation === log.incarnation;
+  const refutation = isOfLog ? peer.refutation : parseLife(log.entryByKey.get(LIFE_KEY)?.body).refutation;
+  store.setDead(peer.id, log.incarnation, peer.state === "dead" ? refutation : null);
 }
 
 function takeDigest(

@@ -10,6 +10,7 @@ import { happeningOf } from "./effects.ts";
 import type { Favour } from "./favours.ts";
 import { closeOverdue, dropAddress } from "./hellos.ts";
 import { LIFE_KEY, renderLife } from "./life.ts";
+import { markDead } from "./messages.ts";
 import { closeLink, type Parts } from "./parts.ts";
 import { isPresent, type Peer } from "./peer.ts";
 
@@ -83,7 +84,7 @@ export function settleVerdicts(parts: Parts, nowMs: number): void {
     const { peer } = moved;
     changes.note(peer.id);
     outbox.wanted.happenings.push(happeningOf(moved, nowMs));
-    replication.store.setDead(peer.id, peer.incarnation, peer.state === "dead" ? peer.refutation : null);
+    markDead(parts, peer);
     if (!isPresent(peer)) letGo(parts, peer);
     topology.note(peer);
   }

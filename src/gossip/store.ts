@@ -116,8 +116,8 @@ export class Store {
     if (this.#sizeBytes > LIMITS.storeBytes) return "refused";
     const held = this.#logs.get(delta.owner);
     if (held !== undefined && delta.incarnation < held.incarnation) return "known";
-    // A new life that has not said anything yet: what is held of the last one stands until it does.
-    if (held !== undefined && delta.to === 0) return "known";
+    // A life that has not said anything yet: what others hold of the last one stands until it does.
+    if (delta.to === 0) return "known";
     if (held === undefined || delta.incarnation > held.incarnation) return this.#replace(delta, nowMs);
     if (held.isForgotten) return this.#remember(held, delta, nowMs);
     // A holder below the floor starts anew; one with that floor is on its way through the parts of such a start, and

@@ -71,7 +71,11 @@ export class Cutter {
     const head = headOf(this.#held);
     if (head === null || this.#large !== null) return;
     const { bytes, holds } = head;
-    this.#large = { room: Buffer.allocUnsafeSlow(bytes), filledBytes: 0, cut: { kind: "frame", bytes, holds } };
+    this.#large = {
+      room: Buffer.allocUnsafeSlow(bytes),
+      filledBytes: 0,
+      cut: { kind: "frame", bytes, holds },
+    };
     const rest = this.#fill(this.#held);
     this.#held = rest.length === 0 ? NOTHING : rest;
   }
@@ -126,7 +130,10 @@ function cutOf(held: Buffer): Cut {
   const { opcode, isFinal, payloadBytes, bytes, holds } = head;
   if (opcode >= CONTROL) {
     if (payloadBytes > CONTROL_BYTES_MAX)
-      return violation(1002, `a control frame of ${payloadBytes} bytes; expected at most ${CONTROL_BYTES_MAX}`);
+      return violation(
+        1002,
+        `a control frame of ${payloadBytes} bytes; expected at most ${CONTROL_BYTES_MAX}`,
+      );
   } else if (payloadBytes > LIMITS.frameBytes) {
     return violation(1009, `a frame of ${payloadBytes} bytes; expected at most ${LIMITS.frameBytes}`);
   } else if (!isFinal || opcode === CONTINUATION) {

@@ -5,13 +5,13 @@
  * is what is shared, not bytes: each link has credit, in milliseconds, which its frames use up and which comes back at
  * a quarter of real time; all together have credit that comes back at half of it. A link without credit is not read,
  * and TCP passes that on to its peer, in whose memory a flood then stays. Of those with credit the one that used the
- * least goes first, so a link that was quiet passes the floods of all others.
+ * least goes first, and whatever has waited for long goes by its age, so nobody waits for ever.
  *
- * Small frames go before large ones: they are the pings by which members are judged. Those of quiet links go whatever
- * the others have used. One that waited for a tenth of a second goes before its link has credit again, so that a peer
- * whose frames are dear is late but not dead; and whatever waited so long goes by its age, so nobody waits for ever. A
- * turn of the event loop ends soon, whatever is left for the next one. Large frames also need a place in memory before
- * they are read, and lose it, with their link, when they take for ever to come while others wait.
+ * Small frames go before large ones, and do not wait for their own link's credit for long. The pings by which members
+ * are judged are smaller still: a few milliseconds of such frames in a second are calm, and go first whatever else
+ * there is. So a quiet link passes all floods, and a peer whose news are dear is late but not dead. A turn of the event
+ * loop ends soon, whatever is left for the next one. Large frames also need a place in memory before they are read,
+ * and lose it, with their link, when they take for ever to come while others wait.
  *
  * Pure. lanes.ts asks once in a turn, and does what is told.
  */
@@ -22,12 +22,18 @@ import { LIMITS } from "../model/limits.ts";
 const LINK_CREDIT_MS = 1000;
 const NEW_CREDIT_MS = 500;
 const LINK_SHARE = 0.25;
-/** From here on a link is quiet. Above what one begins with: who comes again and again is not. */
-const QUIET_CREDIT_MS = 600;
+/**
+ * What of a link's frames of a ping's size is calm: some hundred pings a second. A link begins with nothing of it, or
+ * who comes again and again would always go first.
+ */
+const CALM_BYTES = 64;
+const CALM_MS = 20;
+const CALM_SHARE = 0.005;
+const CALM_DEBT_MS = 500;
 /** What all links together may have saved up, and get back: half of the time is for all else that a node does. */
 const ALL_CREDIT_MS = 100;
 const ALL_SHARE = 0.5;
-/** A turn begins no more frames after this, nor more large ones than this but for the first. */
+/** A turn begins no more frames after this, nor more large ones than this; but always one large one. */
 const TURN_MS = 20;
 const TURN_BYTES = 256 * 1024;
 /** After this a frame goes by its age; a small one needs no credit of its own link's then. */
@@ -57,13 +63,22 @@ interface Line {
   /** Rises with each frame told: of equals the one that waits longest goes first. */
   order: number;
   creditMs: number;
+  calmMs: number;
 }
 
 const isLarge = ({ bytes }: Line): boolean => bytes > LIMITS.smallFrameBytes;
-const isQuiet = ({ creditMs }: Line): boolean => creditMs >= QUIET_CREDIT_MS;
-const size = (line: Line): number => (isLarge(line) ? 1 : 0);
-const byCredit = (one: Line, other: Line): number =>
-  other.creditMs - one.creditMs || one.order - other.order;
+const isCalm = ({ bytes, calmMs }: Line): boolean => bytes <= CALM_BYTES && calmMs > 0;
+const byAge = (one: Line, other: Line): number => one.order - other.order;
+const byCredit = (one: Line, other: Line): number => other.creditMs - one.creditMs || byAge(one, other);
+const isOverdue = ({ sinceMs }: Line, nowMs: number): boolean => nowMs - sinceMs >= PATIENCE_MS;
+
+/** Who has waited for long goes first, by age; then who has used least. */
+function inOrder(lines: readonly Line[], nowMs: number): Line[] {
+  return [
+    ...lines.filter((line) => isOverdue(line, nowMs)).sort(byAge),
+    ...lines.filter((line) => !isOverdue(line, nowMs)).sort(byCredit),
+  ];
+}
 
 /** The links of one daemon as they take turns. */
 export class Turns {
@@ -72,6 +87,9 @@ export class Turns {
   #refilledAtMs: number;
   #order = 0;
   #turnMs = 0;
+  #turnHasLarge = false;
+  /** The link whose frame was begun last, when that frame was calm. */
+  #calmId: number | null = null;
 
   constructor(nowMs: number) {
     this.#refilledAtMs = nowMs;
@@ -85,7 +103,7 @@ export class Turns {
   /** A link is there; its number is not that of another. */
   enter(id: number): void {
     const nothing = { doing: "idle", bytes: 0, sinceMs: 0, order: 0 } as const;
-    this.#lineById.set(id, { id, ...nothing, creditMs: NEW_CREDIT_MS });
+    this.#lineById.set(id, { id, ...nothing, creditMs: NEW_CREDIT_MS, calmMs: 0 });
   }
 
   /** A link is gone, and with it whatever it held. */
@@ -107,6 +125,7 @@ export class Turns {
   next(nowMs: number): Plan {
     this.#refill(nowMs);
     this.#turnMs = 0;
+    this.#turnHasLarge = false;
     const release = this.#due(nowMs);
     return {
       release: release.map(({ id }) => id),
@@ -118,18 +137,25 @@ export class Turns {
   /** Whether there is time in this turn to hand over a frame of this link; if so it counts as handed over. */
   begins(id: number): boolean {
     const line = this.#lineById.get(id);
-    if (line === undefined || line.doing !== "ready" || this.#turnMs >= TURN_MS) return false;
+    if (line === undefined || line.doing !== "ready") return false;
+    // Or small frames, of which there may be more than time, would keep the large ones for ever.
+    const isFirstLarge = isLarge(line) && !this.#turnHasLarge;
+    if (this.#turnMs >= TURN_MS && !isFirstLarge) return false;
+    this.#turnHasLarge ||= isLarge(line);
+    this.#calmId = isCalm(line) ? id : null;
     line.doing = "idle";
     return true;
   }
 
-  /** Handing over a frame took so long. */
+  /** Handing over the frame that was begun last took so long. */
   spent(id: number, ms: number): void {
     this.#turnMs += ms;
     // Not below: what a pause of the whole host took is nobody's debt.
     this.#allCreditMs = Math.max(-ALL_CREDIT_MS, this.#allCreditMs - ms);
     const line = this.#lineById.get(id);
-    if (line !== undefined) line.creditMs = Math.max(-LINK_CREDIT_MS, line.creditMs - ms);
+    if (line === undefined) return;
+    line.creditMs = Math.max(-LINK_CREDIT_MS, line.creditMs - ms);
+    if (this.#calmId === id) line.calmMs = Math.max(-CALM_DEBT_MS, line.calmMs - ms);
   }
 
   /** When there may be more to do: 0 is the next turn, null means when something is told. */
@@ -152,7 +178,8 @@ export class Turns {
 
   #tell(id: number, doing: Doing, bytes: number, nowMs: number): void {
     const line = this.#lineById.get(id);
-    if (line === undefined) return;
+    // Told again it is the same frame, which does not lose its age.
+    if (line === undefined || line.doing === doing) return;
     this.#order += 1;
     Object.assign(line, { doing, bytes, sinceMs: nowMs, order: this.#order });
   }
@@ -161,40 +188,37 @@ export class Turns {
     const pastMs = Math.max(0, nowMs - this.#refilledAtMs);
     this.#refilledAtMs = nowMs;
     this.#allCreditMs = Math.min(ALL_CREDIT_MS, this.#allCreditMs + pastMs * ALL_SHARE);
-    for (const line of this.#lineById.values())
+    for (const line of this.#lineById.values()) {
       line.creditMs = Math.min(LINK_CREDIT_MS, line.creditMs + pastMs * LINK_SHARE);
+      line.calmMs = Math.min(CALM_MS, line.calmMs + pastMs * CALM_SHARE);
+    }
   }
 
   /** Whose frame may be handed over now, in order. */
   #due(nowMs: number): Line[] {
     const ready = this.#those("ready");
-    const quiet = ready.filter(isQuiet).sort((one, other) => size(one) - size(other) || byCredit(one, other));
-    if (this.#allCreditMs <= 0) return quiet.filter((line) => !isLarge(line));
-    const isOverdue = ({ sinceMs }: Line): boolean => nowMs - sinceMs >= PATIENCE_MS;
-    const noisy = ready.filter((line) => !isQuiet(line));
-    const overdue = noisy.filter((line) => isOverdue(line) && (line.creditMs > 0 || !isLarge(line)));
-    const fresh = noisy.filter((line) => !isOverdue(line) && line.creditMs > 0);
-    const due = [
-      ...quiet,
-      // By age: who waits so long waits for one round of the others at most, whatever they have left.
-      ...overdue.sort((one, other) => one.order - other.order),
-      ...fresh.sort((one, other) => size(one) - size(other) || byCredit(one, other)),
-    ];
+    const calm = ready.filter(isCalm).sort(byAge);
+    if (this.#allCreditMs <= 0) return calm;
+    const hasTurn = (line: Line): boolean => line.creditMs > 0 || (!isLarge(line) && isOverdue(line, nowMs));
+    const others = ready.filter((line) => !isCalm(line) && hasTurn(line));
     let largeBytes = 0;
-    return due.filter((line) => {
-      if (!isLarge(line)) return true;
-      const isFirst = largeBytes === 0;
-      largeBytes += line.bytes;
-      return isFirst || largeBytes <= TURN_BYTES;
-    });
+    return [
+      ...calm,
+      ...inOrder(
+        others.filter((line) => !isLarge(line)),
+        nowMs,
+      ),
+      ...inOrder(others.filter(isLarge), nowMs).filter(({ bytes }, at) => {
+        largeBytes += bytes;
+        return at === 0 || largeBytes <= TURN_BYTES;
+      }),
+    ];
   }
 
   #admit(nowMs: number): number[] {
     const free = LIMITS.largeFramesMax - this.#placesTaken();
-    const admitted = this.#those("wants")
-      .filter(({ creditMs }) => creditMs > 0)
-      .sort(byCredit)
-      .slice(0, Math.max(0, free));
+    const wanting = this.#those("wants").filter(({ creditMs }) => creditMs > 0);
+    const admitted = inOrder(wanting, nowMs).slice(0, Math.max(0, free));
     for (const line of admitted) Object.assign(line, { doing: "gathering", sinceMs: nowMs });
     return admitted.map(({ id }) => id);
   }
@@ -212,6 +236,7 @@ export class Turns {
 
   #placesTaken(): number {
     const lines = Array.from(this.#lineById.values());
-    return lines.filter((line) => line.doing === "gathering" || (line.doing === "ready" && isLarge(line))).length;
+    return lines.filter((line) => line.doing === "gathering" || (line.doing === "ready" && isLarge(line)))
+      .length;
   }
 }

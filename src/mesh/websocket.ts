@@ -167,10 +167,7 @@ interface Wire {
 }
 
 /** The link over an open WebSocket; must be called in the turn in which it opened. */
-function linkOver(
-  { webSocket, valve, lanes }: Wire,
-  about: Pick<Link, "id" | "remote" | "direction">,
-): Link {
+function linkOver({ webSocket, valve, lanes }: Wire, about: Pick<Link, "id" | "remote" | "direction">): Link {
   let receiver: LinkReceiver | null = null;
   let hasSpoken = false;
   // Why it ends, once that is decided: the first reason counts, what the library says later only follows from

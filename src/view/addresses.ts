@@ -19,8 +19,6 @@ export interface Address {
   /** Null while it holds none. */
   readonly vip: string | null;
   readonly vipTentative: boolean;
-  /** Order of the claim that holds it; Infinity for none. */
-  readonly order: number;
   readonly aliasVips: readonly string[];
 }
 
@@ -81,13 +79,16 @@ export class Addresses {
 
   /** What a service has. */
   of(key: ServiceKey): Address {
-    const claim = this.#assignment.claimByKey.get(key);
     return {
-      vip: claim?.address ?? null,
+      vip: this.#assignment.claimByKey.get(key)?.address ?? null,
       vipTentative: !this.#assignment.settledKeys.has(key),
-      order: claim?.order ?? Number.POSITIVE_INFINITY,
       aliasVips: this.#aliasesByKey.get(key) ?? NONE,
     };
+  }
+
+  /** The order of the claim by which a service holds its address; Infinity for none. */
+  order(key: ServiceKey): number {
+    return this.#assignment.claimByKey.get(key)?.order ?? Number.POSITIVE_INFINITY;
   }
 
   /** What is wrong with a service's address, in words. */

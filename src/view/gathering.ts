@@ -41,6 +41,7 @@ export class Gathering {
   #newest: Placed | null = null;
   #declaration: ServiceDeclaration = EMPTY_DECLARATION;
   #names: readonly string[] = [];
+  #hadNames = false;
   #isPresent = false;
   /** Claims of its address by those who have a replica of it, each once. */
   #claims: readonly PublishedClaim[] = [];
@@ -85,9 +86,7 @@ export class Gathering {
    * @returns true when other claims of its address count than before
    */
   gather(): boolean {
-    this.#placed = updated(this.#placed, { gone: this.#gone, come: this.#come }, comparePlaced);
-    this.#come = [];
-    this.#gone = [];
+    if (this.#gone.length + this.#come.length > 0) this.#take();
     this.#newest = newestOf(this.#placed);
     const declaration = this.#newest?.declaration ?? EMPTY_DECLARATION;
     // Not that of the newest before: it may be the same replica, which declares something else now.
@@ -102,9 +101,18 @@ export class Gathering {
     return true;
   }
 
-  /** What it wants of ports and routes, by the right of its VIP's claim. */
-  wanting(order: number): Wanting {
-    return { key: this.key, names: this.#names, isPresent: this.#isPresent, order };
+  #take(): void {
+    this.#placed = updated(this.#placed, { gone: this.#gone, come: this.#come }, comparePlaced);
+    this.#come = [];
+    this.#gone = [];
+  }
+
+  /** What it wants of ports and routes, by the right of its VIP's claim; null for nothing, now and when asked before. */
+  wanting(orderOf: (key: ServiceKey) => number): Wanting | null {
+    const hadNames = this.#hadNames;
+    this.#hadNames = this.#names.length > 0;
+    if (!hadNames && !this.#hadNames) return null;
+    return { key: this.key, names: this.#names, isPresent: this.#isPresent, order: orderOf(this.key) };
   }
 
   /** Puts the service together; the same object as the last time when it came out the same. */
@@ -225,10 +233,12 @@ function rankOf({ owner, replica }: Placed): number {
 /** Replicas that declare the service otherwise than the one that counts, as in a rolling update; empty for none. */
 function disagreement(placed: readonly Placed[], newest: Placed | null): readonly string[] {
   if (newest === null) return NONE;
-  const isAlikeByDeclaration = new Map<ServiceDeclaration, boolean>([[newest.declaration, true]]);
+  const others = placed.filter(({ declaration }) => declaration !== newest.declaration);
+  if (others.length === 0) return NONE;
+  const isAlikeByDeclaration = new Map<ServiceDeclaration, boolean>();
   let count = 0;
-  for (const { owner, declaration } of placed) {
-    if (declaration === newest.declaration || !isHeard(owner.member.state)) continue;
+  for (const { owner, declaration } of others) {
+    if (!isHeard(owner.member.state)) continue;
     const known = isAlikeByDeclaration.get(declaration) ?? isAlike(declaration, newest.declaration);
     isAlikeByDeclaration.set(declaration, known);
     if (!known) count += 1;

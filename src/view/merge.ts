@@ -16,7 +16,7 @@
 
 import type { Prefix } from "../base/ip.ts";
 import { Shared } from "../base/shared.ts";
-import { compareText, updated } from "../base/sorted.ts";
+import { compareText, replaced, updated } from "../base/sorted.ts";
 import { serviceKey, type ServiceKey } from "../model/ids.ts";
 import type { OwnerLog } from "../model/log.ts";
 import type { Member } from "../model/member.ts";
@@ -270,7 +270,7 @@ export class Merger {
       if (!gathering.isEmpty) continue;
       this.#touched.delete(gathering);
       this.#gatherings.delete(gathering.key);
-      this.#holders.set(gathering.wanting(Number.POSITIVE_INFINITY));
+      this.#want(gathering, addresses);
       if (gathering.service !== null) gone.push(gathering.service);
     }
     return gone;
@@ -280,14 +280,17 @@ export class Merger {
   #settle(addresses: Addresses, { pool, nowMs }: MergeInput): void {
     const concerned = addresses.settle(pool, nowMs);
     for (const key of concerned ?? this.#gatherings.keys()) this.#touchKey(key);
-    for (const gathering of this.#touched) {
-      this.#holders.set(gathering.wanting(addresses.of(gathering.key).order));
-    }
+    for (const gathering of this.#touched) this.#want(gathering, addresses);
     for (const key of this.#holders.settle()) this.#touchKey(key);
   }
 
-  #show(addresses: Addresses, lost: readonly Service[]): void {
-    const gone = [...lost];
+  #want(gathering: Gathering, addresses: Addresses): void {
+    const wanting = gathering.wanting((key) => addresses.order(key));
+    if (wanting !== null) this.#holders.set(wanting);
+  }
+
+  #show(addresses: Addresses, gone: readonly Service[]): void {
+    const nextByService = new Map<Service, Service>();
     const come: Service[] = [];
     for (const gathering of this.#touched) {
       const { key, service: before } = gathering;
@@ -296,12 +299,11 @@ export class Merger {
         vipProblems: () => addresses.problems(key),
         refused: this.#holders.refused(key),
       });
-      if (before === after) continue;
-      if (before !== null) gone.push(before);
-      come.push(after);
+      if (before === null) come.push(after);
+      else if (before !== after) nextByService.set(before, after);
     }
     this.#touched.clear();
-    this.#services = updated(this.#services, { gone, come }, compareKeys);
+    this.#services = updated(replaced(this.#services, nextByService), { gone, come }, compareKeys);
   }
 
   #listMalformed(): readonly string[] {

@@ -103,6 +103,7 @@ export function snapshot(fields: Partial<Snapshot> = {}): Snapshot {
     sources: [{ name: "docker", endpoints: 2, stale: null }],
     problems: [],
     warnings: [],
+    roundTripMs: (id) => (id === OTHER ? 1.234 : null),
     healthScore: 0,
     ejections: [],
     events: [],
@@ -167,7 +168,6 @@ export function exampleSnapshot(): Snapshot {
     host: "192.0.2.2",
     zone: "rack-2",
     role: "worker",
-    rttMs: 1.234,
     self: false,
   } as const;
   const gone = { id: "cccccccccccccccccccc", name: "host-3", host: "", port: 0, role: "worker" } as const;

@@ -56,16 +56,29 @@ function idOf(text: string): string {
 }
 
 function helloOf(index: number): Message {
-  const about = { kind: "hello", wire: WIRE_VERSION, id: idOf(`flooder ${index}`), name: `flooder-${index}` } as const;
+  const about = {
+    kind: "hello",
+    wire: WIRE_VERSION,
+    id: idOf(`flooder ${index}`),
+    name: `flooder-${index}`,
+  } as const;
   return { ...about, incarnation: 1, nonce: index + 1, host: "127.0.0.1", port: 9, digest: [] };
 }
 
 function floodOf(index: number): readonly Buffer[] {
   const owner = idOf(`flooder ${index}`);
   const from = 1e9;
-  const writes = fill(52, LIMITS.entriesPerOwner, (at) => ({ key: `k${at}`, version: from + at + 1, body: null }));
+  const writes = fill(52, LIMITS.entriesPerOwner, (at) => ({
+    key: `k${at}`,
+    version: from + at + 1,
+    body: null,
+  }));
   const holed = { owner, incarnation: 1, floor: 0, from, to: from + writes.length, writes };
-  const unknown = fill(90, LIMITS.ownersMax, (at) => ({ owner: idOf(`nobody ${at}`), incarnation: 1, version: 1 }));
+  const unknown = fill(90, LIMITS.ownersMax, (at) => ({
+    owner: idOf(`nobody ${at}`),
+    incarnation: 1,
+    version: 1,
+  }));
   const ping = wireOf({ kind: "ping", sequence: 1 });
   const pings = Buffer.concat(Array.from({ length: Math.floor(SMALL_BYTES / ping.length) }, () => ping));
   return [

@@ -12,6 +12,7 @@ import { parse } from "yaml";
 
 import type {
   Explanation,
+  MemberDetail,
   MemberLine,
   ResolveReport,
   ServiceLine,
@@ -64,7 +65,34 @@ test("cli: every command against two daemons", async (t) => {
       assert.ok(member.role === "manager" || member.role === "worker");
       assert.equal(member.address, `${block.address(index + 1)}:7650`);
       assert.equal(member.replicas, 1);
+      assert.ok(member.incarnation > 0);
+      assert.deepEqual([member.via, member.settlesAtMs], [null, null]);
     }
+    await until(async () => typeof (await json<MemberLine[]>("node", "ls"))[1]?.rttMs === "number", {
+      what: "the round trip is known",
+    });
+  });
+
+  await t.test("node inspect, by name and by the start of an id", async () => {
+    const byName = await json<MemberDetail>("node", "inspect", "host-2");
+    expectKeys(byName, ["name", "id", "state", "role", "address", "replicas"]);
+    assert.deepEqual(
+      byName.runs.map(({ service, address, eligible }) => [service, address, eligible]),
+      [["default/web", two.address, true]],
+    );
+    const byId = await json<MemberDetail>("node", "inspect", byName.id.slice(0, 8));
+    assert.equal(byId.name, "host-2");
+    assert.equal((await first.cli("node", "inspect", "nosuch")).code, 3);
+  });
+
+  await t.test("leave and drain are refused over TCP, where anybody on this host may ask", async () => {
+    for (const path of ["leave", "drains"]) {
+      const asked = { method: "POST", headers: { "content-type": "application/json" }, body: "{}" };
+      const answer = await fetch(`http://${first.address}:7651/api/v1/${path}`, asked);
+      assert.equal(answer.status, 403);
+      assert.match(await answer.text(), /unix socket/);
+    }
+    assert.ok(first.isRunning());
   });
 
   await t.test("service ls", async () => {
@@ -127,9 +155,13 @@ test("cli: every command against two daemons", async (t) => {
     const [vip] = await first.lookup("web");
     const ways = [`${first.address}:8080`, `${first.address}:8088`, `${vip}:8000`];
     assert.deepEqual(status.listen.ingress.toSorted(), ways.toSorted());
-    assert.deepEqual(status.cluster, { size: 2, states: { alive: 2, suspect: 0, dead: 0, left: 0 } });
+    const states = { alive: 2, suspect: 0, dead: 0, away: 0, left: 0 };
+    assert.deepEqual(status.cluster, { size: 2, states });
     assert.equal(status.view.complete, true);
     assert.deepEqual(status.problems, []);
+    for (const state of ["alive", "suspect", "dead", "away", "left"])
+      assert.equal(await first.metric("skein_members", `state="${state}"`), state === "alive" ? 2 : 0, state);
+    assert.match(String(await first.get("/metrics")), /^skein_gossip_health_score \d/m);
   });
 
   await t.test("events, and events -f until the reader has seen enough", async () => {

@@ -178,7 +178,9 @@ export function linkContract(name: string, open: () => Promise<LinkedDaemons>): 
           return outcomes;
         };
         const untilAll = (wanted: SendOutcome, whenBehind: "skip" | "queue"): Promise<unknown> =>
-          until(async () => (await roundOf(whenBehind)).every((outcome) => outcome === wanted), { everyMs: 1 });
+          until(async () => (await roundOf(whenBehind)).every((outcome) => outcome === wanted), {
+            everyMs: 1,
+          });
         await untilAll("skipped", "skip");
         assert.ok(unsent() > LIMITS.linksBufferedBytes / 2, `${unsent()} bytes`);
         assert.ok(unsent() <= LIMITS.linksBufferedBytes + frame.byteLength, `${unsent()} bytes`);

@@ -149,7 +149,9 @@ describe("listener: who gets in", () => {
       }),
       { numRuns: 150 },
     );
-    (await dialLink(host.listener.address, { id: 1, deadlineMs: 5000, lanes: openLanes() })).close("still there");
+    (await dialLink(host.listener.address, { id: 1, deadlineMs: 5000, lanes: openLanes() })).close(
+      "still there",
+    );
   });
 });
 
@@ -171,7 +173,8 @@ describe("listener: what is bounded", () => {
     for (let id = 0; id < LIMITS.linksMax; id += 1) {
       dialled.push(await dialLink(host.listener.address, { id, deadlineMs: 5000, lanes: openLanes() }));
     }
-    const oneMore = (): Promise<Link> => dialLink(host.listener.address, { id: 9999, deadlineMs: 5000, lanes: openLanes() });
+    const oneMore = (): Promise<Link> =>
+      dialLink(host.listener.address, { id: 9999, deadlineMs: 5000, lanes: openLanes() });
     await assert.rejects(oneMore(), (thrown) => thrown instanceof Failure && thrown.code === "busy");
     host.links[0]?.start({ frame: () => undefined, closed: () => undefined });
     dialled[0]?.close("room for another");
@@ -210,7 +213,7 @@ describe("listener: opening and closing", () => {
       onLink: () => undefined,
       resolve: () => null,
       lanes: openLanes(),
-    log: openSilentLog(),
+      log: openSilentLog(),
       metrics: openMetrics(),
     });
     await assert.rejects(again, (thrown) => {
@@ -228,7 +231,7 @@ describe("listener: opening and closing", () => {
       onLink: () => undefined,
       resolve: () => null,
       lanes: openLanes(),
-    log: openSilentLog(),
+      log: openSilentLog(),
       metrics: openMetrics(),
     });
     await assert.rejects(opening, (thrown) => thrown instanceof Failure && thrown.code === "invalid");

@@ -189,6 +189,14 @@ export class GossipNetwork {
     for (const { wire } of endsBetween(one, other)) wire.behind = behind;
   }
 
+  /** Sends a frame over an open link that its own gossip did not ask for. */
+  send(end: End, frame: Uint8Array): void {
+    const far = farOf(end);
+    this.#deliver(far, () => {
+      if (far.open && !far.deaf) far.host.gossip.frame(far.id, frame, this.nowMs);
+    });
+  }
+
   /** A host opens a connection, as when its gossip asked for it. */
   dial(host: Host, address: HostPort): void {
     host.dials += 1;
@@ -343,10 +351,7 @@ export class GossipNetwork {
       const far = farOf(end);
       const passing = { from: host, to: far.host, kind, frame };
       this.onFrame(passing);
-      if (this.loses(passing)) continue;
-      this.#deliver(far, () => {
-        if (far.open && !far.deaf) far.host.gossip.frame(far.id, frame, this.nowMs);
-      });
+      if (!this.loses(passing)) this.send(end, frame);
     }
     for (const { link, reason } of effects.close) {
       const end = host.endByLink.get(link);

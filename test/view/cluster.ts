@@ -4,7 +4,7 @@ import type { Prefix } from "../../src/base/ip.ts";
 import { parsePrefix } from "../../src/base/ip.ts";
 import type { NodeId } from "../../src/model/ids.ts";
 import type { Entry, OwnerLog } from "../../src/model/log.ts";
-import type { MemberState, Standing } from "../../src/model/member.ts";
+import type { Member, MemberState, Standing } from "../../src/model/member.ts";
 import {
   recordKey,
   renderRecord,
@@ -111,4 +111,27 @@ export function inputOf(nodes: readonly TestNode[], part: Partial<MergeInput> = 
 /** How this node judges another. */
 export function standing(name: string, state: MemberState = "alive"): Standing {
   return { id: idOf(name), state, sinceMs: 700, rttMs: 2, via: null, settlesAtMs: null };
+}
+
+/** A member as another node sees it. */
+export function member(name: string, part: Partial<Member> = {}): Member {
+  return {
+    id: idOf(name),
+    name,
+    host: `${name}.example`,
+    port: 7650,
+    zone: "",
+    labels: {},
+    role: "manager",
+    software: "0.1.0",
+    prefixes: [],
+    state: "alive",
+    incarnation: 3,
+    sinceMs: 700,
+    rttMs: 2,
+    via: null,
+    settlesAtMs: null,
+    self: false,
+    ...part,
+  };
 }

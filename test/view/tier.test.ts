@@ -8,27 +8,18 @@ import type { ReplicaState } from "../../src/model/record.ts";
 import type { Tier } from "../../src/model/view.ts";
 import { rule } from "../../src/view/tier.ts";
 
-import { replica } from "./cluster.ts";
+import { member, replica } from "./cluster.ts";
 
 const TABLE: Readonly<Record<ReplicaState, Readonly<Record<MemberState, Tier>>>> = {
-  ready: { alive: "eligible", suspect: "panic", dead: "never", left: "never" },
-  draining: { alive: "draining", suspect: "panic", dead: "never", left: "never" },
-  unready: { alive: "panic", suspect: "panic", dead: "never", left: "never" },
-  starting: { alive: "never", suspect: "never", dead: "never", left: "never" },
+  ready: { alive: "eligible", suspect: "panic", dead: "never", away: "eligible", left: "never" },
+  draining: { alive: "draining", suspect: "panic", dead: "never", away: "draining", left: "never" },
+  unready: { alive: "panic", suspect: "panic", dead: "never", away: "panic", left: "never" },
+  starting: { alive: "never", suspect: "never", dead: "never", away: "never", left: "never" },
 };
 
-function owner(state: MemberState): Member {
-  const said = {
-    name: "host-2",
-    host: "host-2",
-    port: 7650,
-    zone: "",
-    labels: {},
-    role: "worker",
-    software: "",
-  } as const;
-  return { ...said, id: "x", state, incarnation: 1, sinceMs: 0, rttMs: null, self: false };
-}
+const owner = (state: MemberState, part: Partial<Member> = {}): Member => {
+  return member("host-2", { state, ...part });
+};
 
 for (const [state, row] of Object.entries(TABLE)) {
   for (const [member, tier] of Object.entries(row)) {
@@ -55,4 +46,28 @@ test("tier: the owner's reason is passed on; without one the state is the reason
     (reason) => rule(replica("web-1", { state: "unready", reason }), owner("alive"), "").reason,
   );
   assert.deepEqual(reasons, ["probe: refused", "unready"]);
+});
+
+test("tier: what a daemon that is away would relay gets nothing, in whatever state it was left", () => {
+  for (const state of ["ready", "draining", "unready", "starting"] as const) {
+    const ruling = rule(replica("web-1", { state, reach: "stream" }), owner("away"), "host-1");
+    assert.deepEqual(ruling, { tier: "never", reason: "node host-2 is away", saidBy: "host-1" });
+  }
+});
+
+test("tier: a node that came and went is kept for the emergency until it has settled, away or not", () => {
+  const told = { tier: "panic", reason: "node host-2 came and went; settling", saidBy: "host-1" };
+  for (const state of ["alive", "away"] as const) {
+    const settling = owner(state, { settlesAtMs: 99_000 });
+    assert.deepEqual(rule(replica("web-1"), settling, "host-1"), told);
+    for (const other of ["draining", "unready", "starting"] as const) {
+      const record = replica("web-1", { state: other });
+      assert.deepEqual(rule(record, settling, "host-1"), rule(record, owner(state), "host-1"), other);
+    }
+  }
+});
+
+test("tier: of a node that does not answer this is told, whether it has settled or not", () => {
+  const { tier, reason } = rule(replica("web-1"), owner("suspect", { settlesAtMs: 99_000 }), "host-1");
+  assert.deepEqual([tier, reason], ["panic", "node host-2 does not answer"]);
 });
