@@ -32,7 +32,7 @@ import { Gossip } from "./gossip/gossip.ts";
 import { ProbeSchedule } from "./health/schedule.ts";
 import type { Discovery, Problem } from "./model/endpoint.ts";
 import type { Happening } from "./model/event.ts";
-import { serviceKey, type NodeId, type ReplicaId } from "./model/ids.ts";
+import { serviceKey, type ReplicaId } from "./model/ids.ts";
 import type { KeptState } from "./model/kept.ts";
 import { LIMITS } from "./model/limits.ts";
 import type { NodeRecord, ReplicaRecord } from "./model/record.ts";
@@ -124,19 +124,9 @@ export class Node {
     return this.#merged.view;
   }
 
-  /** Which of its lives this is. */
-  get incarnation(): number {
-    return this.#gossip.incarnation;
-  }
-
-  /** Round trip to a member, milliseconds; null without a link. Newer than in the view, which it does not change. */
-  roundTripMs(id: NodeId): number | null {
-    return this.#gossip.standing(id)?.rttMs ?? null;
-  }
-
-  /** This node's health in its own eyes: 0, well, to 7. */
-  get healthScore(): number {
-    return this.#gossip.healthScore;
+  /** What gossip knows beyond the view: which life this is, and what changes all the time. */
+  get gossip(): Pick<Gossip, "incarnation" | "healthScore" | "standing"> {
+    return this.#gossip;
   }
 
   /** Names of alive members that have not yet applied what this node published last. */

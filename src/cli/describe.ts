@@ -82,5 +82,6 @@ function reasonText(
   }
   if (tier !== "draining") return reason;
   if (drainApplied) return `${reason} (applied everywhere)`;
-  return `${reason} (not applied ${drainPending.length > 0 ? `by ${drainPending.join(", ")}` : "everywhere"})`;
+  const missing = drainPending.length === 0 ? "everywhere" : `by ${drainPending.join(", ")}`;
+  return `${reason} (not applied ${missing})`;
 }

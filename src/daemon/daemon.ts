@@ -113,7 +113,7 @@ async function assemble(base: Base): Promise<Daemon> {
     nowMs: nowMs(),
   });
   // On disk before anything is said: news of the next life must outrank that of this one, also after a crash.
-  await save({ ...kept, incarnation: node.incarnation });
+  await save({ ...kept, incarnation: node.gossip.incarnation });
   running = node;
   const consumers = await openConsumers(base, { node, vipPool: vipPool.text, meshPort: mesh.address.port });
   const driver = openDriver({

@@ -101,7 +101,7 @@ export function openDriver(options: DriverOptions): Driver {
     tickCount += 1;
     if (tickCount % TICKS_PER_DELAY !== 0) return feed({ kind: "tick" });
     feed({ kind: "tick", delayMs: options.loopDelayMs() });
-    metrics.gossipHealth.set(node.healthScore);
+    metrics.gossipHealth.set(node.gossip.healthScore);
   };
 
   return {

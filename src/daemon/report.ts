@@ -107,8 +107,8 @@ export class Report {
         }),
       ],
       warnings: this.warnings,
-      roundTripMs: (id) => node.roundTripMs(id),
-      healthScore: node.healthScore,
+      roundTripMs: (id) => node.gossip.standing(id)?.rttMs ?? null,
+      healthScore: node.gossip.healthScore,
       ejections: stats.ejected.map(({ id, untilMs }) => {
         return { replica: replicaOf(id), reason: "it failed in this host's own traffic", untilMs };
       }),

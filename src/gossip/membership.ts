@@ -143,8 +143,11 @@ export class Membership {
 
   /** What a member's own log says of its life. News of it refutes every accusation of an earlier one. */
   lifeTold(peer: Peer, incarnation: number, life: Life, nowMs: number): void {
+    peer.logSaysLeft = life.said === "left";
     const isNews = isBefore(peer, { incarnation, refutation: life.refutation });
     const isSame = peer.incarnation === incarnation && peer.refutation === life.refutation;
+    // The later life that this node knew of is gone already.
+    if (life.said === "left" && peer.state === "dead") this.#move(peer, "left", "had said goodbye", nowMs);
     if (!isNews && !(isSame && peer.said !== life.said)) return;
     Object.assign(peer, { incarnation, refutation: life.refutation, said: life.said });
     // Given up in this very life: that it was away then is no news.
@@ -305,7 +308,9 @@ export class Membership {
     this.#rumors.push({ kind: "dead", subject: id, incarnation, refutation, by: this.#self });
   }
 
-  #move(peer: Peer, to: MemberState, reason: string, nowMs: number): void {
+  #move(peer: Peer, state: MemberState, reason: string, nowMs: number): void {
+    // All that is held of it is of a life that left: so it is for those too who saw a later one come and die.
+    const to = state === "dead" && peer.logSaysLeft ? "left" : state;
     const from = peer.state;
     const wasPresent = isPresent(peer);
     if (from === to) return;

@@ -66,6 +66,8 @@ export interface Peer {
   incarnation: number;
   refutation: number;
   said: Life["said"];
+  /** The log that is held of it ends with a farewell for good. A later life may have come and gone without a word. */
+  logSaysLeft: boolean;
   /** For `away`: until when it is waited for. */
   awayUntilMs: number;
   state: MemberState;
@@ -96,6 +98,7 @@ export function strangerOf(id: NodeId, nowMs: number): Peer {
     incarnation: 0,
     refutation: 0,
     said: "alive",
+    logSaysLeft: false,
     awayUntilMs: 0,
     state: "alive",
     sinceMs: nowMs,

@@ -14,6 +14,7 @@ import { skipReason } from "../lab/requirements.ts";
 
 import { measureFailover } from "./failover.ts";
 import { measureMemory } from "./memory.ts";
+import { linesOfMerge, measureMerge } from "./merge.ts";
 import { measureStart } from "./start.ts";
 import { measureVisible } from "./visible.ts";
 
@@ -56,6 +57,14 @@ const BENCHES: readonly Bench[] = [
           { what: "10,000 replicas learnt from 10 members", promised: "-", measured: learnt },
         ],
       };
+    },
+  },
+  {
+    name: "merge",
+    obstacle: always,
+    async run() {
+      const figures = measureMerge();
+      return { figures, lines: linesOfMerge(figures) };
     },
   },
   {

@@ -15,7 +15,9 @@ import { fileURLToPath } from "node:url";
 import { WebSocket } from "ws";
 
 import type { EventLine } from "../../src/admin/contract.ts";
-import { decode, encode, WIRE_VERSION, type Message } from "../../src/gossip/message.ts";
+import { base32, sha256 } from "../../src/base/bytes.ts";
+import { decode, encode } from "../../src/gossip/codec.ts";
+import { WIRE_VERSION, type Message } from "../../src/gossip/message.ts";
 import { GOSSIP_PATH, SUBPROTOCOL } from "../../src/mesh/websocket.ts";
 import { until } from "../support/wait.ts";
 
@@ -155,13 +157,19 @@ async function openHonest(): Promise<Honest> {
     sentAtMs.delete(message.sequence);
   });
   await once(socket, "open");
-  const about = { kind: "hello", wire: WIRE_VERSION, id: "h".repeat(20), name: HONEST } as const;
-  send({ ...about, incarnation: 1, nonce: 1, host: "127.0.0.1", port: 9, digest: [] });
+  const about = {
+    kind: "hello",
+    wire: WIRE_VERSION,
+    id: base32(sha256(HONEST)).slice(0, 20),
+    name: HONEST,
+  } as const;
+  const where = { host: "127.0.0.1", port: 9, complete: true, wanted: false, digest: [] } as const;
+  send({ ...about, ...where, incarnation: 1, nonce: 1 });
   let sequence = 0;
   const timer = setInterval(() => {
     sequence += 1;
     sentAtMs.set(sequence, performance.now());
-    send({ kind: "ping", sequence });
+    send({ kind: "ping", sequence, suspected: null });
   }, PING_EVERY_MS);
   return {
     tookMs,

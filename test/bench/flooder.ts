@@ -18,7 +18,8 @@ import { randomBytes } from "node:crypto";
 import { connect, type Socket } from "node:net";
 
 import { base32, sha256 } from "../../src/base/bytes.ts";
-import { encode, WIRE_VERSION, type Message } from "../../src/gossip/message.ts";
+import { encode } from "../../src/gossip/codec.ts";
+import { WIRE_VERSION, type Message } from "../../src/gossip/message.ts";
 import { GOSSIP_PATH, SUBPROTOCOL } from "../../src/mesh/websocket.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 
@@ -45,12 +46,6 @@ function wireOf(message: Message): Buffer {
   return Buffer.concat([head, payload]);
 }
 
-/** As many of something as a frame of the largest size has room for. */
-function fill<T>(itemBytes: number, countMax: number, make: (index: number) => T): T[] {
-  const count = Math.min(countMax, Math.floor((LIMITS.frameBytes - 1024) / itemBytes));
-  return Array.from({ length: count }, (_, index) => make(index));
-}
-
 function idOf(text: string): string {
   return base32(sha256(text)).slice(0, 20);
 }
@@ -62,31 +57,29 @@ function helloOf(index: number): Message {
     id: idOf(`flooder ${index}`),
     name: `flooder-${index}`,
   } as const;
-  return { ...about, incarnation: 1, nonce: index + 1, host: "127.0.0.1", port: 9, digest: [] };
+  const where = { host: "127.0.0.1", port: 9, complete: true, wanted: true, digest: [] } as const;
+  return { ...about, ...where, incarnation: 1, nonce: index + 1 };
 }
 
 function floodOf(index: number): readonly Buffer[] {
   const owner = idOf(`flooder ${index}`);
   const from = 1e9;
-  const writes = fill(52, LIMITS.entriesPerOwner, (at) => ({
-    key: `k${at}`,
-    version: from + at + 1,
-    body: null,
-  }));
+  const writes = Array.from({ length: LIMITS.entriesPerOwner }, (_, at) => {
+    return { key: `key/${String(at).padStart(16, "0")}`, version: from + at + 1, body: null };
+  });
   const holed = { owner, incarnation: 1, floor: 0, from, to: from + writes.length, writes };
-  const unknown = fill(90, LIMITS.ownersMax, (at) => ({
-    owner: idOf(`nobody ${at}`),
-    incarnation: 1,
-    version: 1,
-  }));
-  const ping = wireOf({ kind: "ping", sequence: 1 });
+  const unknown = Array.from({ length: LIMITS.ownersMax }, (_, at) => {
+    return { owner: idOf(`nobody ${at}`), incarnation: 1, version: 1, deadAt: null };
+  });
+  const ping = wireOf({ kind: "ping", sequence: 1, suspected: null });
   const pings = Buffer.concat(Array.from({ length: Math.floor(SMALL_BYTES / ping.length) }, () => ping));
   return [
-    wireOf({ kind: "delta", deltas: [holed] }),
-    wireOf({ kind: "digest", digest: unknown, wanted: true }),
+    wireOf({ kind: "delta", deltas: [holed], until: null, acknowledge: true }),
+    wireOf({ kind: "digest", digest: unknown, scope: { kind: "all" }, wanted: true }),
     pings,
-    wireOf({ kind: "digest", digest: [], wanted: true }),
-    wireOf({ kind: "compare", hash: "0" }),
+    wireOf({ kind: "digest", digest: [], scope: { kind: "all" }, wanted: true }),
+    wireOf({ kind: "announce", digest: unknown }),
+    wireOf({ kind: "compare", sum: 1 }),
   ];
 }
 

@@ -11,6 +11,7 @@ import type { HostPort } from "../../src/base/ip.ts";
 import { seededRandom } from "../../src/base/random.ts";
 import { base32, sha256 } from "../../src/base/bytes.ts";
 import { Gossip } from "../../src/gossip/gossip.ts";
+import { openLanes } from "../../src/mesh/lanes.ts";
 import { openLinks, type Links } from "../../src/mesh/links.ts";
 import { recordKey, renderRecord, type NodeLogRecord } from "../../src/model/record.ts";
 import { EMPTY_DECLARATION } from "../../src/model/service.ts";
@@ -44,6 +45,7 @@ export function openMember(plan: MemberPlan): Member {
   const links: Links = openLinks({
     log: openLog({ level: "error", format: "text" }),
     metrics: openMetrics(),
+    lanes: openLanes(),
     onInput(input) {
       const now = nowMs();
       if (input.kind === "linkUp") {
@@ -89,6 +91,7 @@ function recordsOf({ index, serviceCount }: MemberPlan, host: string): NodeLogRe
     labels: {},
     role: "manager",
     software: "bench",
+    prefixes: [],
   };
   const ports = [{ name: "web", port: 80, target: 8080, protocol: "http" as const }];
   const replicas = Array.from({ length: serviceCount }, (_, service): NodeLogRecord[] => [
@@ -116,6 +119,7 @@ function recordsOf({ index, serviceCount }: MemberPlan, host: string): NodeLogRe
       service: `service-${service}`,
       address: vipOf(service),
       order: service + 1,
+      settled: true,
     },
   ]).flat();
   return [node, ...replicas];

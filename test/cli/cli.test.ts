@@ -202,7 +202,7 @@ test("cli: what the daemon does not allow ends with 5, its own bug with 1", asyn
   assert.equal((await at(doors, "drain web-1")).status, 1);
 });
 
-test("cli: a member whose link is broken, or that settles, is marked in the list and explained by inspect", async (t) => {
+test("cli: a member whose link is broken, or that settles, is marked in the list and explained", async (t) => {
   const doors = await openDoors(t);
   const other = member({ id: OTHER, name: "host-2", self: false, via: SELF });
   const third = member({ id: "c".repeat(20), name: "host-3", self: false, settlesAtMs: NOW_MS + 12_000 });
@@ -287,7 +287,7 @@ test("cli: drain --wait is done when all have applied it, and names who has not 
   );
 });
 
-test("cli: events tell by colour what became of members and links, and of kinds of a later version whether they warn", async (t) => {
+test("cli: events tell by colour what became of members and links, and of the rest whether it warns", async (t) => {
   const doors = await openDoors(t);
   const events = [
     event(1, { kind: "member.alive" }),

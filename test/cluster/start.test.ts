@@ -187,7 +187,7 @@ test("start: a damaged state file is set aside and told of; the previous one kee
   assert.equal((await explain(daemon)).vip, vip);
 });
 
-test("start: state of an earlier version is taken over; that of a later one is refused, and left as it is", async (t) => {
+test("start: state of an earlier version is taken over; that of a later one is refused and left", async (t) => {
   const block = await openBlock(t);
   const daemon = aloneOn(t, block);
   const replica = await webReplica(t, "web-1", block.address(1, 11));

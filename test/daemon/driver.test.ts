@@ -167,7 +167,7 @@ test("driver: a process whose event loop is late makes its node slow to judge, a
   const metrics = openMetrics();
   const { driver, node } = rig({ loopDelayMs: () => 700, metrics });
   driver.start();
-  await until(() => node.healthScore > 0, { what: "the node has been told" });
+  await until(() => node.gossip.healthScore > 0, { what: "the node has been told" });
   await until(async () => ((await metrics.gossipHealth.get()).values[0]?.value ?? 0) > 0);
   await driver.close();
 });
