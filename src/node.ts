@@ -129,9 +129,9 @@ export class Node {
     return this.#gossip;
   }
 
-  /** Names of alive members that have not yet applied what this node published last. */
+  /** Names of members that may still send traffic to what drains here: they have not applied that it does. */
   get lagging(): readonly string[] {
-    return this.#gossip.lagging(this.#gossip.version);
+    return this.#acknowledgements.missing((version) => this.#gossip.lagging(version));
   }
 
   /** Takes one input and says what is to be done. */

@@ -284,20 +284,64 @@ test("node: an unhealthy replica is out on every node, and nobody else's word co
   assert.ok(net.until(() => NAMES.every((name) => eligibleIds(net.view(name)).length === 6), 3000));
 });
 
-test("node: a clean stop drains, says goodbye, and takes its records along at once", () => {
+function stateOf(view: View, name: string): string | undefined {
+  return view.members.find(({ id }) => id === idOf(name))?.state;
+}
+
+test("node: who leaves for good drains, is heard, and takes its records along at once", () => {
   const net = settled();
-  net.feed("c", { kind: "stop" });
+  net.feed("c", { kind: "stop", farewell: "left" });
   const stopping = net.host("c").node ?? assert.fail();
   assert.ok(net.until(() => stopping.lagging.length === 0, 1000));
   for (const name of ["a", "b"]) assert.equal(replicaIn(net.view(name), "web-c")?.state, "draining");
-  net.feed("c", { kind: "leave" });
-  const hasLeft = (name: string): boolean => {
-    return net.view(name).members.find(({ id }) => id === idOf("c"))?.state === "left";
-  };
-  assert.ok(net.until(() => ["a", "b"].every(hasLeft), 100));
+  net.feed("c", { kind: "leave", farewell: "left" });
+  assert.ok(net.until(() => ["a", "b"].every((name) => stateOf(net.view(name), "c") === "left"), 100));
   assert.ok(
     net.until(() => ["a", "b"].every((name) => replicaIn(net.view(name), "own-c") === undefined), 100),
   );
+});
+
+test("node: who goes for a while keeps names and VIPs; what it relays rests, what needs no relay goes on", () => {
+  const net = settled();
+  net.discover("c", [
+    endpoint("web", "web-c", { reach: "stream" }),
+    endpoint("own-c", "own-c", { reach: "direct" }),
+  ]);
+  expectAgreement(net);
+  const before = vips(net.view("a"));
+  net.feed("c", { kind: "stop", farewell: "away" });
+  const stopping = net.host("c").node ?? assert.fail();
+  assert.ok(net.until(() => stopping.lagging.length === 0, 1000));
+  for (const name of ["a", "b"]) {
+    assert.equal(replicaIn(net.view(name), "web-c")?.tier, "draining");
+    assert.equal(replicaIn(net.view(name), "own-c")?.tier, "eligible");
+  }
+  net.feed("c", { kind: "leave", farewell: "away" });
+  assert.ok(net.until(() => ["a", "b"].every((name) => stateOf(net.view(name), "c") === "away"), 100));
+  net.crash("c");
+  net.run(60_000);
+  for (const name of ["a", "b"]) {
+    assert.equal(stateOf(net.view(name), "c"), "away");
+    assert.equal(replicaIn(net.view(name), "web-c")?.tier, "never");
+    assert.equal(replicaIn(net.view(name), "own-c")?.tier, "eligible");
+    assert.deepEqual(vips(net.view(name)), before);
+  }
+  net.start("c", { endpoints: endpointsOf("c") });
+  expectAgreement(net);
+  assert.equal(eligibleIds(net.view("a")).length, 6);
+});
+
+test("node: who does not come back in time is given up, and its names stay", () => {
+  const net = settled();
+  const before = vips(net.view("a"));
+  for (const kind of ["stop", "leave"] as const) net.feed("c", { kind, farewell: "away" });
+  assert.ok(net.until(() => ["a", "b"].every((name) => stateOf(net.view(name), "c") === "away"), 100));
+  net.crash("c");
+  net.run(119_000);
+  assert.equal(stateOf(net.view("a"), "c"), "away");
+  assert.ok(net.until(() => ["a", "b"].every((name) => stateOf(net.view(name), "c") === "dead"), 2500));
+  assert.deepEqual(vips(net.view("a")), before);
+  assert.equal(replicaIn(net.view("a"), "own-c")?.tier, "never");
 });
 
 test("node: two halves that lost each other go on, and agree again once they meet", () => {

@@ -42,6 +42,13 @@ export class Acknowledgements {
     return this.#pendingById.get(id)?.names ?? NOBODY;
   }
 
+  /** The names of members that have not applied all drains. @param lagging  as for `settle` */
+  missing(lagging: (version: number) => readonly string[]): readonly string[] {
+    let newest = 0;
+    for (const { version } of this.#pendingById.values()) newest = Math.max(newest, version);
+    return newest === 0 ? NOBODY : lagging(newest);
+  }
+
   /**
    * Takes the records just published.
    *

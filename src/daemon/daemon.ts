@@ -28,7 +28,6 @@ import { openLanes } from "../mesh/lanes.ts";
 import { openLinks, type Links } from "../mesh/links.ts";
 import { openListener } from "../mesh/listener.ts";
 import type { ResolveReplica } from "../mesh/stream.ts";
-import type { Happening } from "../model/event.ts";
 import { KEPT_SCHEMA, NOTHING_KEPT, parseKept, type KeptState } from "../model/kept.ts";
 import type { NodeRecord } from "../model/record.ts";
 import { transportOf } from "../model/service.ts";
@@ -45,6 +44,7 @@ import type { Base } from "./base.ts";
 import { openConsumers, type Consumers } from "./consumers.ts";
 import { drain, leave, undrain } from "./departure.ts";
 import { openDriver, type Driver } from "./driver.ts";
+import { openHappenings } from "./happenings.ts";
 import type { DaemonOptions } from "./options.ts";
 import { watchRanges } from "./ranges.ts";
 import { Report } from "./report.ts";
@@ -122,7 +122,7 @@ async function assemble(base: Base): Promise<Daemon> {
     save,
     onSaved: (problem) => tellSaved(base, problem),
     onView: consumers.show,
-    onHappenings: (happenings) => tellHappenings(base, happenings),
+    onHappenings: openHappenings(base),
     loopDelayMs: eventLoop.delayMs,
     metrics,
   });
@@ -184,11 +184,6 @@ async function loadKept({ options, report, journal }: Base, path: string): Promi
     journal.append([{ kind: "state.corrupt", level: "warn", subject: path, text, atMs: nowMs() }]);
   }
   return loaded.value ?? NOTHING_KEPT;
-}
-
-function tellHappenings({ options, journal }: Base, happenings: readonly Happening[]): void {
-  for (const { kind, level, subject, text } of happenings) options.log[level](`${kind} ${subject}: ${text}`);
-  journal.append(happenings);
 }
 
 function tellSaved({ options, report }: Base, problem: string | null): void {

@@ -12,17 +12,23 @@ import type { Outbox } from "./effects.ts";
 import type { Links, Seat } from "./links.ts";
 import type { Message, Until } from "./message.ts";
 import { positionOf, spread, spreadAround, towards } from "./ring.ts";
+import type { Topology } from "./topology.ts";
 
 /** Sends over the links of one node. */
 export class Carrier {
   readonly #position: number;
+  readonly #topology: Topology;
   readonly #links: Links;
   readonly #outbox: Outbox;
 
-  constructor(self: NodeId, links: Links, outbox: Outbox) {
+  constructor(
+    self: NodeId,
+    parts: { readonly topology: Topology; readonly links: Links; readonly outbox: Outbox },
+  ) {
     this.#position = positionOf(self);
-    this.#links = links;
-    this.#outbox = outbox;
+    this.#topology = parts.topology;
+    this.#links = parts.links;
+    this.#outbox = parts.outbox;
   }
 
   /** The links that carry gossip, ascending by position. */
@@ -32,9 +38,14 @@ export class Carrier {
 
   /** Sends a message of this node's own to all members. */
   broadcast(make: (until: Until) => Message): void {
-    for (const { link, until } of spreadAround(this.#position, this.#links.seats)) {
-      this.#outbox.send(link.link, make(until));
-    }
+    const { seats } = this.#links;
+    const { successor } = this.#topology;
+    // With its successor at hand the full circle starts here; without, it has to go past here from the other side.
+    const isWhole = seats.some(({ peer, doubtful }) => peer.id === successor && !doubtful);
+    const shares = isWhole
+      ? spread(this.#position, this.#position, seats)
+      : spreadAround(this.#position, seats);
+    for (const { link, until } of shares) this.#outbox.send(link.link, make(until));
   }
 
   /**
@@ -59,8 +70,10 @@ export class Carrier {
    */
   linkTowards(member: NodeId): Seat | null {
     const { seats } = this.#links;
-    const own = seats.find(({ peer }) => peer.id === member);
-    return own ?? towards(positionOf(member), this.#position, seats);
+    const own = seats.find(({ peer }) => peer.id === member) ?? null;
+    if (own?.doubtful === false) return own;
+    const others = own === null ? seats : seats.filter((seat) => seat !== own);
+    return towards(positionOf(member), this.#position, others) ?? own;
   }
 
   /** Sends over one link. */

@@ -152,10 +152,8 @@ function takeRumors(parts: Parts, link: OpenLink, message: Of<"rumor">, nowMs: n
     if (subject === self.id) {
       if (incarnation === replication.incarnation) voice.accused(refutation);
       // Somebody remembers a later life of this node than it knows itself.
-      if (incarnation > replication.incarnation) {
-        replication.raise(incarnation + 1);
+      if (incarnation > replication.incarnation && replication.raise(incarnation + 1, nowMs))
         changes.note(self.id);
-      }
       continue;
     }
     passed.push(rumor);

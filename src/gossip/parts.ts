@@ -114,7 +114,8 @@ export function openParts({ self, incarnation, seeds, random, nowMs }: GossipOpt
   const outbox = new Outbox();
   const links = new Links();
   const awareness = new Awareness();
-  const carrier = new Carrier(self.id, links, outbox);
+  const topology = new Topology(self.id);
+  const carrier = new Carrier(self.id, { topology, links, outbox });
   const dialer = new Dialer(seeds, random);
   dialer.own({ host: self.host, port: self.port });
   return {
@@ -128,7 +129,7 @@ export function openParts({ self, incarnation, seeds, random, nowMs }: GossipOpt
     dialer,
     membership: new Membership(self.id),
     watch: new Watch(awareness, random),
-    topology: new Topology(self.id),
+    topology,
     disputes: new Disputes(),
     replication: new Replication({ self: self.id, incarnation, carrier, outbox, random, nowMs }),
     reports: new Reports(self.id, carrier),

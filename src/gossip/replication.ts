@@ -26,12 +26,14 @@ import { partOf } from "./sums.ts";
 
 const COMPARE_EVERY_MS = 1000;
 const COLLECT_EVERY_MS = 60_000;
+/** Between two incarnations taken in one run. */
+const RAISE_EVERY_MS = 500;
 /** What reached this node is announced to so many others, so long after the first of it. */
 const ANNOUNCED_TO = 2;
 const ANNOUNCE_AFTER_MS = 50;
 /** Up to so many owners a digest is sent whole: it is hardly larger than sums of its parts. */
 const FEW_OWNERS = DIGEST_PARTS;
-/** A link's whole digests are answered at most this often: an answer may be a thousand times as large as the question. */
+/** A link's whole digests are answered at most this often: an answer may be a thousand times as large. */
 const ANSWER_EVERY_MS = 50;
 
 const ALL: Scope = { kind: "all" };
@@ -61,6 +63,7 @@ export class Replication {
   readonly #options: ReplicationOptions;
   #incarnation: number;
   #pushedVersion = 0;
+  #raisedAtMs = Number.NEGATIVE_INFINITY;
   #comparedAtMs: number;
   #collectedAtMs: number;
   /** Owners of whom something came by broadcast, to be announced. */
@@ -114,17 +117,23 @@ export class Replication {
   outrank(digest: Digest, nowMs: number): boolean {
     const own = { id: this.#options.self, incarnation: this.#incarnation, version: this.version };
     const incarnation = outrankedBy(digest, { ...own, incarnationMax: incarnationMax(nowMs) });
-    if (incarnation === null) return false;
-    this.raise(incarnation);
-    return true;
+    return incarnation !== null && this.raise(incarnation, nowMs);
   }
 
-  /** Starts this node's log anew under a higher incarnation. */
-  raise(incarnation: number): void {
+  /**
+   * Starts this node's log anew under a higher incarnation: somebody remembers a later life of it. The whole log goes
+   * to everybody then, so who claims to remember more and more must not make this node do so all the time.
+   *
+   * @returns false when it has just done so: it will be told again
+   */
+  raise(incarnation: number, nowMs: number): boolean {
+    if (nowMs - this.#raisedAtMs < RAISE_EVERY_MS && nowMs >= this.#raisedAtMs) return false;
+    this.#raisedAtMs = nowMs;
     this.#incarnation = incarnation;
     this.store.raise(incarnation);
     this.#pushedVersion = 0;
     this.push(false);
+    return true;
   }
 
   /** Applies what came over a link, passes it on, and asks for what must have been missed. */

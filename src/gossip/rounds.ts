@@ -194,7 +194,9 @@ function dial(parts: Parts, nowMs: number): void {
     wants: watch.redials,
     isPresent: (id: string) => {
       const peer = membership.peer(id);
-      return peer !== undefined && isPresent(peer) && (peer.link !== null || links.count > 0);
+      // One that is away may have lost our address with its disk.
+      const isHere = peer !== undefined && isPresent(peer) && peer.state !== "away";
+      return isHere && (peer.link !== null || links.count > 0);
     },
     isLinked: (address: string) => links.addresses.has(address),
     presentCount: membership.presentCount,

@@ -38,6 +38,12 @@ export class Topology {
     return this.#wanted;
   }
 
+  /** The next member on the ring; null when this node is alone. */
+  get successor(): NodeId | null {
+    for (const id of this.wanted) return id;
+    return null;
+  }
+
   /** A member came, went or changed its state. */
   note(peer: Peer): void {
     const isChanged = isPresent(peer) ? this.#ring.add(peer.id) : this.#ring.delete(peer.id);

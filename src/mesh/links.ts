@@ -2,14 +2,18 @@
  * Links: keeps the connections that gossip asks for, and tells it what they bring.
  *
  * Gossip speaks of links by number and of addresses to dial; here a number becomes a connection. Every dial has a
- * deadline, short enough that a host that came back is found within a second. Pushes may be skipped on a link whose
- * peer is behind (repair covers them); what keeps the membership alive is queued.
+ * deadline, short enough that a host that came back is found within a second. What repair covers may be skipped on a
+ * link whose peer is behind; what keeps the membership alive is queued. A peer that cannot be talked to is dialled
+ * again each second, and told of once a minute.
  *
- * Touches: the mesh, through websocket.ts.
+ * Touches: the mesh, through websocket.ts; the clock.
  */
 
-import { Failure, textOf } from "../base/failure.ts";
+import { Failure, textOf, type FailureCode } from "../base/failure.ts";
 import { renderHostPort, type HostPort } from "../base/ip.ts";
+import { Repeats } from "../base/repeats.ts";
+import { LIMITS } from "../model/limits.ts";
+import { nowMs } from "../runtime/clock.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
@@ -19,6 +23,14 @@ import { dialLink } from "./websocket.ts";
 
 /** For the whole of a dial: connection and handshake. */
 const DIAL_MS = 1000;
+
+/** What is sent again by itself, a second later at most, when a peer lacks it. */
+const REPAIRED: ReadonlySet<string> = new Set(["delta", "announce", "compare", "parts", "digest"]);
+
+/** Somebody answers there, but it is no peer of ours: a person has to look at it. */
+const WARNED: ReadonlySet<FailureCode> = new Set(["invalid", "not-allowed"]);
+/** The same is logged once in this time. */
+const LOGGED_EVERY_MS = 60_000;
 
 /** What happened on the mesh. */
 export type MeshInput =
@@ -66,6 +78,7 @@ export interface Links {
 export function openLinks(options: LinksOptions): Links {
   const { onInput, log, metrics } = options;
   const linkById = new Map<number, Link>();
+  const logged = new Repeats(LOGGED_EVERY_MS, LIMITS.repeatsKept);
   let lastId = 0;
   let closed = false;
   const nextId = (): number => {
@@ -80,8 +93,12 @@ export function openLinks(options: LinksOptions): Links {
       frame: (frame) => onInput({ kind: "frame", link: link.id, frame }),
       closed(end) {
         linkById.delete(link.id);
-        if (end.kind === "violation" || end.kind === "overfull")
+        if (end.kind === "violation" || end.kind === "overfull") {
           metrics.gossipRefused.inc({ reason: end.kind });
+          // Not the port: an accepted link has another one each time.
+          if (logged.isNew(`${link.remote.host} ${end.kind}`, nowMs()))
+            log.warn("mesh: ended a link", { peer: renderHostPort(link.remote), reason: end.text });
+        }
         onInput({ kind: "linkDown", link: link.id, reason: end.text });
       },
     });
@@ -93,9 +110,12 @@ export function openLinks(options: LinksOptions): Links {
       if (closed) link.close("this daemon is stopping");
       else take(link, address);
     } catch (thrown) {
-      log.debug("dial failed", { address: renderHostPort(address), reason: textOf(thrown) });
-      const refused = thrown instanceof Failure && thrown.code === "refused";
-      onInput({ kind: "dialFailed", address, refused });
+      const code = thrown instanceof Failure ? thrown.code : "invalid";
+      const level = WARNED.has(code) ? "warn" : "debug";
+      // Not the text: it may tell a duration, or what the peer makes up.
+      if (logged.isNew(`${renderHostPort(address)} ${code}`, nowMs()))
+        log[level]("mesh: a dial failed", { address: renderHostPort(address), reason: textOf(thrown) });
+      onInput({ kind: "dialFailed", address, refused: code === "refused" });
     }
   };
 
@@ -106,7 +126,7 @@ export function openLinks(options: LinksOptions): Links {
       if (!closed) void dial(address);
     },
     send({ link, frame, kind }) {
-      const outcome = linkById.get(link)?.send(frame, kind === "delta" ? "skip" : "queue");
+      const outcome = linkById.get(link)?.send(frame, REPAIRED.has(kind) ? "skip" : "queue");
       if (outcome !== "sent") return;
       metrics.gossipMessages.inc({ kind, direction: "out" });
       metrics.gossipBytes.inc({ kind, direction: "out" }, frame.byteLength);

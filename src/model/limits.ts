@@ -120,6 +120,8 @@ export const LIMITS = {
   /** A TCP connection with more than this unsent is not read from until its client reads. */
   dnsConnectionBufferedBytes: 256 * 1024,
 
+  /** Different refusals and failed dials that are logged in a minute; each is logged once in it. */
+  repeatsKept: 256,
   /** Events kept for `skein events` and the API. */
   eventsKept: 1024,
   /** Connections at once to each listener of the admin API: people, scrapers and dashboards are few. */

@@ -107,7 +107,7 @@ export class Gathering {
     this.#gone = [];
   }
 
-  /** What it wants of ports and routes, by the right of its VIP's claim; null for nothing, now and when asked before. */
+  /** What it wants of ports and routes, by the right of its VIP's claim; null for nothing, as when asked before. */
   wanting(orderOf: (key: ServiceKey) => number): Wanting | null {
     const hadNames = this.#hadNames;
     this.#hadNames = this.#names.length > 0;

@@ -3,9 +3,10 @@
  *
  * A log is changed in place, each write under the owner's next version. So of a log that was read before only writes
  * above that version are parsed; of another log (a new incarnation, a whole one after a gap) every write is looked at,
- * and those whose text is as it was are not parsed again. Nothing is decided here: merge.ts applies what was found.
+ * and those whose text is as it was are not parsed again, only noted as standing in another write. Nothing is decided
+ * here: merge.ts applies what was found.
  *
- * Pure, but for noting that an unchanged record now stands in another write.
+ * Pure.
  */
 
 import type { Result } from "../base/failure.ts";

@@ -20,6 +20,18 @@ function upTo(version: number, ...names: string[]): (asked: number) => readonly 
   return (asked) => (asked <= version ? [] : names);
 }
 
+test("acknowledgement: missing is who has not applied the newest drain; nobody where nothing drains", () => {
+  const drains = new Acknowledgements();
+  assert.deepEqual(drains.missing(upTo(0, "host-2")), []);
+  drains.published([record("web-1", "draining"), record("web-2", "ready")], 7, 0);
+  drains.published([record("web-1", "draining"), record("web-2", "draining")], 9, 10);
+  drains.published([record("web-1", "draining"), record("web-2", "draining")], 12, 20);
+  assert.deepEqual(drains.missing(upTo(8, "host-2")), ["host-2"]);
+  assert.deepEqual(drains.missing(upTo(9, "host-2")), [], "what came later is no drain");
+  drains.settle(upTo(9), 30);
+  assert.deepEqual(drains.missing(upTo(0, "host-2")), [], "applied once is applied");
+});
+
 test("acknowledgement: a drain is applied once nobody lags behind the version that first said it", () => {
   const drains = new Acknowledgements();
   drains.published([record("web-1", "draining"), record("web-2", "ready")], 7, 0);

@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
+import { MESH_MAX } from "../../src/gossip/ring.ts";
 import { kindsSaid, toldOf } from "../support/gossip-cluster.ts";
 import type { Host } from "../support/gossip-host.ts";
 import { GossipNetwork } from "../support/gossip-network.ts";
@@ -22,7 +23,13 @@ type Fault =
 
 type PairFault = "reset" | "cut" | "cutOneWay" | "behind" | "keepUp";
 
-const index = fc.nat({ max: 4 });
+const index = fc.nat({ max: 29 });
+/** Mostly few: a fault among few harms most. */
+const size = fc.oneof(
+  { weight: 16, arbitrary: fc.integer({ min: 2, max: 5 }) },
+  { weight: 3, arbitrary: fc.integer({ min: 6, max: 12 }) },
+  { weight: 1, arbitrary: fc.integer({ min: 24, max: 30 }) },
+);
 const fault: fc.Arbitrary<Fault> = fc.oneof(
   {
     weight: 6,
@@ -155,7 +162,7 @@ function kindsBesidesQuiet(network: GossipNetwork): string[] {
 test("gossip: whatever faults come in whatever order, logs are never falsified and all agree after the last", () => {
   const schedule = fc.array(fc.tuple(fault, pauseMs), { minLength: 1, maxLength: 25 });
   fc.assert(
-    fc.property(fc.nat(), fc.integer({ min: 2, max: 5 }), schedule, (seed, count, faults) => {
+    fc.property(fc.nat(), size, schedule, (seed, count, faults) => {
       const network = new GossipNetwork({ seed, delayMs: 5 });
       const truth: Truth = new Map();
       network.startMany(count);
@@ -181,7 +188,8 @@ test("gossip: whatever faults come in whatever order, logs are never falsified a
       network.runFor(10_000);
       assert.ok(network.agrees, `seed ${seed}: agreement lasts`);
       assert.deepEqual(kindsBesidesQuiet(network), [], `seed ${seed}: nothing is left to be said`);
-      for (const host of network.hosts)
+      // Beyond a mesh only who asks for it is told who has applied what.
+      for (const host of count > MESH_MAX ? [] : network.hosts)
         assert.deepEqual(host.gossip.lagging(host.gossip.version), [], `seed ${seed}`);
     }),
     { numRuns: 200 },
@@ -193,7 +201,7 @@ test("gossip: while nothing fails nobody is ever suspected, whatever is written"
     maxLength: 25,
   });
   fc.assert(
-    fc.property(fc.nat(), fc.integer({ min: 2, max: 5 }), writes, (seed, count, writes) => {
+    fc.property(fc.nat(), size, writes, (seed, count, writes) => {
       const network = new GossipNetwork({ seed, delayMs: [5, 50, 200][seed % 3] ?? 5 });
       const truth: Truth = new Map();
       network.startMany(count);

@@ -62,6 +62,7 @@ export const SHELL_FILES: readonly string[] = inFolders({
     "daemon",
     "departure",
     "driver",
+    "happenings",
     "options",
     "ranges",
     "report",
@@ -71,7 +72,7 @@ export const SHELL_FILES: readonly string[] = inFolders({
   dns: ["forward", "responder", "server", "tcp", "udp", "upstream"],
   health: ["probe"],
   kernel: ["observe", "pool"],
-  mesh: ["advertise", "dial", "links", "listener", "stream", "upgrade", "websocket"],
+  mesh: ["advertise", "dial", "lanes", "links", "listener", "stream", "upgrade", "valve", "websocket"],
   proxy: [
     "agents",
     "attempts",

@@ -1,10 +1,12 @@
 // The mesh port: who gets in, what strangers, browsers and hostile connections get, and how it closes.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import type { Socket } from "node:net";
 import { describe, it, type TestContext } from "node:test";
 
 import * as fc from "fast-check";
+import { WebSocket } from "ws";
 
 import { Failure } from "../../src/base/failure.ts";
 import type { Link, LinkEnd } from "../../src/mesh/link.ts";
@@ -167,19 +169,60 @@ describe("listener: what is bounded", () => {
     await until(() => slow.socket.readableEnded || slow.socket.destroyed);
   });
 
+  /** A link from an address of its own, which has said a word unless it is silent. */
+  async function openGuest(t: TestContext, host: Host, from: string, isSilent = false): Promise<WebSocket> {
+    const url = `ws://127.0.0.1:${host.listener.address.port}/gossip`;
+    const options = { localAddress: from, perMessageDeflate: false };
+    const guest = new WebSocket(url, ["skein.v1"], options);
+    t.after(() => guest.terminate());
+    const count = host.links.length;
+    await once(guest, "open");
+    const link = await until(() => host.links[count]);
+    link.start({ frame: () => undefined, closed: () => undefined });
+    if (isSilent) return guest;
+    guest.send(new Uint8Array(1));
+    await until(() => link.hasSpoken, { everyMs: 1 });
+    return guest;
+  }
+  /** Dials as the host's own links are dialled: from the address that is dialled. */
+  const dialTo = (host: Host): Promise<Link> =>
+    dialLink(host.listener.address, { id: 9999, deadlineMs: 5000, lanes: openLanes() });
+  const busy =
+    (text: string) =>
+    (thrown: unknown): boolean =>
+      thrown instanceof Failure && thrown.code === "busy" && thrown.message.includes(text);
+
   it("links past the bound are told that it is full, and the next gets in once one has gone", async (t) => {
     const host = await openHost(t);
-    const dialled: Link[] = [];
-    for (let id = 0; id < LIMITS.linksMax; id += 1) {
-      dialled.push(await dialLink(host.listener.address, { id, deadlineMs: 5000, lanes: openLanes() }));
+    const guests: WebSocket[] = [];
+    while (guests.length < LIMITS.linksMax) {
+      const from = `127.0.1.${1 + Math.floor(guests.length / LIMITS.linksPerAddress)}`;
+      guests.push(await openGuest(t, host, from));
     }
-    const oneMore = (): Promise<Link> =>
-      dialLink(host.listener.address, { id: 9999, deadlineMs: 5000, lanes: openLanes() });
-    await assert.rejects(oneMore(), (thrown) => thrown instanceof Failure && thrown.code === "busy");
-    host.links[0]?.start({ frame: () => undefined, closed: () => undefined });
-    dialled[0]?.close("room for another");
-    (await until(oneMore)).close("got in");
-    for (const link of dialled) link.close("done");
+    await assert.rejects(dialTo(host), busy("full"));
+    assert.equal(await refusals(host.metrics, "links"), 1);
+    guests[0]?.close(1000);
+    (await until(() => dialTo(host))).close("got in");
+  });
+
+  it("one address gets so many links, and others do not suffer for it", async (t) => {
+    const host = await openHost(t);
+    for (let count = 0; count < LIMITS.linksPerAddress; count += 1) await openGuest(t, host, "127.0.0.1");
+    await assert.rejects(dialTo(host), busy("too many links from your address"));
+    assert.equal(await refusals(host.metrics, "address"), 1);
+    await openGuest(t, host, "127.0.1.1");
+  });
+
+  it("links that say nothing are few, and those that have spoken keep theirs", async (t) => {
+    const host = await openHost(t);
+    await openGuest(t, host, "127.0.1.1");
+    const silent: WebSocket[] = [];
+    while (silent.length < LIMITS.silentLinksMax)
+      silent.push(await openGuest(t, host, `127.0.1.${2 + (silent.length % 2)}`, true));
+    await assert.rejects(dialTo(host), busy("full"));
+    assert.equal(await refusals(host.metrics, "silent"), 1);
+    silent[0]?.send(new Uint8Array(1));
+    (await until(() => dialTo(host))).close("got in");
   });
 
   it("strangers past the bound are dropped at once, and links already there are not touched", async (t) => {

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import { after, before, describe, it, type TestContext } from "node:test";
 
@@ -9,7 +10,7 @@ import { WebSocket } from "ws";
 
 import { Failure } from "../../src/base/failure.ts";
 import type { Link, LinkEnd } from "../../src/mesh/link.ts";
-import { openLanes } from "../../src/mesh/lanes.ts";
+import { openLanes, type Lanes } from "../../src/mesh/lanes.ts";
 import { openListener, type Listener } from "../../src/mesh/listener.ts";
 import { dialLink } from "../../src/mesh/websocket.ts";
 import { LIMITS } from "../../src/model/limits.ts";
@@ -21,19 +22,25 @@ import { until } from "../support/wait.ts";
 const LOOPBACK = { host: "127.0.0.1", port: 0 };
 
 /** A listener that keeps the links it accepts, unstarted. */
-async function openHost(): Promise<{ listener: Listener; accepted: Link[]; close: () => Promise<void> }> {
+async function openHost(): Promise<{
+  listener: Listener;
+  accepted: Link[];
+  lanes: Lanes;
+  close: () => Promise<void>;
+}> {
   const accepted: Link[] = [];
+  const lanes = openLanes();
   let lastId = 100;
   const listener = await openListener({
     listen: LOOPBACK,
     nextLinkId: () => (lastId += 1),
     onLink: (link) => accepted.push(link),
     resolve: () => null,
-    lanes: openLanes(),
+    lanes,
     log: openSilentLog(),
     metrics: openMetrics(),
   });
-  return { listener, accepted, close: () => listener.close() };
+  return { listener, accepted, lanes, close: () => listener.close() };
 }
 
 linkContract("over WebSockets", async () => {
@@ -130,20 +137,137 @@ describe("websocket: what a peer can do to a link", () => {
     await until(() => end()?.kind === "violation");
   });
 
-  it("a peer that floods does not keep another link's frames from coming through", async (t) => {
-    const { raw: flooding, link: flooded } = await openRawPeer(t);
-    const { raw: quiet, link: heard } = await openRawPeer(t);
+  it("a small message between large ones passes, whatever is answered to its pings", async (t) => {
+    const { raw, link } = await openRawPeer(t);
+    const seen: number[] = [];
+    link.start({ frame: (frame) => seen.push(frame.byteLength), closed: () => undefined });
+    let pongs = 0;
+    raw.on("pong", () => (pongs += 1));
+    for (const bytes of [100_000, 3, 200_000, 0, 17_000]) {
+      raw.send(new Uint8Array(bytes));
+      raw.ping(Buffer.from("are you there"));
+    }
+    await until(() => seen.length === 5 && pongs === 5);
+    assert.deepEqual(seen, [100_000, 3, 200_000, 0, 17_000]);
+  });
+});
+
+describe("websocket: floods", () => {
+  /** Frames that each take their reader some time, as those do that gossip decodes. */
+  const COST_MS = 4;
+  const spin = (): void => {
+    const endMs = performance.now() + COST_MS;
+    while (performance.now() < endMs);
+  };
+
+  /** A host with `count` links whose peers send large frames without end, and one whose peer is quiet. */
+  async function openFlooded(t: TestContext, count: number) {
+    const host = await openHost();
+    t.after(() => host.close());
+    const url = `ws://127.0.0.1:${host.listener.address.port}/gossip`;
+    const openPeer = async (): Promise<{ raw: WebSocket; link: Link }> => {
+      const at = host.accepted.length;
+      const raw = new WebSocket(url, ["skein.v1"], { perMessageDeflate: false });
+      raw.on("error", () => undefined);
+      t.after(() => raw.terminate());
+      await once(raw, "open");
+      return { raw, link: await until(() => host.accepted[at]) };
+    };
+    const flooding = [];
+    while (flooding.length < count) flooding.push(await openPeer());
+    return { host, flooding, quiet: await openPeer() };
+  }
+
+  for (const count of [1, 40]) {
+    it(`${count} flooding: a quiet link's pings pass, few frames are in memory, the rest stays with the senders`, async (t) => {
+      const { host, flooding, quiet } = await openFlooded(t, count);
+      const handled = flooding.map(() => 0);
+      let sinceSent = 0;
+      let largeMost = 0;
+      const waits: number[] = [];
+      for (const [at, { raw, link }] of flooding.entries()) {
+        link.start({
+          frame() {
+            spin();
+            handled[at] = (handled[at] ?? 0) + 1;
+            sinceSent += 1;
+            largeMost = Math.max(largeMost, host.lanes.counts.large);
+          },
+          closed: (end) => assert.equal(end.kind, "ours", end.text),
+        });
+        for (let frames = 0; frames < 400 / count; frames += 1) raw.send(new Uint8Array(LIMITS.frameBytes));
+      }
+      quiet.link.start({
+        frame: () => waits.push(sinceSent),
+        closed: (end) => assert.equal(end.kind, "ours", end.text),
+      });
+      await until(() => handled.some((frames) => frames > 0), { everyMs: 1 });
+      for (let pings = 1; pings <= 25; pings += 1) {
+        sinceSent = 0;
+        quiet.raw.send(Buffer.from(`ping ${pings}`));
+        await until(() => waits.length === pings, { everyMs: 1 });
+      }
+      // Those of the turn in which it came, and of one more.
+      const most = Math.max(...waits);
+      assert.ok(most <= 2 * Math.ceil(20 / COST_MS + 1), `${most} large frames went before a ping`);
+      assert.ok(largeMost <= LIMITS.largeFramesMax, `${largeMost} large frames in memory`);
+      // What is neither handled nor in memory is in the kernel's buffers, which do not grow with it, or unsent.
+      const unsent = flooding.reduce((sum, { raw }) => sum + raw.bufferedAmount, 0);
+      const all = handled.reduce((sum, frames) => sum + frames, 0);
+      const inKernel = Math.min(12, 400 / count) * count;
+      assert.ok(
+        unsent / LIMITS.frameBytes >= 400 - all - LIMITS.largeFramesMax - inKernel,
+        `${unsent} unsent`,
+      );
+    });
+  }
+
+  it("floods are handled alike, each as often as any other", async (t) => {
+    const { flooding } = await openFlooded(t, 5);
+    const handled = flooding.map(() => 0);
+    const seen = (): number => handled.reduce((sum, frames) => sum + frames, 0);
+    for (const [at, { raw, link }] of flooding.entries()) {
+      const frame = (): void => {
+        spin();
+        handled[at] = (handled[at] ?? 0) + 1;
+      };
+      link.start({ frame, closed: (end) => assert.equal(end.kind, "ours", end.text) });
+      for (let frames = 0; frames < 60; frames += 1) raw.send(new Uint8Array(LIMITS.frameBytes / 4));
+    }
+    await until(() => seen() >= 100, { everyMs: 1 });
+    assert.ok(Math.min(...handled) >= 5, `of 100 frames: ${handled.join(", ")}`);
+  });
+
+  it("a flood of small frames does not keep another link's frames from coming through", async (t) => {
+    const { flooding, quiet } = await openFlooded(t, 1);
+    const [{ raw, link } = quiet] = flooding;
     let floodedFrames = 0;
     let heardFrames = 0;
-    flooded.start({ frame: () => (floodedFrames += 1), closed: () => undefined });
-    heard.start({ frame: () => (heardFrames += 1), closed: () => undefined });
+    link.start({ frame: () => (floodedFrames += 1), closed: () => undefined });
+    quiet.link.start({ frame: () => (heardFrames += 1), closed: () => undefined });
     // Twenty thousand frames reach us in a few reads of the socket.
-    for (let count = 0; count < 20_000; count += 1) flooding.send(new Uint8Array(8));
+    for (let count = 0; count < 20_000; count += 1) raw.send(new Uint8Array(8));
     await until(() => floodedFrames > 0, { everyMs: 1 });
-    quiet.send(new Uint8Array(8));
+    quiet.raw.send(new Uint8Array(8));
     await until(() => heardFrames === 1, { everyMs: 1 });
     assert.ok(floodedFrames < 20_000, `the flood was through first: ${floodedFrames}`);
     await until(() => floodedFrames === 20_000);
+  });
+
+  it("large frames that do not come lose their places to one that waits, and their links end", async (t) => {
+    const { host, flooding, quiet } = await openFlooded(t, LIMITS.largeFramesMax);
+    const ends = flooding.map(({ raw, link }) => {
+      const socket = (raw as unknown as { readonly _socket: Socket })._socket;
+      // The head of a frame of 1 MiB, and no more of it.
+      socket.write(Buffer.from([0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0]));
+      return endOf(link);
+    });
+    await until(() => host.lanes.counts.large === LIMITS.largeFramesMax);
+    let heard = 0;
+    quiet.link.start({ frame: (frame) => (heard = frame.byteLength), closed: () => undefined });
+    quiet.raw.send(new Uint8Array(LIMITS.frameBytes));
+    await until(() => heard === LIMITS.frameBytes, { deadlineMs: 20_000 });
+    await until(() => ends.some((end) => end()?.kind === "violation"));
   });
 });
 

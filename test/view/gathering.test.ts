@@ -91,7 +91,7 @@ test("gathering: a service comes out as the same object until something of it is
   assert.notEqual(again(), last);
 });
 
-test("gathering: only claims of those who have a replica count, one an address: the lowest order, settled if any is", () => {
+test("gathering: claims of those who have a replica count, one an address: the lowest order, settled if any is", () => {
   const b = ownerOf("b", {}, [claimed("10.96.5.5", 3, false)]);
   const c = ownerOf("c", {}, [claimed("10.96.5.5", 2, true)]);
   const d = ownerOf("d", {}, [claimed("10.96.5.6", 1)]);
@@ -124,7 +124,7 @@ test("gathering: who does not answer neither declares nor counts as in disagreem
   for (const state of ["suspect", "dead"] as const) assert.deepEqual(told(state), [80, 0], state);
 });
 
-test("gathering: it wants ports and routes by its right, nothing once it had none, and is there while a host is", () => {
+test("gathering: it wants ports and routes by its right, and is there while one of its hosts is", () => {
   const publish = [{ published: 8080, port: 80, protocol: "tcp" as const, mode: "ingress" as const }];
   const order = () => 7;
   assert.equal(gathered(place(ownerOf("b"), replica("r1"))).wanting(order), null);

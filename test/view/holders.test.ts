@@ -30,7 +30,7 @@ test("holders: the lower order has it, then the lower key; who wants nothing els
   assert.deepEqual(refused(holders, "unheard-of"), {});
 });
 
-test("holders: a service without a VIP comes after all that have one, one whose hosts are gone after all others", () => {
+test("holders: a service without a VIP comes after those that have one, one without hosts after all", () => {
   const order = Number.POSITIVE_INFINITY;
   assert.deepEqual(refused(held(wanting("a", ["80"], { order }), wanting("b", ["80"])), "a"), { 80: "b" });
   const gone = wanting("b", ["80"], { isPresent: false });
@@ -73,7 +73,7 @@ test("holders: what is wanted now counts, whatever was wanted before", () => {
   );
 });
 
-test("holders: a service wants its ports of mode ingress and its routes, each once, with and without a last slash", () => {
+test("holders: a service wants its ingress ports and its routes, each once, a last slash or not", () => {
   const port = (published: number, mode: PublishedPort["mode"]): PublishedPort => {
     return { published, port: 80, protocol: "tcp", mode };
   };

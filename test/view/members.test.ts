@@ -113,7 +113,7 @@ test("members: one that changes its name moves in the list; two of one name stan
   );
 });
 
-test("members: one whose own record makes no sense is none, and what is wrong with it is told till it is mended", () => {
+test("members: one whose own record makes no sense is none, and why is told till it is mended", () => {
   const members = new Members(parseRecord);
   const bad = logOf("b", [], { node: "{" });
   const none = members.unreadable;

@@ -173,7 +173,7 @@ test("reading: of another log only what is written otherwise is parsed, and what
   assert.deepEqual(told(reader.read(next)), { again: ["r2"] });
 });
 
-test("reading: a record that vanished without a tombstone is gone, since a full store drops what it cannot replace", () => {
+test("reading: a record that vanished without a tombstone is gone: a full store drops such ones", () => {
   const reader = new Reader();
   const log = logWith(replica("r1"), replica("r2"), claim("web", "10.96.5.5"));
   put(log, "vip/default/bad", "{");
