@@ -27,6 +27,7 @@ import { nowMs } from "../runtime/clock.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
 import type { Base } from "./base.ts";
+import { routeTo } from "./relay.ts";
 import type { Served } from "./served.ts";
 
 /** Where a host's resolver is configured. */
@@ -156,7 +157,13 @@ function dialRelayed(view: View, upstream: Upstream, deadlineMs: number): Return
     const text = `node ${upstream.nodeName} is not a member; expected one to relay to ${upstream.id}`;
     return Promise.reject(new Failure("unreachable", text));
   }
-  return dialStream(member, { replica: upstream.replica, port: upstream.port, deadlineMs });
+  const { peer, owner } = routeTo(member, view.members);
+  return dialStream(peer, {
+    replica: upstream.replica,
+    port: upstream.port,
+    deadlineMs,
+    ...(owner && { owner }),
+  });
 }
 
 const TIERS: readonly Tier[] = ["eligible", "draining", "panic", "never"];

@@ -26,7 +26,7 @@ import { chooseAdvertised } from "../mesh/advertise.ts";
 import type { Link } from "../mesh/link.ts";
 import { openLanes } from "../mesh/lanes.ts";
 import { openLinks, type Links } from "../mesh/links.ts";
-import { openListener } from "../mesh/listener.ts";
+import { openListener, type ListenerOptions } from "../mesh/listener.ts";
 import type { ResolveReplica } from "../mesh/stream.ts";
 import { KEPT_SCHEMA, NOTHING_KEPT, parseKept, type KeptState } from "../model/kept.ts";
 import type { NodeRecord } from "../model/record.ts";
@@ -46,6 +46,7 @@ import { drain, leave, undrain } from "./departure.ts";
 import { openDriver, type Driver } from "./driver.ts";
 import { openHappenings } from "./happenings.ts";
 import type { DaemonOptions } from "./options.ts";
+import { wayTo } from "./relay.ts";
 import { watchRanges } from "./ranges.ts";
 import { Report } from "./report.ts";
 import { openSources, sourceNames } from "./sources.ts";
@@ -94,11 +95,11 @@ async function assemble(base: Base): Promise<Daemon> {
   const vipPool = await openPool(base);
   // Not `node`: the mesh port is open before there is one, and a peer that lost us knocks at once.
   let running: Node | null = null;
-  const mesh = await openMesh(
-    base,
-    (id, port) => (running === null ? null : endpointOf(running, id, port)),
-    (input) => driver.feed(input),
-  );
+  const mesh = await openMesh(base, {
+    resolve: (id, port) => (running === null ? null : endpointOf(running, id, port)),
+    wayTo: (id) => wayTo(id, running?.view.members ?? []),
+    onInput: (input) => driver.feed(input),
+  });
   const record = await recordOf(options, { ...mesh.advertised, pool: vipPool });
   const { name, prefixes } = record;
   const seeds = config.mesh.join;
@@ -216,7 +217,11 @@ interface Mesh {
 }
 
 /** The mesh port and the links. */
-async function openMesh(base: Base, resolve: ResolveReplica, onInput: Driver["feed"]): Promise<Mesh> {
+async function openMesh(
+  base: Base,
+  parts: Pick<ListenerOptions, "resolve" | "wayTo"> & { readonly onInput: Driver["feed"] },
+): Promise<Mesh> {
+  const { resolve, wayTo: wayToMember, onInput } = parts;
   const { options, lifecycle, metrics, report } = base;
   const { log } = options;
   const { listen, advertise, join: seeds } = options.config.mesh;
@@ -229,6 +234,7 @@ async function openMesh(base: Base, resolve: ResolveReplica, onInput: Driver["fe
     nextLinkId: links.nextId,
     onLink: (link) => (isAdmitting ? links.accept(link) : early.push(link)),
     resolve,
+    wayTo: wayToMember,
     log,
     metrics,
     lanes,

@@ -31,7 +31,8 @@ const REVIEW_EVERY_MS = 250;
 /** A change of a member's state, with the reason in words. */
 export interface Move {
   readonly peer: Peer;
-  readonly from: MemberState;
+  /** Null for a member that is new here. */
+  readonly from: MemberState | null;
   readonly to: MemberState;
   readonly reason: string;
 }
@@ -137,6 +138,10 @@ export class Membership {
   meet(who: Acquaintance, nowMs: number): Peer {
     const peer = this.know(who.id, nowMs);
     if (peer.name !== who.name) this.#touched.push(peer);
+    // Its id is its name until it has told one.
+    const isNew = peer.name === peer.id && who.name !== peer.id;
+    if (isNew && peer.state === "alive")
+      this.#moves.push({ peer, from: null, to: "alive", reason: "joined" });
     Object.assign(peer, { name: who.name, host: who.host, port: who.port });
     return peer;
   }

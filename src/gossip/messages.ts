@@ -42,7 +42,8 @@ export function takeMessage(
       outbox.send(link.id, { kind: "pong", sequence: message.sequence });
       return;
     case "pong":
-      return watch.ponged(peer, message.sequence, nowMs);
+      if (watch.ponged(peer, message.sequence, nowMs)) parts.changes.note(peer.id);
+      return;
     case "probe":
       return takeProbe(parts, link, message, nowMs);
     case "probed":

@@ -188,9 +188,10 @@ export class Store {
   /** True when everything of others that a holder of `digest` had is held here. */
   covers(digest: Digest): boolean {
     return digest.every(({ owner, incarnation, version }) => {
+      // Of who has not said anything yet there is nothing to hold.
+      if (owner === this.#self || version === 0) return true;
       const log = this.#logs.get(owner);
-      if (owner === this.#self || log === undefined) return owner === this.#self;
-      if (version === 0) return true;
+      if (log === undefined) return false;
       return log.incarnation > incarnation || (log.incarnation === incarnation && log.version >= version);
     });
   }

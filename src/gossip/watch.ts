@@ -104,13 +104,14 @@ export class Watch {
     this.#awareness.succeeded();
   }
 
-  /** A pong came. */
-  ponged({ pulse }: Peer, sequence: number, nowMs: number): void {
-    if (pulse === null || !pulse.awaiting || sequence !== pulse.sequence) return;
+  /** A pong came. @returns true when the round trip had not been known before */
+  ponged({ pulse }: Peer, sequence: number, nowMs: number): boolean {
+    if (pulse === null || !pulse.awaiting || sequence !== pulse.sequence) return false;
     pulse.awaiting = false;
     const tripMs = nowMs - pulse.sentAtMs;
-    pulse.roundTripMs =
-      pulse.roundTripMs === null ? tripMs : pulse.roundTripMs + SMOOTHING * (tripMs - pulse.roundTripMs);
+    const before = pulse.roundTripMs;
+    pulse.roundTripMs = before === null ? tripMs : before + SMOOTHING * (tripMs - before);
+    return before === null;
   }
 
   /** True while this node hears the peer itself. */

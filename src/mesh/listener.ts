@@ -19,6 +19,7 @@ import type { Duplex } from "node:stream";
 
 import { Failure, systemCodeOf, textOf } from "../base/failure.ts";
 import { renderHostPort, unmapped, type HostPort } from "../base/ip.ts";
+import type { NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
@@ -27,7 +28,7 @@ import { KEEPALIVE_MS } from "./dial.ts";
 import type { Lanes } from "./lanes.ts";
 import type { Link } from "./link.ts";
 import { reset } from "../runtime/pump.ts";
-import { serveStream, STREAM_PROTOCOL, type ResolveReplica } from "./stream.ts";
+import { serveStream, STREAM_PROTOCOL, type OwnerWay, type ResolveReplica } from "./stream.ts";
 import { refuse, type Refusal, type Upgrade } from "./upgrade.ts";
 import { GOSSIP_PATH, HANDSHAKE_MS, openLinkAcceptor } from "./websocket.ts";
 
@@ -49,6 +50,8 @@ export interface ListenerOptions {
   readonly lanes: Lanes;
   /** Finds replicas of this host for relayed streams. */
   readonly resolve: ResolveReplica;
+  /** How other members are reached, for streams that are passed on to them. */
+  readonly wayTo: (node: NodeId) => OwnerWay;
   readonly log: Log;
   readonly metrics: Pick<Metrics, "gossipRefused" | "streams">;
   /** How long a connection may take to say what it wants; HANDSHAKE_MS unless told. */
@@ -130,6 +133,7 @@ function welcome(server: Server, options: ListenerOptions): Guests {
     guests.streams.add(upgrade.socket);
     void serveStream(upgrade, {
       resolve: options.resolve,
+      wayTo: options.wayTo,
       connectMs: REPLICA_CONNECT_MS,
       served: (result) => options.metrics.streams.inc({ result }),
     });

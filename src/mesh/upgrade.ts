@@ -28,7 +28,7 @@ const LINGER_MS = 1000;
 
 /** An HTTP status for a refused request, and why in printable ASCII words. */
 export interface Refusal {
-  readonly status: 400 | 403 | 404 | 426 | 502 | 503 | 504;
+  readonly status: 400 | 403 | 404 | 421 | 426 | 502 | 503 | 504 | 508;
   readonly reason: string;
 }
 

@@ -3,46 +3,59 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { happeningOf, noEffects, Outbox } from "../../src/gossip/effects.ts";
-import { Membership } from "../../src/gossip/membership.ts";
-import { decode } from "../../src/gossip/message.ts";
-import { idOf } from "../support/gossip-network.ts";
+import { decode } from "../../src/gossip/codec.ts";
+import { happeningOf, isNothing, noEffects, Outbox } from "../../src/gossip/effects.ts";
+import type { Message } from "../../src/gossip/message.ts";
+import { peerOf } from "../support/gossip-peers.ts";
 
-test("effects: frames keep their order, are taken once, and one message over several links is one frame", () => {
+const ping = (sequence: number): Message => ({ kind: "ping", sequence, suspected: null });
+
+test("effects: frames keep their order and are taken once", () => {
   const outbox = new Outbox();
-  outbox.send(1, { kind: "ping", sequence: 1 });
-  outbox.send([2, 1], { kind: "ping", sequence: 2 });
+  outbox.send(1, ping(1));
+  outbox.send(2, ping(2));
+  outbox.send(1, { kind: "part" });
   const { send } = outbox.take();
   assert.deepEqual(
     send.map(({ link, kind }) => `${kind} ${link}`),
-    ["ping 1", "ping 2", "ping 1"],
+    ["ping 1", "ping 2", "part 1"],
   );
-  assert.equal(send[1]?.frame, send[2]?.frame);
-  assert.deepEqual(decode(send[0]?.frame ?? new Uint8Array()), {
-    ok: true,
-    value: { kind: "ping", sequence: 1 },
-  });
+  assert.deepEqual(decode(send[1]?.frame ?? new Uint8Array()), { ok: true, value: ping(2) });
   assert.deepEqual(outbox.take(), noEffects());
+});
+
+test("effects: who sends is told how many bytes that takes", () => {
+  const outbox = new Outbox();
+  const bytes = outbox.send(1, ping(1));
+  assert.equal(bytes, outbox.take().send[0]?.frame.byteLength);
+  outbox.shut();
+  assert.equal(outbox.send(1, ping(1)), 0);
 });
 
 test("effects: what was sent before the box is shut still goes, what comes after does not", () => {
   const outbox = new Outbox();
-  outbox.send(1, { kind: "goodbye", incarnation: 1 });
+  outbox.send(1, { kind: "part" });
   outbox.shut();
-  outbox.send(1, { kind: "ping", sequence: 1 });
+  outbox.send(1, ping(1));
   assert.ok(outbox.isShut);
   assert.deepEqual(
     outbox.take().send.map(({ kind }) => kind),
-    ["goodbye"],
+    ["part"],
   );
 });
 
-test("effects: death and suspicion are told as warnings, life and leaving are not", () => {
-  const peer = new Membership().meet({ id: idOf("a"), name: "host-a", host: "a", port: 1 }, 0);
-  const levels = (["alive", "suspect", "dead", "left"] as const).map((to) => {
+test("effects: nothing is wanted only while every list is empty", () => {
+  assert.ok(isNothing(noEffects()));
+  assert.ok(!isNothing({ ...noEffects(), spreadMs: [0] }));
+  assert.ok(!isNothing({ ...noEffects(), dial: [{ host: "a", port: 1 }] }));
+});
+
+test("effects: death and suspicion are told as warnings; life, being away and leaving are not", () => {
+  const peer = peerOf("host-a");
+  const levels = (["alive", "away", "suspect", "dead", "left"] as const).map((to) => {
     const { kind, level, subject, text, atMs } = happeningOf({ peer, from: "alive", to, reason: "why" }, 7);
     assert.deepEqual([kind, subject, text, atMs], [`member.${to}`, "host-a", "why", 7]);
     return level;
   });
-  assert.deepEqual(levels, ["info", "warn", "warn", "info"]);
+  assert.deepEqual(levels, ["info", "info", "warn", "warn", "info"]);
 });

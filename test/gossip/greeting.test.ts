@@ -8,6 +8,7 @@ import * as fc from "fast-check";
 import {
   closesAtOnce,
   greeterOf,
+  incarnationMax,
   keepsNewLink,
   outrankedBy,
   type TwoLinks,
@@ -24,6 +25,8 @@ const hello: Hello = {
   nonce: 7,
   host: "peer",
   port: 7650,
+  complete: true,
+  wanted: true,
   digest: [],
 };
 const self = { id: idOf("me"), nonce: 9 };
@@ -89,12 +92,21 @@ test("greeting: a peer that started anew, dials twice, or has lost an old link i
 test("greeting: outranked only by a peer that remembers more, and then by one", () => {
   const own = { id: self.id, incarnation: 5, version: 10, incarnationMax: 1000 };
   const by = (incarnation: number, version: number) =>
-    outrankedBy([{ owner: self.id, incarnation, version }], own);
+    outrankedBy([{ owner: self.id, incarnation, version, deadAt: null }], own);
   assert.equal(by(4, 99), null);
   assert.equal(by(5, 10), null);
   assert.equal(by(5, 11), 6);
   assert.equal(by(9, 0), 10);
   assert.equal(by(1001, 0), null, "no honest owner has started so often");
-  assert.equal(outrankedBy([{ owner: idOf("other"), incarnation: 9, version: 9 }], own), null);
+  assert.equal(outrankedBy([{ owner: idOf("other"), incarnation: 9, version: 9, deadAt: null }], own), null);
   assert.equal(outrankedBy([], own), null);
+});
+
+test("greeting: the highest incarnation to be believed moves on with time, so the owner of a forged log gets past it", () => {
+  const nowMs = 1_700_000_000_000;
+  const forged = incarnationMax(nowMs);
+  const own = { id: self.id, incarnation: 5, version: 10, incarnationMax: incarnationMax(nowMs + 1000) };
+  const taken = outrankedBy([{ owner: self.id, incarnation: forged, version: 1, deadAt: null }], own);
+  assert.ok(taken !== null && taken <= incarnationMax(nowMs + 1000));
+  assert.ok(forged > nowMs / 1000, "one start a second since 1970 is honest");
 });

@@ -11,7 +11,7 @@ import { Failure } from "../../src/base/failure.ts";
 import type { HostPort } from "../../src/base/ip.ts";
 import { openLanes } from "../../src/mesh/lanes.ts";
 import { openListener, type Listener } from "../../src/mesh/listener.ts";
-import { dialStream, serveStream } from "../../src/mesh/stream.ts";
+import { dialStream, serveStream, type OwnerWay } from "../../src/mesh/stream.ts";
 import { openMetrics, type Metrics } from "../../src/runtime/metrics.ts";
 import { openSilentLog } from "../support/silence.ts";
 import { closedPort, openTcp, openTcpServer } from "../support/tcp.ts";
@@ -24,13 +24,19 @@ interface Relay {
 }
 
 /** A daemon's mesh port, with one replica `web-1` whose service port 80 is `replicaPort` on loopback. */
-async function openRelay(t: TestContext, replicaPort: number, address = "127.0.0.1"): Promise<Relay> {
+async function openRelay(
+  t: TestContext,
+  replicaPort: number,
+  wayTo: (node: string) => OwnerWay = () => ({ kind: "unknown" }),
+): Promise<Relay> {
+  const address = "127.0.0.1";
   const metrics = openMetrics();
   const listener = await openListener({
     listen: { host: "127.0.0.1", port: 0 },
     nextLinkId: () => 1,
     onLink: (link) => link.close("no links in this test"),
     resolve: (replica, port) => (replica === "web-1" && port === 80 ? { address, port: replicaPort } : null),
+    wayTo,
     lanes: openLanes(),
     log: openSilentLog(),
     metrics,
@@ -331,6 +337,7 @@ describe("stream: what goes wrong has a code", () => {
           socket.destroy();
           return { address: "127.0.0.1", port: replica.port };
         },
+        wayTo: () => ({ kind: "unknown" }),
         connectMs: 5000,
         served: (result) => results.push(result),
       },
@@ -351,6 +358,144 @@ describe("stream: what goes wrong has a code", () => {
       raw.socket.write("and more");
       return closed;
     });
+  });
+});
+
+describe("stream: passed on by a member that reaches the owner", () => {
+  const OWNER = "o".repeat(20);
+  const OTHER = "p".repeat(20);
+
+  /** The owner's host with its replica, and a host that reaches it; a third asks. */
+  async function openDetour(t: TestContext, replicaPort: number): Promise<{ owner: Relay; between: Relay }> {
+    const owner = await openRelay(t, replicaPort, (node) => ({ kind: node === OWNER ? "self" : "unknown" }));
+    const between = await openRelay(t, 1, (node) => {
+      if (node === OWNER) return { kind: "peer", address: owner.peer };
+      return { kind: node === OTHER ? "unlinked" : "unknown" };
+    });
+    return { owner, between };
+  }
+  const through = (
+    relay: Relay,
+    asked: { node?: string; hop?: 0 | 1; port?: number; deadlineMs?: number } = {},
+  ): Promise<Socket> => {
+    const { node = OWNER, hop = 0, port = 80, deadlineMs = 5000 } = asked;
+    return dialStream(relay.peer, { replica: "web-1", port, deadlineMs, owner: { node, hop } });
+  };
+  const withReason =
+    (code: string, reason: RegExp) =>
+    (thrown: unknown): boolean => {
+      assert.ok(thrown instanceof Failure);
+      assert.equal(thrown.code, code, thrown.message);
+      assert.match(thrown.message, reason);
+      return true;
+    };
+
+  it("bytes and ends pass both ways through both hosts, and both count a stream", async (t) => {
+    const replica = await openTcpServer(t, (socket) => {
+      socket.write("220 ready\r\n");
+      socket.on("data", (part: Buffer) => socket.write(part.toString().toUpperCase()));
+      socket.on("end", () => socket.end("bye"));
+    });
+    const { owner, between } = await openDetour(t, replica.port);
+    const stream = await through(between);
+    let text = "";
+    stream.on("data", (part: Buffer) => (text += part.toString()));
+    await until(() => text === "220 ready\r\n");
+    stream.write("hello ");
+    await until(() => text.endsWith("HELLO "));
+    assert.deepEqual([owner.listener.streamCount(), between.listener.streamCount()], [1, 1]);
+    stream.end("and end");
+    await until(() => text === "220 ready\r\nHELLO AND ENDbye" && stream.destroyed);
+    await until(() => owner.listener.streamCount() + between.listener.streamCount() === 0);
+    assert.equal(await counted(owner.metrics, "opened"), 1);
+    assert.equal(await counted(between.metrics, "passed-on"), 1);
+  });
+
+  it("a reset at either end, or of the host between, is a reset at the other", async (t) => {
+    for (const who of ["client", "replica", "between"] as const) {
+      const seen: string[] = [];
+      const replica = await openTcpServer(t, (socket) => {
+        socket.resume();
+        socket.on("error", (error: NodeJS.ErrnoException) => seen.push(`replica ${error.code}`));
+      });
+      const { between } = await openDetour(t, replica.port);
+      const stream = await through(between);
+      stream.resume().on("error", (error: NodeJS.ErrnoException) => seen.push(`client ${error.code}`));
+      stream.write("some");
+      await until(() => (replica.sockets[0]?.bytesRead ?? 0) > 0);
+      if (who === "client") stream.resetAndDestroy();
+      else if (who === "replica") replica.sockets[0]?.resetAndDestroy();
+      else await between.listener.close();
+      const wanted = { client: ["replica"], replica: ["client"], between: ["client", "replica"] }[who];
+      await until(() => wanted.every((end) => seen.includes(`${end} ECONNRESET`)));
+    }
+  });
+
+  it("what goes wrong at the owner's host has the code that it would have had there", async (t) => {
+    const refusing = await openDetour(t, await closedPort());
+    await assert.rejects(through(refusing.between), withReason("refused", /refused the connection/));
+    await assert.rejects(through(refusing.between, { port: 81 }), withReason("not-found", /no port 81/));
+    assert.equal(await counted(refusing.between.metrics, "refused"), 1);
+    const slow = await openDetour(t, await fillBacklog(t));
+    await assert.rejects(through(slow.between), withReason("timeout", /took no connection/));
+    const gone = await openRelay(t, 1, () => ({ kind: "peer", address: refusing.owner.peer }));
+    await refusing.owner.listener.close();
+    await assert.rejects(through(gone), withReason("unreachable", /passed on to o{20}/));
+  });
+
+  it("a member unknown there, or not reached from there either, is refused by name", async (t) => {
+    const { between } = await openDetour(t, 1);
+    await assert.rejects(
+      through(between, { node: "n".repeat(20) }),
+      withReason("not-found", /n{20} is no member/),
+    );
+    await assert.rejects(
+      through(between, { node: OTHER }),
+      withReason("unreachable", /does not reach p{20} either/),
+    );
+    assert.equal(between.listener.streamCount(), 0);
+  });
+
+  it("nothing is passed on twice: two hosts that take each other for the way refuse", async (t) => {
+    const peers: HostPort[] = [];
+    const towards = (at: number) => (): OwnerWay => {
+      const address = peers[at];
+      return address === undefined ? { kind: "unknown" } : { kind: "peer", address };
+    };
+    const one = await openRelay(t, 1, towards(1));
+    const other = await openRelay(t, 1, towards(0));
+    peers.push(one.peer, other.peer);
+    await assert.rejects(through(one), withReason("unreachable", /passed on before/));
+    assert.equal(await counted(other.metrics, "unreachable"), 1);
+    const { between } = await openDetour(t, 1);
+    await assert.rejects(through(between, { hop: 1 }), withReason("unreachable", /not o{20}, and/));
+  });
+
+  it("a request that names an owner badly is malformed, whatever it asks for", async (t) => {
+    const { between } = await openDetour(t, 1);
+    for (const headers of [
+      "skein-node: nobody\r\nskein-hop: 0",
+      `skein-node: ${OWNER}`,
+      `skein-node: ${OWNER}\r\nskein-hop: -1`,
+      `skein-node: ${OWNER}\r\nskein-hop: 0\r\nskein-node: ${OWNER}`,
+      "skein-hop: 0",
+      "skein-node: 127.0.0.1:22\r\nskein-hop: 0",
+    ]) {
+      const raw = await openTcp(t, between.peer.port);
+      raw.socket.write(REQUEST.replace("Host: mesh", `Host: mesh\r\n${headers}`));
+      await until(() => raw.received().includes("\r\n\r\n"));
+      assert.match(raw.received(), /^HTTP\/1.1 400 /, headers);
+    }
+  });
+
+  it("a client that is gone before the owner answers leaves nothing behind", async (t) => {
+    const { owner, between } = await openDetour(t, await fillBacklog(t));
+    const raw = await openTcp(t, between.peer.port);
+    raw.socket.write(REQUEST.replace("Host: mesh", `Host: mesh\r\nskein-node: ${OWNER}\r\nskein-hop: 0`));
+    await until(() => owner.listener.streamCount() === 1);
+    raw.socket.resetAndDestroy();
+    await until(async () => (await counted(owner.metrics, "timeout")) === 1);
+    await until(() => owner.listener.streamCount() + between.listener.streamCount() === 0);
   });
 });
 

@@ -36,6 +36,7 @@ async function openHost(): Promise<{
     nextLinkId: () => (lastId += 1),
     onLink: (link) => accepted.push(link),
     resolve: () => null,
+    wayTo: () => ({ kind: "unknown" }),
     lanes,
     log: openSilentLog(),
     metrics: openMetrics(),
