@@ -45,7 +45,7 @@ import { Merger, type Merged, type MergeInput } from "./view/merge.ts";
 
 /** Between two merges of one burst: a little more for each replica, since a merge costs that much more. */
 const MERGE_PAUSE_MS = 5;
-const MERGE_PAUSE_MS_PER_REPLICA = 0.005;
+const MERGE_PAUSE_MS_PER_REPLICA = 0.002;
 /** Between two publications of what probes found, for each replica of this node: a plan costs about as much. */
 const PUBLISH_PAUSE_MS_PER_REPLICA = 0.02;
 /** How long nothing is published while a source has not told what runs here: a hung Docker must not hide the rest. */
@@ -318,7 +318,8 @@ export class Node {
 
   /** Merges when something changed. @returns after how long it must be looked at again; null when it need not be */
   #bringUpToDate(nowMs: number): number | null {
-    const isDue = this.#merged.dueAtMs !== null && nowMs >= this.#merged.dueAtMs;
+    const { view, dueAtMs } = this.#merged;
+    const isDue = (dueAtMs !== null && nowMs >= dueAtMs) || view.complete !== this.#isComplete(nowMs);
     if (this.#gossip.revision === this.#mergedRevision && !isDue) return null;
     const sinceMs = nowMs - this.#mergedAtMs;
     const pauseMs = MERGE_PAUSE_MS + MERGE_PAUSE_MS_PER_REPLICA * this.#merged.replicaCount;

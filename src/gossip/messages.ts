@@ -159,7 +159,8 @@ function takeRumors(parts: Parts, link: OpenLink, message: Of<"rumor">, nowMs: n
     }
     passed.push(rumor);
     const peer = membership.peer(subject);
-    if (peer === undefined) continue;
+    // Without a part of the ring to serve it is on its way to its subject, and news for nobody else.
+    if (peer === undefined || until === null) continue;
     const told = membership.told(rumor, watch.sees(peer), nowMs);
     if (told === "doubted") watch.pingNow(peer, { warns: true });
   }
@@ -168,7 +169,6 @@ function takeRumors(parts: Parts, link: OpenLink, message: Of<"rumor">, nowMs: n
     carrier.forward((end) => ({ kind: "rumor", rumors: passed, until: end }), until, link.id);
     return;
   }
-  // Without a part of the ring to serve it is on its way to its subject.
   for (const rumor of passed) {
     const seat = carrier.linkTowards(rumor.subject);
     if (seat === null || seat.link === link.id) continue;

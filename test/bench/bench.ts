@@ -13,6 +13,7 @@
 import { skipReason } from "../lab/requirements.ts";
 
 import { measureFailover } from "./failover.ts";
+import { measureFlood } from "./flood.ts";
 import { measureMemory } from "./memory.ts";
 import { linesOfMerge, measureMerge } from "./merge.ts";
 import { measureStart } from "./start.ts";
@@ -78,6 +79,31 @@ const BENCHES: readonly Bench[] = [
         figures,
         lines: [{ what: "a replica killed at 200 requests/s", promised: "0 failed", measured }],
       };
+    },
+  },
+  {
+    name: "flood",
+    obstacle: always,
+    async run() {
+      const figures = await measureFlood();
+      const lines = figures.flatMap(({ links, rssGrowthMb, slowestPongMs, unanswered, framesHandled }) => {
+        const by = links === 1 ? "1 flooding link" : `${links} flooding links`;
+        const lost = unanswered === 0 ? "" : `, ${unanswered} unanswered`;
+        const handled = `${framesHandled.toLocaleString("en")} frames handled`;
+        return [
+          {
+            what: `resident memory grows by, ${by}`,
+            promised: "64 MB",
+            measured: `${rssGrowthMb.toFixed(0)} MB`,
+          },
+          {
+            what: `slowest pong to another member, ${by}`,
+            promised: "500 ms",
+            measured: `${slowestPongMs.toFixed(0)} ms${lost} (${handled})`,
+          },
+        ];
+      });
+      return { figures, lines };
     },
   },
   {

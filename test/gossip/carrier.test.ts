@@ -8,7 +8,7 @@ import * as fc from "fast-check";
 import type { Message, Until } from "../../src/gossip/message.ts";
 import { RING_SIZE } from "../../src/gossip/ring.ts";
 import { idOf } from "../support/gossip-network.ts";
-import { alongRing, linkedTo, placeOf } from "../support/gossip-peers.ts";
+import { alongRing, linkedTo, placeOf, quiet } from "../support/gossip-peers.ts";
 
 const NAMES = ["a", "b", "c", "d", "e", "f"];
 const message = (until: Until): Message => ({ kind: "rumor", rumors: [], until });
@@ -22,6 +22,29 @@ function untilOf(message: Message): Until {
 function arc(from: number, to: number): number {
   return to > from ? to - from : to - from + RING_SIZE;
 }
+
+test("carrier: in a mesh everybody is sent to by the origin, and nobody has anybody to serve", () => {
+  const { carrier, sent } = linkedTo("self", ...NAMES);
+  carrier.broadcast(message);
+  const order = alongRing(NAMES, placeOf("self"));
+  for (const { to, message } of sent()) {
+    const next = order[order.indexOf(to) + 1] ?? "self";
+    assert.equal(untilOf(message), placeOf(next), `${to} serves nobody between itself and ${next}`);
+  }
+});
+
+test("carrier: without a link to its successor an origin's message goes past it from the other side", () => {
+  const linked = linkedTo("self", ...NAMES);
+  const order = alongRing(NAMES, placeOf("self"));
+  const [first, second] = order;
+  const last = order.at(-1);
+  assert.ok(first !== undefined && second !== undefined && last !== undefined);
+  linked.links.remove(linked.linkOf(first).id);
+  linked.carrier.broadcast(message);
+  const copies = linked.sent();
+  assert.ok(!copies.some(({ to }) => to === first));
+  assert.equal(untilOf(copies.find(({ to }) => to === last)?.message ?? message(null)), placeOf(second));
+});
 
 test("carrier: a broadcast goes to every linked peer once, and their parts of the ring do not overlap", () => {
   fc.assert(
@@ -66,13 +89,10 @@ test("carrier: it tells over which links it passed something on", () => {
 });
 
 test("carrier: a peer that misses pings gets its copy, but serves nobody: its part falls to another", () => {
-  const { carrier, links, peer, sent } = linkedTo("self", ...NAMES);
+  const { carrier, peer, sent } = linkedTo("self", ...NAMES);
   const [, second, third, fourth] = alongRing(NAMES, placeOf("self"));
   assert.ok(second !== undefined && third !== undefined && fourth !== undefined);
-  const quiet = { sequence: 0, sentAtMs: 0, awaiting: true, misses: 2, heardAtMs: 0, roundTripMs: null };
-  const pulse = { ...quiet, lostAtMs: null, inquiry: null, askAgainAtMs: 0, pingsNow: false, warns: false };
-  peer(third).pulse = pulse;
-  links.changed();
+  quiet(peer(third));
   carrier.broadcast(message);
   const untilByName = new Map(sent().map(({ to, message }) => [to, untilOf(message)]));
   assert.equal(untilByName.get(third), null);
@@ -80,20 +100,11 @@ test("carrier: a peer that misses pings gets its copy, but serves nobody: its pa
 });
 
 test("carrier: a first peer that misses pings is served by the last one, round the ring", () => {
-  const { carrier, links, peer, sent } = linkedTo("self", ...NAMES);
+  const { carrier, peer, sent } = linkedTo("self", ...NAMES);
   const [first, second] = alongRing(NAMES, placeOf("self"));
   const last = alongRing(NAMES, placeOf("self")).at(-1);
   assert.ok(first !== undefined && second !== undefined && last !== undefined);
-  const quiet = { sequence: 0, sentAtMs: 0, awaiting: true, misses: 2, heardAtMs: 0, roundTripMs: null };
-  peer(first).pulse = {
-    ...quiet,
-    lostAtMs: null,
-    inquiry: null,
-    askAgainAtMs: 0,
-    pingsNow: false,
-    warns: false,
-  };
-  links.changed();
+  quiet(peer(first));
   carrier.broadcast(message);
   const served = sent().find(({ to }) => to === last);
   assert.equal(untilOf(served?.message ?? message(null)), placeOf(second));
@@ -109,16 +120,14 @@ test("carrier: a member is reached over its own link, else over one that is near
   assert.equal(linkedTo("self").carrier.linkTowards(idOf("a")), null);
 });
 
-test("carrier: the last hop goes to the member itself even if its link is doubtful", () => {
+test("carrier: towards a member whose own link is doubtful another way is taken, if one leads nearer", () => {
   const { carrier, peer } = linkedTo("self", ...NAMES);
-  const quiet = { sequence: 0, sentAtMs: 0, awaiting: true, misses: 2, heardAtMs: 0, roundTripMs: null };
-  peer("c").pulse = {
-    ...quiet,
-    lostAtMs: null,
-    inquiry: null,
-    askAgainAtMs: 0,
-    pingsNow: false,
-    warns: false,
-  };
-  assert.equal(carrier.linkTowards(idOf("c"))?.peer.name, "c");
+  quiet(peer("c"));
+  const way = carrier.linkTowards(idOf("c"));
+  assert.ok(way !== null);
+  const apart = (from: number): number => Math.min(arc(from, placeOf("c")), arc(placeOf("c"), from));
+  assert.ok(way.peer.name === "c" || apart(way.position) < apart(placeOf("self")));
+  const alone = linkedTo("self", "c");
+  quiet(alone.peer("c"));
+  assert.equal(alone.carrier.linkTowards(idOf("c"))?.peer.name, "c", "there is no other");
 });

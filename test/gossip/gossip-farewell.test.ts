@@ -50,7 +50,7 @@ test("gossip: a host that left and starts again is alive at once, with its new r
   assert.equal(network.bodyOf(at(hosts, 0), back, "replica/old"), null);
 });
 
-test("gossip: a member that is away is kept with its log, is not dialled, and is alive at once when it is back", () => {
+test("gossip: a member that is away is kept with its log, hardly looked for, and alive at once when it is back", () => {
   for (let seed = 1; seed <= 10; seed += 1) {
     const { network, hosts } = settled(4, seed);
     const [watcher, leaver] = [at(hosts, 0), at(hosts, 1 + (seed % 3))];
@@ -58,17 +58,15 @@ test("gossip: a member that is away is kept with its log, is not dialled, and is
     network.runFor(DELAY_MS);
     network.stop(leaver, "away", AWAY_MS);
     untilSeen(network, leaver, { state: "away", withinMs: 2 * DELAY_MS });
-    const dials = network.running.map((host) => host.dials);
+    const dials = new Map(network.running.map((host) => [host, host.dials]));
     network.runFor(AWAY_MS / 2);
     for (const host of network.running) {
       assert.equal(network.stateOf(host, leaver), "away", `seed ${seed}`);
       assert.equal(network.bodyOf(host, leaver, "replica/x"), "kept");
     }
-    assert.deepEqual(
-      network.running.map((host) => host.dials),
-      dials,
-      `seed ${seed}: it is waited for, not knocked at`,
-    );
+    // It may come back without knowing where anybody is; but it is not looked for as one that is missed.
+    for (const [host, before] of dials)
+      assert.ok(host.dials - before <= 15, `seed ${seed}: ${host.dials - before} dials by ${host.name}`);
     network.start(leaver.name);
     network.runUntil("all agree", 1000, () => network.agrees);
     assert.equal(watcher.gossip.standing(leaver.id)?.settlesAtMs, null);

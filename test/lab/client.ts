@@ -49,13 +49,33 @@ export type Order =
   /** What has become of the load so far. */
   | { readonly kind: "loading" }
   /** Ends the load; the answer comes when its last request is done. */
-  | { readonly kind: "loaded" };
+  | { readonly kind: "loaded" }
+  /** Starts to ask for names, each every `everyMs`; ends by `watched`, or by itself after `longestMs`. */
+  | {
+      readonly kind: "watch";
+      readonly names: readonly string[];
+      readonly server?: string;
+      readonly everyMs: number;
+      readonly longestMs: number;
+    }
+  /** Ends the watch; the answer comes when each name was asked for once more. */
+  | { readonly kind: "watched" };
 
 /** An answer of DNS: an error's name as c-ares has it (ENOTFOUND: NXDOMAIN, ENODATA), "" for none. */
 export interface Resolved {
   readonly error: string;
   /** Sorted. */
   readonly addresses: readonly string[];
+}
+
+/** One of the different answers that a watched name had: its addresses, or the error's name. */
+export interface Sighting {
+  readonly name: string;
+  readonly answer: string;
+  readonly count: number;
+  /** When it came first and last, in milliseconds since the watch began. */
+  readonly firstMs: number;
+  readonly lastMs: number;
 }
 
 /** What became of requests. Only status 200 counts as answered. */
@@ -164,6 +184,42 @@ class Load {
   }
 }
 
+/** Names under watch. Each is asked for again once it was answered, so a slow name server is not asked the more. */
+class Watch {
+  readonly #startMs = performance.now();
+  readonly #sightings = new Map<string, Sighting>();
+  readonly #endMs: number;
+  readonly #asking: Promise<unknown>;
+  #isOver = false;
+
+  constructor({ names, everyMs, longestMs, server }: Extract<Order, { kind: "watch" }>) {
+    this.#endMs = this.#startMs + longestMs;
+    const asked = server === undefined ? {} : { server };
+    const watchOne = async (name: string): Promise<void> => {
+      // A last time after the end: what the action left behind is seen too.
+      for (let isLast = false; !isLast; await delay(everyMs)) {
+        isLast = this.#isOver || performance.now() > this.#endMs;
+        this.#saw(name, await resolve({ kind: "resolve", name, ...asked }));
+      }
+    };
+    this.#asking = Promise.all(names.map(watchOne));
+  }
+
+  async finish(): Promise<readonly Sighting[]> {
+    this.#isOver = true;
+    await this.#asking;
+    return [...this.#sightings.values()];
+  }
+
+  #saw(name: string, { error, addresses }: Resolved): void {
+    const answer = error === "" ? addresses.join(" ") : error;
+    const lastMs = Math.round(performance.now() - this.#startMs);
+    const before = this.#sightings.get(`${name} ${answer}`);
+    const { count = 0, firstMs = lastMs } = before ?? {};
+    this.#sightings.set(`${name} ${answer}`, { name, answer, count: count + 1, firstMs, lastMs });
+  }
+}
+
 /** Who answered; throws unless the status is 200. */
 async function named(response: IncomingMessage): Promise<string> {
   const text = await textOf(response);
@@ -205,6 +261,7 @@ async function get({ url, count, headers }: Extract<Order, { kind: "get" }>): Pr
 
 function serve(socketPath: string): void {
   let load: Load | null = null;
+  let watch: Watch | null = null;
   const current = (): Load => {
     if (load === null) throw new Error("no load is under way");
     return load;
@@ -227,6 +284,15 @@ function serve(socketPath: string): void {
         const ended = current();
         load = null;
         return await ended.finish();
+      }
+      case "watch":
+        if (watch !== null) throw new Error("a watch is under way already");
+        watch = new Watch(order);
+        return null;
+      case "watched": {
+        const ended = watch;
+        watch = null;
+        return (await ended?.finish()) ?? [];
       }
     }
   };

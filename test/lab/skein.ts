@@ -5,22 +5,22 @@
  * name being the host's. What is asked often, while waiting, goes over the admin socket, which the host's /run shares
  * with the outside; what a user types goes through the CLI inside.
  *
- * Each node has two clients (client.ts) whose questions are those of users' programs: one in a container that has the
+ * Each node has two clients (lab-client.ts) whose questions are those of users' programs: one in a container that has the
  * bridge's gateway as its name server, and one that is a process of the host.
  *
  * Touches: the hosts of the lab it is given.
  */
 
 import assert from "node:assert/strict";
-import { request, type RequestOptions } from "node:http";
 import { fileURLToPath } from "node:url";
 
 import type { EventLine, Explanation, MemberLine, StatusReport } from "../../src/admin/contract.ts";
 import { until } from "../support/wait.ts";
 
-import type { Order, Resolved, Tally } from "./client.ts";
 import type { Output } from "./command.ts";
+import { exchange, type Answer } from "./exchange.ts";
 import { LAB_IMAGE, type LabHost } from "./host.ts";
+import { LabClient } from "./lab-client.ts";
 import { openLab, type Lab, type LabOptions } from "./lab.ts";
 import type { Exit, LabProgram } from "./program.ts";
 
@@ -33,76 +33,9 @@ const CLIENT_FOLDER = "/run/lab";
 const ADMIN_SOCKET = "/run/skein/skein.sock";
 const HOST_DNS = "127.0.0.1:5300";
 const READY_MS = 20_000;
-const ASK_MS = 30_000;
-
-/** A load ends by itself after this long: longer than what any test does under it. */
-const LOAD_MS = 60_000;
 
 /** What was asked of a daemon that has no such thing. */
 const NOT_FOUND = 404;
-
-/** A client at work, wherever it runs. */
-export class LabClient {
-  readonly #socketPath: string;
-  readonly #server: string | null;
-
-  /** @param server  the name server it asks when it does not use the C library; null for the one of its container */
-  constructor(socketPath: string, server: string | null) {
-    this.#socketPath = socketPath;
-    this.#server = server;
-  }
-
-  /** What its name server answers to a query for addresses. */
-  async resolve(name: string, type: "A" | "AAAA" = "A"): Promise<Resolved> {
-    const server = this.#server === null ? {} : { server: this.#server };
-    return await this.#order({ kind: "resolve", name, type, ...server });
-  }
-
-  /** What its C library makes of a name. */
-  async lookup(name: string): Promise<Resolved> {
-    return await this.#order({ kind: "lookup", name });
-  }
-
-  async get(url: string, count = 1, headers: Readonly<Record<string, string>> = {}): Promise<Tally> {
-    return await this.#order({ kind: "get", url, count, headers });
-  }
-
-  /** Keeps `perSecond` (50) requests a second coming, for at least half a second before and after `action`. */
-  async during(
-    load: { readonly url: string; readonly perSecond?: number; readonly keepsConnections?: boolean },
-    action: () => Promise<void>,
-  ): Promise<Tally> {
-    const { url, perSecond = 50, keepsConnections = false } = load;
-    await this.#order({ kind: "load", url, perSecond, longestMs: LOAD_MS, keepsConnections });
-    try {
-      await this.#untilSent(perSecond / 2);
-      await action();
-      await this.#untilSent(perSecond / 2);
-    } catch (error) {
-      const tally = await this.#order<Tally>({ kind: "loaded" });
-      throw new Error(`under load, of which came ${JSON.stringify(tally)}`, { cause: error });
-    }
-    return await this.#order({ kind: "loaded" });
-  }
-
-  async #untilSent(count: number): Promise<void> {
-    const { sent } = await this.#order<Tally>({ kind: "loading" });
-    const isSent = async (): Promise<boolean> =>
-      (await this.#order<Tally>({ kind: "loading" })).sent >= sent + count;
-    await until(isSent, { what: `${count} more requests are sent`, everyMs: 50 });
-  }
-
-  async untilListening(): Promise<void> {
-    await until(async () => await this.lookup("localhost"), { what: `${this.#socketPath} takes orders` });
-  }
-
-  async #order<T>(order: Order): Promise<T> {
-    const path = { socketPath: this.#socketPath, path: "/" };
-    const { status, text } = await exchange({ ...path, method: "POST" }, JSON.stringify(order));
-    if (status !== 200) throw new Error(`${this.#socketPath} answered ${status}: ${text}`);
-    return JSON.parse(text) as T;
-  }
-}
 
 /** Our daemon on one host. */
 export class SkeinNode {
@@ -336,32 +269,4 @@ export async function askFromMachine(
   headers: Readonly<Record<string, string>> = {},
 ): Promise<Answer> {
   return await exchange({ host: host.address, port, path: "/", method: "GET", headers });
-}
-
-/** An answer over HTTP. */
-export interface Answer {
-  readonly status: number;
-  readonly text: string;
-}
-
-interface Destination extends Pick<RequestOptions, "socketPath" | "host" | "port"> {
-  readonly path: string;
-  readonly method: "GET" | "POST";
-  readonly headers?: Readonly<Record<string, string>>;
-}
-
-async function exchange(to: Destination, body = ""): Promise<Answer> {
-  return await new Promise<Answer>((resolve, reject) => {
-    const sent = request({ ...to, agent: false, timeout: ASK_MS }, (response) => {
-      let text = "";
-      response.on("data", (chunk: Buffer) => (text += chunk.toString()));
-      response.on("end", () => resolve({ status: response.statusCode ?? 0, text }));
-      response.on("error", reject);
-    });
-    sent.on("timeout", () =>
-      sent.destroy(new Error(`${to.socketPath ?? to.host}: no answer in ${ASK_MS} ms`)),
-    );
-    sent.on("error", reject);
-    sent.end(body);
-  });
 }

@@ -9,6 +9,7 @@ import { Links, type OpenLink } from "../../src/gossip/links.ts";
 import type { Message } from "../../src/gossip/message.ts";
 import { strangerOf, type Peer } from "../../src/gossip/peer.ts";
 import { positionOf } from "../../src/gossip/ring.ts";
+import { Topology } from "../../src/gossip/topology.ts";
 import type { NodeId } from "../../src/model/ids.ts";
 import { idOf } from "./gossip-network.ts";
 
@@ -17,8 +18,15 @@ export function peerOf(name: string, part: Partial<Peer> = {}): Peer {
   return Object.assign(strangerOf(idOf(name), 0), { name, host: name, port: 7650, ...part });
 }
 
+/** A member that does not answer any more. */
+export function quiet(peer: Peer): void {
+  const never = { sequence: 0, sentAtMs: 0, awaiting: true, misses: 2, heardAtMs: 0, roundTripMs: null };
+  peer.pulse = { ...never, lostAtMs: null, inquiry: null, askAgainAtMs: 0, pingsNow: false, warns: false };
+}
+
 /** A node with open links, and what it sends over them. */
 export interface Linked {
+  readonly topology: Topology;
   readonly links: Links;
   readonly outbox: Outbox;
   readonly carrier: Carrier;
@@ -33,10 +41,12 @@ export interface Linked {
 export function linkedTo(self: string, ...names: readonly string[]): Linked {
   const links = new Links();
   const outbox = new Outbox();
+  const topology = new Topology(idOf(self));
   const peerByName = new Map<string, Peer>();
   names.forEach((name, index) => {
     const peer = peerOf(name, { link: index + 1 });
     peerByName.set(name, peer);
+    topology.note(peer);
     links.add({ id: index + 1, dialled: null, remote: `${name}:1`, openedAtMs: 0 });
     const link = links.get(index + 1);
     assert.ok(link !== undefined);
@@ -45,9 +55,10 @@ export function linkedTo(self: string, ...names: readonly string[]): Linked {
   links.changed();
   const peer = (name: string): Peer => peerByName.get(name) ?? assert.fail(`${name} is linked`);
   return {
+    topology,
     links,
     outbox,
-    carrier: new Carrier(idOf(self), links, outbox),
+    carrier: new Carrier(idOf(self), { topology, links, outbox }),
     peer,
     linkOf: (name) => links.get(peer(name).link) ?? assert.fail(`${name} has a link`),
     sent: () =>

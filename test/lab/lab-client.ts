@@ -1,0 +1,99 @@
+/**
+ * Lab client: what a test has a client (client.ts) do, and what it gets to know.
+ *
+ * A client runs in a container or on a host, and has its orders over a unix socket.
+ *
+ * Touches: the client's socket.
+ */
+
+import { until } from "../support/wait.ts";
+
+import type { Order, Resolved, Sighting, Tally } from "./client.ts";
+import { exchange } from "./exchange.ts";
+
+/** A load and a watch end by themselves after this long: longer than what any test does meanwhile. */
+const LONGEST_MS = 90_000;
+
+/** Between two questions for a watched name. */
+const WATCH_EVERY_MS = 20;
+
+/** A client at work, wherever it runs. */
+export class LabClient {
+  readonly #socketPath: string;
+  readonly #server: string | null;
+
+  /** @param server  the name server it asks when it does not use the C library; null for the one of its container */
+  constructor(socketPath: string, server: string | null) {
+    this.#socketPath = socketPath;
+    this.#server = server;
+  }
+
+  /** What its name server answers to a query for addresses. */
+  async resolve(name: string, type: "A" | "AAAA" = "A"): Promise<Resolved> {
+    const server = this.#server === null ? {} : { server: this.#server };
+    return await this.#order({ kind: "resolve", name, type, ...server });
+  }
+
+  /** What its C library makes of a name. */
+  async lookup(name: string): Promise<Resolved> {
+    return await this.#order({ kind: "lookup", name });
+  }
+
+  async get(url: string, count = 1, headers: Readonly<Record<string, string>> = {}): Promise<Tally> {
+    return await this.#order({ kind: "get", url, count, headers });
+  }
+
+  /** Keeps `perSecond` (50) requests a second coming, for at least half a second before and after `action`. */
+  async during(
+    load: { readonly url: string; readonly perSecond?: number; readonly keepsConnections?: boolean },
+    action: () => Promise<void>,
+  ): Promise<Tally> {
+    const { url, perSecond = 50, keepsConnections = false } = load;
+    await this.#order({ kind: "load", url, perSecond, longestMs: LONGEST_MS, keepsConnections });
+    try {
+      await this.#untilSent(perSecond / 2);
+      await action();
+      await this.#untilSent(perSecond / 2);
+    } catch (error) {
+      const tally = await this.#order<Tally>({ kind: "loaded" });
+      throw new Error(`under load, of which came ${JSON.stringify(tally)}`, { cause: error });
+    }
+    return await this.#order({ kind: "loaded" });
+  }
+
+  /**
+   * Asks for each of `names` again and again, from before `action` to after it.
+   *
+   * @returns each different answer to each name, and when it came first
+   */
+  async watching(names: readonly string[], action: () => Promise<void>): Promise<readonly Sighting[]> {
+    const server = this.#server === null ? {} : { server: this.#server };
+    const bounds = { everyMs: WATCH_EVERY_MS, longestMs: LONGEST_MS };
+    await this.#order({ kind: "watch", names, ...bounds, ...server });
+    try {
+      await action();
+    } catch (error) {
+      const seen = await this.#order<readonly Sighting[]>({ kind: "watched" });
+      throw new Error(`while was answered ${JSON.stringify(seen)}`, { cause: error });
+    }
+    return await this.#order({ kind: "watched" });
+  }
+
+  async #untilSent(count: number): Promise<void> {
+    const { sent } = await this.#order<Tally>({ kind: "loading" });
+    const isSent = async (): Promise<boolean> =>
+      (await this.#order<Tally>({ kind: "loading" })).sent >= sent + count;
+    await until(isSent, { what: `${count} more requests are sent`, everyMs: 50 });
+  }
+
+  async untilListening(): Promise<void> {
+    await until(async () => await this.lookup("localhost"), { what: `${this.#socketPath} takes orders` });
+  }
+
+  async #order<T>(order: Order): Promise<T> {
+    const path = { socketPath: this.#socketPath, path: "/" };
+    const { status, text } = await exchange({ ...path, method: "POST" }, JSON.stringify(order));
+    if (status !== 200) throw new Error(`${this.#socketPath} answered ${status}: ${text}`);
+    return JSON.parse(text) as T;
+  }
+}

@@ -1,0 +1,148 @@
+// The links that gossip asks for: what a dial comes to, what is told and how often, and what may be skipped.
+
+import assert from "node:assert/strict";
+import { test, type TestContext } from "node:test";
+
+import { WebSocket } from "ws";
+
+import { openLanes } from "../../src/mesh/lanes.ts";
+import { openLinks, type MeshInput } from "../../src/mesh/links.ts";
+import { openListener } from "../../src/mesh/listener.ts";
+import { LIMITS } from "../../src/model/limits.ts";
+import { openMetrics } from "../../src/runtime/metrics.ts";
+import { openMemoryLinks } from "../support/memory-link.ts";
+import { openSilentLog } from "../support/silence.ts";
+import { closedPort, openTcpServer } from "../support/tcp.ts";
+import { until } from "../support/wait.ts";
+
+function open(t: TestContext) {
+  const inputs: MeshInput[] = [];
+  const log = openSilentLog();
+  const lanes = openLanes();
+  const metrics = openMetrics();
+  const links = openLinks({ onInput: (input) => inputs.push(input), log, metrics, lanes });
+  t.after(() => links.closeAll("the test is over"));
+  const kinds = (): string[] => inputs.map(({ kind }) => kind);
+  const lines = (level: string): typeof log.lines => log.lines.filter((line) => line.level === level);
+  return { links, inputs, kinds, lines, lanes, metrics, log };
+}
+
+/** The mesh port of such a set of links. */
+async function listen(t: TestContext, { links, lanes, metrics, log }: ReturnType<typeof open>) {
+  const listener = await openListener({
+    listen: { host: "127.0.0.1", port: 0 },
+    nextLinkId: links.nextId,
+    onLink: (link) => links.accept(link),
+    resolve: () => null,
+    wayTo: () => ({ kind: "unknown" }),
+    lanes,
+    log,
+    metrics,
+  });
+  t.after(() => listener.close());
+  return listener.address;
+}
+
+test("links: two daemons get a link each, frames by its number, and the end with its reason", async (t) => {
+  const [here, there] = [open(t), open(t)];
+  const address = await listen(t, there);
+  here.links.dial(address);
+  await until(() => here.inputs.length === 1 && there.inputs.length === 1);
+  const [up] = here.inputs;
+  assert.deepEqual([here.kinds(), there.kinds()], [["linkUp"], ["linkUp"]]);
+  assert.ok(up?.kind === "linkUp");
+  assert.deepEqual(up.dialled, address);
+  here.links.send({ link: up.link, frame: Buffer.from("hello"), kind: "hello" });
+  await until(() => there.inputs.length === 2);
+  assert.equal(there.inputs[1]?.kind, "frame");
+  here.links.close(up.link, "enough");
+  await until(() => there.inputs.length === 3 && here.inputs.length === 2);
+  assert.ok(there.inputs[2]?.kind === "linkDown");
+  assert.match(there.inputs[2].reason, /enough/);
+});
+
+test("links: a dial that fails is told each time, and whether the host refused", async (t) => {
+  const { links, inputs } = open(t);
+  const refusing = { host: "127.0.0.1", port: await closedPort() };
+  const hangingUp = { host: "127.0.0.1", port: (await openTcpServer(t, (socket) => socket.end())).port };
+  for (const address of [refusing, hangingUp, refusing]) {
+    const count = inputs.length;
+    links.dial(address);
+    await until(() => inputs.length > count);
+  }
+  assert.deepEqual(inputs, [
+    { kind: "dialFailed", address: refusing, refused: true },
+    { kind: "dialFailed", address: hangingUp, refused: false },
+    { kind: "dialFailed", address: refusing, refused: true },
+  ]);
+});
+
+test("links: who answers and is no peer is warned of once, however often it is dialled", async (t) => {
+  const { links, inputs, lines } = open(t);
+  const answer = "HTTP/1.1 400 Bad Request\r\nskein-reason: expected skein.v9\r\nContent-Length: 0\r\n\r\n";
+  const ports = [];
+  for (let count = 0; count < 2; count += 1) {
+    const server = await openTcpServer(t, (socket) => socket.once("data", () => socket.end(answer)));
+    ports.push(server.port);
+  }
+  for (const port of [...ports, ...ports, ...ports]) {
+    const count = inputs.length;
+    links.dial({ host: "127.0.0.1", port });
+    await until(() => inputs.length > count);
+  }
+  assert.deepEqual(
+    lines("warn").map(({ fields }) => fields["address"]),
+    ports.map((port) => `127.0.0.1:${port}`),
+  );
+  assert.match(String(lines("warn")[0]?.fields["reason"]), /400 to the handshake: expected skein\.v9/);
+  assert.equal(lines("debug").length, 0);
+});
+
+test("links: a peer that breaks the rules is counted each time and warned of once", async (t) => {
+  const here = open(t);
+  const { port } = await listen(t, here);
+  for (let count = 1; count <= 3; count += 1) {
+    const raw = new WebSocket(`ws://127.0.0.1:${port}/gossip`, ["skein.v1"]);
+    raw.on("error", () => undefined);
+    raw.on("open", () => raw.send("text"));
+    await until(() => here.inputs.filter(({ kind }) => kind === "linkDown").length === count);
+  }
+  const { values } = await here.metrics.gossipRefused.get();
+  assert.deepEqual(
+    values.map(({ labels, value }) => [labels.reason, value]),
+    [["violation", 3]],
+  );
+  assert.equal(here.lines("warn").length, 1);
+});
+
+test("links: what repair covers is skipped on a link that is behind, what keeps membership alive is not", async (t) => {
+  const { links, kinds, metrics } = open(t);
+  // Its other end is never started.
+  const { dialled } = openMemoryLinks([links.nextId(), links.nextId()]);
+  links.accept(dialled);
+  const frame = new Uint8Array(LIMITS.deltaBytes);
+  const sentOf = async (kind: string): Promise<number> => {
+    const { values } = await metrics.gossipMessages.get();
+    return values.find(({ labels }) => labels.kind === kind)?.value ?? 0;
+  };
+  while (dialled.bufferedBytes <= LIMITS.linkBufferedBytes)
+    links.send({ link: dialled.id, frame, kind: "delta" });
+  for (const kind of ["digest", "compare", "parts", "announce", "ping", "pong", "rumor", "applied"])
+    links.send({ link: dialled.id, frame: new Uint8Array(10), kind });
+  for (const kind of ["digest", "compare", "parts", "announce"]) assert.equal(await sentOf(kind), 0, kind);
+  for (const kind of ["ping", "pong", "rumor", "applied"]) assert.equal(await sentOf(kind), 1, kind);
+  assert.deepEqual(kinds(), ["linkUp"]);
+});
+
+test("links: once all are closed nothing is dialled or taken", async (t) => {
+  const { links, inputs } = open(t);
+  links.closeAll("leaving");
+  links.dial({ host: "127.0.0.1", port: await closedPort() });
+  const { dialled, accepted } = openMemoryLinks([1, 2]);
+  links.accept(accepted);
+  let end = "";
+  dialled.start({ frame: () => undefined, closed: ({ text }) => (end = text) });
+  await until(() => end !== "");
+  assert.match(end, /stopping/);
+  assert.deepEqual(inputs, []);
+});
