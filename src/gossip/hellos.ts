@@ -16,7 +16,7 @@ import type { Lacking } from "./delta.ts";
 import type { OpenLink } from "./links.ts";
 import { WIRE_VERSION, type Hello } from "./message.ts";
 import { readDigest } from "./messages.ts";
-import { closeLink, refuseLink, type Parts } from "./parts.ts";
+import { closeLink, HOLD_MS, refuseLink, type Parts } from "./parts.ts";
 import { isAt, type Peer } from "./peer.ts";
 
 const SECOND_LINK = "a second link to the same member";
@@ -86,6 +86,7 @@ function reject(parts: Parts, link: OpenLink, reason: string, nowMs: number): vo
 /** A peer is at this link: what it said counts, and the exchange begins. */
 function welcome(parts: Parts, link: OpenLink, { peer, hello, nowMs }: Greeted): void {
   const { links, dialer, disputes, membership, watch, replication, completeness } = parts;
+  const wasCutOff = !links.seats.some(({ peer: other }) => watch.sees(other));
   const where: HostPort = { host: hello.host, port: hello.port };
   if (disputes.taken(peer, hello.nonce)) {
     // What an earlier run of it had applied counts no more. By the nonce: an incarnation may rise in mid-life.
@@ -103,6 +104,8 @@ function welcome(parts: Parts, link: OpenLink, { peer, hello, nowMs }: Greeted):
   readDigest(parts, peer, hello.digest, nowMs);
   completeness.greeted(hello.digest, hello.complete);
   membership.release();
+  // Nobody was heard here until now: whom this node was about to give up it may just not have heard either.
+  if (wasCutOff) membership.hold(nowMs + HOLD_MS, nowMs);
   replication.sendMissing(link.id, lackOf(parts, hello));
   const log = replication.store.logOf(peer.id);
   if (log !== undefined) parts.reports.report(log);

@@ -20,7 +20,7 @@ import type { Acquaintance, MemberState, Standing } from "../model/member.ts";
 import { Damping } from "./damping.ts";
 import { FIRST_LIFE, REFUTATION_MAX, type Life } from "./life.ts";
 import type { Rumor } from "./message.ts";
-import { isPresent, strangerOf, type Peer } from "./peer.ts";
+import { isPresent, strangerOf, type Peer, type Suspicion } from "./peer.ts";
 import { suspicionMs, suspicionRange } from "./suspicion.ts";
 
 /** How long a dead or left node's records are remembered. */
@@ -202,7 +202,7 @@ export class Membership {
   hold(untilMs: number, nowMs: number): void {
     this.#heldUntilMs = untilMs;
     for (const peer of this.#timed) {
-      if (peer.suspicion !== null) peer.suspicion = { ...peer.suspicion, sinceMs: nowMs };
+      if (peer.suspicion !== null) peer.suspicion = { ...peer.suspicion, sinceMs: nowMs, isRepeated: false };
     }
   }
 
@@ -236,18 +236,25 @@ export class Membership {
     if (peer === undefined || !isPresent(peer) || rumor.refutation >= REFUTATION_MAX) return "known";
     if (isBefore(rumor, peer)) return "known";
     if (sees) return "doubted";
-    if (peer.state === "away" && rumor.kind !== "dead") return "known";
+    if (peer.state === "away") return "known";
     if (isBefore(peer, rumor)) {
       Object.assign(peer, { incarnation: rumor.incarnation, refutation: rumor.refutation });
       peer.suspicion = null;
     }
-    if (rumor.kind !== "dead") {
-      const isNews = this.#suspect(peer, rumor, nowMs);
-      this.#checkRefusals(peer, nowMs);
-      return isNews ? "news" : "known";
-    }
+    // A death out of the blue is an accusation: its maker may have been cut off, and the accused must get to answer.
+    const isOutOfTheBlue = peer.suspicion === null;
+    const isNews = this.#suspect(peer, rumor, nowMs);
+    if (rumor.kind === "dead" && !isOutOfTheBlue) this.believe(rumor, nowMs);
+    else this.#checkRefusals(peer, nowMs);
+    return isNews ? "news" : "known";
+  }
+
+  /** A death of which there is no doubt here: told long enough, or of a member that this node never knew alive. */
+  believe(rumor: Rumor, nowMs: number): void {
+    const peer = this.#peerById.get(rumor.subject);
+    if (peer === undefined || !isPresent(peer) || isBefore(rumor, peer)) return;
+    Object.assign(peer, { incarnation: rumor.incarnation, refutation: rumor.refutation });
     this.#move(peer, "dead", `given up by ${this.#nameOf(rumor.by)}`, nowMs);
-    return "news";
   }
 
   /** Looks whose time has passed; to be called some ten or twenty times a second. */
@@ -259,9 +266,17 @@ export class Membership {
       if (peer.suspicion !== null) {
         const { sinceMs, accusers } = peer.suspicion;
         const lastsMs = suspicionMs(range, accusers.size - 1, healthScore);
+        if (nowMs - sinceMs >= lastsMs / 2) this.#repeat(peer, peer.suspicion);
         if (nowMs - sinceMs >= lastsMs && !this.isHeld(nowMs)) this.#giveUp(peer, "did not answer", nowMs);
       } else if (isReview) this.#review(peer, nowMs);
     }
+  }
+
+  /** Tells an own accusation once more, before it becomes a death: the first may not have reached the accused. */
+  #repeat({ id, incarnation, refutation }: Peer, suspicion: Suspicion): void {
+    if (suspicion.isRepeated || !suspicion.accusers.has(this.#self)) return;
+    suspicion.isRepeated = true;
+    this.#rumors.push({ kind: "suspect", subject: id, incarnation, refutation, by: this.#self });
   }
 
   #review(peer: Peer, nowMs: number): void {
@@ -282,7 +297,12 @@ export class Membership {
 
   /** Adds an accusation to what speaks against a member. @returns true when it is new */
   #suspect(peer: Peer, { kind, by }: Rumor, nowMs: number): boolean {
-    const suspicion = peer.suspicion ?? { sinceMs: nowMs, accusers: new Set(), refusers: new Set() };
+    const suspicion = peer.suspicion ?? {
+      sinceMs: nowMs,
+      accusers: new Set(),
+      refusers: new Set(),
+      isRepeated: false,
+    };
     const voices = kind === "refused" ? suspicion.refusers : suspicion.accusers;
     if (voices.has(by)) return false;
     voices.add(by);

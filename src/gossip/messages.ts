@@ -77,7 +77,8 @@ export function readDigest(parts: Parts, peer: Peer, digest: Digest, nowMs: numb
     if (isNew) membership.know(owner, nowMs);
     const isSeen = known !== undefined && parts.watch.sees(known);
     if (known !== undefined && !isPresent(known)) continue;
-    if ((isNew && !isSeen) || hearsay.read(rumor, nowMs)) membership.told(rumor, isSeen, nowMs);
+    if (isSeen && known !== undefined) parts.watch.pingNow(known, { warns: known.refutation <= deadAt });
+    else if (isNew || hearsay.read(rumor, nowMs)) membership.believe(rumor, nowMs);
   }
 }
 

@@ -29,6 +29,9 @@ import { Topology } from "./topology.ts";
 import { Voice } from "./voice.ts";
 import { Watch } from "./watch.ts";
 
+/** After a pause, or a time without any link, nothing is judged until an exchange is done, but for so long at most. */
+export const HOLD_MS = 2000;
+
 /** Who this node is, and where others may find it. */
 export interface GossipOptions {
   readonly self: Acquaintance;

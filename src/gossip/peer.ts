@@ -51,6 +51,8 @@ export interface Suspicion {
   readonly accusers: Set<NodeId>;
   /** Members whom its host told that nobody listens. */
   readonly refusers: Set<NodeId>;
+  /** This node has told its own accusation a second time. */
+  isRepeated: boolean;
 }
 
 /** A node other than this one. */

@@ -11,13 +11,11 @@ import type { Favour } from "./favours.ts";
 import { closeOverdue, dropAddress } from "./hellos.ts";
 import { LIFE_KEY, renderLife } from "./life.ts";
 import { markDead } from "./messages.ts";
-import { closeLink, type Parts } from "./parts.ts";
+import { closeLink, HOLD_MS, type Parts } from "./parts.ts";
 import { isPresent, type Peer } from "./peer.ts";
 
 /** How often the shell ticks; later than that and this node is slow. */
 const TICK_EVERY_MS = 50;
-/** After a pause nothing is judged until an exchange is done, but for so long at most. */
-const HOLD_MS = 2000;
 /** Members that have not said what they applied are asked again. */
 const ASK_APPLIED_MS = 500;
 /** A source that sends nothing for so long is asked for the rest, or replaced. */

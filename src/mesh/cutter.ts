@@ -94,7 +94,7 @@ export class Cutter {
     return frame;
   }
 
-  /** Drops the frame at the head, also what of it is still to come, when its size is known; else what there is of it. */
+  /** Drops the frame at the head: also what of it is still to come when its size is known, else what there is. */
   drop(): void {
     const cut = this.look();
     const heldOfIt = this.#large?.filledBytes ?? this.#held.length;

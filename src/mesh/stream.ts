@@ -10,15 +10,6 @@
  *     GET /stream/<replica id>/<port> HTTP/1.1   101: bytes pass from here on
  *     Upgrade: skein-stream/1                    404 no such replica, 502 refused, 503 full, 504 timeout
  *
- * Where the way to that host is broken but another member still has one, that member is asked instead, and told whose
- * replica it is:
- *
- *     skein-node: <node id>                      404 no such member, 421 not reached from here either
- *     skein-hop: 0                               508 passed on before: it goes no further
- *
- * It passes the stream on with hop 1, to the address that it knows itself, and nobody passes that on again: two
- * daemons that each take the other for the way would send it round for ever.
- *
  * Touches: sockets.
  */
 
@@ -38,7 +29,16 @@ import { REASON_HEADER, refuse, type Refusal, type Upgrade } from "./upgrade.ts"
 /** The name of the protocol in the Upgrade header. */
 export const STREAM_PROTOCOL = "skein-stream/1";
 
-/** Headers of a request that is to be passed on. */
+/**
+ * Headers of a request to a member that is to pass it on: the way to the replica's own host is broken, and that member
+ * still has one. It says whose replica it is and how many have passed it on before.
+ *
+ *     skein-node: <node id>      404 no such member, 421 not reached from here either
+ *     skein-hop: 0               508 passed on before: it goes no further
+ *
+ * The stream is passed on with hop 1, to the address that the member knows itself, and nobody passes that on again: two
+ * daemons that each take the other for the way would send it round for ever.
+ */
 const NODE_HEADER = "skein-node";
 const HOP_HEADER = "skein-hop";
 

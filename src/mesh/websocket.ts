@@ -21,7 +21,7 @@ import { LIMITS } from "../model/limits.ts";
 import { nowMs } from "../runtime/clock.ts";
 
 import { codeOfBroken, dialSocket } from "./dial.ts";
-import type { Lanes } from "./lanes.ts";
+import type { Lane, Lanes } from "./lanes.ts";
 import type { Link, LinkEnd, LinkReceiver, SendOutcome, WhenBehind } from "./link.ts";
 import { REASON_HEADER, type Refusal, type Upgrade } from "./upgrade.ts";
 import { Valve } from "./valve.ts";
@@ -103,7 +103,7 @@ export async function dialLink(
       clearTimeout(timer);
       webSocket.off("error", broken);
       const about = { id: options.id, remote: peer, direction: "dialled" } as const;
-      resolve(linkOver({ webSocket, valve, lanes: options.lanes }, about));
+      resolve(new WebSocketLink({ webSocket, valve, lanes: options.lanes }, about));
     });
   });
 }
@@ -145,7 +145,7 @@ export function openLinkAcceptor(lanes: Lanes): LinkAcceptor {
       problem = "the connection ended during the handshake";
       const valve = new Valve(socket, { dialled: false, early: head });
       server.handleUpgrade(request, valve, NOTHING_EARLY, (webSocket) => {
-        link = linkOver({ webSocket, valve, lanes }, { id, remote, direction: "accepted" });
+        link = new WebSocketLink({ webSocket, valve, lanes }, { id, remote, direction: "accepted" });
       });
       // Whoever answers now ends the connection in form, and reads what still comes.
       if (link === null) valve.hush();
@@ -166,85 +166,105 @@ interface Wire {
   readonly lanes: Lanes;
 }
 
-/** The link over an open WebSocket; must be called in the turn in which it opened. */
-function linkOver({ webSocket, valve, lanes }: Wire, about: Pick<Link, "id" | "remote" | "direction">): Link {
-  let receiver: LinkReceiver | null = null;
-  let hasSpoken = false;
-  // Why it ends, once that is decided: the first reason counts, what the library says later only follows from
-  // it.
-  let ending: LinkEnd | null = null;
-  let ended: LinkEnd | null = null;
-  /** Ends it with a word; a peer that reads learns why. Three bytes at most to a UTF-16 unit: 40 fit in a close. */
-  const end = (how: LinkEnd, code: number, word: string): void => {
-    if (ending !== null) return;
-    ending = how;
-    webSocket.close(code, word.slice(0, 40));
-    valve.hush();
-  };
-  const violated = (code: number, text: string): void => end({ kind: "violation", text }, code, text);
-  const lane = lanes.enter({
-    release: () => valve.release(),
-    admit: () => valve.admit(),
-    evict: () => violated(AGAINST_THE_RULES, "a large frame did not come, and others wait for its place"),
-  });
+/** The link over an open WebSocket; must be made in the turn in which it opened. */
+class WebSocketLink implements Link {
+  readonly id: number;
+  readonly remote: HostPort;
+  readonly direction: "dialled" | "accepted";
+  hasSpoken = false;
+  readonly #webSocket: WebSocket;
+  readonly #valve: Valve;
+  readonly #lane: Lane;
+  #receiver: LinkReceiver | null = null;
+  /**
+   * Why it ends, once that is decided: the first reason counts, what the library says later only follows from it.
+   */
+  #ending: LinkEnd | null = null;
+  #hasEnded = false;
 
-  webSocket.on("message", (frame, isBinary) => {
-    if (ending !== null) return;
-    hasSpoken = true;
+  constructor({ webSocket, valve, lanes }: Wire, about: Pick<Link, "id" | "remote" | "direction">) {
+    this.id = about.id;
+    this.remote = about.remote;
+    this.direction = about.direction;
+    this.#webSocket = webSocket;
+    this.#valve = valve;
+    this.#lane = lanes.enter({
+      release: () => valve.release(),
+      admit: () => valve.admit(),
+      evict: () =>
+        this.#violated(AGAINST_THE_RULES, "a large frame did not come, and others wait for its place"),
+    });
     // Invariant: binaryType is left at "nodebuffer".
-    if (isBinary) lane.handle(frame as Buffer, (bytes) => receiver?.frame(bytes));
-    else violated(NOT_BINARY, "the peer sent a text frame; expected binary");
-    valve.handled();
-  });
-  webSocket.on("error", (thrown) => {
-    const isViolation = systemCodeOf(thrown)?.startsWith("WS_ERR_") === true;
-    ending ??= { kind: isViolation ? "violation" : "lost", text: textOf(thrown) };
-    valve.hush();
-  });
-  webSocket.once("close", (code, reason) => {
-    lane.leave();
-    ended = ending ?? endOf(code, reason.toString());
-    ending = ended;
-    receiver?.closed(ended);
-  });
+    webSocket.on("message", (frame, isBinary) => this.#took(frame as Buffer, isBinary));
+    webSocket.on("error", (thrown) => {
+      const isViolation = systemCodeOf(thrown)?.startsWith("WS_ERR_") === true;
+      this.#ending ??= { kind: isViolation ? "violation" : "lost", text: textOf(thrown) };
+      valve.hush();
+    });
+    webSocket.once("close", (code, reason) => {
+      this.#lane.leave();
+      this.#ending ??= endOf(code, reason.toString());
+      this.#hasEnded = true;
+      this.#receiver?.closed(this.#ending);
+    });
+  }
 
-  const sendNow = (frame: Uint8Array, whenBehind: WhenBehind): SendOutcome => {
-    if (ending !== null || webSocket.readyState !== WebSocket.OPEN) return "closed";
+  get bufferedBytes(): number {
+    return this.#lane.unsentBytes;
+  }
+
+  start(receiver: LinkReceiver): void {
+    assert(this.#receiver === null, "a link is started once");
+    this.#receiver = receiver;
+    const ended = this.#hasEnded ? this.#ending : null;
+    if (ended !== null) setImmediate(() => receiver.closed(ended));
+    else this.#valve.open(this.#lane, ({ code, text }) => this.#violated(code, text));
+  }
+
+  send(frame: Uint8Array, whenBehind: WhenBehind = "skip"): SendOutcome {
+    if (this.#ending !== null || this.#webSocket.readyState !== WebSocket.OPEN) return "closed";
     const { byteLength } = frame;
     if (byteLength > LIMITS.frameBytes) return "oversize";
-    const room = lane.queue(frame, whenBehind);
+    const room = this.#lane.queue(frame, whenBehind);
     if (room === "skip") return "skipped";
     if (room === "end") {
-      ending = { kind: "overfull", text: `the peer left ${lane.unsentBytes} bytes unread` };
+      this.#ending = { kind: "overfull", text: `the peer left ${this.bufferedBytes} bytes unread` };
       // Not close(): the goodbye would wait behind all that the peer does not read.
-      webSocket.terminate();
+      this.#webSocket.terminate();
       return "closed";
     }
-    webSocket.send(frame, { binary: true }, (error) => {
-      lane.taken(byteLength);
-      if (error) ending ??= { kind: "lost", text: textOf(error) };
+    this.#webSocket.send(frame, { binary: true }, (error) => {
+      this.#lane.taken(byteLength);
+      if (error) this.#ending ??= { kind: "lost", text: textOf(error) };
     });
     return "sent";
-  };
+  }
 
-  return {
-    ...about,
-    get bufferedBytes() {
-      return lane.unsentBytes;
-    },
-    get hasSpoken() {
-      return hasSpoken;
-    },
-    start(to) {
-      assert(receiver === null, "a link is started once");
-      receiver = to;
-      const already = ended;
-      if (already === null) valve.open(lane, ({ code, text }) => violated(code, text));
-      else setImmediate(() => to.closed(already));
-    },
-    send: (frame, whenBehind = "skip") => sendNow(frame, whenBehind),
-    close: (reason) => end({ kind: "ours", text: reason }, GOODBYE, reason),
-  };
+  close(reason: string): void {
+    this.#end({ kind: "ours", text: reason }, GOODBYE, reason);
+  }
+
+  #took(frame: Buffer, isBinary: boolean): void {
+    if (this.#ending !== null) return;
+    this.hasSpoken = true;
+    const receiver = this.#receiver;
+    if (isBinary) this.#lane.handle(frame, (bytes) => receiver?.frame(bytes));
+    else this.#violated(NOT_BINARY, "the peer sent a text frame; expected binary");
+    this.#valve.handled();
+  }
+
+  #violated(code: number, text: string): void {
+    this.#end({ kind: "violation", text }, code, text);
+  }
+
+  /** Ends it with a word; a peer that reads learns why. */
+  #end(how: LinkEnd, code: number, word: string): void {
+    if (this.#ending !== null) return;
+    this.#ending = how;
+    // Three bytes at most to a UTF-16 unit: 40 of them fit the 123 bytes of a close frame.
+    this.#webSocket.close(code, word.slice(0, 40));
+    this.#valve.hush();
+  }
 }
 
 function endOf(code: number, reason: string): LinkEnd {

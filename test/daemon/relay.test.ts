@@ -37,7 +37,7 @@ test("relay: a stream goes straight to its host while this node has a link to it
   assert.deepEqual(routeTo(near, [self, near, cut]), { peer: at(near) });
 });
 
-test("relay: with a broken link it goes through the member that reaches the host, and names whose replica it is", () => {
+test("relay: with a broken link it goes through the member that has one, and names whose replica it is", () => {
   const owner = { node: "cut", hop: 0 };
   assert.deepEqual(routeTo(cut, [self, near, cut]), { peer: at(near), owner });
 });

@@ -1,52 +1,43 @@
-// Logs travel: pushed at once, repaired when a push was missed, acknowledged to their owner.
+// Logs travel: pushed at once, passed on, announced, asked for when missed, and compared now and then.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { seededRandom } from "../../src/base/random.ts";
-import { Outbox } from "../../src/gossip/effects.ts";
-import { Membership } from "../../src/gossip/membership.ts";
-import { decode, type Delta, type Message } from "../../src/gossip/message.ts";
+import { DIGEST_PARTS, type Delta, type Message } from "../../src/gossip/message.ts";
 import { Replication } from "../../src/gossip/replication.ts";
+import { MESH_MAX } from "../../src/gossip/ring.ts";
+import { partOf } from "../../src/gossip/sums.ts";
+import { LIMITS } from "../../src/model/limits.ts";
 import { idOf } from "../support/gossip-network.ts";
+import { deltaOf, headOf } from "../support/gossip-node.ts";
+import { alongRing, linkedTo, placeOf, type Linked } from "../support/gossip-peers.ts";
 
 const ME = idOf("me");
+type Of<K extends Message["kind"]> = Extract<Message, { kind: K }>;
 
-/** A node with peers linked over links 1, 2, ... and what it has sent since it was last asked. */
-function openNode(...peers: string[]) {
-  const membership = new Membership();
-  const outbox = new Outbox();
-  const replication = new Replication({
-    self: ME,
-    incarnation: 3,
-    membership,
-    outbox,
-    random: seededRandom(1),
-    nowMs: 0,
-  });
-  peers.forEach((name, index) => {
-    const peer = membership.meet({ id: idOf(name), name, host: name, port: 1 }, 0);
-    membership.linked(peer, index + 1, { incarnation: 1, nonce: 1 }, 0);
-  });
-  const sent = (): { link: number; message: Message }[] => {
-    return outbox.take().send.map(({ link, frame }) => {
-      const decoded = decode(frame);
-      assert.ok(decoded.ok);
-      return { link, message: decoded.value };
-    });
-  };
-  const write = (changes: Readonly<Record<string, string | null>>) =>
-    replication.write(new Map(Object.entries(changes)), 0);
-  return { replication, membership, outbox, sent, write };
+/** A node `me`, linked to these, that holds logs. */
+function openNode(...peers: readonly string[]) {
+  const linked = linkedTo("me", ...peers);
+  const { carrier, outbox } = linked;
+  const parts = { self: ME, incarnation: 3, carrier, outbox, random: seededRandom(1), nowMs: 0 };
+  const replication = new Replication(parts);
+  const write = (changes: Readonly<Record<string, string | null>>, acknowledge = false) =>
+    replication.write(new Map(Object.entries(changes)), 0, acknowledge);
+  return { ...linked, replication, write };
 }
 
-function deltaOf(owner: string, from: number, to: number): Delta {
-  const writes = Array.from({ length: to - from }, (_, index) => ({
-    key: `k${from + index}`,
-    version: from + index + 1,
-    body: "x",
-  }));
-  return { owner: idOf(owner), incarnation: 1, floor: 0, from, to, writes };
+/** What was sent, as `kind to`. */
+function kinds({ sent }: Pick<Linked, "sent">): string[] {
+  return sent().map(({ to, message }) => `${message.kind} ${to}`);
+}
+
+function deltaMessage(deltas: readonly Delta[], part: Partial<Of<"delta">> = {}): Of<"delta"> {
+  return { kind: "delta", deltas, until: null, acknowledge: false, ...part };
+}
+
+function deltasTo(name: string, { sent }: Pick<Linked, "sent">): Delta[] {
+  return sent().flatMap(({ to, message }) => (to === name && message.kind === "delta" ? message.deltas : []));
 }
 
 test("replication: a change goes to every link at once, and only what is new", () => {
@@ -54,51 +45,229 @@ test("replication: a change goes to every link at once, and only what is new", (
   assert.equal(write({ x: "1" }), true);
   assert.equal(write({ y: "1" }), true);
   assert.equal(write({ y: "1" }), false);
-  const pushed = sent().map(({ link, message }) => {
+  const pushed = sent().map(({ to, message }) => {
     const delta = message.kind === "delta" ? message.deltas[0] : undefined;
-    return `${link}: ${delta?.from}..${delta?.to}`;
+    return `${to}: ${delta?.from}..${delta?.to}`;
   });
-  assert.deepEqual(pushed, ["1: 0..1", "2: 0..1", "1: 1..2", "2: 1..2"]);
+  assert.deepEqual(pushed.toSorted(), ["a: 0..1", "a: 1..2", "b: 0..1", "b: 1..2"]);
 });
 
-test("replication: what is applied is acknowledged to its owner, over the owner's link, whoever brought it", () => {
-  const { replication, sent } = openNode("a", "b");
-  assert.equal(replication.apply([deltaOf("b", 0, 2)], 1, 0), 1);
-  assert.deepEqual(sent(), [{ link: 2, message: { kind: "applied", incarnation: 1, version: 2 } }]);
-  assert.equal(replication.apply([deltaOf("stranger", 0, 2)], 1, 0), 1);
-  assert.deepEqual(sent(), [], "there is no link to it");
-});
-
-test("replication: a gap is answered with one digest on the link it came over, and changes nothing", () => {
-  const { replication, sent } = openNode("a", "b");
-  assert.equal(replication.apply([deltaOf("a", 3, 4), deltaOf("b", 3, 4)], 2, 0), 0);
-  const answers = sent();
-  assert.equal(answers.length, 1);
-  assert.equal(answers[0]?.link, 2);
-  assert.ok(answers[0]?.message.kind === "digest" && !answers[0].message.wanted);
-});
-
-test("replication: a delta of this node's own log is refused and counted", () => {
-  const { replication, outbox } = openNode("a");
-  replication.apply([deltaOf("me", 0, 9)], 1, 0);
-  assert.deepEqual(outbox.take().refused, ["delta"]);
-  assert.equal(replication.version, 0);
-});
-
-test("replication: compares with one peer a second, with all when told, with nobody when alone", () => {
-  const { replication, sent } = openNode("a", "b", "c");
-  replication.compare("random", 500);
+test("replication: pushed again with nothing new, it asks all whether they hold what there is", () => {
+  const { replication, write, sent } = openNode("a");
+  write({ x: "1" });
+  sent();
+  replication.push(false);
   assert.deepEqual(sent(), []);
-  replication.compare("random", 1000);
-  assert.equal(sent().length, 1);
-  replication.compare("all", 1100);
+  replication.push(true);
+  const [asked] = sent();
+  assert.ok(asked?.message.kind === "delta" && asked.message.acknowledge);
+  assert.deepEqual(asked.message.deltas, [
+    { owner: ME, incarnation: 3, floor: 0, from: 1, to: 1, writes: [] },
+  ]);
+});
+
+test("replication: what came by broadcast is passed on to the part of the ring that is to be served, known or not", () => {
+  const node = openNode("a", "b", "c");
+  const [first, second, third] = alongRing(["a", "b", "c"], placeOf("me"));
+  assert.ok(first !== undefined && second !== undefined && third !== undefined);
+  const message = deltaMessage([deltaOf("x", 1)], { until: placeOf(third), acknowledge: true });
+  for (let time = 0; time < 2; time += 1) {
+    node.replication.receive(message, node.linkOf(third), 0);
+    const copies = node.sent();
+    assert.deepEqual(copies.map(({ to }) => to).toSorted(), [first, second].toSorted());
+    for (const { message } of copies) assert.ok(message.kind === "delta" && message.acknowledge);
+  }
+  node.replication.receive(deltaMessage([deltaOf("y", 1)]), node.linkOf(third), 0);
+  assert.deepEqual(node.sent(), [], "what was for this node alone goes no further");
+});
+
+test("replication: it tells what brought news, and what is held as far as the message went", () => {
+  const { replication, linkOf } = openNode("a", "b");
+  const deltas = [deltaOf("x", 2), deltaOf("y", 5, { from: 4 })];
+  assert.deepEqual(replication.receive(deltaMessage(deltas), linkOf("a"), 0), {
+    news: [idOf("x")],
+    held: [idOf("x")],
+  });
+  const again = replication.receive(deltaMessage(deltas), linkOf("b"), 0);
+  assert.deepEqual(again, { news: [], held: [idOf("x")] });
+});
+
+test("replication: a gap is answered with one request for what is missing, on the link it came over", () => {
+  const { replication, linkOf, sent } = openNode("a", "b");
+  const deltas = [deltaOf("x", 4, { from: 3 }), deltaOf("y", 4, { from: 3 })];
+  replication.receive(deltaMessage(deltas), linkOf("b"), 0);
+  const digest = [headOf("x", { incarnation: 0 }), headOf("y", { incarnation: 0 })];
+  assert.deepEqual(sent(), [
+    { to: "b", message: { kind: "digest", digest, scope: { kind: "listed" }, wanted: false } },
+  ]);
+});
+
+test("replication: nobody else writes this node's log: what claims to is refused, counted and not passed on", () => {
+  const { replication, linkOf, outbox, write } = openNode("a", "b");
+  write({ x: "1" });
+  outbox.take();
+  const forged = deltaMessage([{ ...deltaOf("me", 9), incarnation: 3 }], { until: placeOf("me") });
+  replication.receive(forged, linkOf("a"), 0);
+  const { refused, send } = outbox.take();
+  assert.deepEqual([refused, send], [["delta"], []]);
+  assert.equal(replication.version, 1);
+  const echo = { ...deltaOf("me", 1), incarnation: 3 };
+  replication.receive(deltaMessage([echo]), linkOf("a"), 0);
+  assert.deepEqual(outbox.take().refused, [], "its own write come round is no lie");
+});
+
+test("replication: what a peer announces and this node lacks is asked for, and nothing else", () => {
+  const { replication, linkOf, sent } = openNode("a");
+  replication.receive(deltaMessage([deltaOf("x", 3), deltaOf("y", 3)]), linkOf("a"), 0);
+  const known = [headOf("x", { version: 3 }), headOf("y", { version: 2 }), headOf("me", { incarnation: 9 })];
+  replication.announced(known, linkOf("a").id);
+  assert.deepEqual(sent(), []);
+  replication.announced([headOf("x", { version: 4 }), headOf("y", { incarnation: 2 }), headOf("z")], 1);
+  const [asked] = sent();
+  assert.ok(asked?.message.kind === "digest" && asked.message.scope.kind === "listed");
   assert.deepEqual(
-    sent().map(({ link, message }) => `${message.kind} ${link}`),
-    ["compare 1", "compare 2", "compare 3"],
+    asked.message.digest.map(({ owner }) => owner),
+    [idOf("x"), idOf("y"), idOf("z")],
   );
+});
+
+test("replication: what is asked for is sent, to whoever asks, of nobody else", () => {
+  const node = openNode("a", "b");
+  node.write({ mine: "1" });
+  node.replication.receive(deltaMessage([deltaOf("x", 3), deltaOf("y", 3)]), node.linkOf("a"), 0);
+  node.sent();
+  const digest = [headOf("x", { version: 1 })];
+  const message = { kind: "digest", digest, scope: { kind: "listed" }, wanted: false } as const;
+  node.replication.answer(message, node.linkOf("b"), idOf("b"), 0);
+  assert.deepEqual(
+    deltasTo("b", node).map(({ owner, from, to }) => [owner, from, to]),
+    [[idOf("x"), 1, 3]],
+  );
+});
+
+test("replication: compares with one peer a second, with nobody when alone", () => {
+  const node = openNode("a", "b", "c");
+  node.replication.tick(4, 999);
+  assert.deepEqual(node.sent(), []);
+  const asked = new Set<string>();
+  for (let nowMs = 1000; nowMs < 30_000; nowMs += 1000) {
+    node.replication.tick(4, nowMs);
+    const said = node.sent();
+    assert.equal(said.length, 1);
+    for (const { to, message } of said) {
+      asked.add(to);
+      assert.deepEqual(message, { kind: "compare", sum: node.replication.store.sums.whole });
+    }
+  }
+  assert.equal(asked.size, 3);
   const alone = openNode();
-  alone.replication.compare("all", 5000);
+  alone.replication.tick(1, 5000);
   assert.deepEqual(alone.sent(), []);
+});
+
+test("replication: equal sums are not answered; others with a digest where owners are few", () => {
+  const node = openNode("a");
+  node.replication.compared(node.replication.store.sums.whole, 1);
+  assert.deepEqual(node.sent(), []);
+  node.replication.compared(12_345, 1);
+  const [said] = node.sent();
+  assert.ok(said?.message.kind === "digest" && said.message.wanted && said.message.scope.kind === "all");
+  assert.equal(said.message.digest.length, 1);
+});
+
+test("replication: where owners are many only those parts are spoken of in which something differs", () => {
+  const [one, other] = [openNode("a"), openNode("b")];
+  const owners = Array.from({ length: 300 }, (_, index) => `n${index}`);
+  const deltas = owners.map((owner) => deltaOf(owner, 2));
+  one.replication.receive(deltaMessage(deltas), one.linkOf("a"), 0);
+  // The other lacks two writes of one owner, and holds more of another.
+  other.replication.receive(deltaMessage(deltas.slice(1)), other.linkOf("b"), 0);
+  other.replication.receive(deltaMessage([deltaOf("n7", 3, { from: 2 })]), other.linkOf("b"), 0);
+  for (const node of [one, other]) node.sent();
+  one.replication.compared(other.replication.store.sums.whole, 1);
+  const [sums] = one.sent();
+  assert.ok(sums?.message.kind === "parts" && sums.message.sums.length === DIGEST_PARTS);
+  other.replication.partsCompared(sums.message.sums, 1);
+  const [digest] = other.sent();
+  assert.ok(
+    digest?.message.kind === "digest" && digest.message.scope.kind === "parts" && digest.message.wanted,
+  );
+  const { parts } = digest.message.scope;
+  assert.deepEqual(
+    [...parts],
+    [...new Set([partOf(idOf("n0")), partOf(idOf("n7"))])].toSorted((a, b) => a - b),
+  );
+  assert.ok(
+    digest.message.digest.length < 40 &&
+      digest.message.digest.every(({ owner }) => parts.includes(partOf(owner))),
+  );
+  one.replication.answer(digest.message, one.linkOf("a"), idOf("b"), 0);
+  const answer = one.sent();
+  for (const { message } of answer) {
+    if (message.kind === "delta") other.replication.receive(message, other.linkOf("b"), 0);
+    if (message.kind === "digest") other.replication.answer(message, other.linkOf("b"), idOf("me"), 0);
+  }
+  for (const { message } of other.sent())
+    if (message.kind === "delta") one.replication.receive(message, one.linkOf("a"), 0);
+  assert.equal(one.replication.store.sums.whole, other.replication.store.sums.whole);
+  other.replication.partsCompared([...one.replication.store.sums.parts], 1);
+  assert.deepEqual(other.sent(), [], "now nothing differs");
+});
+
+test("replication: a digest is answered with what its sender lacks, and with this node's own if that is wanted", () => {
+  const node = openNode("a");
+  node.write({ x: "1" });
+  node.sent();
+  const message = { kind: "digest", digest: [], scope: { kind: "all" }, wanted: true } as const;
+  node.replication.answer(message, node.linkOf("a"), idOf("a"), 0);
+  assert.deepEqual(kinds(node), ["delta a", "digest a"]);
+  node.replication.answer({ ...message, wanted: false }, node.linkOf("a"), idOf("a"), 100);
+  assert.deepEqual(kinds(node), ["delta a"]);
+});
+
+test("replication: whole digests of one link are answered twenty times a second at most", () => {
+  const node = openNode("a", "b");
+  node.write({ x: "1" });
+  node.sent();
+  const message = { kind: "digest", digest: [], scope: { kind: "all" }, wanted: true } as const;
+  for (let nowMs = 0; nowMs < 1000; nowMs += 1)
+    node.replication.answer(message, node.linkOf("a"), idOf("a"), nowMs);
+  const { length } = kinds(node);
+  assert.ok(length >= 30 && length <= 40, `${length} frames`);
+  node.replication.answer(message, node.linkOf("b"), idOf("b"), 999);
+  assert.deepEqual(kinds(node), ["delta b", "digest b"], "another link is another matter");
+});
+
+test("replication: who lacks much gets a bounded part of it at a time", () => {
+  const node = openNode("a");
+  const large = Array.from({ length: 300 }, (_, index) => [`k${index}`, "x".repeat(30_000)] as const);
+  node.replication.write(new Map(large), 0, false);
+  node.outbox.take();
+  node.replication.sendMissing(1, { digest: [], scope: { kind: "all" }, recipient: null });
+  const { send } = node.outbox.take();
+  const bytes = send.reduce((sum, { frame }) => sum + frame.byteLength, 0);
+  assert.ok(bytes > LIMITS.answerBytes / 2 && bytes <= LIMITS.answerBytes + LIMITS.frameBytes, `${bytes}`);
+});
+
+test("replication: what reached it is announced once to two others, a moment later; in a mesh to nobody", () => {
+  for (const presentCount of [MESH_MAX, MESH_MAX + 1]) {
+    const node = openNode("a", "b", "c", "d");
+    const message = deltaMessage([deltaOf("x", 1)], { until: placeOf("me") });
+    node.replication.receive(message, node.linkOf("a"), 0);
+    node.replication.receive({ ...message, deltas: [deltaOf("y", 1)] }, node.linkOf("a"), 30);
+    node.sent();
+    node.replication.tick(presentCount, 49);
+    assert.deepEqual(node.sent(), []);
+    node.replication.tick(presentCount, 50);
+    const said = node.sent();
+    assert.equal(said.length, presentCount > MESH_MAX ? 2 : 0);
+    for (const { message } of said) {
+      assert.ok(message.kind === "announce");
+      assert.deepEqual(message.digest, [headOf("x", { version: 1 }), headOf("y", { version: 1 })]);
+    }
+    node.replication.tick(presentCount, 200);
+    assert.deepEqual(node.sent(), []);
+  }
 });
 
 test("replication: outranked, it takes the higher incarnation and pushes its whole log under it", () => {
@@ -106,12 +275,30 @@ test("replication: outranked, it takes the higher incarnation and pushes its who
   write({ x: "1", y: "1" });
   write({ y: null });
   sent();
-  assert.equal(replication.outrank([{ owner: ME, incarnation: 3, version: 3 }], 0), false);
-  assert.equal(replication.outrank([{ owner: ME, incarnation: 8, version: 0 }], 0), true);
+  const remembered = (incarnation: number, version: number) => [headOf("me", { incarnation, version })];
+  assert.equal(replication.outrank(remembered(3, 3), 0), false);
+  assert.equal(replication.outrank(remembered(8, 0), 0), true);
   assert.equal(replication.incarnation, 9);
   const [pushed] = sent();
   assert.ok(pushed?.message.kind === "delta");
   assert.deepEqual(pushed.message.deltas, [
     { owner: ME, incarnation: 9, floor: 0, from: 0, to: 1, writes: [{ key: "x", version: 1, body: "1" }] },
   ]);
+  assert.equal(replication.outrank(remembered(20, 0), 100), false, "not again at once");
+  assert.equal(replication.outrank(remembered(20, 0), 1000), true);
+});
+
+test("replication: told that it may be behind, it exchanges everything with everybody", () => {
+  const node = openNode("a", "b");
+  node.replication.exchange();
+  assert.deepEqual(kinds(node).toSorted(), ["digest a", "digest b"]);
+});
+
+test("replication: once a minute it collects what was deleted two hours ago", () => {
+  const { replication, write } = openNode("a");
+  write({ x: "1" });
+  write({ x: null });
+  for (let nowMs = 0; nowMs < 7_300_000; nowMs += 60_000) replication.tick(2, nowMs);
+  assert.equal(replication.store.logOf(ME)?.entryByKey.size, 0);
+  assert.equal(replication.store.logOf(ME)?.floor, 2);
 });

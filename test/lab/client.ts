@@ -184,38 +184,45 @@ class Load {
   }
 }
 
-/** Names under watch. Each is asked for again once it was answered, so a slow name server is not asked the more. */
+/** Names under watch. None is asked for again before it was answered, so a slow name server is not asked the more. */
 class Watch {
+  readonly #order: Extract<Order, { kind: "watch" }>;
   readonly #startMs = performance.now();
   readonly #sightings = new Map<string, Sighting>();
-  readonly #endMs: number;
-  readonly #asking: Promise<unknown>;
-  #isOver = false;
+  readonly #askingByName = new Map<string, Promise<void>>();
+  readonly #ticker: NodeJS.Timeout;
+  readonly #end: NodeJS.Timeout;
 
-  constructor({ names, everyMs, longestMs, server }: Extract<Order, { kind: "watch" }>) {
-    this.#endMs = this.#startMs + longestMs;
-    const asked = server === undefined ? {} : { server };
-    const watchOne = async (name: string): Promise<void> => {
-      // A last time after the end: what the action left behind is seen too.
-      for (let isLast = false; !isLast; await delay(everyMs)) {
-        isLast = this.#isOver || performance.now() > this.#endMs;
-        this.#saw(name, await resolve({ kind: "resolve", name, ...asked }));
-      }
-    };
-    this.#asking = Promise.all(names.map(watchOne));
+  constructor(order: Extract<Order, { kind: "watch" }>) {
+    this.#order = order;
+    this.#ticker = setInterval(() => this.#askForAll(), order.everyMs);
+    this.#end = setTimeout(() => clearInterval(this.#ticker), order.longestMs);
   }
 
   async finish(): Promise<readonly Sighting[]> {
-    this.#isOver = true;
-    await this.#asking;
+    clearInterval(this.#ticker);
+    clearTimeout(this.#end);
+    await Promise.all(this.#askingByName.values());
+    // Once more: what the action left behind is to be seen too.
+    this.#askForAll();
+    await Promise.all(this.#askingByName.values());
     return [...this.#sightings.values()];
   }
 
-  #saw(name: string, { error, addresses }: Resolved): void {
-    const answer = error === "" ? addresses.join(" ") : error;
+  #askForAll(): void {
+    for (const name of this.#order.names) {
+      if (this.#askingByName.has(name)) continue;
+      const asking = this.#ask(name).finally(() => this.#askingByName.delete(name));
+      this.#askingByName.set(name, asking);
+    }
+  }
+
+  async #ask(name: string): Promise<void> {
+    const { server } = this.#order;
+    const asked = await resolve({ kind: "resolve", name, ...(server === undefined ? {} : { server }) });
+    const answer = asked.error === "" ? asked.addresses.join(" ") : asked.error;
     const lastMs = Math.round(performance.now() - this.#startMs);
-    const before = this.#sightings.get(`${name} ${answer}`);
-    const { count = 0, firstMs = lastMs } = before ?? {};
+    const { count = 0, firstMs = lastMs } = this.#sightings.get(`${name} ${answer}`) ?? {};
     this.#sightings.set(`${name} ${answer}`, { name, answer, count: count + 1, firstMs, lastMs });
   }
 }

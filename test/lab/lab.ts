@@ -70,13 +70,18 @@ export class Lab {
     return host;
   }
 
-  /** Drops what goes from one host to another, named by `name`; replies still pass the other way. */
-  async block(direction: Direction): Promise<void> {
-    await this.#wire.block(direction);
+  /** Drops what goes one way between two hosts, both named as in `LabHost.name`; replies still pass the other way. */
+  async block(...ways: readonly Direction[]): Promise<void> {
+    await this.#wire.lose(100, ways);
   }
 
-  async unblock(direction: Direction): Promise<void> {
-    await this.#wire.unblock(direction);
+  async unblock(...ways: readonly Direction[]): Promise<void> {
+    await this.#wire.lose(0, ways);
+  }
+
+  /** Loses `percent` (a whole number, 0..100) of what goes one way between two hosts; 0 ends it. */
+  async loseBetween(percent: number, ...ways: readonly Direction[]): Promise<void> {
+    await this.#wire.lose(percent, ways);
   }
 
   /** The last lines of every log of every host, to be printed when a test fails. */

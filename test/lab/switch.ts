@@ -23,7 +23,7 @@ import type { Run } from "./run.ts";
 /** A range of 254 addresses, `prefix` being its first three bytes in text. */
 export type LabRange = { readonly prefix: string; readonly link: string };
 
-/** Both are hosts' names; the direction counts. */
+/** Both are hosts' names; what goes from the one to the other. */
 export type Direction = { readonly from: string; readonly to: string };
 
 const GATEWAY = 1;
@@ -44,7 +44,7 @@ export class LabSwitch {
   readonly range: LabRange;
   readonly #namespaces: Namespaces;
   readonly #losses = new Map<string, number>();
-  readonly #blocks = new Map<string, Direction>();
+  readonly #lossy = new Map<string, Direction & { readonly percent: number }>();
 
   /** Use `openSwitch`. */
   constructor(range: LabRange, namespaces: Namespaces) {
@@ -89,30 +89,29 @@ export class LabSwitch {
 
   /** Loses `percent` (0..100) of the frames from and to a host, each way. */
   async setLoss(name: string, percent: number): Promise<void> {
-    if (!Number.isInteger(percent) || percent < 0 || percent > 100) {
-      throw new Error(`loss is ${percent}; expected a whole number, 0..100`);
-    }
+    checkPercent(percent);
     if (percent === 0) this.#losses.delete(name);
     else this.#losses.set(name, percent);
     await this.#applyRules();
   }
 
-  /** Drops all frames that go `from` one host `to` another; the other direction is left as it is. */
-  async block(direction: Direction): Promise<void> {
-    this.#blocks.set(`${direction.from} ${direction.to}`, direction);
-    await this.#applyRules();
-  }
-
-  async unblock(direction: Direction): Promise<void> {
-    this.#blocks.delete(`${direction.from} ${direction.to}`);
+  /** Loses `percent` (0..100) of the frames that go one way; the way back is left as it is. */
+  async lose(percent: number, ways: readonly Direction[]): Promise<void> {
+    checkPercent(percent);
+    for (const { from, to } of ways) {
+      if (percent === 0) this.#lossy.delete(`${from} ${to}`);
+      else this.#lossy.set(`${from} ${to}`, { from, to, percent });
+    }
     await this.#applyRules();
   }
 
   async #applyRules(): Promise<void> {
-    const rules = [...this.#blocks.values()].map(({ from, to }) => `iifname "${from}" oifname "${to}" drop`);
+    const rules = [...this.#lossy.values()].map(
+      ({ from, to, percent }) => `iifname "${from}" oifname "${to}" ${chanceOf(percent)}drop`,
+    );
     for (const [name, percent] of this.#losses) {
-      const chance = percent === 100 ? "" : `numgen random mod 100 < ${percent} `;
-      rules.push(`iifname "${name}" ${chance}drop`, `oifname "${name}" ${chance}drop`);
+      const drop = `${chanceOf(percent)}drop`;
+      rules.push(`iifname "${name}" ${drop}`, `oifname "${name}" ${drop}`);
     }
     const chain = ["type filter hook forward priority 0; policy accept;", ...rules].join("\n");
     // One transaction: the old rules and the new ones are never both absent. nft wants a newline before a brace.
@@ -123,6 +122,16 @@ export class LabSwitch {
   async #ip(lines: readonly string[]): Promise<void> {
     await ipIn(this.#namespaces, lines);
   }
+}
+
+function checkPercent(percent: number): void {
+  if (!Number.isInteger(percent) || percent < 0 || percent > 100) {
+    throw new Error(`loss is ${percent}; expected a whole number, 0..100`);
+  }
+}
+
+function chanceOf(percent: number): string {
+  return percent === 100 ? "" : `numgen random mod 100 < ${percent} `;
 }
 
 /** Opens the switch of a run and claims a free range for it. */

@@ -19,12 +19,12 @@ export interface Settled {
   readonly hosts: readonly Host[];
 }
 
-/** Starts so many hosts and waits until they agree. */
+/** Starts so many hosts and waits until they agree, and until nobody holds back his judgement because he is new. */
 export function settled(count: number, seed = 1): Settled {
   const network = new GossipNetwork({ seed, delayMs: DELAY_MS });
   const hosts = network.startMany(count);
   network.runUntil("all agree", 5000, () => network.agrees);
-  network.runFor(1500);
+  network.runFor(2500);
   return { network, hosts };
 }
 
