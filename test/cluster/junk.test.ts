@@ -11,6 +11,8 @@ import test from "node:test";
 import { WebSocket } from "ws";
 
 import type { EventLine } from "../../src/admin/contract.ts";
+import { LIFE_KEY, renderLife } from "../../src/gossip/life.ts";
+import type { Delta } from "../../src/gossip/message.ts";
 import { GOSSIP_PATH } from "../../src/mesh/websocket.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import type { Ending } from "../support/daemons.ts";
@@ -197,6 +199,7 @@ test("junk: two hosts that serve, and strangers on every port of one", async (t)
       labels: {},
       role: "worker",
       software: "0",
+      prefixes: [],
     };
     const bodies: [string, string][] = [
       ["node", JSON.stringify(node)],
@@ -208,16 +211,23 @@ test("junk: two hosts that serve, and strangers on every port of one", async (t)
       ["future/thing", "{}"],
     ];
     const writes = bodies.map(([key, body], index) => ({ key, version: index + 1, body }));
-    liar.send({ kind: "delta", deltas: [{ owner: id, incarnation: 1, floor: 0, from: 0, to: 4, writes }] });
+    const say = (delta: Delta): void =>
+      liar.send({ kind: "delta", deltas: [delta], until: null, acknowledge: false });
+    say({ owner: id, incarnation: 1, floor: 0, from: 0, to: 4, writes });
     await until(async () => /member\.refused record: liar: record "replica\/web-x"/.test(await told()), {
       what: "the bad record is told of",
     });
     assert.deepEqual(await first.lookup("web"), [vip], "a VIP outside the pool counts for nothing");
     // Other members' words are not its to say.
     const owner = (await membersOf(first)).find((member) => member.self)?.id ?? "";
-    liar.send({ kind: "delta", deltas: [{ owner, incarnation: 99, floor: 0, from: 0, to: 1, writes: [] }] });
+    say({ owner, incarnation: 9_999_999, floor: 0, from: 0, to: 1, writes: [] });
     await until(async () => (await refusedFor("delta")) >= 1, { what: "the forged delta is counted" });
-    liar.send({ kind: "goodbye", incarnation: 1 });
+    const farewell = {
+      key: LIFE_KEY,
+      version: 5,
+      body: renderLife({ refutation: 1, said: "left", forMs: 0 }),
+    };
+    say({ owner: id, incarnation: 1, floor: 0, from: 4, to: 5, writes: [farewell] });
     await until(() => !liar.isOpen());
   });
 

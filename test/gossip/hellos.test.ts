@@ -111,7 +111,9 @@ test("hellos: the member is alive with its hello, and its address is kept", () =
   assert.equal(stateOf("a"), "alive");
   assert.deepEqual(gossip.addresses, [{ host: "a", port: 7650 }]);
   assert.deepEqual(
-    taken().happenings.map(({ kind, subject }) => `${kind} ${subject}`),
+    taken()
+      .happenings.map(({ kind, subject }) => `${kind} ${subject}`)
+      .toSorted(),
     ["member.alive a", "view.complete view"],
   );
 });
