@@ -26,6 +26,7 @@ import {
   NO_DRAINS,
   type Drains,
 } from "./catalog/drain.ts";
+import { Keeping } from "./catalog/keeping.ts";
 import { writesFor } from "./catalog/publication.ts";
 import { PAUSE_MS } from "./gossip/awareness.ts";
 import { Gossip } from "./gossip/gossip.ts";
@@ -40,12 +41,13 @@ import type { NetworkRange } from "./model/network.ts";
 import type { View } from "./model/view.ts";
 import type { Effects, Farewell, Input, NodeOptions } from "./step.ts";
 import { changesBetween } from "./view/changes.ts";
-import { Claims, type KeptClaims } from "./view/claims.ts";
+import { Claims } from "./view/claims.ts";
 import { Merger, type Merged, type MergeInput } from "./view/merge.ts";
 
-/** Between two merges of one burst: a little more for each replica, since a merge costs that much more. */
+/** Between two merges of one burst: more in a large cluster, where each costs more and bursts are longer. */
 const MERGE_PAUSE_MS = 5;
 const MERGE_PAUSE_MS_PER_REPLICA = 0.002;
+const MERGE_PAUSE_MS_PER_MEMBER = 0.01;
 /** Between two publications of what probes found, for each replica of this node: a plan costs about as much. */
 const PUBLISH_PAUSE_MS_PER_REPLICA = 0.02;
 /** How long nothing is published while a source has not told what runs here: a hung Docker must not hide the rest. */
@@ -73,7 +75,7 @@ export class Node {
   #mergedAtMs: number;
   #catalogIsDue = true;
   #publishedAtMs = 0;
-  #keptMark: KeptMark | null = null;
+  readonly #keeping = new Keeping();
   #happenings: Happening[] = [];
   #heldBack: Effects["send"] = [];
   #networks: readonly NetworkRange[] = [];
@@ -168,7 +170,7 @@ export class Node {
       drains: taken.drains,
       probe,
       view: this.#merged.view,
-      keep: isTick || this.#gossip.incarnation !== this.#keptMark?.incarnation ? this.#toKeep() : null,
+      keep: isTick || this.#gossip.incarnation !== this.#keeping.incarnation ? this.#toKeep() : null,
       // Whole: a fraction of a millisecond left over by rounding would ask for a tick at this very moment, for ever.
       wakeInMs: wakesInMs.length === 0 ? null : Math.max(1, Math.ceil(Math.min(...wakesInMs))),
     };
@@ -322,7 +324,10 @@ export class Node {
     const isDue = (dueAtMs !== null && nowMs >= dueAtMs) || view.complete !== this.#isComplete(nowMs);
     if (this.#gossip.revision === this.#mergedRevision && !isDue) return null;
     const sinceMs = nowMs - this.#mergedAtMs;
-    const pauseMs = MERGE_PAUSE_MS + MERGE_PAUSE_MS_PER_REPLICA * this.#merged.replicaCount;
+    const { replicaCount } = this.#merged;
+    const ofSize =
+      MERGE_PAUSE_MS_PER_REPLICA * replicaCount + MERGE_PAUSE_MS_PER_MEMBER * view.members.length;
+    const pauseMs = MERGE_PAUSE_MS + ofSize;
     if (sinceMs >= 0 && sinceMs < pauseMs) return pauseMs - sinceMs;
     this.#remerge(nowMs);
     // Before the first exchange others' claims are not known, and one made blindly may lose and move a service.
@@ -333,10 +338,14 @@ export class Node {
 
   #remerge(nowMs: number): void {
     const before = this.#merged;
-    this.#merged = this.#merge(this.#gossip.takeChanged(), nowMs);
+    const changed = this.#gossip.takeChanged();
+    this.#merged = this.#merge(changed, nowMs);
     this.#happenings.push(...changesBetween(before.view, this.#merged.view, nowMs));
     const { members } = this.#merged.view;
-    if (members !== before.view.members) this.#gossip.meet(members, nowMs);
+    if (members !== before.view.members) {
+      const fresh = members.filter(({ id }) => changed.has(id));
+      this.#gossip.meet(fresh, nowMs);
+    }
     const known = new Set(before.malformed);
     for (const text of this.#merged.malformed) {
       if (known.has(text)) continue;
@@ -373,26 +382,8 @@ export class Node {
 
   #toKeep(): KeptState | null {
     const { incarnation, addressesRevision } = this.#gossip;
-    const { kept } = this.#claims;
     const drained = this.#drains.startedAtMsById;
-    const now: KeptMark = { incarnation, addressesRevision, kept, drained };
-    const last = this.#keptMark;
-    const isSame =
-      last?.incarnation === incarnation &&
-      last.addressesRevision === addressesRevision &&
-      last.kept === kept &&
-      last.drained === drained;
-    if (isSame) return null;
-    this.#keptMark = now;
-    const drains = Array.from(drained, ([id, startedAtMs]) => ({ id, startedAtMs }));
-    return { incarnation, ...kept, addresses: this.#gossip.addresses, drains };
+    const now = { incarnation, addressesRevision, claims: this.#claims.kept, drained };
+    return this.#keeping.due(now, () => this.#gossip.addresses);
   }
-}
-
-/** What the state that was kept last was made of: told apart by identity, since a tick must not cost a rendering. */
-interface KeptMark {
-  readonly incarnation: number;
-  readonly addressesRevision: number;
-  readonly kept: KeptClaims;
-  readonly drained: ReadonlyMap<ReplicaId, number>;
 }

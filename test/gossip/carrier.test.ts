@@ -84,8 +84,8 @@ test("carrier: what is passed on goes to the linked peers of the part that is to
 
 test("carrier: it tells over which links it passed something on", () => {
   const { carrier, links } = linkedTo("self", ...NAMES);
-  const all = links.seats.map(({ link }) => link).toSorted();
-  assert.deepEqual([...carrier.forward(message, placeOf("self"), 0)].toSorted(), all);
+  const all = new Set(links.seats.map(({ link }) => link));
+  assert.deepEqual(new Set(carrier.forward(message, placeOf("self"), 0)), all);
 });
 
 test("carrier: a peer that misses pings gets its copy, but serves nobody: its part falls to another", () => {

@@ -54,7 +54,7 @@ test("gossip: whoever is accused over and over answers at most five times a seco
   const ways: ((node: OpenNode, nowMs: number) => Message)[] = [
     (node) => ({ kind: "ping", sequence: 1, suspected: refutationOf(node) }),
     (node) => rumorOf("m", { incarnation: 5, refutation: refutationOf(node) }),
-    (node, nowMs) => rumorOf("m", { incarnation: 5, refutation: nowMs }),
+    (_, nowMs) => rumorOf("m", { incarnation: 5, refutation: nowMs }),
     (node) => {
       const digest = [headOf("m", { incarnation: 5, version: 1, deadAt: refutationOf(node) })];
       return { kind: "digest", digest, scope: { kind: "all" }, wanted: false };

@@ -128,7 +128,7 @@ test("hellos: a link to this node itself is closed without a word, and its addre
   node.say(1, own);
   node.tickTo(5000);
   const { close, dial, happenings } = node.taken();
-  assert.deepEqual(close.map(({ link }) => link).toSorted(), [1, 2]);
+  assert.deepEqual(new Set(close.map(({ link }) => link)), new Set([1, 2]));
   assert.deepEqual([dial, happenings.filter(({ level }) => level === "warn")], [[], []]);
 });
 

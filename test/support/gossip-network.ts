@@ -132,7 +132,7 @@ export class GossipNetwork {
   /** The process dies: its kernel closes every link and refuses dials. */
   crash(host: Host): void {
     host.running = false;
-    for (const end of [...host.endByLink.values()]) this.#close(end, "connection reset");
+    for (const end of host.endByLink.values()) this.#close(end, "connection reset");
   }
 
   /** The process stops cleanly: its farewell on each link, then gone. */

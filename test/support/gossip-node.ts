@@ -26,14 +26,14 @@ export interface Taken extends GossipEffects {
 export interface OpenNode {
   readonly gossip: Gossip;
   /** A peer says something over its link; bytes as they are. */
-  say(link: number, message: Message | Uint8Array, nowMs?: number): void;
+  readonly say: (link: number, message: Message | Uint8Array, nowMs?: number) => void;
   /** A link comes up that a peer dialled; its hello follows unless it is null. */
-  accept(link: number, hello: Hello | null, nowMs?: number): void;
+  readonly accept: (link: number, hello: Hello | null, nowMs?: number) => void;
   /** Ticks as the shell does, from the last tick on; `each` is called after every tick. */
-  tickTo(nowMs: number, each?: (nowMs: number) => void): void;
+  readonly tickTo: (nowMs: number, each?: (nowMs: number) => void) => void;
   /** All that was wanted since the last call. */
-  taken(): Taken;
-  stateOf(peer: string): MemberState | "unknown";
+  readonly taken: () => Taken;
+  readonly stateOf: (peer: string) => MemberState | "unknown";
 }
 
 /** Starts a node of this name at 0. */

@@ -10,7 +10,6 @@ import type { Message } from "../../src/gossip/message.ts";
 import { strangerOf, type Peer } from "../../src/gossip/peer.ts";
 import { positionOf } from "../../src/gossip/ring.ts";
 import { Topology } from "../../src/gossip/topology.ts";
-import type { NodeId } from "../../src/model/ids.ts";
 import { idOf } from "./gossip-network.ts";
 
 /** A member of this name whose host is known. */
@@ -31,10 +30,10 @@ export interface Linked {
   readonly outbox: Outbox;
   readonly carrier: Carrier;
   /** Peers by name, each linked. */
-  peer(name: string): Peer;
-  linkOf(name: string): OpenLink;
+  readonly peer: (name: string) => Peer;
+  readonly linkOf: (name: string) => OpenLink;
   /** What was sent since the last call, by the names of the peers. */
-  sent(): { readonly to: string; readonly message: Message }[];
+  readonly sent: () => { readonly to: string; readonly message: Message }[];
 }
 
 /** A node `self` linked to these, over links 1, 2 and so on. */
@@ -81,12 +80,4 @@ export function alongRing(names: readonly string[], from = 0): string[] {
 /** Where the node of this name stands on the ring. */
 export function placeOf(name: string): number {
   return positionOf(idOf(name));
-}
-
-/** An id at about this share of the ring, from 0 to below 1. */
-export function idAt(share: number, tail = "a"): NodeId {
-  const letters = "abcdefghijklmnopqrstuvwxyz234567";
-  const first = letters.charAt(Math.floor(share * 32));
-  const second = letters.charAt(Math.floor((share * 32 - Math.floor(share * 32)) * 32));
-  return `${first}${second}${tail.repeat(18)}`.slice(0, 20);
 }
