@@ -14,7 +14,9 @@ import { QUARANTINE_MS } from "../src/view/quarantine.ts";
 import { TENTATIVE_MS } from "../src/view/settling.ts";
 import { candidate } from "../src/view/vip.ts";
 
-import { endpoint, idOf, NodeNetwork } from "./support/node-network.ts";
+import { idOf } from "./simulation/host.ts";
+import { endpoint } from "./simulation/workload.ts";
+import { NodeNetwork } from "./support/node-network.ts";
 
 const NAMES = ["a", "b", "c"];
 

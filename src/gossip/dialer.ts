@@ -95,6 +95,12 @@ export class Dialer {
     if (target !== undefined) target.member = member;
   }
 
+  /** A member is there for sure: it dialled from there, or what it said came from there. */
+  reached(address: HostPort): void {
+    const target = this.#targets.get(renderHostPort(address));
+    if (target !== undefined) target.tried = true;
+  }
+
   /** Makes the next attempt due at once: the link to it was lost this moment. */
   hurry(address: HostPort, nowMs: number): void {
     const target = this.#targets.get(renderHostPort(address));

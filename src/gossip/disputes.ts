@@ -36,15 +36,15 @@ export class Disputes {
    * A node says hello.
    *
    * @param told  the run it says it is, and where it comes from
-   * @returns the reason to refuse it; null when there is none
+   * @returns the reason to refuse it, and whether it is a new one; null when there is none
    */
   refusal(
     peer: Peer,
     told: { readonly nonce: number; readonly remote: string },
     nowMs: number,
-  ): string | null {
+  ): { readonly text: string; readonly isNew: boolean } | null {
     const dispute = this.#disputeById.get(peer.id);
-    if (dispute !== undefined && nowMs < dispute.untilMs) return dispute.text;
+    if (dispute !== undefined && nowMs < dispute.untilMs) return { text: dispute.text, isNew: false };
     if (dispute !== undefined) {
       this.#disputeById.delete(peer.id);
       peer.pastNonces = [];
@@ -55,7 +55,7 @@ export class Disputes {
     const where = `${peer.name} at ${peer.host}:${peer.port} and a node at ${told.remote}`;
     const text = `${where} use one id, ${peer.id}: both are refused; expected a data dir of its own for each`;
     this.#disputeById.set(peer.id, { text, untilMs: nowMs + REFUSED_MS });
-    return text;
+    return { text, isNew: true };
   }
 
   /** A node's hello was taken: this is the run that counts. @returns true when it is another than before */

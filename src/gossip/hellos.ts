@@ -55,8 +55,10 @@ export function takeHello(parts: Parts, link: OpenLink, hello: Hello, nowMs: num
   if (known !== undefined) {
     const refusal = disputes.refusal(known, { nonce: hello.nonce, remote: link.remote }, nowMs);
     if (refusal !== null) {
-      reject(parts, link, refusal, nowMs);
-      for (const { id } of parts.links.of(known)) closeLink(parts, id, refusal);
+      const { text, isNew } = refusal;
+      if (isNew) reject(parts, link, text, nowMs);
+      else closeQuietly(parts, link, text, nowMs);
+      for (const { id } of parts.links.of(known)) closeLink(parts, id, text);
       return;
     }
     if (!isAt(known, hello)) dropAddress(parts, known);
@@ -83,6 +85,13 @@ function reject(parts: Parts, link: OpenLink, reason: string, nowMs: number): vo
   refuseLink(parts, link, reason, nowMs);
 }
 
+/** As `reject`, for what was told before: who is refused comes again and again. */
+function closeQuietly(parts: Parts, link: OpenLink, reason: string, nowMs: number): void {
+  if (link.dialled !== null) parts.dialer.settled(link.dialled, "rejected", nowMs);
+  parts.outbox.wanted.refused.push("frame");
+  closeLink(parts, link.id, reason);
+}
+
 /** A peer is at this link: what it said counts, and the exchange begins. */
 function welcome(parts: Parts, link: OpenLink, { peer, hello, nowMs }: Greeted): void {
   const { links, dialer, disputes, membership, watch, replication, completeness } = parts;
@@ -98,6 +107,7 @@ function welcome(parts: Parts, link: OpenLink, { peer, hello, nowMs }: Greeted):
   if (link.dialled !== null) dialer.settled(link.dialled, "linked", nowMs);
   dialer.add(where);
   dialer.leadsTo(where, peer.id);
+  dialer.reached(where);
   membership.greeted(peer, hello.incarnation, nowMs);
   membership.reachedVia(peer, null);
   watch.linked(peer, nowMs);

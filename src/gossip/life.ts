@@ -46,7 +46,7 @@ export function parseLife(body: string | null | undefined): Life {
   }
   if (typeof fields !== "object" || fields === null) return FIRST_LIFE;
   const { refutation, said, forMs } = fields as Readonly<Record<string, unknown>>;
-  if (!isWhole(refutation, REFUTATION_MAX) || !isWhole(forMs, Number.MAX_SAFE_INTEGER)) return FIRST_LIFE;
+  if (!isWhole(refutation, REFUTATION_MAX - 1) || !isWhole(forMs, Number.MAX_SAFE_INTEGER)) return FIRST_LIFE;
   if (said !== "alive" && said !== "away" && said !== "left") return FIRST_LIFE;
   return { refutation, said, forMs: said === "away" ? Math.min(forMs, AWAY_MAX_MS) : 0 };
 }

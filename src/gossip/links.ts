@@ -8,6 +8,7 @@
  */
 
 import { renderHostPort, type HostPort } from "../base/ip.ts";
+import { LIMITS } from "../model/limits.ts";
 
 import type { Peer } from "./peer.ts";
 import type { RingLink } from "./ring.ts";
@@ -37,8 +38,11 @@ export interface OpenLink {
   closing: boolean;
   /** The peer closes it since it needs it no more. */
   parted: boolean;
-  /** When a whole digest was last answered over it: that costs much more to answer than to send. */
+  /** What may be sent over it at once in answer to questions, in bytes, as of `answeredAtMs`; below 0 nothing. */
+  answerBytes: number;
   answeredAtMs: number;
+  /** It was told that logs which came over it are not taken: once is enough. */
+  complained: boolean;
 }
 
 /** A peer with its link, at its place on the ring. */
@@ -100,8 +104,13 @@ export class Links {
   }
 
   add(link: Pick<OpenLink, "id" | "dialled" | "remote" | "openedAtMs">): void {
-    const state = { peer: null, spareSinceMs: null, closing: false, parted: false };
-    this.#linkById.set(link.id, { ...link, ...state, answeredAtMs: Number.NEGATIVE_INFINITY });
+    const state = { peer: null, spareSinceMs: null, closing: false, parted: false, complained: false };
+    this.#linkById.set(link.id, {
+      ...link,
+      ...state,
+      answeredAtMs: link.openedAtMs,
+      answerBytes: LIMITS.answerBytes,
+    });
     this.changed();
   }
 

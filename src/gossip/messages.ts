@@ -63,6 +63,7 @@ export function takeMessage(
 /** What a peer's digest tells beside what it lacks: that it knows more of this node, and whom it holds for dead. */
 export function readDigest(parts: Parts, peer: Peer, digest: Digest, nowMs: number): void {
   const { self, replication, voice, membership, hearsay, completeness, changes } = parts;
+  const { store } = replication;
   if (replication.outrank(digest, nowMs)) changes.note(self.id);
   for (const { owner, incarnation, deadAt } of digest) {
     if (deadAt === null || incarnation > incarnationMax(nowMs)) continue;
@@ -72,6 +73,7 @@ export function readDigest(parts: Parts, peer: Peer, digest: Digest, nowMs: numb
     }
     const rumor: Rumor = { kind: "dead", subject: owner, incarnation, refutation: deadAt, by: peer.id };
     const known = membership.peer(owner);
+    if (known === undefined && (store.isForgotten(owner) || membership.count >= LIMITS.ownersMax)) continue;
     // To a node that is new the cluster's dead are dead; one that knows the member better looks first.
     const isNew = known === undefined || !completeness.reached;
     if (isNew) membership.know(owner, nowMs);
@@ -85,7 +87,8 @@ export function readDigest(parts: Parts, peer: Peer, digest: Digest, nowMs: numb
 function takeDeltas(parts: Parts, link: OpenLink, message: Of<"delta">, nowMs: number): void {
   const { replication, membership, reports, changes, sync } = parts;
   if (sync.source === link.id) sync.movedAtMs = nowMs;
-  const { news, held } = replication.receive(message, link, nowMs);
+  const { news, held, refused } = replication.receive(message, link, nowMs);
+  if (refused !== null) complain(parts, link, refused, nowMs);
   for (const owner of news) {
     readLife(parts, membership.know(owner, nowMs), nowMs);
     changes.note(owner);
@@ -98,6 +101,16 @@ function takeDeltas(parts: Parts, link: OpenLink, message: Of<"delta">, nowMs: n
     const log = replication.store.logOf(owner);
     if (log !== undefined) reports.report(log);
   }
+}
+
+/** Tells, once a link, of logs that are not taken: it may be a forger, or the bounds of a cluster that has outgrown them. */
+function complain({ self, outbox }: Parts, link: OpenLink, owner: NodeId, atMs: number): void {
+  if (link.complained) return;
+  link.complained = true;
+  const whose = owner === self.id ? "this node's own log, which only it writes" : `the log of ${owner}`;
+  const text = `sent a part of ${whose}; expected logs within the bounds of incarnation and size`;
+  const subject = link.peer?.name ?? link.remote;
+  outbox.wanted.happenings.push({ kind: "member.refused", level: "warn", subject, text, atMs });
 }
 
 /** Who is linked hears of each step: it may have asked while this node did not hold it yet. */

@@ -33,8 +33,8 @@ const ANNOUNCED_TO = 2;
 const ANNOUNCE_AFTER_MS = 50;
 /** Up to so many owners a digest is sent whole: it is hardly larger than sums of its parts. */
 const FEW_OWNERS = DIGEST_PARTS;
-/** A link's whole digests are answered at most this often: an answer may be a thousand times as large. */
-const ANSWER_EVERY_MS = 50;
+/** What a link's questions are answered with in the long run: an answer may be a thousand times as large as they. */
+const ANSWER_BYTES_PER_MS = 8 * 1024;
 
 const ALL: Scope = { kind: "all" };
 const LISTED: Scope = { kind: "listed" };
@@ -55,6 +55,8 @@ export interface Applied {
   readonly news: readonly NodeId[];
   /** Owners whose logs are held here as far as the deltas went. */
   readonly held: readonly NodeId[];
+  /** The owner of a log that was not taken; null when all were. */
+  readonly refused: NodeId | null;
 }
 
 /** Holds the logs and keeps them equal to those of the peers. */
@@ -143,12 +145,15 @@ export class Replication {
     const held: NodeId[] = [];
     const gaps: NodeId[] = [];
     const passed: Delta[] = [];
+    let refused: NodeId | null = null;
     for (const delta of message.deltas) {
       // An own write that went all the way round, or an old one from a peer that is behind.
       if (delta.owner === self && this.#isOwn(delta)) continue;
       const applied = this.store.apply(delta, nowMs);
-      if (applied === "refused") outbox.wanted.refused.push("delta");
-      else passed.push(delta);
+      if (applied === "refused") {
+        outbox.wanted.refused.push("delta");
+        refused = delta.owner;
+      } else passed.push(delta);
       if (applied === "gap") gaps.push(delta.owner);
       if (applied === "applied") news.push(delta.owner);
       if (applied === "applied" || applied === "known") held.push(delta.owner);
@@ -160,7 +165,7 @@ export class Replication {
     }
     // Asking at once, not at the next repair: the peer that sent this has what is missing.
     if (gaps.length > 0) this.#ask(link.id, gaps);
-    return { news, held };
+    return { news, held, refused };
   }
 
   /** A peer holds these: asks for what is lacking here. */
@@ -203,32 +208,33 @@ export class Replication {
     nowMs: number,
   ): void {
     const { digest, scope, wanted } = message;
-    if (scope.kind !== "listed") {
-      if (nowMs - link.answeredAtMs < ANSWER_EVERY_MS) return;
-      link.answeredAtMs = nowMs;
-    }
-    this.sendMissing(link.id, { digest, scope, recipient });
-    if (wanted) this.sendDigest(link.id, scope, { wanted: false });
+    const sinceMs = Math.max(0, nowMs - link.answeredAtMs);
+    const budgetBytes = Math.min(LIMITS.answerBytes, link.answerBytes + sinceMs * ANSWER_BYTES_PER_MS);
+    Object.assign(link, { answeredAtMs: nowMs, answerBytes: budgetBytes });
+    if (budgetBytes <= 0) return;
+    link.answerBytes -= this.sendMissing(link.id, { digest, scope, recipient }, budgetBytes);
+    if (wanted) link.answerBytes -= this.sendDigest(link.id, scope, { wanted: false });
   }
 
-  /** Sends what is held here; `wanted` asks for the other side's in turn. */
-  sendDigest(link: number, scope: Scope, { wanted }: { wanted: boolean }): void {
+  /** Sends what is held here; `wanted` asks for the other side's in turn. @returns the bytes sent */
+  sendDigest(link: number, scope: Scope, { wanted }: { wanted: boolean }): number {
     const digest = this.#digest(scope);
-    this.#options.outbox.send(link, { kind: "digest", digest, scope, wanted });
+    return this.#options.outbox.send(link, { kind: "digest", digest, scope, wanted });
   }
 
-  /** Sends what a peer lacks, as much of it as goes out at once; it asks again for the rest. */
-  sendMissing(link: number, lacking: Lacking): void {
-    let leftBytes: number = LIMITS.answerBytes;
+  /**
+   * Sends what a peer lacks, as much of it as goes out at once; it asks again for the rest.
+   *
+   * @returns the bytes sent
+   */
+  sendMissing(link: number, lacking: Lacking, mostBytes: number = LIMITS.answerBytes): number {
+    const { outbox } = this.#options;
+    let sentBytes = 0;
     for (const deltas of missing(this.store.logs, lacking)) {
-      leftBytes -= this.#options.outbox.send(link, {
-        kind: "delta",
-        deltas,
-        until: null,
-        acknowledge: false,
-      });
-      if (leftBytes <= 0) return;
+      sentBytes += outbox.send(link, { kind: "delta", deltas, until: null, acknowledge: false });
+      if (sentBytes >= mostBytes) break;
     }
+    return sentBytes;
   }
 
   /** Compares with one random peer when a second has passed; announces what is due. */

@@ -166,7 +166,8 @@ export function spread<T extends RingLink>(self: number, until: Until, links: re
  */
 export function spreadAround<T extends RingLink>(self: number, links: readonly T[]): Share<T>[] {
   const shares = spread(self, self, links);
-  const first = shares.at(-1)?.link.position ?? self;
+  // The first that serves: a doubtful one before it gets its copy from the other side as well.
+  const first = shares.findLast(({ until }) => until !== null)?.link.position ?? self;
   return shares.map((share) => (share.until === self ? { link: share.link, until: first } : share));
 }
 

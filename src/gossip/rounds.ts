@@ -86,6 +86,7 @@ export function settleVerdicts(parts: Parts, nowMs: number): void {
     if (!isPresent(peer)) letGo(parts, peer);
     topology.note(peer);
   }
+  if (moves.length > 0) forgetSlowWrite(parts);
   if (rumors.length > 0) carrier.broadcast((until) => ({ kind: "rumor", rumors, until }));
   for (const peer of forgotten) {
     replication.store.forget(peer.id);
@@ -166,6 +167,13 @@ function askWhoLags({ spreading, membership, replication }: Parts, nowMs: number
   if (lagging.length > 0) replication.push(true);
 }
 
+/** A write that only members lacked who are given up by now: how long it took says nothing. */
+function forgetSlowWrite({ spreading, membership, replication }: Parts): void {
+  const { oldest } = spreading;
+  if (oldest === null || membership.lagging(replication.incarnation, oldest.version).length > 0) return;
+  spreading.oldest = null;
+}
+
 /** A peer that is dead or has left: nothing is expected of it any more. */
 function letGo(parts: Parts, peer: Peer): void {
   const { links, watch, favours, hearsay } = parts;
@@ -192,9 +200,7 @@ function dial(parts: Parts, nowMs: number): void {
     wants: watch.redials,
     isPresent: (id: string) => {
       const peer = membership.peer(id);
-      // One that is away may have lost our address with its disk.
-      const isHere = peer !== undefined && isPresent(peer) && peer.state !== "away";
-      return isHere && (peer.link !== null || links.count > 0);
+      return peer !== undefined && isPresent(peer) && (peer.link !== null || links.count > 0);
     },
     isLinked: (address: string) => links.addresses.has(address),
     presentCount: membership.presentCount,

@@ -33,6 +33,8 @@ interface MutableLog {
   /** As in Head. */
   deadAt: number | null;
   isForgotten: boolean;
+  /** Forgotten, but there is news: taken again from its begin. */
+  isAwaited: boolean;
   /** What its head adds to the sums. */
   term: number;
   /** Of all keys and bodies. */
@@ -155,6 +157,11 @@ export class Store {
     this.#set({ ...emptyLog(owner, incarnation), version, floor: version, deadAt, isForgotten: true });
   }
 
+  /** True for an owner of whom nothing but the head is remembered. */
+  isForgotten(owner: NodeId): boolean {
+    return this.#logs.get(owner)?.isForgotten === true;
+  }
+
   /** Collects tombstones that have been held for two hours. */
   collect(nowMs: number): void {
     for (const log of this.#logs.values()) {
@@ -217,7 +224,8 @@ export class Store {
 
   /** A forgotten owner's log: taken again, whole, once there is news in it; what was forgotten stays so. */
   #remember(held: MutableLog, delta: Delta, nowMs: number): Applied {
-    return delta.to <= held.version ? "known" : this.#replace(delta, nowMs);
+    if (delta.to > held.version) held.isAwaited = true;
+    return held.isAwaited ? this.#replace(delta, nowMs) : "known";
   }
 
   /** Makes room for one more owner by dropping the shell of one that was forgotten. */
@@ -249,7 +257,15 @@ export class Store {
 }
 
 function emptyLog(owner: NodeId, incarnation: number): MutableLog {
-  const head = { owner, incarnation, version: 0, floor: 0, deadAt: null, isForgotten: false };
+  const head = {
+    owner,
+    incarnation,
+    version: 0,
+    floor: 0,
+    deadAt: null,
+    isForgotten: false,
+    isAwaited: false,
+  };
   return { ...head, term: 0, sizeBytes: 0, entryByKey: new Map(), buriedAtMsByKey: null };
 }
 

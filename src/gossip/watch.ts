@@ -163,7 +163,8 @@ export class Watch {
       if (peer.link !== null) this.#pingOrMiss(peer, pulse, { wanted, everyMs, nowMs });
       const isStuck = peer.link !== null && pulse.misses >= MISSES_TO_ASK;
       const isLost = peer.link === null && pulse.lostAtMs !== null && nowMs >= pulse.lostAtMs;
-      if (isStuck || isLost) this.#inquire(peer, pulse, wanted, nowMs);
+      // One that is away said so: nobody need be asked.
+      if ((isStuck || isLost) && peer.state !== "away") this.#inquire(peer, pulse, wanted, nowMs);
     }
     return wanted;
   }

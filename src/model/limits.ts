@@ -65,12 +65,12 @@ export const LIMITS = {
   /** A link with more than this unsent is closed: the peer does not read. */
   linkOverfullBytes: 16 * 1024 * 1024,
   /** Unsent over all links: past the first, links with more than their part get no pushes; past the other they end. */
-  linksBufferedBytes: 12 * 1024 * 1024,
-  linksOverfullBytes: 20 * 1024 * 1024,
+  linksBufferedBytes: 8 * 1024 * 1024,
+  linksOverfullBytes: 16 * 1024 * 1024,
   /** A frame up to this needs no place while it comes in; all but hellos, digests and deltas are far below. */
   smallFrameBytes: 16 * 1024,
   /** Larger frames in memory at once, over all links: a turn takes one or a few, so more would only wait. */
-  largeFramesMax: 8,
+  largeFramesMax: 4,
   /** Members reached for at once because others asked. */
   favoursMax: 256,
   /** Dials at once: each is a socket that may hang for a second. */

@@ -5,7 +5,7 @@ import test from "node:test";
 
 import { Discoveries } from "../../src/catalog/discoveries.ts";
 import type { Discovery, LocalClient, Problem } from "../../src/model/endpoint.ts";
-import { endpoint } from "../support/node-network.ts";
+import { endpoint } from "../simulation/workload.ts";
 
 function discovery(source: string, ids: readonly string[], over: Partial<Discovery> = {}): Discovery {
   const endpoints = ids.map((id) => endpoint("web", id));

@@ -12,7 +12,8 @@ import type { View } from "../../src/model/view.ts";
 import { Node } from "../../src/node.ts";
 import { nowMs } from "../../src/runtime/clock.ts";
 import { openMetrics } from "../../src/runtime/metrics.ts";
-import { endpoint, idOf } from "../support/node-network.ts";
+import { idOf } from "../simulation/host.ts";
+import { endpoint } from "../simulation/workload.ts";
 import { until } from "../support/wait.ts";
 
 interface Rig {

@@ -71,7 +71,7 @@ test("carrier: without a link a broadcast goes nowhere", () => {
   assert.deepEqual(sent(), []);
 });
 
-test("carrier: what is passed on goes to the linked peers of the part that is to be served, not back where it came from", () => {
+test("carrier: what is passed on goes to linked peers in the part to be served, not back where it came from", () => {
   const { carrier, linkOf, sent } = linkedTo("self", ...NAMES);
   const [first, second, third, fourth] = alongRing(NAMES, placeOf("self"));
   assert.ok(first !== undefined && second !== undefined && third !== undefined && fourth !== undefined);

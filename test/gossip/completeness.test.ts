@@ -1,4 +1,4 @@
-// A picture is believed once a peer's that believes its own is held, or all have been asked, or after a while; for good.
+// A picture is believed once a sure peer's is held, or all have been asked, or after a while; then for good.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -118,7 +118,7 @@ test("dialer: where strays are few each is tried on its own; where they are many
   assert.ok(ofMany >= 8 && ofMany <= 11, `${ofMany} in ten seconds`);
 });
 
-test("dialer: of many addresses the share that is missing is the chance of a try: a whole cluster hardly knocks", () => {
+test("dialer: of many addresses the missing share is the chance of a try: a whole cluster hardly knocks", () => {
   const dials = dialer(...many(1000));
   let dialled = 0;
   for (let nowMs = 0; nowMs < 100_000; nowMs += 50) {
@@ -137,7 +137,7 @@ test("dialer: alone, a node tries all it knows, some at a time", () => {
   assert.equal(due(dials, 1).length, 10, "as some end others begin");
 });
 
-test("dialer: however dials end, are dropped or overtaken, no more than the bound are in flight, nor fewer for ever", () => {
+test("dialer: however dials end or are dropped, no more than the bound are in flight, nor fewer for ever", () => {
   const host = fc.nat({ max: 9 });
   const step = fc.oneof(
     fc.record({ kind: fc.constant("due"), host }),

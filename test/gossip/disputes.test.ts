@@ -18,7 +18,7 @@ function watched(): {
   const disputes = new Disputes();
   const peer = peerOf("web-1", { host: "10.0.0.2" });
   const hello = (nonce: number, nowMs: number): string | null => {
-    const refusal = disputes.refusal(peer, { nonce, remote: REMOTE }, nowMs);
+    const refusal = disputes.refusal(peer, { nonce, remote: REMOTE }, nowMs)?.text ?? null;
     if (refusal === null) {
       disputes.taken(peer, nonce);
       peer.link = nonce;
@@ -104,4 +104,13 @@ test("disputes: earlier runs are remembered, but not without end", () => {
   const peer = peerOf("a");
   for (let nonce = 1; nonce <= 1000; nonce += 1) disputes.taken(peer, nonce);
   assert.ok(peer.pastNonces.length <= 8 && peer.pastNonces.includes(999));
+});
+
+test("disputes: a refusal is new once; who comes again and again is refused without another word", () => {
+  const { disputes, peer, hello } = watched();
+  hello(1, 0);
+  hello(2, 100);
+  const refusal = (nowMs: number) => disputes.refusal(peer, { nonce: 1, remote: REMOTE }, nowMs);
+  assert.equal(refusal(200)?.isNew, true);
+  assert.deepEqual([refusal(300)?.isNew, refusal(400)?.isNew], [false, false]);
 });

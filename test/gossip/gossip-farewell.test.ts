@@ -50,7 +50,7 @@ test("gossip: a host that left and starts again is alive at once, with its new r
   assert.equal(network.bodyOf(at(hosts, 0), back, "replica/old"), null);
 });
 
-test("gossip: a member that is away is kept with its log, hardly looked for, and alive at once when it is back", () => {
+test("gossip: a member that is away is kept with its log, hardly looked for, and alive once it is back", () => {
   for (let seed = 1; seed <= 10; seed += 1) {
     const { network, hosts } = settled(4, seed);
     const [watcher, leaver] = [at(hosts, 0), at(hosts, 1 + (seed % 3))];

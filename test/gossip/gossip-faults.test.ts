@@ -28,7 +28,7 @@ const SEEDS_BY_COUNT = [
 for (const [count, seeds] of SEEDS_BY_COUNT) {
   const seedsOf = Array.from({ length: seeds }, (_, index) => index + 1);
 
-  test(`gossip: ${count} hosts that start at once and know one seed agree within a second, and all believe it`, () => {
+  test(`gossip: ${count} hosts that start at once and know one seed agree in a second, and all believe it`, () => {
     for (const seed of seedsOf) {
       const network = new GossipNetwork({ seed, delayMs: DELAY_MS });
       const hosts = network.startMany(count);
@@ -249,3 +249,23 @@ test("gossip: a slow network of 200 ms a way gives nobody up while it runs, and 
     untilSeen(network, victim, { state: "dead", withinMs: 3 * CRASH_SEEN_MS });
   }
 });
+
+for (const count of [3, 12, 30]) {
+  test(`gossip: 5 % loss, 200 ms of jitter and pauses of a second make nobody among ${count} die`, () => {
+    for (let seed = 1; seed <= (count > 20 ? 2 : 8); seed += 1) {
+      const network = new GossipNetwork({ seed, delayMs: 200, loss: 0.05 });
+      const hosts = network.startMany(count);
+      network.runUntil("all agree", 20_000, () => network.agrees);
+      for (let pause = 0; pause < 20; pause += 1) {
+        const sleeper = at(hosts, (seed + pause) % count);
+        network.freeze(sleeper);
+        network.runFor(1000);
+        network.thaw(sleeper);
+        network.runFor(2000);
+      }
+      for (const host of hosts)
+        assert.deepEqual(toldOf(host, "member.dead"), [], `seed ${seed}: ${host.name}`);
+      network.runUntil("all agree", 20_000, () => network.agrees);
+    }
+  });
+}

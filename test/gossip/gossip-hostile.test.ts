@@ -70,7 +70,7 @@ test("gossip: whoever is accused over and over answers at most five times a seco
   }
 });
 
-test("gossip: whoever is told of ever later lives of its own raises its incarnation a few times a second at most", () => {
+test("gossip: who is told of ever later lives of its own raises its incarnation a few times a second at most", () => {
   const ways: ((incarnation: number) => Message)[] = [
     (incarnation) => rumorOf("m", { incarnation }),
     (incarnation) => {
@@ -102,7 +102,7 @@ test("gossip: lives that no honest node can have reached are not believed", () =
   assert.equal(node.stateOf("a"), "alive");
 });
 
-test("gossip: deaths of strangers, told in digest after digest, make it hold no more members than there may be", () => {
+test("gossip: deaths of strangers, told in many digests, make it hold no more members than there may be", () => {
   const node = withLiar();
   let made = 0;
   for (let round = 0; round < 4; round += 1) {
@@ -188,7 +188,7 @@ test("gossip: a forged refutation, as high as there can be, does not make a node
   untilSeen(network, victim, { state: "dead", withinMs: CRASH_SEEN_MS });
 });
 
-/** A liar broadcasts an accusation over all its links; each peer is to pass it on up to the liar, so many hear it twice. */
+/** A liar broadcasts an accusation over all its links; each peer is to pass it on right up to the liar. */
 function tell(network: GossipNetwork, liar: Host, rumor: Rumor): void {
   const frame = encode({ kind: "rumor", rumors: [rumor], until: positionOf(liar.id) });
   for (const end of liar.endByLink.values()) network.send(end, frame);

@@ -1,4 +1,4 @@
-// Single links break, lag or lose frames while their hosts are well: nobody is given up, and nothing is missed for long.
+// Single links break, lag or lose frames while hosts are well: nobody is given up, nothing is missed for long.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -37,7 +37,7 @@ for (const count of [3, 5, 12, 24]) {
   });
 }
 
-test("gossip: over a link that is broken one way nobody dies, and who is not heard is reached by way of another", () => {
+test("gossip: over a link broken one way nobody dies, and who is not heard is reached by way of another", () => {
   for (let seed = 1; seed <= 10; seed += 1) {
     const { network, hosts } = settled(5, seed);
     const [mute, deaf] = [at(hosts, seed % 5), at(hosts, (seed + 2) % 5)];

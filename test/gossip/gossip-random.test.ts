@@ -60,7 +60,7 @@ const fault: fc.Arbitrary<Fault> = fc.oneof(
 );
 const pauseMs = fc.oneof(fc.nat({ max: 20 }), fc.nat({ max: 1200 }), fc.integer({ min: 2500, max: 6000 }));
 
-/** After the faults: silence may have to be noticed, addresses dialled, and a repair may find the wrong peer first. */
+/** After the faults silence may have to be noticed, addresses dialled, and repair may find the wrong peer first. */
 const AGREED_MS = 10_000;
 
 /** What each host has written in this life, by key. */

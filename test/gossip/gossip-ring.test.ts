@@ -20,6 +20,8 @@ const COUNT = 30;
 const SEEDS = [1, 2, 3, 4, 5, 6];
 /** Pinged half as often as in a mesh, and suspected for longer. */
 const SILENCE_SEEN_MS = 4000;
+/** Who was alone for a while suspects many to whom it has no link, and repeats that before it believes otherwise. */
+const BELIEVED_MS = 6000;
 /** A node that has nothing to say is told of by comparing sums alone. */
 const JOINED_MS = 4000;
 
@@ -123,7 +125,7 @@ test("gossip: who missed a push among 30 gets it soon by an announcement, or by 
   }
 });
 
-test("gossip: announcements alone bring a lost push to whoever missed it, mostly within a quarter of a second", () => {
+test("gossip: announcements alone bring a lost push to who missed it, mostly within a quarter of a second", () => {
   let healed = 0;
   for (const seed of SEEDS) {
     const { network, hosts } = settled(COUNT, seed);
@@ -171,13 +173,15 @@ test("gossip: a host among 30 that was cut off and comes back is believed in two
     untilSeen(network, victim, { state: "dead", withinMs: SILENCE_SEEN_MS });
     network.runFor(2000);
     network.heal();
-    network.runUntil("all agree", HEALED_MS, () => network.agrees);
+    untilSeen(network, victim, { state: "alive", withinMs: HEALED_MS });
+    // Whom it suspected while it was alone it has to hear of first.
+    network.runUntil("all agree", BELIEVED_MS, () => network.agrees);
     network.runFor(15_000);
     nobodyDied(network, [victim.name]);
   }
 });
 
-test("gossip: halves of 30 heal within two seconds, what both wrote survives, and nobody dies of it afterwards", () => {
+test("gossip: halves of 30 heal within two seconds, what both wrote survives, and nobody dies afterwards", () => {
   for (const seed of SEEDS) {
     const { network, hosts } = settled(COUNT, seed);
     const side = hosts.slice(0, 5 + 2 * seed);

@@ -234,7 +234,7 @@ test("gossip: after a farewell nothing is sent, dialled or answered", () => {
   );
 });
 
-test("gossip: the address of a member that left is given up when it is forgotten, unless another has it by now", () => {
+test("gossip: the address of a forgotten member that left is given up, unless another has it by now", () => {
   const { gossip, accept, say, tickTo } = openNode();
   accept(1, helloOf("a"));
   accept(2, helloOf("b"));

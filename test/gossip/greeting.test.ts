@@ -102,7 +102,7 @@ test("greeting: outranked only by a peer that remembers more, and then by one", 
   assert.equal(outrankedBy([], own), null);
 });
 
-test("greeting: the highest incarnation to be believed moves on with time, so the owner of a forged log gets past it", () => {
+test("greeting: the highest incarnation believed moves on with time, so the owner of a forged log gets past it", () => {
   const nowMs = 1_700_000_000_000;
   const forged = incarnationMax(nowMs);
   const own = { id: self.id, incarnation: 5, version: 10, incarnationMax: incarnationMax(nowMs + 1000) };

@@ -69,7 +69,7 @@ test("hellos: a peer hears how far its own log is held here", () => {
   assert.deepEqual(reports, [{ owner: idOf("a"), incarnation: 1, version: 3, by: [idOf("m")] }]);
 });
 
-test("hellos: a picture is complete when what a sure peer held is held, although some owners have said nothing yet", () => {
+test("hellos: a picture is complete when what a sure peer held is held, though some owners said nothing yet", () => {
   const { gossip, accept, say, tickTo, taken } = openNode({ seeds: [{ host: "seed", port: 1 }] });
   const digest = [headOf("a"), headOf("b", { version: 2 }), headOf("silent", { incarnation: 7 })];
   accept(1, helloOf("a", { digest }));
@@ -80,7 +80,7 @@ test("hellos: a picture is complete when what a sure peer held is held, although
   assert.ok(taken().happenings.some(({ kind }) => kind === "view.complete"));
 });
 
-test("hellos: where nobody is sure yet, a node whose only peer dialled it is complete once it holds what that one has", () => {
+test("hellos: where nobody is sure, a node whose only peer dialled it is complete once it holds what he has", () => {
   const { gossip, accept, say, tickTo } = openNode();
   // Before the first tick, so before this node has looked whether anybody is there.
   accept(1, helloOf("a", { complete: false, digest: [headOf("a", { version: 1 })] }));

@@ -11,7 +11,7 @@ import { LIMITS } from "../../src/model/limits.ts";
 const HOUR_MS = 3_600_000;
 
 const life: fc.Arbitrary<Life> = fc.record({
-  refutation: fc.integer({ min: 0, max: REFUTATION_MAX }),
+  refutation: fc.integer({ min: 0, max: REFUTATION_MAX - 1 }),
   said: fc.constantFrom("alive", "away", "left"),
   forMs: fc.nat({ max: HOUR_MS }),
 });

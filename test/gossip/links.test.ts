@@ -28,7 +28,7 @@ test("links: one that is open is found by its id, one that was taken out is not"
   assert.equal(links.count, 0);
 });
 
-test("links: the links that carry gossip stand in the order of the ring, one a peer, whatever order they came in", () => {
+test("links: links that carry gossip stand in the order of the ring, one a peer, however they came", () => {
   const name = fc.string({ minLength: 1, maxLength: 3 });
   fc.assert(
     fc.property(fc.uniqueArray(name, { maxLength: 20 }), (names) => {

@@ -29,7 +29,7 @@ function death(part: Partial<Rumor> = {}): Rumor {
   return { kind: "dead", subject: idOf("a"), incarnation: 1, refutation: 0, by, ...part };
 }
 
-test("membership: a farewell is final until the next hello: silence, refusals and late frames do not change it", () => {
+test("membership: a farewell is final until the next hello: silence, refusals, late frames do not change it", () => {
   const { membership, peer, moves } = knowing();
   membership.lifeTold(peer, 1, life("left", 1), 10);
   assert.deepEqual(moves(), ["left"]);

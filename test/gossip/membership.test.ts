@@ -78,7 +78,7 @@ test("membership: the same accusation said again is no news, and does not begin 
   assert.deepEqual(told().moves, ["a dead"]);
 });
 
-test("membership: in a cluster with others to ask, one accuser alone waits six times as long, two more the least", () => {
+test("membership: with others to ask, one accuser alone waits six times as long, with two more the least", () => {
   const names = ["a", "b", "c", "d", "e"];
   const deathAfter = (...accusers: readonly string[]): number => {
     const { membership, peer, told, runTo } = knowing(...names);
@@ -143,7 +143,7 @@ test("membership: whom a node hears itself it does not give up on the word of ot
   assert.deepEqual(told(), { moves: [], rumors: [] });
 });
 
-test("membership: a verdict of another on a suspect is taken at once by who does not hear it, and is not told again", () => {
+test("membership: another's verdict on a suspect is taken at once by who does not hear it, and not told again", () => {
   const { membership, told } = knowing("a", "b");
   membership.told(rumorOf("a", "b"), false, 0);
   assert.deepEqual(told(), { moves: ["a suspect"], rumors: [] });
@@ -200,7 +200,7 @@ test("membership: the dead are no witnesses: of two that crash at once the secon
   assert.deepEqual(told().moves.toSorted(), ["a dead", "a suspect", "b dead", "b suspect"]);
 });
 
-test("membership: while a node has yet to learn what happened in its sleep it gives nobody up and accuses nobody", () => {
+test("membership: until a node has learnt what happened in its sleep it gives nobody up and accuses nobody", () => {
   const { membership, peer, told, runTo } = knowing("a", "b");
   membership.accuse(peer("a"), "suspect", 0);
   told();
@@ -263,7 +263,7 @@ test("membership: of refutations any order brings the highest, and the member is
   );
 });
 
-test("membership: whatever is said in whatever order, a life once known never goes back, and counts stay right", () => {
+test("membership: whatever is said in whatever order, a life never goes back, and counts stay right", () => {
   const step = fc.record({
     kind: fc.constantFrom("rumor", "life", "accuse", "heard", "greeted", "tick", "hold", "know"),
     name: fc.constantFrom("a", "b", "c"),

@@ -53,7 +53,7 @@ test("messages: a ping is answered, and one that warns is answered with a refuta
   assert.equal(refutationOf(node), 1);
 });
 
-test("messages: an accusation of this node is answered and not passed on; one of an earlier life is not even answered", () => {
+test("messages: an accusation of this node is answered, not passed on; one of an earlier life is neither", () => {
   const node = linkedTo("a", "b", "c");
   const until = placeOf("m");
   node.say(1, { kind: "rumor", rumors: [rumor("m", { incarnation: 4 })], until });
@@ -114,7 +114,7 @@ test("messages: asked whether it reaches a member, it pings it, and the next wor
   assert.deepEqual(saidOver(node, 1), [], "once");
 });
 
-test("messages: a member without a link is dialled for who asks; a refusal or silence is a no, a stranger at once", () => {
+test("messages: who has no link is dialled for who asks; a refusal or silence is a no, a stranger at once", () => {
   const node = linkedTo("a");
   node.accept(2, helloOf("b"));
   node.gossip.linkDown(2, "reset", 110);
@@ -257,4 +257,18 @@ test("messages: a digest of some owners, asked for by name, is no verdict on any
     node.say(1, { kind: "digest", digest, scope: { kind: "listed" }, wanted: false });
   assert.equal(node.stateOf("x"), "alive");
   assert.equal(node.stateOf("stranger"), "unknown");
+});
+
+test("messages: logs that are not taken are told of once a link, however often they are sent", () => {
+  const node = linkedTo("a", "b");
+  const forged = deltas({ ...deltaOf("m", 9), incarnation: 5 }, { ...deltaOf("x", 1), incarnation: 2 ** 50 });
+  for (let time = 0; time < 5; time += 1) node.say(1, forged);
+  node.say(2, forged);
+  const { happenings, refused, close } = node.taken();
+  assert.deepEqual(
+    happenings.map(({ kind, subject }) => `${kind} ${subject}`),
+    ["member.refused a", "member.refused b"],
+  );
+  assert.equal(refused.length, 12);
+  assert.deepEqual(close, [], "the link serves all the same");
 });

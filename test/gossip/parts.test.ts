@@ -57,7 +57,7 @@ test("parts: a link is closed once, and one that is gone not at all", () => {
   assert.deepEqual(all.outbox.take().close, [{ link: 1, reason: "first" }]);
 });
 
-test("parts: a link that broke the rules is closed, counted, and told of by its member's name, else by its address", () => {
+test("parts: a link that broke the rules is closed, counted, and told of by its member's name or its address", () => {
   const all = parts();
   for (const id of [1, 2]) all.links.add({ id, dialled: null, remote: `10.0.0.9:${id}`, openedAtMs: 0 });
   const [one, other] = [all.links.get(1), all.links.get(2)];

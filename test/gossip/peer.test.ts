@@ -8,7 +8,7 @@ import { positionOf } from "../../src/gossip/ring.ts";
 import { idOf } from "../support/gossip-network.ts";
 import { peerOf } from "../support/gossip-peers.ts";
 
-test("peer: a stranger counts as alive on the word of whoever told of it, is called by its id, and cannot be dialled", () => {
+test("peer: a stranger counts as alive on the word of who told of it, and cannot be dialled", () => {
   const stranger = strangerOf(idOf("a"), 7);
   assert.equal(stranger.state, "alive");
   assert.equal(stranger.sinceMs, 7);

@@ -35,7 +35,7 @@ test("rounds: after a pause of this node everything is exchanged with all, befor
   for (const name of ["a", "b", "c"]) assert.equal(node.stateOf(name), "alive");
 });
 
-test("rounds: a host that refuses is dead at once when two see it, and its links and its address are dealt with", () => {
+test("rounds: a host that refuses is dead at once when two see it, and is tried again now and then", () => {
   const node = linkedTo("a", "b");
   liveTo(node, 4000, 1, 2);
   node.taken();
@@ -139,7 +139,7 @@ test("rounds: beyond a mesh a dialled link that neither side needs is given up a
   assert.ok(others.every(({ owner }) => node.gossip.standing(owner)?.state !== "dead"));
 });
 
-test("rounds: a node that has not published anything yet answers no accusation: it has a life to be remembered", () => {
+test("rounds: a node that has published nothing yet answers no accusation: its last life is to stand", () => {
   const node = openNode();
   node.accept(1, helloOf("a", { digest: [headOf("m", { incarnation: 4, version: 9 })] }));
   node.say(1, { kind: "ping", sequence: 1, suspected: 0 });

@@ -20,7 +20,14 @@ function membersOf(count: number): Peer[] {
 
 function linkTo(peer: Peer | null, part: Partial<OpenLink> = {}): OpenLink {
   const dialled = { host: peer?.host ?? "x", port: 7650 };
-  const state = { spareSinceMs: null, closing: false, parted: false, answeredAtMs: 0 };
+  const state = {
+    spareSinceMs: null,
+    closing: false,
+    parted: false,
+    complained: false,
+    answeredAtMs: 0,
+    answerBytes: 0,
+  };
   return { id: 1, dialled, remote: "", openedAtMs: 0, peer, ...state, ...part };
 }
 

@@ -1,4 +1,4 @@
-// A node answers whoever holds it for lost, by a refutation above all accusations, and not more than five times a second.
+// A node answers who holds it for lost, above all accusations, and not more than five times a second.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

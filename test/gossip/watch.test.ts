@@ -99,7 +99,7 @@ test("watch: three are asked at most, and only such as it hears itself", () => {
   assert.ok(!asked.some(({ what }) => what.startsWith("ask b")), "b does not answer either");
 });
 
-test("watch: when all that were asked say no it is unreached; when one says yes it is not, and is asked for again", () => {
+test("watch: when all that were asked say no it is unreached; when one says yes it is asked for again", () => {
   const { watch, runTo, told, peer } = watching("a", "b", "c");
   const answers = answering(watch, peer(0));
   let reached = false;
@@ -163,7 +163,7 @@ test("watch: who is linked again is no longer asked for", () => {
   assert.deepEqual(told("ask"), []);
 });
 
-test("watch: to be dialled are those without a link, and those whose link is stuck; not the away, nor the unknown", () => {
+test("watch: to be dialled are those without a link or with a stuck one; not the away, nor the unknown", () => {
   const { watch, runTo, peer } = watching("lost", "stuck", "well", "away");
   for (const index of [0, 3]) peer(index).link = null;
   peer(3).state = "away";

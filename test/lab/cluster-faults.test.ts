@@ -1,5 +1,5 @@
 /**
- * Tests of what a cluster of three real Docker hosts survives: replicas and engines that fail.
+ * Tests of what a cluster of three real Docker hosts survives: replicas, engines and daemons that fail.
  *
  * One cluster for all tests of this file, in the order written. Engines keep containers running when they stop
  * (--live-restore), as those of hosts that matter do.
@@ -11,12 +11,17 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 
 import { skipReason } from "./requirements.ts";
-import { DIRECT_PORT, LABELS, NOTICED_MS, openWebCluster, WEB, type WebCluster } from "./web-cluster.ts";
+import type { SkeinNode } from "./skein.ts";
+import { clientsOf, openWebCluster, strayAnswers, type WebCluster } from "./web-cluster.ts";
+import { DIRECT_PORT, HEALED_MS, LABELS, NOTICED_MS, WEB } from "./web-cluster.ts";
 import { until } from "../support/wait.ts";
 
 /** For what takes milliseconds: at 50 a second few requests would meet it. */
 const HEAVY = { perSecond: 150 };
 const ROUNDS = 3;
+
+/** Long enough that the others have given it up, and its peers' connections have been replaced. */
+const FROZEN_MS = 20_000;
 
 async function repeated(action: () => Promise<void>): Promise<void> {
   for (let round = 0; round < ROUNDS; round += 1) await action();
@@ -119,6 +124,92 @@ describe("cluster under faults", { timeout: 300_000 }, () => {
         await open().untilOnly(WEB, nodes, 10_000);
       };
       await open().unharmed([asking, struck], () => repeated(killAndStart), HEAVY);
+    },
+  );
+
+  for (const [signal, nth] of [
+    ["SIGTERM", 3],
+    ["SIGKILL", 3],
+    ["SIGTERM", 1],
+    ["SIGKILL", 1],
+  ] as const) {
+    test(
+      `faults: ${signal} to the daemon of h${nth}, and its new start, cost others no request and no name`,
+      { skip },
+      async () => {
+        const restarted = open().node(nth);
+        const others = open().nodes.filter((node) => node !== restarted);
+        const idsOf = async (node: SkeinNode): Promise<readonly string[]> =>
+          (await node.members()).map(({ name, id }) => `${name} ${id}`);
+        const ids = await idsOf(restarted);
+        // A service that only this host has: with its daemon goes all that is known of it at first hand.
+        const solo = `solo-${signal.toLowerCase()}-${nth}`;
+        const soloVip = await open().runService(solo, [nth]);
+        const restart = async (): Promise<void> => {
+          const exit = await restarted.stop(signal);
+          if (signal === "SIGTERM") assert.deepEqual(exit, { code: 0, signal: null });
+          const rest = WEB.filter((name) => name !== `web-${nth}`);
+          await open().untilOnly(rest, others, NOTICED_MS);
+          const state = signal === "SIGTERM" ? "away" : "dead";
+          for (const other of others) await open().untilHeld(other, restarted, { state });
+          await restarted.start();
+          await open().cluster.untilWhole();
+          await open().untilOnly(WEB, open().nodes, 5000);
+          await open().cluster.untilEligible(solo, [`${solo}-1`], { deadlineMs: 5000 });
+        };
+        const names = { web: open().vip, [`${solo}.default.skein.internal`]: soloVip };
+        const strays = await strayAnswers(clientsOf(others), names, async () => {
+          await open().unharmed(others, restart);
+        });
+        assert.deepEqual(strays, []);
+        for (const node of open().nodes) {
+          assert.deepEqual(await idsOf(node), ids, node.name);
+          assert.equal((await node.explain(solo))?.vip, soloVip, node.name);
+          const ofSolo = await node.client.get(`http://${solo}/`, 2);
+          assert.deepEqual(ofSolo.countByName, { [`${solo}-1`]: 2 }, node.name);
+          const ofWeb = await node.client.get("http://web/", 12);
+          assert.deepEqual(ofWeb.countByName, { "web-1": 4, "web-2": 4, "web-3": 4 }, node.name);
+        }
+        await open().cluster.remove([`${solo}-1`]);
+      },
+    );
+  }
+
+  test(
+    "faults: a daemon frozen for 20 s holds nothing stale 2 s after it goes on, and declares nobody dead",
+    { skip },
+    async () => {
+      const { cluster, nodes } = open();
+      const [one, two, frozen] = [open().node(1), open().node(2), open().node(3)];
+      await open().runService("ever", [1, 2, 3]);
+      const faultAndEnd = async (): Promise<void> => {
+        const goesOnMs = performance.now() + FROZEN_MS;
+        frozen.daemon.signal("SIGSTOP");
+        await open().untilOnly(["web-1", "web-2"], [one, two], NOTICED_MS);
+        await cluster.remove(["ever-1"]);
+        await one.host.runReplica("ever-4", { labels: { "skein.service": "ever", ...LABELS } });
+        const drained = await two.cli("drain", "ever-2", "--wait");
+        assert.equal(drained.code, 0, drained.stderr);
+        await cluster.untilEligible("ever", ["ever-4"], { nodes: [one, two] });
+        await until(() => performance.now() >= goesOnMs, { what: "it was frozen for 20 s" });
+        frozen.daemon.signal("SIGCONT");
+        const within = { deadlineMs: HEALED_MS };
+        await Promise.all([
+          cluster.untilEligible("ever", ["ever-3", "ever-4"], within),
+          cluster.untilEligible("web", WEB, within),
+          cluster.untilWhole(HEALED_MS),
+        ]);
+      };
+      const deaths = await open().deathsDuring(async () => {
+        await open().unharmed([one, two], faultAndEnd);
+      });
+      assert.deepEqual(deaths, ["h1: h3", "h2: h3"], "whom each declared dead");
+      for (const node of nodes) {
+        const ever = (await node.explain("ever"))?.replicas ?? [];
+        assert.deepEqual(ever.map(({ name }) => name).toSorted(), ["ever-2", "ever-3", "ever-4"], node.name);
+        assert.equal((await node.process.resolve("tasks.ever")).addresses.length, 2, node.name);
+      }
+      await cluster.remove(["ever-2", "ever-3", "ever-4"]);
     },
   );
 

@@ -123,13 +123,20 @@ export class WebCluster {
     await until(isHeld, { what, deadlineMs, everyMs: 20 });
   }
 
-  /** The deaths that all nodes have told of so far: `h1: h3`. A daemon that is frozen is not to be asked. */
-  async deaths(nodes: readonly SkeinNode[] = this.nodes): Promise<readonly string[]> {
-    const told = nodes.map(async (node) => {
-      const dead = (await node.events()).filter(({ kind }) => kind === "member.dead");
+  /**
+   * Runs `action`, which must not start a daemon anew.
+   *
+   * @returns whom each node declared dead meanwhile, as `h1: h3`, sorted
+   */
+  async deathsDuring(action: () => Promise<void>): Promise<readonly string[]> {
+    const lastIds = await Promise.all(this.nodes.map(async (node) => (await node.events()).at(-1)?.id ?? 0));
+    await action();
+    const told = this.nodes.map(async (node, index) => {
+      const events = await node.events();
+      const dead = events.filter(({ id, kind }) => id > (lastIds[index] ?? 0) && kind === "member.dead");
       return dead.map(({ subject }) => `${node.name}: ${subject}`);
     });
-    return (await Promise.all(told)).flat();
+    return (await Promise.all(told)).flat().toSorted();
   }
 
   /**

@@ -37,6 +37,8 @@ export interface NetworkOptions {
   readonly seed: number;
   /** The longest time a frame is under way. The shortest is half a millisecond. */
   readonly delayMs?: number;
+  /** The share of frames that get lost on their way, and are sent again by the kernel after a while. */
+  readonly loss?: number;
 }
 
 /** The hosts, the wires between them and the clock. */
@@ -52,6 +54,7 @@ export class GossipNetwork {
   readonly #clock = new VirtualClock(1_000_000);
   readonly #witness: LogWitness;
   readonly #delayMs: number;
+  readonly #loss: number;
   readonly #hosts = new Map<string, Host>();
   readonly #nameByAddress = new Map<string, string>();
   /** Ways on which no packet passes, as `from to`. */
@@ -59,10 +62,11 @@ export class GossipNetwork {
   readonly #nodeByBody = new Map<string, Acquaintance>();
   #lastLink = 0;
 
-  constructor({ seed, delayMs = 5 }: NetworkOptions) {
+  constructor({ seed, delayMs = 5, loss = 0 }: NetworkOptions) {
     this.seed = seed;
     this.random = seededRandom(seed);
     this.#delayMs = delayMs;
+    this.#loss = loss;
     this.#witness = new LogWitness(`seed ${seed}`);
   }
 
@@ -376,7 +380,11 @@ export class GossipNetwork {
   }
 
   #delay(): number {
-    return 0.5 + this.random() * Math.max(0, this.#delayMs - 0.5);
+    const delayMs = 0.5 + this.random() * Math.max(0, this.#delayMs - 0.5);
+    let lateMs = 0;
+    // As TCP does: 200 ms, and twice as long each time it is lost again.
+    for (let waitMs = 200; this.#loss > 0 && this.random() < this.#loss; waitMs *= 2) lateMs += waitMs;
+    return delayMs + lateMs;
   }
 }
 
