@@ -59,7 +59,7 @@ function lackedOf(logs: ReadonlyMap<NodeId, OwnerLog>, { digest, scope, recipien
   const theirsByOwner = new Map(digest.map((head) => [head.owner, head]));
   const stale: Stale[] = [];
   const consider = (log: OwnerLog): void => {
-    if (log.owner === recipient) return;
+    if (log.owner === recipient || isShell(log)) return;
     const told = theirsByOwner.get(log.owner);
     // Who asks for an owner that he holds nothing of names it with incarnation 0.
     const theirs = told?.incarnation === 0 ? undefined : told;
@@ -91,6 +91,11 @@ function lackedOf(logs: ReadonlyMap<NodeId, OwnerLog>, { digest, scope, recipien
       break;
   }
   return stale;
+}
+
+/** What is left of a forgotten owner: nothing worth telling. */
+function isShell({ entryByKey, floor, version }: OwnerLog): boolean {
+  return entryByKey.size === 0 && floor === version;
 }
 
 /** All writes of a log past `from`, cut into deltas of bounded size. */

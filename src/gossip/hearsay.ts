@@ -30,6 +30,8 @@ interface Heard {
 
 /** Deaths read in digests. */
 export class Hearsay {
+  /** Of nodes of which no log is held. */
+  readonly #deathBySubject = new Map<NodeId, Rumor>();
   readonly #heardBySubject = new Map<NodeId, Heard>();
 
   /** A peer's digest holds the subject for dead. @returns true once that has been told for long enough to believe it */
@@ -60,6 +62,18 @@ export class Hearsay {
       if (due.length >= WARNED_PER_TICK) break;
     }
     return due;
+  }
+
+  /** Notes the death of a node that is not known yet: its log may come. */
+  bury(rumor: Rumor): void {
+    if (this.#deathBySubject.size < LIMITS.ownersMax) this.#deathBySubject.set(rumor.subject, rumor);
+  }
+
+  /** The death of a node that becomes known now; undefined when nobody told of one. */
+  buried(subject: NodeId): Rumor | undefined {
+    const death = this.#deathBySubject.get(subject);
+    this.#deathBySubject.delete(subject);
+    return death;
   }
 
   /** The subject has answered, or is known to be gone. */

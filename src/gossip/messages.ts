@@ -9,7 +9,7 @@ import type { NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 
 import { incarnationMax } from "./greeting.ts";
-import { LIFE_KEY, parseLife } from "./life.ts";
+import { LIFE_KEY, parseLife, REFUTATION_MAX } from "./life.ts";
 import type { OpenLink } from "./links.ts";
 import type { Digest, Hello, Message, Rumor } from "./message.ts";
 import { closeLink, type Parts } from "./parts.ts";
@@ -73,24 +73,30 @@ export function readDigest(parts: Parts, peer: Peer, digest: Digest, nowMs: numb
     }
     const rumor: Rumor = { kind: "dead", subject: owner, incarnation, refutation: deadAt, by: peer.id };
     const known = membership.peer(owner);
-    if (known === undefined && (store.isForgotten(owner) || membership.count >= LIMITS.ownersMax)) continue;
+    if (known === undefined) {
+      // It is a member once its log is here; then it is one that is dead.
+      if (!store.isForgotten(owner)) hearsay.bury(rumor);
+      continue;
+    }
+    if (!isPresent(known)) continue;
     // To a node that is new the cluster's dead are dead; one that knows the member better looks first.
-    const isNew = known === undefined || !completeness.reached;
-    if (isNew) membership.know(owner, nowMs);
-    const isSeen = known !== undefined && parts.watch.sees(known);
-    if (known !== undefined && !isPresent(known)) continue;
-    if (isSeen && known !== undefined) parts.watch.pingNow(known, { warns: known.refutation <= deadAt });
+    const isNew = !completeness.reached;
+    if (parts.watch.sees(known)) parts.watch.pingNow(known, { warns: known.refutation <= deadAt });
     else if (isNew || hearsay.read(rumor, nowMs)) membership.believe(rumor, nowMs);
   }
 }
 
 function takeDeltas(parts: Parts, link: OpenLink, message: Of<"delta">, nowMs: number): void {
-  const { replication, membership, reports, changes, sync } = parts;
+  const { replication, membership, reports, hearsay, changes, sync } = parts;
   if (sync.source === link.id) sync.movedAtMs = nowMs;
   const { news, held, refused } = replication.receive(message, link, nowMs);
   if (refused !== null) complain(parts, link, refused, nowMs);
   for (const owner of news) {
-    readLife(parts, membership.know(owner, nowMs), nowMs);
+    const isNew = membership.peer(owner) === undefined;
+    const peer = membership.know(owner, nowMs);
+    const death = isNew ? hearsay.buried(owner) : undefined;
+    if (death !== undefined) membership.believe(death, nowMs);
+    readLife(parts, peer, nowMs);
     changes.note(owner);
   }
   if (!message.acknowledge) {
@@ -165,9 +171,14 @@ function takeRumors(parts: Parts, link: OpenLink, message: Of<"rumor">, nowMs: n
     const { subject, incarnation, refutation } = rumor;
     if (incarnation > incarnationMax(nowMs)) continue;
     if (subject === self.id) {
-      if (incarnation === replication.incarnation) voice.accused(refutation);
+      const isHopeless = refutation >= REFUTATION_MAX - 1;
+      if (incarnation === replication.incarnation && !isHopeless) voice.accused(refutation);
       // Somebody remembers a later life of this node than it knows itself.
-      if (incarnation > replication.incarnation && replication.raise(incarnation + 1, nowMs))
+      const isLater = incarnation > replication.incarnation;
+      if (
+        (isLater || (isHopeless && incarnation === replication.incarnation)) &&
+        replication.raise(incarnation + 1, nowMs)
+      )
         changes.note(self.id);
       continue;
     }

@@ -249,7 +249,8 @@ export class Store {
 
   /** Brings the sums up to date with a log that changed. */
   #moved(log: MutableLog, sizeBefore: number): void {
-    const term = termOf(log);
+    // A shell counts for nothing: who forgot later, or never knew, is not to be told so each second.
+    const term = log.isForgotten ? 0 : termOf(log);
     this.#sums.replace(log.owner, log.term, term);
     log.term = term;
     this.#sizeBytes += log.sizeBytes - sizeBefore;

@@ -3,7 +3,7 @@
  *
  * A node has one thread: what is spent on one link's frames the others wait for, and so do DNS and the proxy. So time
  * is what is shared, not bytes: each link has credit, in milliseconds, which its frames use up and which comes back at
- * a quarter of real time; all together have credit that comes back at half of it. A link without credit is not read,
+ * a quarter of real time; all together have credit that comes back at two fifths. A link without credit is not read,
  * and TCP passes that on to its peer, in whose memory a flood then stays. Of those with credit the one that used the
  * least goes first, and whatever has waited for long goes by its age, so nobody waits for ever.
  *
@@ -30,9 +30,13 @@ const CALM_BYTES = 64;
 const CALM_MS = 20;
 const CALM_SHARE = 0.005;
 const CALM_DEBT_MS = 500;
-/** What all links together may have saved up, and get back: half of the time is for all else that a node does. */
-const ALL_CREDIT_MS = 100;
-const ALL_SHARE = 0.5;
+/**
+ * The same for all links together: most of the time is for all else that a node does, and for the collector, which lets
+ * a flood of garbage grow when it gets none. Little debt, or one dear frame would keep the next news for long.
+ */
+const ALL_CREDIT_MS = 20;
+const ALL_DEBT_MS = 40;
+const ALL_SHARE = 0.4;
 /** A turn begins no more frames after this, nor more large ones than this; but always one large one. */
 const TURN_MS = 20;
 const TURN_BYTES = 256 * 1024;
@@ -151,7 +155,7 @@ export class Turns {
   spent(id: number, ms: number): void {
     this.#turnMs += ms;
     // Not below: what a pause of the whole host took is nobody's debt.
-    this.#allCreditMs = Math.max(-ALL_CREDIT_MS, this.#allCreditMs - ms);
+    this.#allCreditMs = Math.max(-ALL_DEBT_MS, this.#allCreditMs - ms);
     const line = this.#lineById.get(id);
     if (line === undefined) return;
     line.creditMs = Math.max(-LINK_CREDIT_MS, line.creditMs - ms);

@@ -17,7 +17,7 @@ import type { Host, Passing } from "../support/gossip-host.ts";
 import { GossipNetwork } from "../support/gossip-network.ts";
 
 const COUNT = 30;
-const SEEDS = [1, 2, 3, 4, 5, 6];
+const SEEDS = [1, 2, 3, 4];
 /** Pinged half as often as in a mesh, and suspected for longer. */
 const SILENCE_SEEN_MS = 4000;
 /** Who was alone for a while suspects many to whom it has no link, and repeats that before it believes otherwise. */
@@ -59,7 +59,7 @@ test("gossip: 30 hosts that know one seed agree within two seconds, each linked 
     const network = new GossipNetwork({ seed });
     const hosts = network.startMany(COUNT);
     network.runUntil("all agree", 2000, () => network.agrees);
-    network.runFor(15_000);
+    network.runFor(10_000);
     const counts = hosts.map(({ endByLink }) => endByLink.size);
     assert.ok(Math.min(...counts) >= 2, `seed ${seed}: ${Math.min(...counts)} links at least`);
     const average = counts.reduce((sum, count) => sum + count, 0) / COUNT;
@@ -71,7 +71,7 @@ test("gossip: 30 hosts that know one seed agree within two seconds, each linked 
 test("gossip: once 30 hosts agree, they say no more than pings and sums", () => {
   for (const seed of SEEDS) {
     const { network } = settled(COUNT, seed);
-    network.runFor(15_000);
+    network.runFor(10_000);
     const quiet = ["ping", "pong", "compare"];
     assert.deepEqual(
       [...kindsSaid(network, 3000)].filter((kind) => !quiet.includes(kind)),
@@ -84,7 +84,7 @@ test("gossip: once 30 hosts agree, they say no more than pings and sums", () => 
 test("gossip: a write reaches all 30 within 50 ms, and each of them gets one copy", () => {
   for (const seed of SEEDS) {
     const { network, hosts } = settled(COUNT, seed);
-    network.runFor(15_000);
+    network.runFor(10_000);
     for (const writer of [at(hosts, seed), at(hosts, seed + 9), at(hosts, seed + 18)]) {
       const copies = copiesOf(network, writer, () => {
         network.write(writer, { "replica/x": "new" });
@@ -176,7 +176,7 @@ test("gossip: a host among 30 that was cut off and comes back is believed in two
     untilSeen(network, victim, { state: "alive", withinMs: HEALED_MS });
     // Whom it suspected while it was alone it has to hear of first.
     network.runUntil("all agree", BELIEVED_MS, () => network.agrees);
-    network.runFor(15_000);
+    network.runFor(10_000);
     nobodyDied(network, [victim.name]);
   }
 });
@@ -195,7 +195,7 @@ test("gossip: halves of 30 heal within two seconds, what both wrote survives, an
     for (const owner of hosts)
       assert.equal(network.bodyOf(at(hosts, 0), owner, "replica/during"), owner.name);
     const dead = hosts.map((host) => toldOf(host, "member.dead").length);
-    network.runFor(15_000);
+    network.runFor(10_000);
     assert.deepEqual(
       hosts.map((host) => toldOf(host, "member.dead").length),
       dead,
@@ -210,7 +210,7 @@ test("gossip: a broken link between two of 30 kills nobody", () => {
     network.runFor(10_000);
     const [one, other] = linked(network, seed);
     network.cut(one, other);
-    network.runFor(20_000);
+    network.runFor(10_000);
     nobodyDied(network);
     assert.ok(network.agrees, `seed ${seed}`);
     network.heal();

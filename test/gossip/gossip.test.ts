@@ -107,13 +107,13 @@ test("gossip: members past the bound are refused, and those that are known still
   const { gossip, accept, say, taken } = openNode();
   for (let index = 0; index < LIMITS.ownersMax; index += 1) {
     accept(index, helloOf(`p${index}`, { wanted: false }));
+    gossip.linkDown(index, "closed", 0);
     gossip.take();
   }
   accept(90_000, helloOf("late"));
   assert.equal(taken().close[0]?.link, 90_000);
   gossip.meet([{ id: idOf("later"), name: "later", host: "later", port: 1 }], 0);
   assert.equal(gossip.standings.length, LIMITS.ownersMax);
-  gossip.linkDown(7, "reset", 10);
   accept(90_001, helloOf("p7", { wanted: false }), 20);
   say(90_001, { kind: "ping", sequence: 1, suspected: null }, 20);
   assert.deepEqual(taken().close, []);

@@ -56,7 +56,7 @@ export class LabClient {
       await this.#untilSent(perSecond / 2);
     } catch (error) {
       const tally = await this.#order<Tally>({ kind: "loaded" });
-      throw new Error(`under load, of which came ${JSON.stringify(tally)}`, { cause: error });
+      throw told(error, `under load, of which came ${JSON.stringify(tally)}`);
     }
     return await this.#order({ kind: "loaded" });
   }
@@ -74,7 +74,7 @@ export class LabClient {
       await action();
     } catch (error) {
       const seen = await this.#order<readonly Sighting[]>({ kind: "watched" });
-      throw new Error(`while was answered ${JSON.stringify(seen)}`, { cause: error });
+      throw told(error, `while there was answered ${JSON.stringify(seen)}`);
     }
     return await this.#order({ kind: "watched" });
   }
@@ -96,4 +96,11 @@ export class LabClient {
     if (status !== 200) throw new Error(`${this.#socketPath} answered ${status}: ${text}`);
     return JSON.parse(text) as T;
   }
+}
+
+/** The failure of an action with what was seen meanwhile; the failure first, for actions are nested deep. */
+function told(error: unknown, seen: string): Error {
+  const { message, cause } = error instanceof Error ? error : new Error(String(error));
+  const because = cause instanceof Error && !message.includes(cause.message) ? ` (${cause.message})` : "";
+  return new Error(`${message}${because}\n  ${seen}`, { cause: error });
 }

@@ -109,8 +109,8 @@ describe("turns: order", () => {
 
   it("of large frames the link goes first that has used least", () => {
     const turns = turnsOf(3);
-    turns.spent(0, 30);
-    turns.spent(1, 10);
+    turns.spent(0, 6);
+    turns.spent(1, 2);
     for (const id of [0, 1, 2]) turns.ready(id, LARGE, 0);
     assert.deepEqual([release(turns, 0), release(turns, 0), release(turns, 0)], [[2], [1], [0]]);
   });
@@ -128,10 +128,10 @@ describe("turns: order", () => {
     const { release: planned } = turns.next(0);
     assert.deepEqual(planned, [0, 1, 2]);
     assert.equal(turns.begins(0), true);
-    turns.spent(0, 25);
+    turns.spent(0, 20);
     assert.equal(turns.begins(1), false);
-    assert.equal(turns.againInMs(25), 0);
-    assert.deepEqual(release(turns, 25), [1, 2]);
+    assert.equal(turns.againInMs(20), 1);
+    assert.deepEqual(release(turns, 21), [1, 2]);
   });
 
   it("who is gone, or has nothing, is not released; unknown numbers are ignored", () => {
@@ -158,12 +158,12 @@ describe("turns: floods", () => {
     }
   });
 
-  it("forty floods together get half of the time, and each as much as any other", () => {
+  it("forty floods together get two fifths of the time, and each as much as any other", () => {
     const floods = Array.from({ length: 40 }, (_, id) => ({ id, bytes: LARGE, costMs: 15 }));
     const { spentMs, largeMost } = run(turnsOf(40), floods, null, 30_000);
     const each = floods.map(({ id }) => spentMs(id));
     const all = each.reduce((sum, one) => sum + one, 0);
-    assert.ok(all > 13_000 && all < 15_500, `${all} ms`);
+    assert.ok(all > 11_000 && all < 12_500, `${all} ms`);
     assert.ok(Math.max(...each) - Math.min(...each) <= 60, `${Math.min(...each)} to ${Math.max(...each)} ms`);
     assert.ok(largeMost <= LIMITS.largeFramesMax);
   });
@@ -183,9 +183,9 @@ describe("turns: floods", () => {
         const quiet = run(turns, floods, { id: 0, everyMs: 100 }, 3000);
         const waits = quiet.handed.filter(({ id }) => id === 0).map(({ waitedMs }) => waitedMs);
         assert.ok(waits.length >= 20);
-        // A turn at most: its time, and what a small and a large frame take past it.
+        // A turn's time, and what a small and a large frame take past it; then the calm frames that came before.
         assert.ok(quiet.longestTurnMs <= 101, `${quiet.longestTurnMs} ms`);
-        assert.ok(Math.max(...waits) <= 102, `${Math.max(...waits)} ms`);
+        assert.ok(Math.max(...waits) <= 101 + 61, `${Math.max(...waits)} ms`);
       }),
       { numRuns: 30 },
     );
@@ -213,9 +213,10 @@ describe("turns: floods", () => {
     turns.spent(0, 1400);
     turns.ready(0, SMALL, 1000);
     assert.deepEqual(release(turns, 1000), []);
-    assert.equal(turns.againInMs(1000), 200);
-    assert.deepEqual(release(turns, 1201), [0]);
-    turns.ready(0, LARGE, 1201);
+    assert.equal(turns.againInMs(1000), 100);
+    assert.deepEqual(release(turns, 1099), []);
+    assert.deepEqual(release(turns, 1101), [0]);
+    turns.ready(0, LARGE, 1101);
     assert.deepEqual(release(turns, 1500), []);
   });
 
