@@ -17,12 +17,18 @@ export const WIRE_VERSION = 1;
 /** How many parts a digest is compared in; an owner's part is the same on every node. */
 export const DIGEST_PARTS = 64;
 
+/** In a head: the owner is forgotten. Above every refutation there is. */
+export const FORGOTTEN_AT = 2 ** 31;
+
 /** How far one owner's log is held, and whether its owner counts as dead. */
 export interface Head {
   readonly owner: NodeId;
   readonly incarnation: number;
   readonly version: number;
-  /** The refutation of this incarnation at which the owner was given up; null while it counts as present. */
+  /**
+   * The refutation of this incarnation at which the owner was given up; null while it counts as present, and
+   * FORGOTTEN_AT when nothing but the head is remembered.
+   */
   readonly deadAt: number | null;
 }
 

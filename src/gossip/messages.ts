@@ -11,7 +11,7 @@ import { LIMITS } from "../model/limits.ts";
 import { incarnationMax } from "./greeting.ts";
 import { LIFE_KEY, parseLife, REFUTATION_MAX } from "./life.ts";
 import type { OpenLink } from "./links.ts";
-import type { Digest, Hello, Message, Rumor } from "./message.ts";
+import { FORGOTTEN_AT, type Digest, type Hello, type Message, type Rumor } from "./message.ts";
 import { closeLink, type Parts } from "./parts.ts";
 import { isPresent, type Peer } from "./peer.ts";
 
@@ -67,10 +67,13 @@ export function readDigest(parts: Parts, peer: Peer, digest: Digest, nowMs: numb
   if (replication.outrank(digest, nowMs)) changes.note(self.id);
   for (const { owner, incarnation, deadAt } of digest) {
     if (deadAt === null || incarnation > incarnationMax(nowMs)) continue;
+    const isForgotten = deadAt === FORGOTTEN_AT;
     if (owner === self.id) {
-      if (incarnation === replication.incarnation) voice.accused(deadAt);
-      continue;
+      // Who is forgotten has to say something, or what it said before is not taken again.
+      const refutation = isForgotten ? voice.life.refutation : deadAt;
+      if (incarnation === replication.incarnation) voice.accused(refutation);
     }
+    if (owner === self.id || isForgotten) continue;
     const rumor: Rumor = { kind: "dead", subject: owner, incarnation, refutation: deadAt, by: peer.id };
     const known = membership.peer(owner);
     if (known === undefined) {

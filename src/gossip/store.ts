@@ -19,7 +19,7 @@ import { LIMITS } from "../model/limits.ts";
 import type { Entry, OwnerLog } from "../model/log.ts";
 
 import { incarnationMax } from "./greeting.ts";
-import type { Delta, Digest, Head } from "./message.ts";
+import { FORGOTTEN_AT, type Delta, type Digest, type Head } from "./message.ts";
 import { Sums, termOf } from "./sums.ts";
 
 /** What became of a delta. `gap`: it starts past what is held; a digest exchange will bring what is missing. */
@@ -145,6 +145,7 @@ export class Store {
   setDead(owner: NodeId, incarnation: number, deadAt: number | null): void {
     const held = this.#logs.get(owner);
     if (held === undefined || held.incarnation !== incarnation || held.deadAt === deadAt) return;
+    if (held.isForgotten) return;
     held.deadAt = deadAt;
     this.#moved(held, held.sizeBytes);
   }
@@ -153,8 +154,9 @@ export class Store {
   forget(owner: NodeId): void {
     const held = this.#logs.get(owner);
     if (held === undefined || owner === this.#self) return;
-    const { incarnation, version, deadAt } = held;
-    this.#set({ ...emptyLog(owner, incarnation), version, floor: version, deadAt, isForgotten: true });
+    const { incarnation, version } = held;
+    const head = { ...emptyLog(owner, incarnation), version, floor: version };
+    this.#set({ ...head, deadAt: FORGOTTEN_AT, isForgotten: true });
   }
 
   /** True for an owner of whom nothing but the head is remembered. */
@@ -194,9 +196,9 @@ export class Store {
 
   /** True when everything of others that a holder of `digest` had is held here. */
   covers(digest: Digest): boolean {
-    return digest.every(({ owner, incarnation, version }) => {
-      // Of who has not said anything yet there is nothing to hold.
-      if (owner === this.#self || version === 0) return true;
+    return digest.every(({ owner, incarnation, version, deadAt }) => {
+      // Of who has not said anything yet, or is forgotten, there is nothing to hold.
+      if (owner === this.#self || version === 0 || deadAt === FORGOTTEN_AT) return true;
       const log = this.#logs.get(owner);
       if (log === undefined) return false;
       return log.incarnation > incarnation || (log.incarnation === incarnation && log.version >= version);
@@ -217,7 +219,7 @@ export class Store {
     log.version = delta.to;
     log.floor = delta.floor;
     const before = this.#logs.get(delta.owner);
-    if (before?.incarnation === delta.incarnation) log.deadAt = before.deadAt;
+    if (before?.incarnation === delta.incarnation && !before.isForgotten) log.deadAt = before.deadAt;
     this.#set(log);
     return "applied";
   }

@@ -4,11 +4,14 @@
  *     npm run bench                     all that this machine allows
  *     npm run bench -- start memory     some
  *     npm run bench -- --json           for programs
+ *     npm run bench -- partition --rounds 3
  *
  * Not tests: a shared machine's timing proves nothing by itself, so nothing here fails a build.
  *
  * Touches: standard output, and what each measurement touches.
  */
+
+import { parseArgs } from "node:util";
 
 import { skipReason } from "../lab/requirements.ts";
 
@@ -16,6 +19,7 @@ import { measureFailover } from "./failover.ts";
 import { measureFlood } from "./flood.ts";
 import { measureMemory } from "./memory.ts";
 import { linesOfMerge, measureMerge } from "./merge.ts";
+import { EVENTS, measurePartition, type PartitionEvent, type PartitionFigures } from "./partition.ts";
 import { measureStart } from "./start.ts";
 import { measureVisible } from "./visible.ts";
 
@@ -23,11 +27,14 @@ interface Line {
   readonly what: string;
   readonly promised: string;
   readonly measured: string;
+  /** What others took, where that is known. */
+  readonly others?: string;
 }
 
 interface Bench {
   readonly name: string;
-  readonly run: () => Promise<{ readonly figures: unknown; readonly lines: readonly Line[] }>;
+  /** `rounds` is for those that are measured in rounds; left out: as many as they think right. */
+  readonly run: (rounds?: number) => Promise<{ readonly figures: unknown; readonly lines: readonly Line[] }>;
   /** Why it cannot run here, in words; false when it can. */
   readonly obstacle: () => string | false;
 }
@@ -86,21 +93,14 @@ const BENCHES: readonly Bench[] = [
     obstacle: always,
     async run() {
       const figures = await measureFlood();
-      const lines = figures.flatMap(({ links, rssGrowthMb, slowestPongMs, unanswered, framesHandled }) => {
-        const by = links === 1 ? "1 flooding link" : `${links} flooding links`;
-        const lost = unanswered === 0 ? "" : `, ${unanswered} unanswered`;
-        const handled = `${framesHandled.toLocaleString("en")} frames handled`;
+      const lines = figures.flatMap((run) => {
+        const by = run.links === 1 ? "1 flooding link" : `${run.links} flooding links`;
+        const lost = run.unanswered === 0 ? "" : `, ${run.unanswered} unanswered`;
+        const pongs = `${run.slowestPongMs.toFixed(0)} ms (before ${run.calmPongMs.toFixed(0)} ms)${lost}`;
+        const grown = `${run.rssGrowthMb.toFixed(0)} MB (${run.framesHandled} frames handled)`;
         return [
-          {
-            what: `resident memory grows by, ${by}`,
-            promised: "64 MB",
-            measured: `${rssGrowthMb.toFixed(0)} MB`,
-          },
-          {
-            what: `slowest pong to another member, ${by}`,
-            promised: "500 ms",
-            measured: `${slowestPongMs.toFixed(0)} ms${lost} (${handled})`,
-          },
+          { what: `resident memory grows, ${by}`, promised: "64 MB", measured: grown },
+          { what: `slowest pong elsewhere, ${by}`, promised: "500 ms", measured: pongs },
         ];
       });
       return { figures, lines };
@@ -120,11 +120,48 @@ const BENCHES: readonly Bench[] = [
       };
     },
   },
+  {
+    name: "partition",
+    obstacle: skipReason,
+    async run(rounds) {
+      const figures = await measurePartition(rounds);
+      return { figures, lines: EVENTS.map((event) => lineOfPartition(figures, event)) };
+    },
+  },
 ];
 
-const words = process.argv.slice(2);
-const asJson = words.includes("--json");
-const asked = words.filter((word) => !word.startsWith("--"));
+const PARTITION: Readonly<Record<PartitionEvent, { readonly what: string; readonly promised: string }>> = {
+  cut: { what: "a host's link cut: out of DNS on the others", promised: "3,000 ms" },
+  healed: { what: "the link back: in DNS again on all hosts", promised: "2,000 ms" },
+  killed: { what: "a daemon killed (-9): out of DNS on the others", promised: "500 ms" },
+  frozen: { what: "a daemon frozen: out of DNS on the others", promised: "3,000 ms" },
+};
+
+function lineOfPartition({ spreadByEvent, others, rounds }: PartitionFigures, event: PartitionEvent): Line {
+  const { medianMs, worstMs } = spreadByEvent[event];
+  const { swarm, serf } = others;
+  const beside = Object.entries({ Swarm: swarm, Serf: serf }).flatMap(([name, tookMs]) => {
+    const took = Object.entries(tookMs).find(([what]) => what === event);
+    return took === undefined ? [] : [`${name} ${took[1]} ms`];
+  });
+  const measured = `median ${medianMs} ms, worst ${worstMs} ms, of ${rounds}`;
+  return { ...PARTITION[event], measured, others: beside.join(", ") };
+}
+
+function parseWords(): {
+  readonly asJson: boolean;
+  readonly rounds?: number;
+  readonly asked: readonly string[];
+} {
+  const options = { json: { type: "boolean", default: false }, rounds: { type: "string" } } as const;
+  const { values, positionals } = parseArgs({ options, allowPositionals: true });
+  const rounds = values.rounds === undefined ? {} : { rounds: Number(values.rounds) };
+  if (rounds.rounds !== undefined && !(Number.isInteger(rounds.rounds) && rounds.rounds > 0))
+    throw new Error(`rounds is "${values.rounds}"; expected a whole number above 0`);
+  return { asJson: values.json, asked: positionals, ...rounds };
+}
+
+const { asJson, asked, rounds } = parseWords();
 const unknown = asked.filter((word) => !BENCHES.some(({ name }) => name === word));
 if (unknown.length > 0) {
   const known = BENCHES.map(({ name }) => name).join(", ");
@@ -141,11 +178,12 @@ for (const bench of BENCHES) {
     continue;
   }
   process.stderr.write(`${bench.name} ...\n`);
-  const { figures, lines } = await bench.run();
+  const { figures, lines } = await bench.run(rounds);
   all[bench.name] = figures;
   if (asJson) continue;
-  for (const { what, promised, measured } of lines) {
-    process.stdout.write(`${what.padEnd(48)} ${promised.padEnd(10)} ${measured}\n`);
+  for (const { what, promised, measured, others = "" } of lines) {
+    const beside = others === "" ? "" : `  (${others})`;
+    process.stdout.write(`${what.padEnd(48)} ${promised.padEnd(10)} ${measured}${beside}\n`);
   }
 }
 if (asJson) process.stdout.write(`${JSON.stringify(all, null, 2)}\n`);
