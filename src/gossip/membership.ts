@@ -177,7 +177,7 @@ export class Membership {
     if (peer.state === "suspect" || peer.state === "dead") this.#move(peer, "alive", "answers again", nowMs);
   }
 
-  /** The peer has applied this node's log up to here. The higher report counts: paths of different length reorder them. */
+  /** The peer has applied this node's log up to here. The higher report counts: ways of other lengths reorder them. */
   applied(peer: Peer, log: { readonly incarnation: number; readonly version: number }): boolean {
     const isLate =
       log.incarnation < peer.appliedIncarnation ||

@@ -112,7 +112,7 @@ function takeDeltas(parts: Parts, link: OpenLink, message: Of<"delta">, nowMs: n
   }
 }
 
-/** Tells, once a link, of logs that are not taken: it may be a forger, or the bounds of a cluster that has outgrown them. */
+/** Tells, once a link, of logs that are not taken: from a forger, or of a cluster that has outgrown its bounds. */
 function complain({ self, outbox }: Parts, link: OpenLink, owner: NodeId, atMs: number): void {
   if (link.complained) return;
   link.complained = true;

@@ -83,3 +83,13 @@ test("hearsay: what is not told on is forgotten, and what strangers make up is b
   hearsay.read(deathOf("late"), 40_000);
   assert.equal(hearsay.read(deathOf("late"), 44_000), true);
 });
+
+test("hearsay: the death of a node that is not known yet is kept until its log comes, and told once", () => {
+  const hearsay = new Hearsay();
+  hearsay.bury(deathOf("a"));
+  hearsay.bury(deathOf("a", { refutation: 2 }));
+  assert.deepEqual(hearsay.buried(idOf("a")), deathOf("a", { refutation: 2 }), "the last that was told");
+  assert.equal(hearsay.buried(idOf("a")), undefined);
+  for (let index = 0; index < LIMITS.ownersMax + 9; index += 1) hearsay.bury(deathOf(`n${index}`));
+  assert.equal(hearsay.buried(idOf(`n${LIMITS.ownersMax + 1}`)), undefined, "there is no room for more");
+});

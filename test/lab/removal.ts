@@ -29,7 +29,7 @@ const FOLDER_REMOVAL = { recursive: true, force: true, maxRetries: 3 };
 
 type Link = { readonly ifname: string; readonly ifalias?: string };
 
-/** Removes all of a run; throws, naming what is left, when it cannot be done within 15 s. Doing it twice is harmless. */
+/** Removes all of a run; throws, naming what is left, when it takes more than 15 s. Doing it twice is harmless. */
 export async function removeRun(run: Run): Promise<void> {
   try {
     await until(() => removeAroundFolder(run), { deadlineMs: REMOVE_MS, everyMs: 20 });

@@ -5,8 +5,8 @@
  * name being the host's. What is asked often, while waiting, goes over the admin socket, which the host's /run shares
  * with the outside; what a user types goes through the CLI inside.
  *
- * Each node has two clients (lab-client.ts) whose questions are those of users' programs: one in a container that has the
- * bridge's gateway as its name server, and one that is a process of the host.
+ * Each node has two clients (lab-client.ts) whose questions are those of users' programs: one in a container with its
+ * bridge's gateway as name server, and one that is a process of the host.
  *
  * Touches: the hosts of the lab it is given.
  */

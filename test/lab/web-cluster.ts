@@ -1,7 +1,7 @@
 /**
  * Web cluster: a cluster of three real Docker hosts with one service to be harmed, for tests of faults.
  *
- * The service is `web`, replicas web-1, web-2, web-3, each on its host, on an HTTP port. Whatever fails, clients ask all
+ * The service is `web`, replicas web-1, web-2, web-3, one a host, on an HTTP port. Whatever fails, clients ask all
  * the time and no request of theirs may fail: what they are answered, and by whom, is what is tested. A test that
  * breaks something mends it.
  *

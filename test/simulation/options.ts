@@ -77,7 +77,8 @@ const NODES_MAX = 5000;
 
 /** The usage text. */
 export const USAGE = `usage: npm run simulate -- [--nodes N] [--scenario NAME] [--seed N] [--loss P]
-         [--latency LO..HIms] [--seconds S] [--replicas R] [--raw] [--drift] [--node-hours H] [--seeds K] [--json] [--trace]
+         [--latency LO..HIms] [--seconds S] [--replicas R] [--raw] [--drift]
+         [--node-hours H] [--seeds K] [--json] [--trace]
 without --scenario: tables of how fast news spreads, at 2, 3, 5, 10 and 25 nodes, or at --nodes
 scenarios:
 ${Object.entries(SCENARIOS)
