@@ -17,7 +17,7 @@ import {
   type Ending,
   type WebReplica,
 } from "../support/daemons.ts";
-import { until } from "../support/wait.ts";
+import { DEADLINE_MS, until } from "../support/wait.ts";
 
 /** The port of the HTTP ingress, as in the contract. */
 export const INGRESS_PORT = 8080;
@@ -133,7 +133,7 @@ export async function untilServing(
   replicas: readonly WebReplica[],
   options: { readonly service?: string; readonly deadlineMs?: number } = {},
 ): Promise<void> {
-  const { service = "web", deadlineMs = 10_000 } = options;
+  const { service = "web", deadlineMs = DEADLINE_MS } = options;
   const wanted = replicas.map(({ address }) => address).sort();
   for (const host of hosts) {
     const what = `replicas of ${service} on ${host.name}`;
@@ -159,7 +159,7 @@ export async function untilEqual(
   what: string,
   wanted: readonly string[],
   look: () => Promise<readonly string[]>,
-  deadlineMs = 10_000,
+  deadlineMs = DEADLINE_MS,
 ): Promise<void> {
   const expected = wanted.toSorted().join(" ");
   await until(
@@ -226,7 +226,7 @@ export async function expectEven(door: Door, replicas: readonly WebReplica[], ea
     return false;
   };
   const started = performance.now();
-  while (!(await isEven())) assert.ok(performance.now() - started < 10_000, `still uneven ${at}`);
+  while (!(await isEven())) assert.ok(performance.now() - started < DEADLINE_MS, `still uneven ${at}`);
 }
 
 /** Waits until connections to a door are refused: nothing listens there any more. */

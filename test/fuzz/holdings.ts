@@ -82,11 +82,13 @@ function checkGapless(before: Held | undefined, { incarnation, from }: Delta): v
   check(from === 0 || goesOn, `a delta from ${from} on is applied, past a gap`);
 }
 
-/** Nothing goes back, but for the start from below a floor: there a log is taken anew, in parts. */
+/** Nothing goes back, but where a log is taken anew, in parts: from below a floor, or after it was forgotten. */
 function checkForward(before: Held | undefined, now: Held): void {
   if (before === undefined || now.incarnation > before.incarnation) return;
   check(now.incarnation === before.incarnation, "the incarnation goes back");
-  check(now.version >= before.version || now.floor > before.floor, "the version goes back");
+  const wasForgotten = before.entryByKey.size === 0 && before.floor === before.version;
+  const isAnew = now.floor > before.floor || wasForgotten;
+  check(now.version >= before.version || isAnew, "the version goes back");
 }
 
 /** Checks what must hold of a store at any time. */

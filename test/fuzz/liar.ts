@@ -64,7 +64,7 @@ export class Liar {
 
   /** At which refutation a node is dead, or that it is not. */
   deadAt(): number | null {
-    return this.#random() < 0.5 ? null : this.refutation();
+    return this.#random() < 0.5 ? null : Math.min(this.refutation(), REFUTATION_MAX - 1);
   }
 
   /** Changes of a few keys. */

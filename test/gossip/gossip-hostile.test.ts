@@ -159,6 +159,32 @@ test("gossip: a lie about a member that its hearer is not linked to is refuted w
   }
 });
 
+test("gossip: however high the accusation a liar makes up, and however he tells it, an honest one can be refuted", () => {
+  const ways: ((refutation: number) => Message)[] = [
+    (refutation) => ({ kind: "ping", sequence: 1, suspected: refutation }),
+    (refutation) => rumorOf("m", { incarnation: 5, refutation }),
+    (refutation) => {
+      const digest = [headOf("m", { incarnation: 5, version: 1, deadAt: refutation })];
+      return { kind: "digest", digest, scope: { kind: "all" }, wanted: false };
+    },
+  ];
+  for (const [index, way] of ways.entries()) {
+    for (const below of [0, 1, 2, 3]) {
+      const node = withLiar();
+      node.say(1, way(REFUTATION_MAX - below));
+      node.tickTo(2000, (nowMs) => node.say(1, { kind: "pong", sequence: 0 }, nowMs));
+      const { incarnation } = node.gossip;
+      const refutation = refutationOf(node);
+      node.say(2, rumorOf("m", { incarnation, refutation, by: idOf("a") }));
+      node.tickTo(4000, (nowMs) => node.say(1, { kind: "pong", sequence: 0 }, nowMs));
+      const isRefuted =
+        node.gossip.incarnation > incarnation ||
+        (node.gossip.incarnation === incarnation && refutationOf(node) > refutation);
+      assert.ok(isRefuted, `way ${index}, ${below} below the highest`);
+    }
+  }
+});
+
 /** A cluster of 30 in which somebody has accused a member at the highest refutation that can be answered. */
 function withForgedRefutation(): { network: GossipNetwork; liar: Host; victim: Host } {
   const { network, hosts } = settled(30);

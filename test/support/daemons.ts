@@ -21,6 +21,11 @@ import { fileURLToPath } from "node:url";
 
 import { until } from "./wait.ts";
 
+/** For a program that starts, ends or runs: a busy machine takes seconds for each. */
+const PROGRAM_DEADLINE_MS = 60_000;
+/** For one answer: so long that who runs into it hangs, and is not merely waiting for its turn on a core. */
+const ANSWER_DEADLINE_MS = 15_000;
+
 const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 
 /** A config tree as in skein.yaml; sections given here replace the defaults key by key. */
@@ -174,13 +179,13 @@ export function daemonFor(
     async start() {
       spawned();
       const isReady = async (): Promise<boolean> => !isRunning() || (await get("/readyz")) !== null;
-      await until(isReady, { what: `${name} is ready`, deadlineMs: 15_000 });
+      await until(isReady, { what: `${name} is ready`, deadlineMs: PROGRAM_DEADLINE_MS });
       if (!isRunning()) throw new Error(`${name} ended instead of getting ready: ${log}`);
     },
     async runToEnd() {
       const before = log.length;
       const started = spawned();
-      const timer = setTimeout(() => started.kill("SIGKILL"), 15_000);
+      const timer = setTimeout(() => started.kill("SIGKILL"), PROGRAM_DEADLINE_MS);
       // Not "exit": standard error may still hold its last words.
       const [code] = (await once(started, "close")) as [number | null];
       clearTimeout(timer);
@@ -199,12 +204,12 @@ export function daemonFor(
   };
 }
 
-/** Runs a Node program of this repository to its end, within 20 s. */
+/** Runs a Node program of this repository to its end, within PROGRAM_DEADLINE_MS. */
 export async function run(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> {
   const child = spawn(process.execPath, [...args], {
     env: { ...plainEnv(), NO_COLOR: "1", ...env },
     stdio: ["ignore", "pipe", "pipe"],
-    timeout: 20_000,
+    timeout: PROGRAM_DEADLINE_MS,
     killSignal: "SIGKILL",
   });
   children.add(child);
@@ -300,13 +305,16 @@ export function httpGet(
   headers: Readonly<Record<string, string>> = {},
 ): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
-    const sent = request({ host, port, path: "/", headers, agent: false, timeout: 5000 }, (response) => {
-      let body = "";
-      response.on("data", (chunk: Buffer) => (body += chunk.toString()));
-      response.on("error", reject);
-      response.on("end", () => resolve({ status: response.statusCode ?? 0, body: body.trim() }));
-    });
-    sent.on("timeout", () => sent.destroy(new Error("no answer in 5 s")));
+    const sent = request(
+      { host, port, path: "/", headers, agent: false, timeout: ANSWER_DEADLINE_MS },
+      (response) => {
+        let body = "";
+        response.on("data", (chunk: Buffer) => (body += chunk.toString()));
+        response.on("error", reject);
+        response.on("end", () => resolve({ status: response.statusCode ?? 0, body: body.trim() }));
+      },
+    );
+    sent.on("timeout", () => sent.destroy(new Error(`no answer in ${ANSWER_DEADLINE_MS} ms`)));
     sent.on("error", reject);
     sent.end();
   });
@@ -351,7 +359,7 @@ async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<numbe
 /** The parsed answer; null for any status but 200. */
 export function getJson(socketPath: string, path: string): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const sent = request({ socketPath, path, agent: false, timeout: 2000 }, (response) => {
+    const sent = request({ socketPath, path, agent: false, timeout: ANSWER_DEADLINE_MS }, (response) => {
       let text = "";
       response.on("data", (chunk: Buffer) => (text += chunk.toString()));
       response.on("end", () => {
@@ -361,14 +369,14 @@ export function getJson(socketPath: string, path: string): Promise<unknown> {
       });
       response.on("error", reject);
     });
-    sent.on("timeout", () => sent.destroy(new Error("no answer in 2 s")));
+    sent.on("timeout", () => sent.destroy(new Error(`no answer in ${ANSWER_DEADLINE_MS} ms`)));
     sent.on("error", reject);
     sent.end();
   });
 }
 
 async function lookup(address: string, name: string, family: 4 | 6): Promise<string[] | string> {
-  const resolver = new Resolver({ timeout: 1000, tries: 2 });
+  const resolver = new Resolver({ timeout: 5000, tries: 3 });
   resolver.setServers([`${address}:5300`]);
   try {
     return (await (family === 4 ? resolver.resolve4(name) : resolver.resolve6(name))).sort();

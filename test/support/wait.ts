@@ -3,7 +3,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 
 /** Long, for it costs nothing while all is well: a busy machine may stand still for seconds. */
-const DEADLINE_MS = 30_000;
+export const DEADLINE_MS = 30_000;
 
 /** How long to wait, and how often to look. */
 export interface UntilOptions {
