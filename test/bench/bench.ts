@@ -148,26 +148,37 @@ function lineOfPartition({ spreadByEvent, others, rounds }: PartitionFigures, ev
   return { ...PARTITION[event], measured, others: beside.join(", ") };
 }
 
-function parseWords(): {
+interface Words {
   readonly asJson: boolean;
   readonly rounds?: number;
   readonly asked: readonly string[];
-} {
-  const options = { json: { type: "boolean", default: false }, rounds: { type: "string" } } as const;
-  const { values, positionals } = parseArgs({ options, allowPositionals: true });
-  const rounds = values.rounds === undefined ? {} : { rounds: Number(values.rounds) };
-  if (rounds.rounds !== undefined && !(Number.isInteger(rounds.rounds) && rounds.rounds > 0))
-    throw new Error(`rounds is "${values.rounds}"; expected a whole number above 0`);
-  return { asJson: values.json, asked: positionals, ...rounds };
 }
 
-const { asJson, asked, rounds } = parseWords();
-const unknown = asked.filter((word) => !BENCHES.some(({ name }) => name === word));
-if (unknown.length > 0) {
-  const known = BENCHES.map(({ name }) => name).join(", ");
-  process.stderr.write(`bench "${unknown.join(" ")}" is unknown; expected some of ${known}\n`);
+/** What is asked for, or in words what is wrong with it. */
+function parseWords(): Words | string {
+  try {
+    const options = { json: { type: "boolean", default: false }, rounds: { type: "string" } } as const;
+    const { values, positionals: asked } = parseArgs({ options, allowPositionals: true });
+    const unknown = asked.filter((word) => !BENCHES.some(({ name }) => name === word));
+    const known = BENCHES.map(({ name }) => name).join(", ");
+    if (unknown.length > 0) return `bench "${unknown.join(" ")}" is unknown; expected some of ${known}`;
+    const asJson = values.json;
+    if (values.rounds === undefined) return { asJson, asked };
+    const isCount = /^[1-9]\d{0,3}$/.test(values.rounds);
+    return isCount
+      ? { asJson, asked, rounds: Number(values.rounds) }
+      : `rounds is "${values.rounds}"; expected 1..9999`;
+  } catch (thrown) {
+    return String(thrown);
+  }
+}
+
+const words = parseWords();
+if (typeof words === "string") {
+  process.stderr.write(`${words}\n`);
   process.exit(2);
 }
+const { asJson, asked, rounds } = words;
 
 const all: Record<string, unknown> = {};
 for (const bench of BENCHES) {

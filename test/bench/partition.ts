@@ -26,6 +26,8 @@ import { quantile } from "./statistics.ts";
 export interface Spread {
   readonly medianMs: number;
   readonly worstMs: number;
+  /** Of each round. */
+  readonly tookMs: readonly number[];
 }
 
 /** What happens in a round, in this order. */
@@ -68,8 +70,8 @@ export async function measurePartition(rounds: number = ROUNDS): Promise<Partiti
     }
   }
   const spreadOf = (event: PartitionEvent): Spread => {
-    const tookMs = measured.map((round) => round[event]);
-    return { medianMs: Math.round(quantile(tookMs, 0.5)), worstMs: Math.round(Math.max(...tookMs)) };
+    const tookMs = measured.map((round) => Math.round(round[event]));
+    return { medianMs: quantile(tookMs, 0.5), worstMs: Math.max(...tookMs), tookMs };
   };
   const [cut, healed, killed, frozen] = [
     spreadOf("cut"),
@@ -107,11 +109,11 @@ async function measureRound(cluster: SkeinCluster): Promise<Record<PartitionEven
   await untilDead(frozen, [cut]);
   const isWhole = (seen: readonly string[]): boolean => seen.length === HOSTS.length;
   const healedMs = await slowest(cluster.nodes, isWhole, async () => await cut.host.healLink());
-  await cluster.untilWhole();
+  await untilLinked(cluster);
   const killedMs = await out(killed, () => killed.daemon.signal("SIGKILL"));
   await killed.daemon.ended();
   await killed.start();
-  await cluster.untilWhole();
+  await untilLinked(cluster);
   await cluster.untilEligible("web", replicas);
   const frozenMs = await out(frozen, () => frozen.daemon.signal("SIGSTOP"));
   frozen.daemon.signal("SIGCONT");
@@ -152,6 +154,16 @@ async function firstSeen(
 function answersOf(watcher: LabProgram): readonly SeenAnswer[] {
   const whole = watcher.log().split("\n").slice(0, -1);
   return whole.map((line) => JSON.parse(line) as SeenAnswer);
+}
+
+/** Waits until each node has links of its own to all others: what happens next is then not made worse by what was. */
+async function untilLinked(cluster: SkeinCluster): Promise<void> {
+  await cluster.untilWhole();
+  const isLinked = async (): Promise<boolean> => {
+    const all = await Promise.all(cluster.nodes.map(async (node) => await node.members()));
+    return all.flat().every(({ self, via, rttMs }) => self || (via === null && rttMs !== null));
+  };
+  await until(isLinked, { what: "every node is linked to every other" });
 }
 
 /** Waits until each of `others` has given up a node. */
