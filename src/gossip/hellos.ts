@@ -114,8 +114,7 @@ function welcome(parts: Parts, link: OpenLink, { peer, hello, nowMs }: Greeted):
   readDigest(parts, peer, hello.digest, nowMs);
   completeness.greeted(hello.digest, hello.complete);
   membership.release();
-  // Nobody was heard here until now: whom this node was about to give up it may just not have heard either.
-  if (wasCutOff) membership.hold(nowMs + HOLD_MS, nowMs);
+  if (wasCutOff) membership.reconsider(nowMs + HOLD_MS, nowMs);
   replication.sendMissing(link.id, lackOf(parts, hello));
   const log = replication.store.logOf(peer.id);
   if (log !== undefined) parts.reports.report(log);

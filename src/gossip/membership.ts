@@ -206,6 +206,19 @@ export class Membership {
     }
   }
 
+  /**
+   * This node hears others again after it heard nobody: whom it doubts it may just not have heard either. They get their
+   * time again, and are told at once, so that they can answer.
+   */
+  reconsider(untilMs: number, nowMs: number): void {
+    this.hold(nowMs, nowMs);
+    for (const peer of this.#timed) {
+      if (peer.suspicion === null) continue;
+      this.#repeat(peer, peer.suspicion);
+      this.#heldUntilMs = untilMs;
+    }
+  }
+
   /** The exchange that a hold waited for is done. */
   release(): void {
     this.#heldUntilMs = Number.NEGATIVE_INFINITY;

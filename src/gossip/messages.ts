@@ -38,7 +38,7 @@ export function takeMessage(
     case "rumor":
       return takeRumors(parts, link, message, nowMs);
     case "ping":
-      if (message.suspected !== null) parts.voice.accused(message.suspected);
+      if (message.suspected !== null) accusedHere(parts, message.suspected, nowMs);
       outbox.send(link.id, { kind: "pong", sequence: message.sequence });
       return;
     case "pong":
@@ -71,7 +71,7 @@ export function readDigest(parts: Parts, peer: Peer, digest: Digest, nowMs: numb
     if (owner === self.id) {
       // Who is forgotten has to say something, or what it said before is not taken again.
       const refutation = isForgotten ? voice.life.refutation : deadAt;
-      if (incarnation === replication.incarnation) voice.accused(refutation);
+      if (incarnation === replication.incarnation) accusedHere(parts, refutation, nowMs);
     }
     if (owner === self.id || isForgotten) continue;
     const rumor: Rumor = { kind: "dead", subject: owner, incarnation, refutation: deadAt, by: peer.id };
@@ -110,6 +110,12 @@ function takeDeltas(parts: Parts, link: OpenLink, message: Of<"delta">, nowMs: n
     const log = replication.store.logOf(owner);
     if (log !== undefined) reports.report(log);
   }
+}
+
+/** Somebody holds this life of the node for lost. Where counting ends, only another life can answer. */
+function accusedHere({ voice, replication, changes, self }: Parts, refutation: number, nowMs: number): void {
+  if (refutation < REFUTATION_MAX - 1) voice.accused(refutation);
+  else if (replication.raise(replication.incarnation + 1, nowMs)) changes.note(self.id);
 }
 
 /** Tells, once a link, of logs that are not taken: from a forger, or of a cluster that has outgrown its bounds. */
@@ -167,21 +173,16 @@ function takeDigest(
 }
 
 function takeRumors(parts: Parts, link: OpenLink, message: Of<"rumor">, nowMs: number): void {
-  const { self, replication, voice, membership, watch, carrier, changes } = parts;
+  const { self, replication, membership, watch, carrier, changes } = parts;
   const { rumors, until } = message;
   const passed: Rumor[] = [];
   for (const rumor of rumors) {
     const { subject, incarnation, refutation } = rumor;
     if (incarnation > incarnationMax(nowMs)) continue;
     if (subject === self.id) {
-      const isHopeless = refutation >= REFUTATION_MAX - 1;
-      if (incarnation === replication.incarnation && !isHopeless) voice.accused(refutation);
+      if (incarnation === replication.incarnation) accusedHere(parts, refutation, nowMs);
       // Somebody remembers a later life of this node than it knows itself.
-      const isLater = incarnation > replication.incarnation;
-      if (
-        (isLater || (isHopeless && incarnation === replication.incarnation)) &&
-        replication.raise(incarnation + 1, nowMs)
-      )
+      if (incarnation > replication.incarnation && replication.raise(incarnation + 1, nowMs))
         changes.note(self.id);
       continue;
     }

@@ -159,7 +159,7 @@ test("gossip: a lie about a member that its hearer is not linked to is refuted w
   }
 });
 
-test("gossip: however high the accusation a liar makes up, and however he tells it, an honest one can be refuted", () => {
+test("gossip: however high an accusation a liar makes up, by whatever way, an honest one can be refuted", () => {
   const ways: ((refutation: number) => Message)[] = [
     (refutation) => ({ kind: "ping", sequence: 1, suspected: refutation }),
     (refutation) => rumorOf("m", { incarnation: 5, refutation }),
