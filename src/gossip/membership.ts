@@ -207,8 +207,8 @@ export class Membership {
   }
 
   /**
-   * This node hears others again after it heard nobody: whom it doubts it may just not have heard either. They get their
-   * time again, and are told at once, so that they can answer.
+   * This node hears others again after it heard nobody: whom it doubts it may just not have heard either. They get
+   * their time again, and are told at once, so that they can answer.
    */
   reconsider(untilMs: number, nowMs: number): void {
     this.hold(nowMs, nowMs);

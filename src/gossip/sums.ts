@@ -12,8 +12,7 @@
 import type { NodeId } from "../model/ids.ts";
 
 import { DIGEST_PARTS, type Head } from "./message.ts";
-
-const SUM_SIZE = 2 ** 48;
+import { SUM_SIZE } from "./wire.ts";
 
 /** The part of the digest that an owner belongs to: 0 to DIGEST_PARTS - 1. */
 export function partOf(owner: NodeId): number {

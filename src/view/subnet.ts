@@ -11,6 +11,7 @@
 
 import { hash48 } from "../base/bytes.ts";
 import { numberToIpv4 } from "../base/ip.ts";
+import { compareText } from "../base/sorted.ts";
 import type { NodeId } from "../model/ids.ts";
 import type { KeptSlice } from "../model/kept.ts";
 import { LIMITS } from "../model/limits.ts";
@@ -180,9 +181,4 @@ function cutText(range: NetworkRange): string {
 
 function compareClaims(one: SliceClaim, other: SliceClaim): number {
   return one.order - other.order || compareText(one.node, other.node) || one.index - other.index;
-}
-
-function compareText(one: string, other: string): number {
-  if (one === other) return 0;
-  return one < other ? -1 : 1;
 }

@@ -15,6 +15,7 @@
 
 import { hash48 } from "../base/bytes.ts";
 import { contains, ipv4ToNumber, numberToIpv4, type Prefix } from "../base/ip.ts";
+import { compareText } from "../base/sorted.ts";
 import type { ServiceKey } from "../model/ids.ts";
 import type { Claim } from "../model/kept.ts";
 import { ORDER_MAX } from "../model/record.ts";
@@ -265,9 +266,4 @@ function usedUp(pool: Prefix): string {
   const remedy =
     "set a larger vip.pool, the same on every host, or set skein.endpoint-mode=dnsrr on services";
   return `vip.pool ${pool.text} is used up: services hold all ${count} of its addresses; ${remedy}`;
-}
-
-function compareText(one: string, other: string): number {
-  if (one === other) return 0;
-  return one < other ? -1 : 1;
 }
