@@ -37,11 +37,12 @@ export function watchRanges(
     isReading = true;
     try {
       const prefixes = await observePrefixes(given.pool);
+      hasFailed = false;
       if (prefixes.join(" ") === told) return;
       told = prefixes.join(" ");
       given.feed({ kind: "prefixes", prefixes });
     } catch (thrown) {
-      // What was told last stands; once is enough to say so.
+      // What was told last stands; once a failure is enough to say so.
       if (!hasFailed) options.log.warn(`routing table cannot be read: ${textOf(thrown)}`);
       hasFailed = true;
     } finally {

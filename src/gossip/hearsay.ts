@@ -64,9 +64,16 @@ export class Hearsay {
     return due;
   }
 
-  /** Notes the death of a node that is not known yet: its log may come. */
+  /** Notes the death of a node that is not known yet: its log may come. Past the bound the oldest is dropped. */
   bury(rumor: Rumor): void {
-    if (this.#deathBySubject.size < LIMITS.ownersMax) this.#deathBySubject.set(rumor.subject, rumor);
+    this.#deathBySubject.delete(rumor.subject);
+    this.#deathBySubject.set(rumor.subject, rumor);
+    if (this.#deathBySubject.size <= LIMITS.ownersMax) return;
+    // Not the newest: deaths of nodes that never come would keep all later ones out for ever.
+    for (const subject of this.#deathBySubject.keys()) {
+      this.#deathBySubject.delete(subject);
+      return;
+    }
   }
 
   /** The death of a node that becomes known now; undefined when nobody told of one. */

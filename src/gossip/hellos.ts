@@ -11,7 +11,7 @@
 import type { HostPort } from "../base/ip.ts";
 import { LIMITS } from "../model/limits.ts";
 
-import { closesAtOnce, greeterOf, keepsNewLink } from "./greeting.ts";
+import { closesAtOnce, greeterOf, incarnationMax, keepsNewLink } from "./greeting.ts";
 import type { Lacking } from "./delta.ts";
 import type { OpenLink } from "./links.ts";
 import { WIRE_VERSION, type Hello } from "./message.ts";
@@ -44,6 +44,11 @@ export function takeHello(parts: Parts, link: OpenLink, hello: Hello, nowMs: num
     if (leadsHere && link.dialled !== null) dialer.own(link.dialled);
     if (greeter.kind === "myself") closeLink(parts, link.id, "a link to myself");
     else reject(parts, link, greeter.reason, nowMs);
+    return;
+  }
+  if (hello.incarnation > incarnationMax(nowMs)) {
+    const reason = `${hello.name} says that its incarnation is ${hello.incarnation}; expected at most a day's lead`;
+    reject(parts, link, reason, nowMs);
     return;
   }
   const known = membership.peer(hello.id);

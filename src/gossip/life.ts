@@ -14,7 +14,7 @@ export const LIFE_KEY = "life";
 
 /** What a node says of itself. */
 export interface Life {
-  /** Raised by one for each accusation that it answers; starts anew with an incarnation. */
+  /** Raised above each accusation that it answers. */
   readonly refutation: number;
   readonly said: "alive" | "away" | "left";
   /** For `away`: how long it expects to be, in milliseconds; 0 otherwise. */

@@ -25,6 +25,8 @@ import { suspicionMs, suspicionRange } from "./suspicion.ts";
 
 /** How long a dead or left node's records are remembered. */
 const FORGOTTEN_AFTER_MS = 24 * 3600 * 1000;
+/** From so long a doubt on a return counts as a flap. */
+const MISSED_MS = 1000;
 /** How often members that only wait for a time to pass are looked at. */
 const REVIEW_EVERY_MS = 250;
 
@@ -352,12 +354,14 @@ export class Membership {
     const from = peer.state;
     const wasPresent = isPresent(peer);
     if (from === to) return;
+    const doubtedMs = nowMs - peer.sinceMs;
     peer.state = to;
     peer.sinceMs = nowMs;
     peer.suspicion = null;
     if (to !== "alive") peer.via = null;
-    // A return from `away` or `left` was meant: only who was missed has flapped.
-    const wasMissed = from === "suspect" || from === "dead";
+    // A return from `away` or `left` was meant: only who was missed has flapped. Not who answers an accusation at once:
+    // else a liar could keep a member out of service by accusing it again and again.
+    const wasMissed = from === "dead" || (from === "suspect" && doubtedMs >= MISSED_MS);
     if (to === "alive" && wasMissed) peer.settlesAtMs = this.#damping.flapped(peer.id, nowMs);
     if (to !== "alive" || peer.settlesAtMs !== null) this.#timed.add(peer);
     this.#presentCount += Number(isPresent(peer)) - Number(wasPresent);

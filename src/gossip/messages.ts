@@ -114,8 +114,11 @@ function takeDeltas(parts: Parts, link: OpenLink, message: Of<"delta">, nowMs: n
 
 /** Somebody holds this life of the node for lost. Where counting ends, only another life can answer. */
 function accusedHere({ voice, replication, changes, self }: Parts, refutation: number, nowMs: number): void {
+  const { incarnation } = replication;
   if (refutation < REFUTATION_MAX - 1) voice.accused(refutation);
-  else if (replication.raise(replication.incarnation + 1, nowMs)) changes.note(self.id);
+  // Not past what peers believe: who says so faster than that bound moves on would make this node unbelievable.
+  else if (incarnation <= incarnationMax(nowMs) && replication.raise(incarnation + 1, nowMs))
+    changes.note(self.id);
 }
 
 /** Tells, once a link, of logs that are not taken: from a forger, or of a cluster that has outgrown its bounds. */
@@ -233,6 +236,8 @@ function takeReports(parts: Parts, message: Of<"applied">, nowMs: number): void 
   const { membership, reports, replication, spreading, outbox } = parts;
   let isNews = false;
   for (const { incarnation, version, by } of reports.received(message)) {
+    // Nobody can have applied what was not written.
+    if (incarnation !== replication.incarnation || version > replication.version) continue;
     for (const id of by) {
       const peer = membership.peer(id);
       if (peer !== undefined && membership.applied(peer, { incarnation, version })) isNews = true;

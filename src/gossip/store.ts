@@ -19,6 +19,7 @@ import { LIMITS } from "../model/limits.ts";
 import type { Entry, OwnerLog } from "../model/log.ts";
 
 import { incarnationMax } from "./greeting.ts";
+import { LIFE_KEY } from "./life.ts";
 import { FORGOTTEN_AT, type Delta, type Digest, type Head } from "./message.ts";
 import { Sums, termOf } from "./sums.ts";
 
@@ -283,7 +284,9 @@ function put(log: MutableLog, key: string, { version, body }: Entry, nowMs: numb
   log.buriedAtMsByKey?.delete(key);
   const sizeBytes = log.sizeBytes + sizeOf(key, body);
   // Past a bound an owner's entries are not held; its version goes on, so the link keeps working.
-  if (log.entryByKey.size >= LIMITS.entriesPerOwner || sizeBytes > LIMITS.ownerBytes) return;
+  const isFull = log.entryByKey.size >= LIMITS.entriesPerOwner || sizeBytes > LIMITS.ownerBytes;
+  // But for its word on its own life: without it, it could not say that it is alive.
+  if (isFull && key !== LIFE_KEY) return;
   log.sizeBytes = sizeBytes;
   log.entryByKey.set(key, { version, body });
   if (body !== null) return;

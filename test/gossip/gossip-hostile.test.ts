@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { encode } from "../../src/gossip/codec.ts";
+import { incarnationMax } from "../../src/gossip/greeting.ts";
 import { LIFE_KEY, parseLife, REFUTATION_MAX } from "../../src/gossip/life.ts";
 import type { Digest, Message, Rumor } from "../../src/gossip/message.ts";
 import { positionOf } from "../../src/gossip/ring.ts";
@@ -219,3 +220,12 @@ function tell(network: GossipNetwork, liar: Host, rumor: Rumor): void {
   const frame = encode({ kind: "rumor", rumors: [rumor], until: positionOf(liar.id) });
   for (const end of liar.endByLink.values()) network.send(end, frame);
 }
+
+test("gossip: accusations where counting ends do not drive a node past the incarnations that peers believe", () => {
+  const node = openNode({ name: "m", incarnation: incarnationMax(0) - 2 });
+  node.gossip.write(new Map([["node", "me"]]), 0);
+  node.accept(1, helloOf("x"));
+  const ping = { kind: "ping", sequence: 1, suspected: REFUTATION_MAX - 1 } as const;
+  node.tickTo(20_000, (nowMs) => node.say(1, ping, nowMs));
+  assert.ok(node.gossip.incarnation <= incarnationMax(20_000) + 1, `${node.gossip.incarnation}`);
+});

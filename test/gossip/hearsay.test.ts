@@ -91,5 +91,7 @@ test("hearsay: the death of a node that is not known yet is kept until its log c
   assert.deepEqual(hearsay.buried(idOf("a")), deathOf("a", { refutation: 2 }), "the last that was told");
   assert.equal(hearsay.buried(idOf("a")), undefined);
   for (let index = 0; index < LIMITS.ownersMax + 9; index += 1) hearsay.bury(deathOf(`n${index}`));
-  assert.equal(hearsay.buried(idOf(`n${LIMITS.ownersMax + 1}`)), undefined, "there is no room for more");
+  assert.equal(hearsay.buried(idOf("n0")), undefined, "the oldest make room");
+  const newest = `n${LIMITS.ownersMax + 8}`;
+  assert.deepEqual(hearsay.buried(idOf(newest)), deathOf(newest), "and keep no later one out");
 });

@@ -96,18 +96,27 @@ test("membership: a member that is missed again and again must settle; one that 
   const { membership, peer } = knowing();
   const settles: (number | null)[] = [];
   for (let round = 0; round < 5; round += 1) {
-    const nowMs = 1000 * round;
+    const nowMs = 2000 * round;
     membership.accuse(peer, "suspect", nowMs);
-    membership.heard(peer, nowMs + 100);
-    settles.push(peer.settlesAtMs === null ? null : peer.settlesAtMs - nowMs - 100);
+    membership.heard(peer, nowMs + 1000);
+    settles.push(peer.settlesAtMs === null ? null : peer.settlesAtMs - nowMs - 1000);
   }
   assert.deepEqual(settles, [null, null, 1000, 2000, 4000]);
   membership.take();
-  membership.tick(8000, 0);
+  membership.tick(12_500, 0);
   assert.deepEqual(membership.take().touched, []);
-  membership.tick(8400, 0);
+  membership.tick(13_300, 0);
   assert.deepEqual(membership.take().touched, [peer], "now the view has to be made anew");
   assert.equal(peer.settlesAtMs, null);
+});
+
+test("membership: who answers accusations at once has nothing to settle, however many there are", () => {
+  const { membership, peer } = knowing();
+  for (let round = 0; round < 20; round += 1) {
+    membership.accuse(peer, "suspect", 1000 * round);
+    membership.heard(peer, 1000 * round + 100);
+    assert.equal(peer.settlesAtMs, null);
+  }
 });
 
 test("membership: one that was only heard of counts as alive, and is told as joined once it has a name", () => {

@@ -9,9 +9,9 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 
-import type { Tally } from "./client.ts";
 import { skipReason } from "./requirements.ts";
-import { askFromMachine, openCluster, type SkeinCluster, type SkeinNode } from "./skein.ts";
+import { askFromMachine, openCluster, type SkeinCluster } from "./skein.ts";
+import { assertSpread, tallyFromMachine } from "./spread.ts";
 import { until } from "../support/wait.ts";
 
 const DOMAIN = "skein.internal";
@@ -24,27 +24,6 @@ function composeLabels(service: string, nth: number): Record<string, string> {
     "com.docker.compose.container-number": String(nth),
     "com.docker.compose.oneoff": "False",
   };
-}
-
-/** All requests answered, by exactly these replicas, as often each. */
-function assertSpread(tally: Tally, countByName: Readonly<Record<string, number>>, what: string): void {
-  assert.deepEqual(tally.failures, [], what);
-  assert.deepEqual(tally.countByName, countByName, what);
-}
-
-/** How often each replica answers `count` requests from this machine. */
-async function tallyFromMachine(
-  node: SkeinNode,
-  port: number,
-  options: { readonly count: number; readonly headers?: Readonly<Record<string, string>> },
-): Promise<Record<string, number>> {
-  const countByName: Record<string, number> = {};
-  for (let sent = 0; sent < options.count; sent += 1) {
-    const { status, text } = await askFromMachine(node.host, port, options.headers);
-    const name = status === 200 ? text.trim() : `status ${status}: ${text}`;
-    countByName[name] = (countByName[name] ?? 0) + 1;
-  }
-  return countByName;
 }
 
 // Of each test, not of the suite: a skipped suite would not tell how many tests did not run.
