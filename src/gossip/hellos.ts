@@ -47,7 +47,7 @@ export function takeHello(parts: Parts, link: OpenLink, hello: Hello, nowMs: num
     return;
   }
   if (hello.incarnation > incarnationMax(nowMs)) {
-    const reason = `${hello.name} says that its incarnation is ${hello.incarnation}; expected at most a day's lead`;
+    const reason = `${hello.name} has incarnation ${hello.incarnation}; expected at most a day's lead`;
     reject(parts, link, reason, nowMs);
     return;
   }
