@@ -22,7 +22,7 @@ export const GROUPS: readonly Group[] = [
     name: "unit",
     what: "house rules, units, simulation",
     concurrency: (cores) => Math.max(1, cores),
-    fileTimeoutMs: 120_000,
+    fileTimeoutMs: 300_000,
     maySkipAll: false,
   },
   {
@@ -30,7 +30,7 @@ export const GROUPS: readonly Group[] = [
     what: "daemons on loopback",
     // Not all cores: each file runs several daemons, whose deadlines are a few hundred milliseconds.
     concurrency: (cores) => Math.max(1, Math.floor(cores / 2)),
-    fileTimeoutMs: 180_000,
+    fileTimeoutMs: 400_000,
     maySkipAll: false,
   },
   {

@@ -104,6 +104,13 @@ export class Meter implements Observer {
     }
   }
 
+  /** Counts copies anew. */
+  forgetCopies(): void {
+    this.#counted.length = 0;
+    this.#copies = 0;
+    this.#learners = 0;
+  }
+
   /** Ends a watch that is not done. */
   stop(watch: Watch): void {
     this.#open.delete(watch);

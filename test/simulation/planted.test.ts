@@ -99,3 +99,24 @@ test("simulation: nodes that differ do not agree, and it is said in what", () =>
   stage.sim.run(10_000);
   assert.match(stage.agreement.fault() ?? "", /sees b dead/);
 });
+
+test("simulation: a verdict against a living node is counted once, and one against a dead one is not", () => {
+  const { stage, a, b } = settled();
+  stage.sim.run(10_000);
+  const dead = (view: View): View => {
+    const members = view.members.map((one) => (one.id === b.id ? { ...one, state: "dead" as const } : one));
+    return { ...view, members, services: [] };
+  };
+  const view = dead(stage.sim.view(a));
+  const effects = { view, send: [], received: [], happenings: [] } as unknown as Effects;
+  stage.deaths.stepped(a, { kind: "tick" }, effects);
+  stage.deaths.stepped(a, { kind: "tick" }, effects);
+  assert.deepEqual(
+    stage.deaths.found.map(({ judge, subject }) => [judge, subject]),
+    [["a", "b"]],
+  );
+  const c = stage.host("c");
+  stage.sim.crash(c);
+  stage.within(3000, "c is dead", () => stage.state(b, c) === "dead");
+  assert.equal(stage.deaths.found.length, 1);
+});

@@ -55,6 +55,8 @@ export type Scenario = (run: Run) => void;
 const DEEP_WITHIN_MS = 5000;
 /** What was agreed on must stay so for this long. */
 const LASTING_MS = 4000;
+/** How long after one another the nodes of a cluster are started. */
+const START_EVERY_MS = 10;
 /** How long a change may take at most before the run gives up. */
 const PATIENCE_MS = 60_000;
 
@@ -88,6 +90,12 @@ export class Run {
     this.agreement = new Agreement(this.sim);
     this.work = new Workload(this.sim);
     this.sim.observers.push(this.logs, this.pictures, this.meter, this.deaths);
+    this.#beat();
+  }
+
+  #beat(): void {
+    this.onProgress(`${(this.sim.nowMs / 1000).toFixed(0)} s of virtual time`);
+    this.sim.after(1000, () => this.#beat());
   }
 
   /** How often to look whether all agree: a look costs as much as a view of every node. */
@@ -119,18 +127,34 @@ export class Run {
     this.sim.runs(host, endpoints);
   }
 
-  /** Starts all hosts within a short time and waits until they agree. */
+  /**
+   * Starts all hosts within a short time and waits until they agree. A cluster that is there already is used again: to
+   * bring a thousand nodes up costs more than all that is done with them.
+   */
   assemble(count = this.options.nodes): readonly Host[] {
     const { sim } = this;
-    const hosts = this.addHosts(count);
-    for (const [at, host] of hosts.entries()) {
-      sim.after(at < 3 ? 0 : sim.random() * Math.max(100, 4 * count), () => void sim.start(host));
+    if (sim.hosts.length > 0) {
+      this.settle("what was done before", 120_000);
+    } else {
+      const spreadMs = Math.max(100, START_EVERY_MS * count);
+      for (const [at, host] of this.addHosts(count).entries()) {
+        sim.after(at < 3 ? 0 : sim.random() * spreadMs, () => void sim.start(host));
+      }
+      sim.run(spreadMs + 1);
+      this.settle("the cluster came up", 120_000);
     }
-    sim.run(Math.max(100, 4 * count) + 1);
-    this.settle("the cluster came up", 120_000);
     sim.run(2000);
     this.reset();
-    return hosts;
+    return sim.running;
+  }
+
+  /** Forgets what was measured, to measure something else in the same cluster. */
+  measureAnew(): void {
+    for (const values of Object.values(this.samples)) values.length = 0;
+    this.remarks.length = 0;
+    this.deaths.found.length = 0;
+    this.meter.forgetCopies();
+    this.reset();
   }
 
   /** Waits until all agree. @returns how long it took; throws a Violation when it takes longer than `capMs` */
@@ -203,7 +227,7 @@ export class Run {
   }
 
   /** Everything measured. */
-  result(violations: readonly string[], wallMs: number): Result {
+  result(scenario: string, violations: readonly string[], wallMs: number): Result {
     if (this.#measuredMs < 0) this.measured();
     const { samples, deaths, meter, options } = this;
     const perSecond = (sum: number): number | null =>
@@ -211,7 +235,7 @@ export class Run {
     const copies = meter.copiesPerChange;
     return {
       nodes: options.nodes,
-      scenario: options.scenario,
+      scenario,
       seed: options.seed,
       convergenceMs: percentilesOf(samples.convergence),
       detectionMs: percentilesOf(samples.detection),
@@ -222,26 +246,11 @@ export class Run {
       bytesPerNodePerSecond: perSecond(this.#measuredBytes),
       messagesPerNodePerSecond: perSecond(this.#measuredMessages),
       violations,
-      remarks: this.remarks,
+      remarks: [...this.remarks],
       wallMs: round(wallMs),
       virtualMs: round(this.sim.nowMs),
     };
   }
-}
-
-/** Runs a scenario. A broken invariant ends it and is told in the result; anything else that is thrown goes on. */
-export function runScenario(scenario: Scenario, run: Run, clock: () => number): Result {
-  const startedMs = clock();
-  const violations: string[] = [];
-  try {
-    scenario(run);
-  } catch (thrown) {
-    if (!(thrown instanceof Violation)) throw thrown;
-    const cause =
-      thrown.cause instanceof Error ? `\n${thrown.cause.stack?.split("\n").slice(1, 4).join("\n")}` : "";
-    violations.push(`${thrown.message}${cause}`);
-  }
-  return run.result(violations, clock() - startedMs);
 }
 
 function namesIn(hosts: Iterable<Host>): string {

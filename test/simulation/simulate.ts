@@ -14,8 +14,8 @@
 
 import { parseRequest, USAGE, type Request } from "./options.ts";
 import { renderJson, renderResult } from "./report.ts";
-import { Run, runScenario } from "./run.ts";
-import { SCENARIO_BY_NAME } from "./scenarios/catalogue.ts";
+import { runScenario } from "./play.ts";
+import { Run } from "./run.ts";
 import { renderFound, search } from "./seeds.ts";
 import { MOBY_SIZES, runTables } from "./tables.ts";
 
@@ -40,15 +40,9 @@ function print(text: string): void {
 
 function one(request: Request): number {
   const run = new Run(request);
-  const tell = progress();
-  run.onProgress = tell;
+  run.onProgress = progress();
   if (request.trace) run.sim.trace = (line) => process.stderr.write(`${line}\n`);
-  const heartbeat = (): void => {
-    tell(`${(run.sim.nowMs / 1000).toFixed(0)} s of virtual time`);
-    run.sim.after(1000, heartbeat);
-  };
-  heartbeat();
-  const result = runScenario(SCENARIO_BY_NAME[request.scenario], run, clock);
+  const result = runScenario(request.scenario, run, clock);
   print(request.json ? renderJson(result) : renderResult(result, request));
   return result.violations.length > 0 ? 1 : 0;
 }

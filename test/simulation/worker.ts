@@ -3,11 +3,11 @@
 import { parentPort } from "node:worker_threads";
 
 import type { Options } from "./options.ts";
-import { Run, runScenario } from "./run.ts";
-import { SCENARIO_BY_NAME } from "./scenarios/catalogue.ts";
+import { runScenario } from "./play.ts";
+import { Run } from "./run.ts";
 
 parentPort?.on("message", (options: Options) => {
   const run = new Run(options);
-  const result = runScenario(SCENARIO_BY_NAME[options.scenario], run, () => performance.now());
+  const result = runScenario(options.scenario, run, () => performance.now());
   parentPort?.postMessage(result, []);
 });

@@ -10,6 +10,11 @@ import { EMPTY_DECLARATION } from "../../src/model/service.ts";
 import type { Simulation } from "./engine.ts";
 import type { Host } from "./host.ts";
 
+const PROBED: Discovered["health"] = {
+  kind: "probe",
+  probe: { kind: "tcp", port: 8080, path: "", intervalMs: 1000, timeoutMs: 500, rise: 1, fall: 2 },
+};
+
 /** A replica of `default/<service>` as a source finds it: probed, reached by way of its host. */
 export function endpoint(service: string, id: string, over: Partial<Discovered> = {}): Discovered {
   const ports = [{ name: "web", port: 80, target: 8080, protocol: "tcp" as const }];
@@ -26,10 +31,7 @@ export function endpoint(service: string, id: string, over: Partial<Discovered> 
     weight: 1,
     startedAtMs: 1000,
     lifecycle: "running",
-    health: {
-      kind: "probe",
-      probe: { kind: "tcp", port: 8080, path: "", intervalMs: 1000, timeoutMs: 500, rise: 1, fall: 2 },
-    },
+    health: PROBED,
     ...over,
   };
 }
@@ -37,7 +39,7 @@ export function endpoint(service: string, id: string, over: Partial<Discovered> 
 /** How many addresses one host may give out: what lies between two hosts in 10.0.0.0/8. */
 const ADDRESSES_PER_HOST = 2048;
 
-/** Makes replicas with addresses of their own and health that Docker reports, which costs no events. */
+/** Makes replicas with addresses of their own. */
 export class Workload {
   readonly #sim: Simulation;
   readonly #usedByHost = new Map<Host, number>();
@@ -54,7 +56,8 @@ export class Workload {
       address: addressOf(host.index * ADDRESSES_PER_HOST + (used % ADDRESSES_PER_HOST)),
       reach: used % 3 === 2 ? "direct" : "stream",
       startedAtMs: Math.floor(host.clock(this.#sim.nowMs)),
-      health: { kind: "reported", status: "healthy" },
+      // Most as Docker tells it, which costs no events; some probed.
+      health: used % 4 === 3 ? PROBED : { kind: "reported", status: "healthy" },
       ...over,
     });
   }

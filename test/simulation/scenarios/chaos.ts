@@ -26,8 +26,11 @@ import type { Run, Scenario } from "../run.ts";
 
 /** Length of the chaos when none is given. */
 const CHAOS_MS = 25_000;
-/** All must agree this long after the last fault: a redial of a large cluster waits for up to half a minute. */
-const SETTLED_WITHIN_MS = { small: 20_000, large: 90_000 };
+/**
+ * All must agree this long after the last fault: who came and went too often settles for up to half a minute, and a
+ * redial of a large cluster waits as long.
+ */
+const SETTLED_WITHIN_MS = { small: 40_000, large: 90_000 };
 const SMALL_CLUSTER = 24;
 /** Nothing runs more than this on one host. */
 const REPLICAS_MAX = 12;
@@ -40,6 +43,7 @@ const FAULTS: readonly (readonly [number, Fault])[] = [
   [6, (run, host) => void run.work.update(host, someId(run, host), 1 + below(run.sim.random, 99))],
   [6, (run, host) => run.work.remove(host, someId(run, host))],
   [4, (run, host) => drain(run, host)],
+  [3, (run, host) => sicken(run, host)],
   [6, (run, host) => crash(run, host)],
   [2, (run, host) => losePower(run, host)],
   [4, (run, host) => stop(run, host)],
@@ -76,6 +80,7 @@ export const chaos: Scenario = (run) => {
 export function peace(run: Run): void {
   const { sim, options } = run;
   sim.network.weather = { latencyMs: options.latencyMs, loss: 0, raw: null };
+  sim.unhealthyIds.clear();
   for (const host of sim.hosts) {
     clog(host, Number.POSITIVE_INFINITY);
     if (host.isPaused) sim.resume(host, "last");
@@ -208,6 +213,14 @@ function badWeather(run: Run): void {
   sim.after(500 + sim.random() * 5000, () => {
     sim.network.weather = weather;
   });
+}
+
+/** A replica's probes fail for a while. */
+function sicken(run: Run, host: Host): void {
+  const { sim } = run;
+  const id = someId(run, host);
+  sim.unhealthyIds.add(id);
+  sim.after(200 + sim.random() * 6000, () => sim.unhealthyIds.delete(id));
 }
 
 function drain(run: Run, host: Host): void {

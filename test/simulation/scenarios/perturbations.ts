@@ -13,8 +13,10 @@ import { hasNothing, hasWhole, holds, replicaOf } from "./seen.ts";
 
 /** How often each change is made when no length is given. */
 const TIMES = 20;
-/** Entries in the cluster that is joined. */
-const POPULATED_REPLICAS = 100;
+/** Changes a second under churn: one for each node, up to so many. */
+const DISTURBED_MAX = 50;
+/** Replicas in the cluster that is joined: so many on each host, and so many in all. */
+const POPULATED = { each: 100, all: 2500 };
 
 export const create: Scenario = (run) => {
   run.assemble();
@@ -77,7 +79,8 @@ export const writeAfterJoin: Scenario = (run) => joining(run, { toldAfterMs: 0, 
 export const joinPopulated: Scenario = (run) => {
   const hosts = run.assemble(Math.max(1, run.options.nodes - 1));
   for (const host of hosts) {
-    const more = Array.from({ length: POPULATED_REPLICAS }, () => run.work.make(host, "crowd"));
+    const count = Math.min(POPULATED.each, Math.ceil(POPULATED.all / hosts.length));
+    const more = Array.from({ length: count }, () => run.work.make(host, "crowd"));
     run.sim.runs(host, [...host.endpoints, ...more]);
   }
   run.settle("replicas were added", 30_000);
@@ -103,7 +106,7 @@ export const leaving: Scenario = (run) => {
 /** Changes timed while other changes, joins and departures go on. */
 export const churn: Scenario = (run) => {
   const { sim, work, options, meter, samples } = run;
-  run.assemble();
+  const hosts = run.assemble();
   const endMs = sim.nowMs + (options.seconds ?? 30) * 1000;
   let isLeaving = false;
   const disturb = (): void => {
@@ -123,7 +126,7 @@ export const churn: Scenario = (run) => {
       else if (dice < 0.7 && host.endpoints.length > options.replicas) work.remove(host, some?.id ?? "");
       else work.create(host, "churned");
     }
-    sim.after(sim.random() * (2000 / options.nodes), disturb);
+    sim.after(sim.random() * (2000 / Math.min(options.nodes, DISTURBED_MAX)), disturb);
   };
   disturb();
   while (sim.nowMs < endMs) {
@@ -149,9 +152,8 @@ export const churn: Scenario = (run) => {
     sim.run(50 + sim.random() * 100);
   }
   run.measured();
-  for (const host of sim.hosts) if (!host.isRunning) sim.start(host);
-  sim.until(() => sim.hosts.every((host) => !host.isLeaving), 5000);
-  for (const host of sim.hosts) if (!host.isRunning) sim.start(host);
+  sim.until(() => hosts.every((host) => !host.isLeaving || !host.isRunning), 5000);
+  for (const host of hosts) if (!host.isRunning) sim.start(host);
   samples.heal.push(run.settle("churn", 60_000));
   run.checkDeep();
 };
@@ -165,10 +167,8 @@ function joining(run: Run, how: { toldAfterMs: number; replicas: number }): void
 function comeAndGo(run: Run, { toldAfterMs, replicas }: { toldAfterMs: number; replicas: number }): void {
   const { sim, work, samples } = run;
   const seeds = sim.hosts.slice(0, 3).map(({ address }) => address);
-  let count = 0;
   repeat(run, Math.ceil(TIMES / 4), () => {
-    count += 1;
-    const host = sim.add(`new${count}`, { seeds });
+    const host = sim.add(`new${sim.hosts.length}`, { seeds });
     sim.runs(
       host,
       Array.from({ length: replicas }, () => work.make(host, "newcomer")),
