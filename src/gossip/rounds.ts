@@ -200,7 +200,9 @@ function dial(parts: Parts, nowMs: number): void {
     wants: watch.redials,
     isPresent: (id: string) => {
       const peer = membership.peer(id);
-      return peer !== undefined && isPresent(peer) && (peer.link !== null || links.count > 0);
+      // One that is away may come back without a memory of anybody.
+      if (peer === undefined || !isPresent(peer) || peer.state === "away") return false;
+      return peer.link !== null || links.count > 0;
     },
     isLinked: (address: string) => links.addresses.has(address),
     presentCount: membership.presentCount,

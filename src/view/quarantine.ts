@@ -27,7 +27,7 @@ export class Quarantine {
   /** @param kept  what an earlier run had seen; a moment in the future (the clock was set back) counts as now */
   constructor(kept: readonly Release[], nowMs: number) {
     for (const { name, holder, atMs } of kept.toSorted((one, other) => one.atMs - other.atMs))
-      this.#releaseByName.set(name, { name, holder, atMs: Math.min(atMs, nowMs) });
+      this.#releaseByName.set(name, { name, holder, atMs: Math.min(atMs, Math.floor(nowMs)) });
   }
 
   /** What is worth keeping on disk, the oldest first. */
@@ -70,7 +70,7 @@ export class Quarantine {
       if (after.has(name)) continue;
       // Taken out first: a name that is set again would keep its place among the old ones.
       this.#releaseByName.delete(name);
-      this.#releaseByName.set(name, { name, holder, atMs: nowMs });
+      this.#releaseByName.set(name, { name, holder, atMs: Math.floor(nowMs) });
       this.#revision += 1;
     }
     for (const name of after.keys()) if (this.#releaseByName.delete(name)) this.#revision += 1;

@@ -13,7 +13,7 @@ import type { Random } from "../../src/base/random.ts";
 import type { Discovered } from "../../src/model/endpoint.ts";
 import type { Happening } from "../../src/model/event.ts";
 import type { NodeId } from "../../src/model/ids.ts";
-import { NOTHING_KEPT, type KeptState } from "../../src/model/kept.ts";
+import { NOTHING_KEPT, parseKept, type KeptState } from "../../src/model/kept.ts";
 import type { View } from "../../src/model/view.ts";
 import type { Node } from "../../src/node.ts";
 
@@ -65,8 +65,7 @@ export class Host {
   tickIsLate = false;
   wakeIsSet = false;
 
-  /** What a restart finds. */
-  disk: KeptState = NOTHING_KEPT;
+  #diskText = JSON.stringify(NOTHING_KEPT);
   /** Being written; lost by a crash in this moment. */
   unsaved: KeptState | null = null;
   /** An older copy of the disk. */
@@ -114,6 +113,17 @@ export class Host {
 
   get isRunning(): boolean {
     return this.node !== null;
+  }
+
+  /** What a restart finds: read as a daemon reads it, so that a state that cannot be read back is found here. */
+  get disk(): KeptState {
+    const kept = parseKept(JSON.parse(this.#diskText));
+    if (!kept.ok) throw new Error(`${this.name} cannot read its own state: ${kept.failure.message}`);
+    return kept.value;
+  }
+
+  set disk(kept: KeptState) {
+    this.#diskText = JSON.stringify(kept);
   }
 
   /** What its clock shows at a simulated time. */

@@ -16,6 +16,8 @@ export interface HostOptions {
   /** Port of its mesh listener: another one is another address. */
   readonly port?: number;
   readonly incarnation?: number;
+  /** It finds nothing in its data dir of whom it knew. */
+  readonly forgets?: boolean;
 }
 
 /** One daemon's gossip, and what the test knows of it. */

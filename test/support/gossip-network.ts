@@ -103,7 +103,8 @@ export class GossipNetwork {
     const state = { running: true, frozen: false, dials: 0, linksOpened: 0, endByLink: new Map() };
     const host: Host = { name, id, address, seeds, gossip, ...lists, ...state };
     // What its data dir remembers.
-    for (const known of before?.gossip.addresses ?? []) gossip.acquaint(known);
+    const remembered = options.forgets === true ? [] : before?.gossip.addresses;
+    for (const known of remembered ?? []) gossip.acquaint(known);
     this.#hosts.set(name, host);
     this.#nameByAddress.set(renderHostPort(address), name);
     this.write(host, { node: JSON.stringify(self) });

@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
+import { NOTHING_KEPT, parseKept } from "../../src/model/kept.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import { Quarantine, QUARANTINE_MS } from "../../src/view/quarantine.ts";
 
@@ -40,6 +41,17 @@ test("quarantine: a restart does not end it, and a clock set back does not make 
   assert.equal(second.releasedAtMs("x", "c", 6000), 5000);
   const behind = new Quarantine(first.releases, 2000);
   assert.equal(behind.releasedAtMs("y", "c", 2000 + QUARANTINE_MS), null);
+});
+
+test("quarantine: what it keeps can be read back, whatever fractions the clock has", () => {
+  const quarantine = new Quarantine([], 0);
+  quarantine.observe(held({ x: "a" }), 1000.126);
+  quarantine.observe(held({}), 5000.987);
+  const again = new Quarantine(quarantine.releases, 5000.5);
+  for (const { releases } of [quarantine, again]) {
+    const state = JSON.parse(JSON.stringify({ ...NOTHING_KEPT, releases })) as unknown;
+    assert.deepEqual(parseKept(state), { ok: true, value: { ...NOTHING_KEPT, releases } });
+  }
 });
 
 test("quarantine: what is over is forgotten, and past the bound the oldest", () => {
