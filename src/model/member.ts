@@ -7,6 +7,7 @@
  * Pure.
  */
 
+import type { Role } from "./credential.ts";
 import type { NodeId } from "./ids.ts";
 
 /**
@@ -24,7 +25,7 @@ export interface Member {
   readonly port: number;
   readonly zone: string;
   readonly labels: Readonly<Record<string, string>>;
-  readonly role: "manager" | "worker";
+  readonly role: Role;
   /** Version of the Skein software it runs. */
   readonly software: string;
   /** What its routing table leads to, as IPv4 prefixes: no range of ours may share an address with any. */

@@ -11,6 +11,7 @@
 import { failed, success, type Result } from "../base/failure.ts";
 import { isIpv4, isIpv6, parsePrefix } from "../base/ip.ts";
 
+import type { Role } from "./credential.ts";
 import type { Reach } from "./endpoint.ts";
 import { isLabel, type ReplicaId } from "./ids.ts";
 import { LIMITS } from "./limits.ts";
@@ -32,7 +33,7 @@ export interface NodeRecord {
   readonly port: number;
   readonly zone: string;
   readonly labels: Readonly<Record<string, string>>;
-  readonly role: "manager" | "worker";
+  readonly role: Role;
   readonly software: string;
   /** IPv4 prefixes that this node's routing table leads to, its own loopback and default routes left out. */
   readonly prefixes: readonly string[];
