@@ -20,8 +20,10 @@ setFlagsFromString("--gc-memory-reducer-start-delay-ms=2000");
 setFlagsFromString("--memory-reducer-for-small-heaps");
 
 const { runCli } = await import("./cli/cli.ts");
-const { configKeys, renderYaml } = await import("./config/load.ts");
-const { runDaemon, checkConfig, printConfig } = await import("./daemon/command.ts");
+const { flagKeys, renderYaml } = await import("./config/load.ts");
+const { readSecretFile } = await import("./config/secret-file.ts");
+const { runDaemon, checkConfig, printConfig, initCluster, joinCluster, forgetCluster } =
+  await import("./daemon/command.ts");
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -42,8 +44,12 @@ process.exitCode = await runCli(argv, {
   version,
   runtime: process.version,
   interrupted: interrupted.signal,
-  configKeys: configKeys(ambience),
+  configKeys: flagKeys(ambience),
   renderYaml,
+  readSecret: readSecretFile,
+  initCluster: (flags) => initCluster(flags, ambience),
+  joinCluster: (flags, request) => joinCluster(flags, ambience, request),
+  forgetCluster: (flags) => forgetCluster(flags, ambience),
   runDaemon: (flags) => runDaemon(flags, { ...ambience, version, exit: (status) => process.exit(status) }),
   checkConfig: (file) => checkConfig(file, ambience),
   printConfig: (flags) => printConfig(flags, ambience),

@@ -33,14 +33,15 @@ import { Gossip } from "./gossip/gossip.ts";
 import { ProbeSchedule } from "./health/schedule.ts";
 import type { Discovery, Problem } from "./model/endpoint.ts";
 import type { Happening } from "./model/event.ts";
-import { serviceKey, type ReplicaId } from "./model/ids.ts";
+import { serviceKey, type NodeId, type ReplicaId } from "./model/ids.ts";
 import type { KeptState } from "./model/kept.ts";
 import { LIMITS } from "./model/limits.ts";
 import type { NodeRecord, ReplicaRecord } from "./model/record.ts";
 import type { NetworkRange } from "./model/network.ts";
 import type { View } from "./model/view.ts";
 import type { Effects, Farewell, Input, NodeOptions } from "./step.ts";
-import { changesBetween } from "./view/changes.ts";
+import { Decisions } from "./trust/decisions.ts";
+import { changesBetween, refusalsBetween } from "./view/changes.ts";
 import { Claims } from "./view/claims.ts";
 import { Merger, type Merged, type MergeInput } from "./view/merge.ts";
 
@@ -61,6 +62,7 @@ const AWAY_MS = 120_000;
 export class Node {
   readonly #options: NodeOptions;
   readonly #gossip: Gossip;
+  readonly #decisions: Decisions;
   readonly #schedule = new ProbeSchedule(LIMITS.probesInFlight);
   readonly #merger = new Merger();
   readonly #discoveries: Discoveries;
@@ -69,7 +71,6 @@ export class Node {
   #published: readonly ReplicaRecord[] = [];
   readonly #acknowledgements = new Acknowledgements();
   #problems: readonly Problem[] = [];
-  #malformed: readonly string[] = [];
   #merged: Merged;
   #mergedRevision = -1;
   #mergedAtMs: number;
@@ -86,7 +87,7 @@ export class Node {
   #record: NodeOptions["record"];
 
   constructor(options: NodeOptions) {
-    const { id, record, kept, pool, random, nowMs } = options;
+    const { id, record, kept, pool, seals, charter, random, nowMs } = options;
     this.#options = options;
     this.#record = record;
     this.#awakeSinceMs = nowMs;
@@ -101,17 +102,22 @@ export class Node {
       // holds the log of that life could not tell it from this one's.
       incarnation: kept.incarnation + 1 + below(random, INCARNATION_STEP),
       seeds: options.seeds,
+      seals,
       random,
       nowMs,
     });
+    const nameOf = (of: NodeId): string =>
+      this.#merged.view.members.find((member) => member.id === of)?.name ?? of;
+    this.#decisions = new Decisions({ self: id, seals, charter, carrier: this.#gossip, nameOf });
     for (const address of kept.addresses) this.#gossip.acquaint(address);
     this.#mergedAtMs = nowMs - MERGE_PAUSE_MS;
     this.#merged = this.#merge(null, nowMs);
+    this.#mergedRevision = this.#gossip.revision;
   }
 
   /** What is wrong with what this node discovered, offers or was told. */
   get problems(): readonly Problem[] {
-    const malformed = this.#malformed.map((text) => ({ subject: "record", text }));
+    const malformed = this.#merged.malformed.map((text) => ({ subject: "record", text }));
     const ofMembers = this.#gossip.problems.map((text) => ({ subject: "member", text }));
     return [...this.#discoveries.problems, ...this.#problems, ...ofMembers, ...malformed];
   }
@@ -127,7 +133,7 @@ export class Node {
   }
 
   /** What gossip knows beyond the view: which life this is, and what changes all the time. */
-  get gossip(): Pick<Gossip, "incarnation" | "healthScore" | "standing"> {
+  get gossip(): Pick<Gossip, "incarnation" | "healthScore" | "standing" | "credentialOf"> {
     return this.#gossip;
   }
 
@@ -151,9 +157,11 @@ export class Node {
       if (this.#mergedRevision !== this.#gossip.revision) this.#remerge(nowMs);
       this.#claim(nowMs);
     }
+    if (isTick || input.kind === "charter") this.#decisions.tick(nowMs);
     const wakesInMs = [this.#publishWhenDue(input, nowMs), this.#bringUpToDate(nowMs)].filter(
       (ms) => ms !== null,
     );
+    const decided = this.#decisions.take();
     const later = this.#gossip.take();
     const probe =
       isTick || input.kind === "discovered" ? this.#schedule.due(nowMs, this.#options.random) : [];
@@ -163,14 +171,15 @@ export class Node {
       send: this.#sendable([...taken.send, ...later.send]),
       dial: [...taken.dial, ...later.dial],
       close: [...taken.close, ...later.close],
-      happenings: [...taken.happenings, ...later.happenings, ...happenings],
+      happenings: [...taken.happenings, ...later.happenings, ...decided.happenings, ...happenings],
       received: taken.received,
-      refused: [...taken.refused, ...later.refused],
+      refused: [...taken.refused, ...later.refused, ...decided.refused],
       spreadMs: taken.spreadMs,
       drains: taken.drains,
       probe,
       view: this.#merged.view,
       keep: isTick || this.#gossip.incarnation !== this.#keeping.incarnation ? this.#toKeep() : null,
+      charter: decided.charter,
       // Whole: a fraction of a millisecond left over by rounding would ask for a tick at this very moment, for ever.
       wakeInMs: wakesInMs.length === 0 ? null : Math.max(1, Math.ceil(Math.min(...wakesInMs))),
     };
@@ -187,8 +196,10 @@ export class Node {
         if (this.#schedule.result(input.probe, input.outcome, nowMs, this.#options.random))
           this.#catalogIsDue = true;
         return;
-      case "linkUp":
-        return this.#gossip.linkUp({ id: input.link, dialled: input.dialled, remote: input.remote }, nowMs);
+      case "linkUp": {
+        const { link: id, dialled, remote, peer } = input;
+        return this.#gossip.linkUp({ id, dialled, remote, peer }, nowMs);
+      }
       case "linkDown":
         return this.#gossip.linkDown(input.link, input.reason, nowMs);
       case "dialFailed":
@@ -205,6 +216,8 @@ export class Node {
         this.#networks = input.networks;
         this.#mergedRevision = -1;
         return;
+      case "charter":
+        return this.#decisions.merge(input.charter, nowMs);
       case "stop":
         this.#drains = drainDaemon(this.#drains, input.farewell === "left" ? "stops" : "stopsForAWhile");
         this.#catalogIsDue = true;
@@ -298,7 +311,8 @@ export class Node {
     this.#published = catalog.records;
     // The first claims must not be made of a picture in which others' are still to come.
     if (this.#gossip.version === 0) this.#remerge(nowMs);
-    for (const [key, body] of this.#claimed(nowMs)) writes.set(key, body);
+    const claimed = this.#claimed(nowMs);
+    for (const [key, body] of [...claimed, ...this.#decisions.writes(nowMs)]) writes.set(key, body);
     this.#write(writes, nowMs);
     this.#acknowledgements.published(catalog.records, this.#gossip.version, nowMs);
   }
@@ -320,14 +334,12 @@ export class Node {
 
   /** Merges when something changed. @returns after how long it must be looked at again; null when it need not be */
   #bringUpToDate(nowMs: number): number | null {
-    const { view, dueAtMs } = this.#merged;
+    const { view, dueAtMs, replicaCount } = this.#merged;
     const isDue = (dueAtMs !== null && nowMs >= dueAtMs) || view.complete !== this.#isComplete(nowMs);
     if (this.#gossip.revision === this.#mergedRevision && !isDue) return null;
     const sinceMs = nowMs - this.#mergedAtMs;
-    const { replicaCount } = this.#merged;
-    const ofSize =
-      MERGE_PAUSE_MS_PER_REPLICA * replicaCount + MERGE_PAUSE_MS_PER_MEMBER * view.members.length;
-    const pauseMs = MERGE_PAUSE_MS + ofSize;
+    const ofMembers = MERGE_PAUSE_MS_PER_MEMBER * view.members.length;
+    const pauseMs = MERGE_PAUSE_MS + MERGE_PAUSE_MS_PER_REPLICA * replicaCount + ofMembers;
     if (sinceMs >= 0 && sinceMs < pauseMs) return pauseMs - sinceMs;
     this.#remerge(nowMs);
     // Before the first exchange others' claims are not known, and one made blindly may lose and move a service.
@@ -338,24 +350,21 @@ export class Node {
 
   #remerge(nowMs: number): void {
     const before = this.#merged;
+    // Before it is heard who was removed: that is news of its own.
+    this.#mergedRevision = this.#gossip.revision;
     const changed = this.#gossip.takeChanged();
+    this.#decisions.hear(changed.keys(), nowMs);
     this.#merged = this.#merge(changed, nowMs);
-    this.#happenings.push(...changesBetween(before.view, this.#merged.view, nowMs));
-    const { members } = this.#merged.view;
-    if (members !== before.view.members) {
-      const fresh = members.filter(({ id }) => changed.has(id));
+    const { view, malformed } = this.#merged;
+    this.#happenings.push(...changesBetween(before.view, view, nowMs));
+    this.#happenings.push(...refusalsBetween(before.malformed, malformed, nowMs));
+    if (view.members !== before.view.members) {
+      const fresh = view.members.filter(({ id }) => changed.has(id));
       this.#gossip.meet(fresh, nowMs);
     }
-    const known = new Set(before.malformed);
-    for (const text of this.#merged.malformed) {
-      if (known.has(text)) continue;
-      this.#happenings.push({ kind: "member.refused", level: "warn", subject: "record", text, atMs: nowMs });
-    }
-    this.#malformed = this.#merged.malformed;
   }
 
   #merge(changed: MergeInput["changed"], nowMs: number): Merged {
-    this.#mergedRevision = this.#gossip.revision;
     this.#mergedAtMs = nowMs;
     return this.#merger.merge({
       self: this.#options.id,
@@ -363,6 +372,7 @@ export class Node {
       changed: changed ?? null,
       standings: changed === null ? this.#gossip.standings : [],
       logs: this.#gossip.logs,
+      roleOf: (id) => this.#gossip.credentialOf(id)?.role ?? "worker",
       complete: this.#isComplete(nowMs),
       pool: this.#options.pool,
       networks: this.#networks,

@@ -12,11 +12,13 @@ import type { Random } from "./base/random.ts";
 import type { GossipEffects } from "./gossip/effects.ts";
 import type { ProbeRequest } from "./health/schedule.ts";
 import type { ProbeOutcome } from "./health/verdict.ts";
+import type { Charter } from "./model/charter.ts";
 import type { Discovery } from "./model/endpoint.ts";
 import type { NodeId, ReplicaId } from "./model/ids.ts";
 import type { KeptState } from "./model/kept.ts";
 import type { NetworkRange } from "./model/network.ts";
 import type { NodeRecord } from "./model/record.ts";
+import type { Seals } from "./model/seal.ts";
 import type { View } from "./model/view.ts";
 
 /** What a node is told. */
@@ -30,6 +32,8 @@ export type Input =
       readonly link: number;
       readonly dialled: HostPort | null;
       readonly remote: string;
+      /** Who is at the other end, by its certificate. */
+      readonly peer: NodeId;
     }
   | { readonly kind: "linkDown"; readonly link: number; readonly reason: string }
   | { readonly kind: "dialFailed"; readonly address: HostPort; readonly refused: boolean }
@@ -40,6 +44,8 @@ export type Input =
   | { readonly kind: "prefixes"; readonly prefixes: readonly string[] }
   /** The networks with a range of their own, of which each node holds a slice. */
   | { readonly kind: "networks"; readonly networks: readonly NetworkRange[] }
+  /** A charter that came by another way than a log: a command given here, what a manager answered. It is merged in. */
+  | { readonly kind: "charter"; readonly charter: Charter }
   /** A clean stop begins: what ends with this daemon drains. */
   | { readonly kind: "stop"; readonly farewell: Farewell }
   /** A clean stop ends: farewell to all. */
@@ -55,6 +61,8 @@ export interface Effects extends GossipEffects {
   readonly view: View;
   /** Set when it changed: to be on disk soon. */
   readonly keep: KeptState | null;
+  /** Set when it changed: to be acted on at once, and to be on disk soon. */
+  readonly charter: Charter | null;
   /** Set when a tick is wanted sooner than usual. */
   readonly wakeInMs: number | null;
 }
@@ -68,6 +76,9 @@ export interface NodeOptions {
   readonly sources: readonly string[];
   readonly pool: Prefix;
   readonly kept: KeptState;
+  readonly seals: Seals;
+  /** What is known of the cluster's decisions; `clusterId` is for good. */
+  readonly charter: Charter;
   readonly random: Random;
   readonly nowMs: number;
 }

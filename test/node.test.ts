@@ -374,14 +374,15 @@ test("node: no frame makes a step throw: neither noise nor a good frame with byt
   const net = settled();
   const frames: Uint8Array[] = [];
   const source = net.host("a").node ?? assert.fail();
-  net.feed("a", { kind: "linkUp", link: 900, dialled: null, remote: "x" });
+  net.feed("a", { kind: "linkUp", link: 900, dialled: null, remote: "x", peer: net.host("b").id });
   net.feed("a", { kind: "drain", replica: "web-a", draining: true });
   frames.push(
     ...source
-      .step({ kind: "linkUp", link: 901, dialled: null, remote: "x" }, net.nowMs)
+      .step({ kind: "linkUp", link: 901, dialled: null, remote: "x", peer: net.host("b").id }, net.nowMs)
       .send.map(({ frame }) => frame),
   );
   const node = net.host("b").node ?? assert.fail();
+  const { id: peer } = net.host("a");
   let link = 1000;
   const change = fc.record({ at: fc.nat(), to: fc.integer({ min: 0, max: 255 }) });
   fc.assert(
@@ -391,7 +392,7 @@ test("node: no frame makes a step throw: neither noise nor a good frame with byt
       fc.uint8Array({ maxLength: 200 }),
       (chosen, changes, noise) => {
         link += 1;
-        node.step({ kind: "linkUp", link, dialled: null, remote: "x" }, net.nowMs);
+        node.step({ kind: "linkUp", link, dialled: null, remote: "x", peer }, net.nowMs);
         const frame = Uint8Array.from(frames[chosen % Math.max(1, frames.length)] ?? noise);
         for (const { at, to } of changes) frame[at % frame.length] = to;
         node.step({ kind: "frame", link, frame }, net.nowMs);

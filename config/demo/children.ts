@@ -50,6 +50,16 @@ export class Children {
     return child;
   }
 
+  /** Runs a Node program of this repository to its end. */
+  async run(
+    name: string,
+    args: readonly string[],
+  ): Promise<{ readonly code: number; readonly said: string }> {
+    const child = this.start(name, args);
+    const [code] = (await once(child.process, "close")) as [number | null];
+    return { code: code ?? -1, said: child.said().trim() };
+  }
+
   /** Sends a signal to one child. */
   signal(child: Child, signal: NodeJS.Signals): void {
     child.process.kill(signal);

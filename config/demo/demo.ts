@@ -1,8 +1,9 @@
 /**
  * Demo: the main job on one machine, without root and without Docker.
  *
- * Three daemons on 127.0.0.1, .2 and .3, six replicas of `web` on the first two. The demo asks as users do (a real DNS
- * query, real HTTP), breaks things under load (a replica killed, one frozen, a whole host), and counts what failed.
+ * Three daemons on 127.0.0.1, .2 and .3, six replicas of `web` on the first two. The first makes the cluster and the
+ * others join it with tokens, which others after them cannot. The demo asks as users do (a real DNS query, real HTTP),
+ * breaks things under load (a replica killed, one frozen, a whole host), and counts what failed.
  * With --once it ends after the table, with status 0 only if all held; else it goes on serving until Ctrl-C.
  * Whatever happens, its processes are ended and its folder is removed.
  *
@@ -19,7 +20,17 @@ import { setTimeout as pause } from "node:timers/promises";
 
 import { Children } from "./children.ts";
 import { bars, during, say, table, type Finding } from "./draw.ts";
-import { PORTS, restartReplica, SERVICE_PORT, startDaemon, startHost, type DemoHost } from "./hosts.ts";
+import {
+  PORTS,
+  restartReplica,
+  rolesSeenBy,
+  SERVICE_PORT,
+  startDaemon,
+  startHost,
+  tokenOf,
+  tryToJoin,
+  type DemoHost,
+} from "./hosts.ts";
 import { ask, emptyAccount, steadyLoad, type Account, type Aim } from "./load.ts";
 
 const DEADLINE_MS = 20_000;
@@ -97,7 +108,7 @@ async function story(): Promise<Finding[]> {
   const findings: Finding[] = [];
   say("\nSkein: three hosts, six replicas of `web` on the first two, no orchestrator\n");
   await portsAreFree();
-  const hosts = await during("start three daemons and six replicas", startAll(), () => "up");
+  const hosts = await during("start a cluster on host-1, join host-2 and host-3", startAll(), () => "up");
   const [first, second, third] = hosts;
   const ready = await during(
     "every host sees six ready replicas",
@@ -114,6 +125,7 @@ async function story(): Promise<Finding[]> {
     holds: true,
   });
 
+  findings.push(...(await closedMesh(first, third)));
   const vips = await Promise.all(hosts.map((host) => lookup(host, "web.default.skein.internal")));
   const vip = vips[0]?.[0] ?? "none";
   const isOne = new Set(vips.flat()).size === 1 && vips.every((answers) => answers.length === 1);
@@ -141,9 +153,41 @@ async function story(): Promise<Finding[]> {
 
 async function startAll(): Promise<[DemoHost, DemoHost, DemoHost]> {
   const first = await startHost(children, { index: 1, dir, replicaCount: 3 });
-  const second = await startHost(children, { index: 2, dir, replicaCount: 3 });
-  const third = await startHost(children, { index: 3, dir, replicaCount: 0 });
+  await until("host-1 serves", async () => {
+    return (await fetch(`http://${first.address}:${PORTS.admin}/readyz`)).ok ? true : null;
+  });
+  const [manager, worker] = await Promise.all([
+    tokenOf(children, first, "manager"),
+    tokenOf(children, first, "worker"),
+  ]);
+  const second = await startHost(children, { index: 2, dir, replicaCount: 3, token: manager });
+  const third = await startHost(children, { index: 3, dir, replicaCount: 0, token: worker });
   return [first, second, third];
+}
+
+/** Who is in, and that nobody else gets in: neither without TLS, nor with a token that counts no more. */
+async function closedMesh(first: DemoHost, third: DemoHost): Promise<Finding[]> {
+  const expected = "host-1 manager, host-2 manager, host-3 worker";
+  const roles = await rolesSeenBy(third);
+  const seen = Array.from(roles, ([name, role]) => `${name} ${role}`).join(", ");
+  say(`\n  members by their certificates: ${seen}`);
+  const old = await tokenOf(children, first, "worker");
+  await tokenOf(children, first, "worker", "--rotate");
+  const { code, said } = await tryToJoin(children, { dir, token: old });
+  say(`  a stranger with a token that was rotated: ${said}`);
+  const plain = await fetch(`http://${first.address}:${PORTS.mesh}/`);
+  say(`  a stranger without TLS: ${(await plain.text()).trim()}`);
+  const isRefused = code === 5 && plain.status === 400;
+  const out = isRefused ? "refused" : `exit status ${code}, HTTP status ${plain.status}`;
+  return [
+    {
+      what: "roles, by certificate, as host-3 has them",
+      expected: "as joined",
+      seen,
+      holds: seen === expected,
+    },
+    { what: "strangers: an old token; no TLS", expected: "refused", seen: out, holds: isRefused },
+  ];
 }
 
 async function breakages(stage: {

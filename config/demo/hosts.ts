@@ -2,7 +2,8 @@
  * Hosts: three daemons on three loopback addresses, standing in for three machines.
  *
  * They share one network stack, so only the first listens on VIPs. Each has its own folder, its own ports on its own
- * address, and its own replicas, which the others reach relayed through it, as they would across machines.
+ * address, and its own replicas, which the others reach relayed through it, as they would across machines. The first
+ * makes the cluster; the others come in with a token of it, in a file, as on real hosts.
  *
  * Touches: child processes, a temporary folder.
  */
@@ -39,10 +40,18 @@ export interface DemoHost {
   daemon: Child | null;
 }
 
-/** Starts the replicas of a host; the system chooses their ports. */
+/** A role in the cluster, which a token gives. */
+export type Role = "manager" | "worker";
+
+/** Starts a host: its replicas, whose ports the system chooses, and its daemon, which joins with `token` if there is one. */
 export async function startHost(
   children: Children,
-  options: { readonly index: number; readonly dir: string; readonly replicaCount: number },
+  options: {
+    readonly index: number;
+    readonly dir: string;
+    readonly replicaCount: number;
+    readonly token?: string;
+  },
 ): Promise<DemoHost> {
   const address = `127.0.0.${options.index}`;
   const name = `host-${options.index}`;
@@ -57,9 +66,52 @@ export async function startHost(
     replicas.push({ name: replicaName, address: replicaAddress, port, child });
   }
   const host: DemoHost = { name, address, dir, replicas, daemon: null };
+  if (options.token !== undefined) writeToken(tokenFileOf(host), options.token);
   writeFileSync(join(dir, "skein.yaml"), configOf(host));
   startDaemon(children, host);
   return host;
+}
+
+/** The token with which others join: what `skein token` prints on this host. */
+export async function tokenOf(
+  children: Children,
+  host: DemoHost,
+  role: Role,
+  ...flags: string[]
+): Promise<string> {
+  const child = children.start(`token of ${host.name}`, [
+    MAIN,
+    ...["--socket", join(host.dir, "skein.sock")],
+    ...["token", role, "-q", ...flags],
+  ]);
+  return await child.firstLine;
+}
+
+/** What becomes of `skein join` on a host that nobody knows. @returns its exit status, 5 for a refusal, and what it said */
+export async function tryToJoin(
+  children: Children,
+  options: { readonly dir: string; readonly token: string },
+): Promise<{ readonly code: number; readonly said: string }> {
+  const dir = join(options.dir, "stranger");
+  const tokenFile = `${dir}.token`;
+  writeToken(tokenFile, options.token);
+  const where = ["--socket", join(dir, "skein.sock"), "join", `127.0.0.1:${PORTS.mesh}`];
+  return await children.run("stranger", [MAIN, ...where, "--token-file", tokenFile, "--data-dir", dir]);
+}
+
+/** Members and their roles as a host has them from their certificates. */
+export async function rolesSeenBy(host: DemoHost): Promise<ReadonlyMap<string, string>> {
+  const response = await fetch(`http://${host.address}:${PORTS.admin}/api/v1/members`);
+  const members = (await response.json()) as readonly { readonly name: string; readonly role: string }[];
+  return new Map(members.map(({ name, role }) => [name, role]));
+}
+
+function tokenFileOf(host: Pick<DemoHost, "dir">): string {
+  return join(host.dir, "token");
+}
+
+function writeToken(path: string, token: string): void {
+  writeFileSync(path, `${token}\n`, { mode: 0o600 });
 }
 
 /** Starts, or starts again, the daemon of a host. */
@@ -80,7 +132,7 @@ export async function restartReplica(children: Children, replica: DemoReplica): 
 
 function configOf(host: DemoHost): string {
   const isFirst = host.address === "127.0.0.1";
-  const join_ = isFirst ? [] : [`127.0.0.1:${PORTS.mesh}`];
+  const joins = isFirst ? {} : { join: [`127.0.0.1:${PORTS.mesh}`], tokenFile: tokenFileOf(host) };
   const services = {
     name: "web",
     ports: [{ name: "web", port: SERVICE_PORT, protocol: "http" }],
@@ -90,7 +142,7 @@ function configOf(host: DemoHost): string {
   };
   return JSON.stringify({
     node: { name: host.name, dataDir: host.dir },
-    mesh: { listen: `${host.address}:${PORTS.mesh}`, join: join_ },
+    mesh: { listen: `${host.address}:${PORTS.mesh}`, ...joins },
     docker: { socket: "off" },
     dns: { listen: [`${host.address}:${PORTS.dns}`], upstream: [] },
     vip: { pool: "127.96.0.0/12", listen: isFirst },

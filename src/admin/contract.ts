@@ -3,25 +3,30 @@
  *
  * Scripts, the CLI and the dashboard rely on these shapes, and SemVer covers them: the fields that interface.md lists
  * come first, under exactly those names; the ones after them were added and may grow, never change. Times are Unix
- * milliseconds (`...Ms`); "there is none" is null, never a missing field. This is all that cli/ and dashboard/ may
- * know of admin/; routes.ts lists where each shape is served.
+ * milliseconds (`...Ms`); "there is none" is null, never a missing field. This and contract-trust.ts, which has the
+ * shapes of joining and of the authority, are all that cli/ and dashboard/ may know of admin/; routes.ts lists where
+ * each shape is served.
  *
  * Pure.
  */
 
 import { CODES, Failure, type FailureCode } from "../base/failure.ts";
 import type { NodeId, ReplicaId, ServiceKey } from "../model/ids.ts";
+import type { Role } from "../model/credential.ts";
 import type { MemberState } from "../model/member.ts";
 import type { ReplicaState } from "../model/record.ts";
 import type { HttpRoute, PublishedPort, ServicePort } from "../model/service.ts";
 import type { Tier } from "../model/view.ts";
+
+import type { CertificateLine } from "./contract-trust.ts";
 
 /** One line of `node ls`. */
 export interface MemberLine {
   readonly name: string;
   readonly id: NodeId;
   readonly state: MemberState;
-  readonly role: "manager" | "worker";
+  /** As its certificate says. */
+  readonly role: Role;
   /** `host:port` of its mesh listener; empty while unknown. */
   readonly address: string;
   /** How many replicas run there, as far as this node knows. */
@@ -46,6 +51,8 @@ export interface MemberDetail extends MemberLine {
   readonly prefixes: readonly string[];
   /** Its replicas, by service. */
   readonly runs: readonly MemberReplica[];
+  /** Null while this node has not seen its certificate. */
+  readonly certificate: CertificateLine | null;
 }
 
 /** A replica in `node inspect`. */
@@ -170,10 +177,10 @@ export interface SourceLine {
 
 /**
  * Something wrong that the daemon lives with. `area`: where to look: `label`, `port`, `bind`, `state`, `service`,
- * `source`, `network` (ranges of addresses).
+ * `source`, `network` (ranges of addresses), `trust` (certificates).
  */
 export interface ProblemLine {
-  readonly area: "label" | "port" | "bind" | "state" | "service" | "source" | "network";
+  readonly area: "label" | "port" | "bind" | "state" | "service" | "source" | "network" | "trust";
   readonly subject: string;
   readonly text: string;
 }
@@ -192,7 +199,7 @@ export interface StatusReport {
     readonly id: NodeId;
     readonly name: string;
     readonly version: string;
-    readonly role: "manager" | "worker" | null;
+    readonly role: Role;
     readonly zone: string;
     readonly address: string;
     /** How slow it is in its own eyes: 0, well, to 7; it judges others that much more slowly. */
@@ -203,7 +210,11 @@ export interface StatusReport {
   readonly dataPlane: { readonly mode: "kernel" | "proxy"; readonly reason: string };
   readonly choices: readonly Choice[];
   readonly listen: ListenReport;
-  readonly cluster: { readonly size: number; readonly states: Readonly<Record<MemberState, number>> };
+  readonly cluster: {
+    readonly id: string;
+    readonly size: number;
+    readonly states: Readonly<Record<MemberState, number>>;
+  };
   readonly view: {
     readonly version: number;
     readonly complete: boolean;
@@ -214,6 +225,9 @@ export interface StatusReport {
   readonly sources: readonly SourceLine[];
   readonly problems: readonly ProblemLine[];
   readonly warnings: readonly string[];
+  /** This node's own certificate, and the generation of the newest authority of its cluster. */
+  readonly certificate: CertificateLine;
+  readonly authorityGeneration: number;
 }
 
 /** One event. In the stream (server-sent events) it is the data of a message. */
@@ -252,6 +266,12 @@ export interface DrainResult {
   readonly pending: readonly string[];
 }
 
+/** Body of `POST leave`. */
+export interface LeaveRequest {
+  /** True to go though this is the last manager and others remain. Left out for false. */
+  readonly force?: boolean;
+}
+
 /** What became of `POST leave`: told when farewell is said; the daemon ends right after. */
 export interface LeaveResult {
   /** Name of the node that went. */
@@ -284,12 +304,14 @@ export function problemOf(code: FailureCode, detail: string, status: number = CO
 /** Status phrases (RFC 9110 15) of the statuses we answer with. Not node:http's: the dashboard has none. */
 const PHRASES: Readonly<Record<number, string>> = {
   400: "Bad Request",
+  401: "Unauthorized",
   403: "Forbidden",
   404: "Not Found",
   405: "Method Not Allowed",
   409: "Conflict",
   413: "Content Too Large",
   422: "Unprocessable Content",
+  429: "Too Many Requests",
   500: "Internal Server Error",
   502: "Bad Gateway",
   503: "Service Unavailable",

@@ -3,10 +3,11 @@
  *
  * Loopback keeps other hosts out, not web pages: a page in a browser on this host can call 127.0.0.1, and a page whose
  * name was made to point here (DNS rebinding) can even read the answer. Both betray themselves: the first by Origin or
- * Sec-Fetch-Site, the second by the name in Host. Programs send neither header and a loopback Host. What changes
- * something needs the unix socket, whose file mode says who may.
+ * Sec-Fetch-Site, the second by the name in Host. Programs send neither header and a loopback Host. That holds also
+ * for who has the admin token, for a browser may have been told it. What changes something, or tells a secret, needs
+ * that token or the unix socket, whose file mode says who may.
  *
- * Pure.
+ * Pure. bearer.ts judges the token.
  */
 
 import { isLoopback } from "../base/ip.ts";
@@ -21,19 +22,37 @@ export interface Caller {
   readonly fetchMode: string | null;
 }
 
-/** Why the caller is refused, as the detail of a 403; null when it may be answered. */
-export function refusalOf(caller: Caller): string | null {
+/** Why a caller is refused. `reason` is one of a closed set, as it labels a metric. */
+export interface Refusal {
+  readonly reason: "host" | "origin" | "site" | "rights" | "token" | "attempts";
+  /** HTTP status. */
+  readonly status: 401 | 403 | 429;
+  readonly detail: string;
+}
+
+/** What makes a caller a stranger here, whatever it asks; null when nothing does. */
+export function strangerOf(caller: Caller): Refusal | null {
   if (!isLoopbackHost(caller.host)) {
-    return `host is "${caller.host ?? ""}"; expected localhost or a loopback address`;
+    return refusal("host", `host is "${caller.host ?? ""}"; expected localhost or a loopback address`);
   }
   if (caller.origin !== null && caller.origin.toLowerCase() !== `http://${caller.host ?? ""}`.toLowerCase()) {
-    return `origin is "${caller.origin}"; expected a call from no other site`;
+    return refusal("origin", `origin is "${caller.origin}"; expected a call from no other site`);
   }
-  if (isForeignFetch(caller)) return "call comes from another site; expected one from no other site";
-  if (!["GET", "HEAD", "OPTIONS"].includes(caller.method)) {
-    return `${caller.method} over TCP; expected the unix socket, since TCP callers may only read`;
+  if (isForeignFetch(caller)) {
+    return refusal("site", "call comes from another site; expected one from no other site");
   }
   return null;
+}
+
+/** For a route that needs full rights, asked by a caller that has not. */
+export const TRESPASS: Refusal = {
+  reason: "rights",
+  status: 403,
+  detail: "over TCP this needs the admin token (admin.token); expected it, or a call over the unix socket",
+};
+
+function refusal(reason: Refusal["reason"], detail: string): Refusal {
+  return { reason, status: 403, detail };
 }
 
 /** Links from other pages to us are harmless and useful; calls of their scripts and images are neither. */

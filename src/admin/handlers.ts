@@ -12,10 +12,12 @@
 import { success, type Result } from "../base/failure.ts";
 import { renderHostPort } from "../base/ip.ts";
 import type { Event } from "../model/event.ts";
+import type { Role } from "../model/credential.ts";
 import type { NodeId, ReplicaId, ServiceKey } from "../model/ids.ts";
 import type { Member, MemberState } from "../model/member.ts";
 import type { Replica, Service, View } from "../model/view.ts";
 
+import type { CertificateLine } from "./contract-trust.ts";
 import type {
   Choice,
   EventLine,
@@ -41,6 +43,18 @@ export interface Ejection {
   readonly untilMs: number;
 }
 
+/** What a daemon knows of certificates. */
+export interface TrustSnapshot {
+  readonly clusterId: string;
+  readonly role: Role;
+  /** This node's own. */
+  readonly certificate: CertificateLine;
+  /** Of the newest authority of the cluster. */
+  readonly authorityGeneration: number;
+  /** A member's certificate, as its log has it; null while it is not known. */
+  readonly certificateOf: (member: NodeId) => CertificateLine | null;
+}
+
 /** All that the admin API tells, at one moment. */
 export interface Snapshot {
   /** When it was taken, Unix milliseconds. */
@@ -57,6 +71,8 @@ export interface Snapshot {
   readonly sources: readonly SourceLine[];
   readonly problems: readonly ProblemLine[];
   readonly warnings: readonly string[];
+  /** This node's membership. */
+  readonly trust: TrustSnapshot;
   /** Round trip to a member by now, milliseconds: too restless to be in the view. */
   readonly roundTripMs: (member: NodeId) => number | null;
   /** This daemon's health in its own eyes: 0, well, to 7. */
@@ -79,7 +95,7 @@ export function statusOf(snapshot: Snapshot): StatusReport {
       id: view.self,
       name: snapshot.nodeName,
       version,
-      role: self?.role ?? null,
+      role: snapshot.trust.role,
       zone: self?.zone ?? "",
       address: self === undefined ? "" : addressOf(self),
       healthScore: snapshot.healthScore,
@@ -89,7 +105,7 @@ export function statusOf(snapshot: Snapshot): StatusReport {
     dataPlane: snapshot.dataPlane,
     choices: snapshot.choices,
     listen: snapshot.listen,
-    cluster: { size: view.members.length, states: statesOf(view.members) },
+    cluster: { id: snapshot.trust.clusterId, size: view.members.length, states: statesOf(view.members) },
     view: {
       version: view.version,
       complete: view.complete,
@@ -100,6 +116,8 @@ export function statusOf(snapshot: Snapshot): StatusReport {
     sources: snapshot.sources,
     problems: [...snapshot.problems, ...ofRanges(view), ...ofServices],
     warnings: [...snapshot.warnings, ...ofHealth(snapshot), ...ofMembers(snapshot)],
+    certificate: snapshot.trust.certificate,
+    authorityGeneration: snapshot.trust.authorityGeneration,
   };
 }
 
@@ -147,7 +165,8 @@ export function memberOf(snapshot: Snapshot, name: string): Result<MemberDetail>
     return replicas.filter(({ node }) => node === member.id).map((replica) => runOf(key, replica));
   });
   const { labels, prefixes } = member;
-  return success({ ...lineOf(snapshot, member, runs.length), labels, prefixes, runs });
+  const certificate = snapshot.trust.certificateOf(member.id);
+  return success({ ...lineOf(snapshot, member, runs.length), labels, prefixes, runs, certificate });
 }
 
 function lineOf({ view, roundTripMs }: Snapshot, member: Member, replicas: number): MemberLine {

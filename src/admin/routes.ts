@@ -21,13 +21,15 @@ export interface RouteParameter {
 /** One route. `response` names a type of this file, `[]` behind it a list; `text` is plain text. */
 export interface Route {
   readonly id: string;
-  readonly method: "GET" | "POST";
+  readonly method: "GET" | "POST" | "DELETE";
   /** Parameters of the path in braces. */
   readonly path: string;
   readonly summary: string;
   readonly response: string;
   readonly request?: string;
   readonly parameters: readonly RouteParameter[];
+  /** `read`: whoever may ask at all; `full`: who came through the unix socket, or has the admin token. */
+  readonly access: "read" | "full";
 }
 
 const NAME = {
@@ -42,6 +44,7 @@ const MEMBER = {
   required: true,
   summary: "member: name, id, start of an id",
 } as const;
+const ROLE = { name: "role", in: "path", required: true, summary: "worker or manager" } as const;
 const NETWORK = {
   name: "network",
   in: "query",
@@ -59,6 +62,7 @@ export const ROUTES = [
   {
     id: "status",
     method: "GET",
+    access: "read",
     path: "/api/v1/status",
     summary: "this daemon",
     response: "StatusReport",
@@ -67,6 +71,7 @@ export const ROUTES = [
   {
     id: "members",
     method: "GET",
+    access: "read",
     path: "/api/v1/members",
     summary: "members of the cluster",
     response: "MemberLine[]",
@@ -75,6 +80,7 @@ export const ROUTES = [
   {
     id: "member",
     method: "GET",
+    access: "read",
     path: "/api/v1/members/{name}",
     summary: "one member, with what runs there",
     response: "MemberDetail",
@@ -83,6 +89,7 @@ export const ROUTES = [
   {
     id: "services",
     method: "GET",
+    access: "read",
     path: "/api/v1/services",
     summary: "services",
     response: "ServiceLine[]",
@@ -91,6 +98,7 @@ export const ROUTES = [
   {
     id: "service",
     method: "GET",
+    access: "read",
     path: "/api/v1/services/{name}",
     summary: "one service",
     response: "ServiceDetail",
@@ -99,6 +107,7 @@ export const ROUTES = [
   {
     id: "serviceInNetwork",
     method: "GET",
+    access: "read",
     path: "/api/v1/services/{network}/{name}",
     summary: "one service of a network",
     response: "ServiceDetail",
@@ -107,6 +116,7 @@ export const ROUTES = [
   {
     id: "networks",
     method: "GET",
+    access: "read",
     path: "/api/v1/networks",
     summary: "networks that have services",
     response: "NetworkLine[]",
@@ -115,6 +125,7 @@ export const ROUTES = [
   {
     id: "explain",
     method: "GET",
+    access: "read",
     path: "/api/v1/explain/{name}",
     summary: "each replica of a service: in or out, why, since when, who says so",
     response: "Explanation",
@@ -123,6 +134,7 @@ export const ROUTES = [
   {
     id: "resolve",
     method: "GET",
+    access: "read",
     path: "/api/v1/resolve",
     summary: "what DNS would answer, and to whom",
     response: "ResolveReport",
@@ -135,6 +147,7 @@ export const ROUTES = [
   {
     id: "events",
     method: "GET",
+    access: "read",
     path: "/api/v1/events",
     summary: "what happened; a stream for Accept: text/event-stream or ?follow",
     response: "EventLine[]",
@@ -146,6 +159,7 @@ export const ROUTES = [
   {
     id: "drain",
     method: "POST",
+    access: "full",
     path: "/api/v1/drains",
     summary: "take a replica out of traffic",
     response: "DrainResult",
@@ -155,14 +169,83 @@ export const ROUTES = [
   {
     id: "leave",
     method: "POST",
+    access: "full",
     path: "/api/v1/leave",
     summary: "leave the cluster for good: drain all that runs here, say so, and end the daemon",
     response: "LeaveResult",
+    request: "LeaveRequest",
+    parameters: [],
+  },
+  {
+    id: "join",
+    method: "POST",
+    access: "full",
+    path: "/api/v1/join",
+    summary: "join a cluster with a token; the daemon opens itself anew as its member",
+    response: "JoinResult",
+    request: "JoinRequest",
+    parameters: [],
+  },
+  {
+    id: "token",
+    method: "GET",
+    access: "full",
+    path: "/api/v1/tokens/{role}",
+    summary: "the token with which workers or managers join",
+    response: "TokenReport",
+    parameters: [ROLE],
+  },
+  {
+    id: "rotateToken",
+    method: "POST",
+    access: "full",
+    path: "/api/v1/tokens/{role}",
+    summary: "a new token in place of the old one; members stay members",
+    response: "TokenReport",
+    parameters: [ROLE],
+  },
+  {
+    id: "remove",
+    method: "DELETE",
+    access: "full",
+    path: "/api/v1/members/{name}",
+    summary: "remove a member for good: its certificate is refused from now on",
+    response: "RemoveResult",
+    parameters: [MEMBER],
+  },
+  {
+    id: "backup",
+    method: "POST",
+    access: "full",
+    path: "/api/v1/authority/backup",
+    summary: "the keys of the cluster's authority, encrypted with a passphrase",
+    response: "BackupReport",
+    request: "BackupRequest",
+    parameters: [],
+  },
+  {
+    id: "restore",
+    method: "POST",
+    access: "full",
+    path: "/api/v1/authority/restore",
+    summary: "make this node a manager with a backup of the authority",
+    response: "AuthorityReport",
+    request: "RestoreRequest",
+    parameters: [],
+  },
+  {
+    id: "rotateAuthority",
+    method: "POST",
+    access: "full",
+    path: "/api/v1/authority/rotate",
+    summary: "a new authority in place of the old one; members get new certificates by themselves",
+    response: "AuthorityReport",
     parameters: [],
   },
   {
     id: "live",
     method: "GET",
+    access: "read",
     path: "/healthz",
     summary: "the daemon runs",
     response: "text",
@@ -171,6 +254,7 @@ export const ROUTES = [
   {
     id: "ready",
     method: "GET",
+    access: "read",
     path: "/readyz",
     summary: "its view is complete; 503 until then",
     response: "text",
@@ -179,6 +263,7 @@ export const ROUTES = [
   {
     id: "metrics",
     method: "GET",
+    access: "read",
     path: "/metrics",
     summary: "metrics in Prometheus' text format",
     response: "text",

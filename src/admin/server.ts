@@ -1,5 +1,6 @@
 /**
- * Server: the admin API on its two doors, a unix socket with full rights and a loopback port that only reads.
+ * Server: the admin API on its two doors, a unix socket with full rights and a loopback port that only reads, unless
+ * the caller has the admin token.
  *
  * Who can open the socket's file has been let in by the system; on the port anybody on this host may knock, web pages
  * in its browsers included. So both serve the same app (app.ts), with a guard before the second. Everything a caller
@@ -16,7 +17,7 @@ import type { HostPort } from "../base/ip.ts";
 import type { Event } from "../model/event.ts";
 import { LIMITS } from "../model/limits.ts";
 
-import { buildApp, unreadable, type AdminParts, type Rights } from "./app.ts";
+import { buildApp, unreadable, type AdminParts, type Door } from "./app.ts";
 import { openFollowers, type Followers } from "./follow.ts";
 import { openPort, openSocket } from "./listen.ts";
 
@@ -24,6 +25,8 @@ import { openPort, openSocket } from "./listen.ts";
 export interface AdminOptions extends AdminParts {
   /** A loopback address and port; null for no TCP door. */
   readonly tcp: HostPort | null;
+  /** Who has it may do over TCP what the unix socket may; null: nobody may. */
+  readonly adminToken: string | null;
   /** Path of the unix socket; null for none. */
   readonly socket: string | null;
   /** Calls `onEvent` with each event from now on; returns what ends that. */
@@ -63,14 +66,14 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
     closers.push(async () => unsubscribe());
     const socket = options.socket;
     if (socket !== null) {
-      const server = serverOf(options, followers, "full");
+      const server = serverOf(options, followers, { kind: "socket" });
       const remove = await openSocket(server, socket).catch((thrown: unknown) => abandon(server, thrown));
       closers.push(() => closeServer(server), remove);
       server.on("error", (error) => options.log.warn("admin socket failed", { error: error.message }));
     }
     let tcp: HostPort | null = null;
     if (options.tcp !== null) {
-      const server = serverOf(options, followers, "read");
+      const server = serverOf(options, followers, { kind: "tcp", token: options.adminToken });
       tcp = await openPort(server, options.tcp);
       closers.push(() => closeServer(server));
       // Out of file descriptors, for one: a caller is lost, the listener goes on.
@@ -85,8 +88,8 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
   }
 }
 
-function serverOf(parts: AdminParts, followers: Followers, rights: Rights): Server {
-  const app = buildApp(parts, followers, rights);
+function serverOf(parts: AdminParts, followers: Followers, door: Door): Server {
+  const app = buildApp(parts, followers, door);
   const listener = getRequestListener(app.fetch, {
     // It would put its own Request and Response in place of the platform's, for the whole process.
     overrideGlobalObjects: false,

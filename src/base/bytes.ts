@@ -7,7 +7,7 @@
  * Pure.
  */
 
-import { createHash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 
 /** The digits of base32: `a` to `z` are 0 to 25, `2` to `7` are 26 to 31. */
 const LOWER_A = 97;
@@ -16,6 +16,16 @@ const DIGIT_2 = 50;
 /** SHA-256 of text (as UTF-8) or bytes: 32 bytes. */
 export function sha256(input: string | Uint8Array): Uint8Array {
   return createHash("sha256").update(input).digest();
+}
+
+/** SHA-256 of text (as UTF-8) or bytes, in 64 hexadecimal digits. */
+export function sha256Hex(input: string | Uint8Array): string {
+  return hash("sha256", input, "hex");
+}
+
+/** SHAKE128 (FIPS 202) of text (as UTF-8) or bytes: as many bytes as are asked for, each fewer the begin of more. */
+export function shake128(input: string | Uint8Array, sizeBytes: number): Uint8Array {
+  return hash("shake128", input, { outputEncoding: "buffer", outputLength: sizeBytes });
 }
 
 /** The first 48 bits of SHA-256 as a whole number: exact in a double, even enough for a choice out of 2^32. */

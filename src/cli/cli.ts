@@ -14,16 +14,20 @@ import { Command, CommanderError, Option } from "commander";
 import { CODES, Failure, textOf } from "../base/failure.ts";
 
 import { openClient, socketCandidates } from "./client.ts";
+import { addAuthority } from "./commands/authority.ts";
 import { addConfig } from "./commands/config.ts";
 import { addDrain } from "./commands/drain.ts";
 import { addEvents } from "./commands/events.ts";
 import { addExplain } from "./commands/explain.ts";
+import { addInit } from "./commands/init.ts";
+import { addJoin } from "./commands/join.ts";
 import { addLeave } from "./commands/leave.ts";
 import { addNode } from "./commands/node.ts";
 import { addResolve } from "./commands/resolve.ts";
 import { addRun } from "./commands/run.ts";
 import { addService } from "./commands/service.ts";
 import { addStatus } from "./commands/status.ts";
+import { addToken } from "./commands/token.ts";
 import { addVersion } from "./commands/version.ts";
 import type { Act, Format, Session, Surroundings } from "./context.ts";
 import { printableLines } from "./render.ts";
@@ -31,6 +35,7 @@ import { printableLines } from "./render.ts";
 const EXAMPLES = `
 Examples:
   skein run                          start the daemon on this host
+  skein token worker                 how another host joins this one
   skein status                       what it does, and what auto picked
   skein service ls -o wide           services of the cluster
   skein explain web                  why each replica of web takes traffic, or does not
@@ -109,7 +114,10 @@ function programOf(act: Act, surroundings: Surroundings): Command {
       getErrHasColors: () => false,
     });
   addRun(program, act, surroundings.configKeys);
+  addInit(program, act);
+  addJoin(program, act);
   addLeave(program, act);
+  addToken(program, act);
   addStatus(program, act);
   addNode(program, act);
   addService(program, act);
@@ -117,6 +125,7 @@ function programOf(act: Act, surroundings: Surroundings): Command {
   addResolve(program, act);
   addDrain(program, act);
   addEvents(program, act);
+  addAuthority(program, act);
   addConfig(program, act, surroundings.configKeys);
   addVersion(program, act);
   return program;

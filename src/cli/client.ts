@@ -30,12 +30,14 @@ export interface Client {
   get<T>(path: string): Promise<T>;
   /** The answer to POST; `deadlineMs` where the daemon itself waits. */
   post<T>(path: string, body: unknown, deadlineMs?: number): Promise<T>;
+  /** The answer to DELETE. */
+  remove<T>(path: string, deadlineMs?: number): Promise<T>;
   /** Messages of an event stream until the daemon ends it. */
   stream(path: string, lastEventId: string | null): AsyncGenerator<StreamMessage>;
 }
 
 interface Asked {
-  readonly method: "GET" | "POST";
+  readonly method: "GET" | "POST" | "DELETE";
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | null;
@@ -65,6 +67,8 @@ export function openClient({ socketPaths, interrupted }: ClientOptions): Client 
       const headers = { "content-type": "application/json" };
       return ask({ method: "POST", path, headers, body: JSON.stringify(value) }, deadlineMs);
     },
+    remove: (path, deadlineMs = ANSWER_DEADLINE_MS) =>
+      ask({ method: "DELETE", path, headers: {}, body: null }, deadlineMs),
     async *stream(path, lastEventId) {
       const headers = {
         accept: "text/event-stream",
@@ -87,6 +91,16 @@ export function openClient({ socketPaths, interrupted }: ClientOptions): Client 
       }
     },
   };
+}
+
+/** What a daemon answers; null when none runs here: nothing listens at any of the paths. */
+export async function unlessNoDaemon<T>(asked: Promise<T>): Promise<T | null> {
+  try {
+    return await asked;
+  } catch (thrown) {
+    if (thrown instanceof Failure && thrown.code === "unreachable") return null;
+    throw thrown;
+  }
 }
 
 /** What decides where to look for the socket when no flag says so. */

@@ -14,6 +14,8 @@ import type { Writable } from "node:stream";
 
 import type { Command } from "commander";
 
+import type { JoinRequest, JoinResult } from "../admin/contract-trust.ts";
+
 import type { Client } from "./client.ts";
 import { printableLines, renderJson, type Style } from "./render.ts";
 
@@ -44,12 +46,28 @@ export interface Surroundings {
   /** Dotted keys that `run` and `config print` take as flags. */
   readonly configKeys: readonly string[];
   readonly renderYaml: (value: unknown) => string;
+  /** The first line of a file with a secret in it; "-" for standard input. `what` names it in a failure. */
+  readonly readSecret: (path: string, what: string) => Promise<string>;
+  /** Makes a cluster of this host in a data dir that no daemon uses; what is there already is left as it is. */
+  readonly initCluster: (flags: ConfigFlags) => Promise<ClusterMade>;
+  /** Joins a cluster from a data dir that no daemon uses. */
+  readonly joinCluster: (flags: ConfigFlags, request: JoinRequest) => Promise<JoinResult>;
+  /** Forgets the cluster in a data dir that no daemon uses. @returns the data dir */
+  readonly forgetCluster: (flags: ConfigFlags) => Promise<string>;
   /** Runs the daemon until it ends and returns its exit status. */
   readonly runDaemon: (flags: ConfigFlags) => Promise<number>;
   /** Throws Failure with a line for each mistake; null for the default file. */
   readonly checkConfig: (file: string | null) => void | Promise<void>;
   /** The effective configuration as plain data, secrets redacted. */
   readonly printConfig: (flags: ConfigFlags) => unknown;
+}
+
+/** What `init` found or made. */
+export interface ClusterMade {
+  readonly clusterId: string;
+  /** False when the data dir was a member of a cluster already. */
+  readonly made: boolean;
+  readonly dataDir: string;
 }
 
 /** How results are printed. */

@@ -15,6 +15,8 @@ import { isMap, isNode, isScalar, LineCounter, parseDocument, visit, type Docume
 import { Failure, systemCodeOf, textOf } from "../base/failure.ts";
 import { LIMITS } from "../model/limits.ts";
 
+import { withoutSecrets } from "./secrets.ts";
+
 /** A parsed file. */
 export interface ConfigFile {
   readonly path: string;
@@ -48,8 +50,8 @@ export function readConfigFile(path: string): ConfigFile | null {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: true });
   const [error] = document.errors;
-  if (error !== undefined) throw new Failure("invalid", `${path}: ${error.message}`);
-  const problems = document.warnings.map((warning) => `${path}: ${warning.message}`);
+  if (error !== undefined) throw new Failure("invalid", `${path}: ${withoutSecrets(error.message)}`);
+  const problems = document.warnings.map((warning) => `${path}: ${withoutSecrets(warning.message)}`);
   visit(document, {
     Alias(_key, { source, range }) {
       const line = lines.linePos(range?.[0] ?? 0).line;

@@ -27,6 +27,7 @@ import {
   type Ambience,
   type Config,
 } from "./schema.ts";
+import { givenTwice, isSecret, SECRET_KEYS, siblingOf, withoutSecrets } from "./secrets.ts";
 
 /** The ambient facts that defaults depend on. */
 export interface Surroundings {
@@ -91,9 +92,14 @@ export function renderYaml(value: unknown): string {
   return stringify(value);
 }
 
-/** Every dotted key that a flag or a variable may set. */
+/** Every dotted key that a variable may set. */
 export function configKeys(surroundings: Surroundings): string[] {
   return leafKeys(defaults(ambienceOf(surroundings)));
+}
+
+/** Every dotted key that a flag may set. No secrets: every user of a host can list the arguments of a process. */
+export function flagKeys(surroundings: Surroundings): string[] {
+  return configKeys(surroundings).filter((key) => !SECRET_KEYS.includes(key));
 }
 
 function ambienceOf({ env, isRoot }: Surroundings): Ambience {
@@ -139,7 +145,13 @@ function mergeKeys(
     // A key without a value says nothing, as a section without keys does.
     else if (value !== null) known[key] = value;
   }
-  return problems;
+  const set = [...keys].flatMap(([key, value]) => (value === null || value === "" ? [] : [`${name}.${key}`]));
+  const twice = givenTwice(new Set(set));
+  return [...problems, ...twice.map((key) => `${file.path}:${file.lineOf(key.split("."))}: ${bothSet(key)}`)];
+}
+
+function bothSet(key: string): string {
+  return `"${key}" and "${siblingOf(key)}" are both set; expected one of them`;
 }
 
 function unknownKey(file: ConfigFile, path: readonly string[], known: readonly string[]): string {
@@ -173,7 +185,7 @@ function normaliseLists(tree: RawTree): void {
 }
 
 /** Names that start with the prefix and are not config keys. */
-const OTHER_ENV = new Set(["SKEIN_CONFIG"]);
+const OTHER_ENV = new Set(["SKEIN_CONFIG", "SKEIN_PASSPHRASE", "SKEIN_PASSPHRASE_FILE"]);
 
 function mergeEnv(
   tree: RawTree,
@@ -185,6 +197,8 @@ function mergeEnv(
   for (const [name, text] of Object.entries(env)) {
     if (!name.startsWith("SKEIN_") || text === undefined || OTHER_ENV.has(name)) continue;
     const key = keyByName.get(name);
+    // As compose hands on what is not set; it must not outrank the other way to give a secret.
+    if (key !== undefined && siblingOf(key) !== null && text === "") continue;
     const notYet = Object.keys(NOT_YET).find((candidate) => isVariableOf(name, candidate));
     if (key !== undefined) {
       setOverride(tree, standard, { key, text });
@@ -195,7 +209,8 @@ function mergeEnv(
       problems.push(`environment ${name} is unknown${hint(name, [...keyByName.keys()])}`);
     }
   }
-  return problems;
+  const twice = givenTwice(new Set(overrideByKey.keys()));
+  return [...problems, ...twice.map((key) => `environment ${envNameOf(key)}: ${bothSet(key)}`)];
 }
 
 /** The variable of a key, of a file that holds its value, or of a key below it when it is a section. */
@@ -229,6 +244,8 @@ function setOverride(
   const usual = standard[section];
   if (!isTree(values) || !isTree(usual)) return;
   values[key] = typedAs(usual[key], given.text);
+  const sibling = siblingOf(given.key)?.split(".")[1];
+  if (sibling !== undefined) values[sibling] = "";
 }
 
 function typedAs(usual: unknown, text: string): unknown {
@@ -253,6 +270,7 @@ function renderIssue(issue: v.BaseIssue<unknown>, origins: Origins): string {
   }
   if (issue.type === "strict_object" && issue.received === "undefined")
     return `${where}: "${key}" is missing`;
+  if (isSecret(path)) return `${where}: "${key}" is not told, being a secret; expected ${expectedBy(issue)}`;
   const value = issue.input === undefined ? "missing" : rendered(issue.input);
   return `${where}: "${key}" is ${value}; expected ${expectedBy(issue)}`;
 }
@@ -261,7 +279,7 @@ function renderIssue(issue: v.BaseIssue<unknown>, origins: Origins): string {
 const VALUE_CHARS = 200;
 
 function rendered(value: unknown): string {
-  return (JSON.stringify(value) ?? String(value)).slice(0, VALUE_CHARS);
+  return withoutSecrets(JSON.stringify(value) ?? String(value)).slice(0, VALUE_CHARS);
 }
 
 function expectedBy({ type, message }: v.BaseIssue<unknown>): string {

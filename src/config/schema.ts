@@ -3,7 +3,7 @@
  *
  * Parts of the daemon are handed the few values they use, already checked. Unknown keys are errors: a typo must not run
  * with a default nobody chose. Keys of the contract that this version does not serve are refused by name rather than
- * ignored: whoever sets a token expects a lock. Texts of refusals come from the parsers that labels use as well, so
+ * ignored: whoever sets one expects what it says. Texts of refusals come from the parsers that labels use as well, so
  * one rule has one wording.
  *
  * Pure. load.ts reads the sources and reports mistakes with their place.
@@ -21,7 +21,6 @@ import { INTERVAL_RANGE, isProbePath, STREAK_MAX, TIMEOUT_RANGE } from "../sourc
 
 /** Keys of the interface that this version does not serve yet, and what to do without them. */
 export const NOT_YET: Readonly<Record<string, string>> = {
-  "mesh.token": "links are not authenticated in this version: keep the mesh port on a private network",
   "vip.pool6": "VIPs are IPv4 in this version",
   overlay: "overlay networks are not in this version",
   "ingress.https": "TLS ends in front of Skein in this version",
@@ -45,7 +44,7 @@ export function defaults({ hostName, stateDir }: Ambience) {
       zone: "",
       labels: {} as Record<string, string>,
     },
-    mesh: { listen: "0.0.0.0:7650", advertise: "auto", join: [] as string[] },
+    mesh: { listen: "0.0.0.0:7650", advertise: "auto", join: [] as string[], token: "", tokenFile: "" },
     docker: { socket: "auto", exposeByDefault: false },
     dns: {
       listen: ["127.0.0.1:5300"],
@@ -58,7 +57,7 @@ export function defaults({ hostName, stateDir }: Ambience) {
     ingress: { address: "0.0.0.0", http: 8080, trustedProxies: [] as string[] },
     dataplane: { mode: "auto" },
     health: { interval: "1s", timeout: "1s", rise: 1, fall: 2 },
-    admin: { listen: "127.0.0.1:7651", socket: "auto" },
+    admin: { listen: "127.0.0.1:7651", socket: "auto", token: "", tokenFile: "" },
     log: { level: "info", format: "auto" },
     services: [] as unknown[],
   };
@@ -126,6 +125,24 @@ const labels = v.pipe(
 );
 const socketPath = v.pipe(v.string("auto, off or a path"), v.minLength(1, "auto, off or a path"));
 
+/** The form that trust/token.ts gives join tokens; whether it is a good one only the cluster can tell. */
+const joinToken = secret(/^(SKTKN-1-[0-9a-z]{50}-[0-9a-z]{25})?$/, "a token as skein token worker prints it");
+/** What an admin token has to be: as an Authorization header may hold it (RFC 6750 2.1), and too long to be guessed. */
+export const BEARER_TOKEN_FORM = "20 to 256 letters, digits or any of -._~+/";
+const BEARER_TOKEN = /^[A-Za-z0-9._~+/-]{20,256}=*$/;
+const bearerToken = secret(new RegExp(`^$|${BEARER_TOKEN.source}`), BEARER_TOKEN_FORM);
+const filePath = v.pipe(v.string("a file"), v.maxLength(4096, "a path of at most 4096 characters"));
+
+/** Whether text is of that form. */
+export function isBearerToken(text: string): boolean {
+  return BEARER_TOKEN.test(text);
+}
+
+/** A secret's form: the trailing line break that a file or a variable brought along is no part of it. */
+function secret(form: RegExp, expected: string) {
+  return v.pipe(v.string(expected), v.trim(), v.regex(form, expected));
+}
+
 /** An entry of `services:`. */
 export const STATIC_SERVICE_SCHEMA = v.strictObject({
   name: label,
@@ -182,6 +199,8 @@ export const CONFIG_SCHEMA = v.strictObject({
     listen: address(7650),
     advertise: v.union([v.literal("auto"), address(7650)], "auto or host:port"),
     join: listOf(address(7650), "host:port", 256),
+    token: joinToken,
+    tokenFile: filePath,
   }),
   docker: v.strictObject({
     socket: socketPath,
@@ -216,6 +235,8 @@ export const CONFIG_SCHEMA = v.strictObject({
   admin: v.strictObject({
     listen: v.union([v.literal("off"), address(7651)], "off or host:port"),
     socket: socketPath,
+    token: bearerToken,
+    tokenFile: filePath,
   }),
   log: v.strictObject({
     level: v.picklist(["debug", "info", "warn", "error"], "debug, info, warn or error"),

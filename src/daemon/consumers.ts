@@ -16,11 +16,12 @@ import { allowOf } from "../dns/allow.ts";
 import { openDnsServer, type DnsServer } from "../dns/server.ts";
 import { readUpstreams } from "../dns/upstream.ts";
 import { planZone, type Zone } from "../dns/zone.ts";
-import { dialStream } from "../mesh/stream.ts";
+import type { OpenStream } from "../mesh/stream.ts";
 import { LIMITS } from "../model/limits.ts";
 import type { MemberState } from "../model/member.ts";
 import type { Tier, View } from "../model/view.ts";
 import type { Node } from "../node.ts";
+import type { Dial } from "../proxy/connect.ts";
 import { openProxy, type Proxy } from "../proxy/proxy.ts";
 import { planRoutes, type RouteOptions, type Upstream } from "../proxy/routes.ts";
 import { nowMs } from "../runtime/clock.ts";
@@ -44,14 +45,21 @@ export interface Consumers {
 /** Opens DNS and the proxy on the node's first, still empty view. */
 export async function openConsumers(
   base: Base,
-  given: { readonly node: Node; readonly vipPool: string; readonly meshPort: number },
+  given: {
+    readonly node: Node;
+    readonly vipPool: string;
+    readonly meshPort: number;
+    readonly openStream: OpenStream;
+  },
 ): Promise<Consumers> {
   const { metrics } = base;
   const zoneOptions = zoneOptionsOf(base);
   const routeOptions = routeOptionsOf(base, given.meshPort);
   let served = project(given.node.view, zoneOptions, routeOptions);
   const dns = await openDns(base, given.node, served.zone);
-  const proxy = await openTraffic(base, given.vipPool, () => served.view);
+  const dial: Dial = (upstream, deadlineMs) =>
+    dialRelayed(served.view, { upstream, deadlineMs, openStream: given.openStream });
+  const proxy = await openTraffic(base, given.vipPool, dial);
   const show = (view: View): void => {
     served = project(view, zoneOptions, routeOptions);
     dns.setZone(served.zone);
@@ -134,10 +142,10 @@ function askerOf(node: Node, address: string): Asker {
   return client === null ? { kind: "host" } : { kind: "container", networks: client.networks };
 }
 
-async function openTraffic(base: Base, vipPool: string, view: () => View): Promise<Proxy> {
+async function openTraffic(base: Base, vipPool: string, dial: Dial): Promise<Proxy> {
   const { options, lifecycle, metrics, random, report } = base;
   const proxy = await openProxy({
-    dial: (upstream, deadlineMs) => dialRelayed(view(), upstream, deadlineMs),
+    dial,
     log: options.log,
     metrics,
     random,
@@ -151,19 +159,19 @@ async function openTraffic(base: Base, vipPool: string, view: () => View): Promi
   return proxy;
 }
 
-function dialRelayed(view: View, upstream: Upstream, deadlineMs: number): ReturnType<typeof dialStream> {
+function dialRelayed(
+  view: View,
+  ask: { readonly upstream: Upstream; readonly deadlineMs: number; readonly openStream: OpenStream },
+): ReturnType<OpenStream> {
+  const { upstream, deadlineMs, openStream } = ask;
   const member = view.members.find(({ id }) => id === upstream.node);
   if (member === undefined) {
     const text = `node ${upstream.nodeName} is not a member; expected one to relay to ${upstream.id}`;
     return Promise.reject(new Failure("unreachable", text));
   }
   const { peer, owner } = routeTo(member, view.members);
-  return dialStream(peer, {
-    replica: upstream.replica,
-    port: upstream.port,
-    deadlineMs,
-    ...(owner && { owner }),
-  });
+  const { replica, port } = upstream;
+  return openStream(peer, { replica, port, deadlineMs, ...(owner && { owner }) });
 }
 
 const TIERS: readonly Tier[] = ["eligible", "draining", "panic", "never"];

@@ -37,17 +37,19 @@ export interface DrainParts {
   readonly node: Node;
   readonly driver: Driver;
   readonly view: () => View;
+  /** Throws Failure `not-allowed` when this node may not drain that replica. */
+  readonly expectRight: (replica: Replica) => void;
 }
 
 /**
  * Drains a replica of any host.
  *
  * @param waits  true to settle when every live member has applied it, or after ten seconds
- * @throws Failure `not-found`, or `unreachable` when its owner does not take the drain
+ * @throws Failure `not-found`, `not-allowed`, or `unreachable` when its owner does not take the drain
  */
 export async function drain(parts: DrainParts, id: ReplicaId, waits: boolean): Promise<DrainResult> {
   const find = (): Replica | undefined => replicaIn(parts.view(), id);
-  if (find() === undefined) throw new Failure("not-found", `replica is "${id}"; expected one of the cluster`);
+  parts.expectRight(expectReplica(find(), id));
   parts.driver.feed({ kind: "drain", replica: id, draining: true });
   const isDraining = (): boolean => find() === undefined || find()?.state === "draining";
   if (!(await holds(isDraining, DRAIN_STARTED_MS))) {
@@ -72,7 +74,7 @@ export async function drain(parts: DrainParts, id: ReplicaId, waits: boolean): P
  */
 export async function undrain(parts: DrainParts, id: ReplicaId): Promise<DrainResult> {
   const find = (): Replica | undefined => replicaIn(parts.view(), id);
-  if (find() === undefined) throw new Failure("not-found", `replica is "${id}"; expected one of the cluster`);
+  parts.expectRight(expectReplica(find(), id));
   parts.driver.feed({ kind: "drain", replica: id, draining: false });
   if (await holds(() => find()?.state !== "draining", DRAIN_STARTED_MS)) {
     return { replica: id, applied: true, pending: [] };
@@ -102,6 +104,11 @@ export async function leave(parts: {
   driver.feed({ kind: "leave", farewell });
   links.closeAll("this daemon is stopping");
   return lagging;
+}
+
+function expectReplica(replica: Replica | undefined, id: ReplicaId): Replica {
+  if (replica !== undefined) return replica;
+  throw new Failure("not-found", `replica is "${id}"; expected one of the cluster`);
 }
 
 function replicaIn(view: View, id: ReplicaId): Replica | undefined {

@@ -15,6 +15,7 @@ import { textOf } from "../base/failure.ts";
 import { probe } from "../health/probe.ts";
 import type { ProbeRequest } from "../health/schedule.ts";
 import type { Links } from "../mesh/links.ts";
+import type { Charter } from "../model/charter.ts";
 import type { Happening } from "../model/event.ts";
 import type { KeptState } from "../model/kept.ts";
 import type { View } from "../model/view.ts";
@@ -39,6 +40,8 @@ export interface DriverOptions {
   readonly onSaved: (problem: string | null) => void;
   /** Called with each new view, within the turn that made it. */
   readonly onView: (view: View) => void;
+  /** Called with each new charter, before anything else is done: who was removed is to be cut off at once. */
+  readonly onCharter: (charter: Charter) => void;
   readonly onHappenings: (happenings: readonly Happening[]) => void;
   /** The event loop's delay, 99th percentile over the last seconds, milliseconds. */
   readonly loopDelayMs: () => number;
@@ -76,6 +79,7 @@ export function openDriver(options: DriverOptions): Driver {
   };
 
   const carry = (effects: Effects): void => {
+    if (effects.charter !== null) options.onCharter(effects.charter);
     if (effects.keep !== null) keeper.keep(effects.keep);
     // Before anything is sent: who hears that this node has applied a change may count on its consumers.
     if (effects.view !== lastView) {

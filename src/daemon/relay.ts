@@ -9,13 +9,13 @@
  */
 
 import type { HostPort } from "../base/ip.ts";
-import type { OwnerWay, StreamOwner } from "../mesh/stream.ts";
+import type { OwnerWay, StreamOwner, StreamPeer } from "../mesh/stream.ts";
 import type { NodeId } from "../model/ids.ts";
 import type { Member } from "../model/member.ts";
 
 /** The mesh listener to ask for a stream; `owner` is set when it is not that of the replica's own host. */
 export interface StreamRoute {
-  readonly peer: HostPort;
+  readonly peer: StreamPeer;
   readonly owner?: StreamOwner;
 }
 
@@ -23,8 +23,8 @@ export interface StreamRoute {
 export function routeTo(member: Member, members: readonly Member[]): StreamRoute {
   const via = member.via === null ? undefined : members.find(({ id }) => id === member.via);
   // A relay that is not there any more is worse than a link that may have healed.
-  if (via === undefined || via.self || !isReached(via)) return { peer: addressOf(member) };
-  return { peer: addressOf(via), owner: { node: member.id, hop: 0 } };
+  if (via === undefined || via.self || !isReached(via)) return { peer: peerOf(member) };
+  return { peer: peerOf(via), owner: { node: member.id, hop: 0 } };
 }
 
 /** How this node itself reaches a member, for a stream that it is to pass on. */
@@ -37,6 +37,11 @@ export function wayTo(node: NodeId, members: readonly Member[]): OwnerWay {
 
 function isReached({ state, via, host }: Member): boolean {
   return state === "alive" && via === null && host !== "";
+}
+
+/** Who must answer there: at an address that changed hands, another member would. */
+function peerOf(member: Member): StreamPeer {
+  return { id: member.id, address: addressOf(member) };
 }
 
 function addressOf({ host, port }: Member): HostPort {

@@ -8,14 +8,16 @@
  */
 
 import type { Choice, ListenReport, ProblemLine, ResolveReport } from "../admin/contract.ts";
-import type { Snapshot } from "../admin/handlers.ts";
+import type { CertificateLine } from "../admin/contract-trust.ts";
+import type { Snapshot, TrustSnapshot } from "../admin/handlers.ts";
 import { Failure } from "../base/failure.ts";
-import { isLoopback } from "../base/ip.ts";
 import { explainAnswer, type Asker } from "../dns/answer.ts";
+import type { Credential } from "../model/credential.ts";
 import type { Event } from "../model/event.ts";
 import type { Node } from "../node.ts";
 import type { Proxy } from "../proxy/proxy.ts";
 import { nowMs } from "../runtime/clock.ts";
+import type { Credentials } from "../trust/credentials.ts";
 
 import type { DaemonOptions } from "./options.ts";
 import type { Served } from "./served.ts";
@@ -34,6 +36,10 @@ export class Report {
   unservedGateways: readonly ProblemLine[] = [];
   /** Why the state cannot be kept at the moment; null when it is. */
   saveProblem: string | null = null;
+  /** What is wrong with this node's membership at the moment; null when nothing is. */
+  trustProblem: string | null = null;
+  /** True for a node that is told of hosts to join and never met one: without a token it began a cluster of its own. */
+  isStray = false;
 
   constructor(options: DaemonOptions, startedAtMs: number) {
     this.#options = options;
@@ -66,22 +72,15 @@ export class Report {
     return { mesh: at("mesh"), dns: at("dns"), admin: at("admin"), ingress: at("ingress") };
   }
 
-  /** What a user should know though nothing is broken. */
-  get warnings(): readonly string[] {
-    const { mesh } = this.#options.config;
-    if (isLoopback(mesh.listen.host)) return [];
-    const port = mesh.listen.port;
-    return [`the mesh port ${port} is not authenticated in this version: let only your own hosts reach it`];
-  }
-
   /** All that the admin API tells, at this moment. */
   snapshot(parts: {
     readonly served: Served;
     readonly node: Node;
+    readonly credentials: Credentials;
     readonly proxy: Proxy;
     readonly events: readonly Event[];
   }): Snapshot {
-    const { served, node, proxy, events } = parts;
+    const { served, node, credentials, proxy, events } = parts;
     const { config, version } = this.#options;
     const stats = proxy.stats();
     return {
@@ -99,6 +98,7 @@ export class Report {
       problems: [
         ...this.#problems,
         ...this.#ofState(),
+        ...this.#ofTrust(served, credentials),
         ...this.unservedGateways,
         ...node.problems.map(({ subject, text }): ProblemLine => ({ area: "source", subject, text })),
         ...served.table.problems.map((text): ProblemLine => ({ area: "port", subject: "routes", text })),
@@ -106,7 +106,8 @@ export class Report {
           return { area: "bind", subject: `${address}:${port}`, text };
         }),
       ],
-      warnings: this.warnings,
+      warnings: [],
+      trust: trustOf(node, credentials),
       roundTripMs: (id) => node.gossip.standing(id)?.rttMs ?? null,
       healthScore: node.gossip.healthScore,
       ejections: stats.ejected.map(({ id, untilMs }) => {
@@ -122,6 +123,14 @@ export class Report {
     return [{ area: "state", subject: this.#options.config.node.dataDir, text }];
   }
 
+  #ofTrust({ view }: Served, { clusterId }: Credentials): ProblemLine[] {
+    const subject = this.#options.config.node.name;
+    if (this.trustProblem !== null) return [{ area: "trust", subject, text: this.trustProblem }];
+    if (!this.isStray || view.members.some(({ self }) => !self)) return [];
+    const text = `this host is in a cluster of its own (${clusterId}), and those hosts are not; run skein join here`;
+    return [{ area: "trust", subject: "mesh.join", text }];
+  }
+
   /** What DNS would answer. @throws Failure when the type or the asker is unknown */
   resolve(
     served: Served,
@@ -133,6 +142,24 @@ export class Report {
     if (!explained.ok) throw explained.failure;
     return { ...explained.value, as: text };
   }
+}
+
+function trustOf(node: Node, credentials: Credentials): TrustSnapshot {
+  const { clusterId, role, credential, charter, newestRoot } = credentials;
+  const generationByIssuer = new Map(charter.roots.map((root) => [root.fingerprint, root.generation]));
+  const lineOf = ({ issuer, notAfterMs }: Credential): CertificateLine => {
+    return { endsAtMs: notAfterMs, issuerGeneration: generationByIssuer.get(issuer) ?? null };
+  };
+  return {
+    clusterId,
+    role,
+    certificate: lineOf(credential),
+    authorityGeneration: newestRoot.generation,
+    certificateOf(id) {
+      const of = id === credentials.id ? credential : node.gossip.credentialOf(id);
+      return of === undefined ? null : lineOf(of);
+    },
+  };
 }
 
 /** An upstream's id is `<replica>:<port>`; replica ids hold no colon. */

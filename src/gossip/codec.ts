@@ -16,13 +16,16 @@
 import { assert } from "../base/assert.ts";
 import { failed, Failure, success, textOf, type Result } from "../base/failure.ts";
 import { LIMITS } from "../model/limits.ts";
+import { SEAL_BYTES } from "../model/seal.ts";
 
 import {
   readDigest,
+  readDrainAsk,
   readReports,
   readRumors,
   readScope,
   writeDigest,
+  writeDrainAsk,
   writeReports,
   writeRumors,
   writeScope,
@@ -49,7 +52,6 @@ import {
 } from "./wire.ts";
 
 type Kind = Message["kind"];
-type Of<K extends Kind> = Extract<Message, { kind: K }>;
 
 /** The first byte of a frame, by kind. */
 const BYTE_BY_KIND: Readonly<Record<Kind, number>> = {
@@ -67,6 +69,7 @@ const BYTE_BY_KIND: Readonly<Record<Kind, number>> = {
   applied: 12,
   drain: 13,
   part: 14,
+  more: 15,
 };
 const KINDS = Object.keys(BYTE_BY_KIND) as readonly Kind[];
 
@@ -74,17 +77,15 @@ const PORT_MAX = 65_535;
 
 const NAME: TextBound = { what: "name", lengthMax: LIMITS.labelBytes };
 const HOST: TextBound = { what: "host", lengthMax: LIMITS.nameBytes };
-const REPLICA: TextBound = { what: "replica", lengthMax: LIMITS.replicaIdBytes };
-const BY: TextBound = { what: "by", lengthMax: LIMITS.nameBytes };
 const KEY: TextBound = { what: "write's key", lengthMax: LIMITS.recordKeyBytes };
 const BODY: TextBound = { what: "write's body", lengthMax: LIMITS.recordBytes };
 
-// What an element takes at least: its id, and a byte for each of its numbers and texts.
-const DELTAS: ListBound = { what: "count of deltas", countMax: LIMITS.ownersMax, eachBytes: ID_BYTES + 5 };
+// What an element takes at least: its id, and a byte for each of its numbers, texts and flags.
+const DELTAS: ListBound = { what: "count of deltas", countMax: LIMITS.ownersMax, eachBytes: ID_BYTES + 6 };
 const WRITES: ListBound = { what: "count of writes", countMax: LIMITS.entriesPerOwner, eachBytes: 3 };
 
-/** What a delta takes at most beside its writes: an owner, four numbers and the count of writes. */
-export const DELTA_HEAD_BYTES = ID_BYTES + 5 * WHOLE_BYTES_MAX;
+/** What a delta takes at most beside its writes: an owner, four numbers, the count of writes and the seal. */
+export const DELTA_HEAD_BYTES = ID_BYTES + 5 * WHOLE_BYTES_MAX + 1 + SEAL_BYTES;
 /** What a write takes at most beside its key and body: its distance from the last one, and two lengths. */
 const WRITE_HEAD_BYTES = WHOLE_BYTES_MAX + 2 + 3;
 
@@ -159,6 +160,11 @@ function writeFields(writer: Writer, message: Message): void {
       writeDigest(writer, message.digest);
       writeScope(writer, message.scope);
       return writer.flag(message.wanted);
+    case "more":
+      writer.id(message.owner);
+      writer.whole(message.incarnation);
+      writer.whole(message.floor);
+      return writer.whole(message.version);
     case "rumor":
       writeRumors(writer, message.rumors);
       return writeUntil(writer, message.until);
@@ -177,7 +183,8 @@ function writeFields(writer: Writer, message: Message): void {
       writeReports(writer, message.reports);
       return writer.whole(message.hops);
     case "drain":
-      return writeDrain(writer, message);
+      writeDrainAsk(writer, message.ask);
+      return writer.whole(message.hops);
     case "part":
       return undefined;
   }
@@ -201,6 +208,10 @@ function readFields(reader: Reader, kind: Kind): Message {
       const digest = readDigest(reader);
       return { kind, digest, scope: readScope(reader), wanted: reader.flag("wanted") };
     }
+    case "more": {
+      const [owner, incarnation] = [reader.id("owner"), reader.whole("incarnation")];
+      return { kind, owner, incarnation, floor: reader.whole("floor"), version: reader.whole("version") };
+    }
     case "rumor":
       return { kind, rumors: readRumors(reader), until: readUntil(reader) };
     case "ping": {
@@ -216,7 +227,7 @@ function readFields(reader: Reader, kind: Kind): Message {
     case "applied":
       return { kind, reports: readReports(reader), hops: readHops(reader) };
     case "drain":
-      return readDrain(reader);
+      return { kind, ask: readDrainAsk(reader), hops: readHops(reader) };
     case "part":
       return { kind };
   }
@@ -266,7 +277,7 @@ function readPort(reader: Reader): number {
   return port;
 }
 
-function writeDelta(writer: Writer, { owner, incarnation, floor, from, to, writes }: Delta): void {
+function writeDelta(writer: Writer, { owner, incarnation, floor, from, to, writes, seal }: Delta): void {
   writer.id(owner);
   writer.whole(incarnation);
   writer.whole(floor);
@@ -281,6 +292,7 @@ function writeDelta(writer: Writer, { owner, incarnation, floor, from, to, write
     last = version;
   }
   assert(last <= to, "a delta's writes are within its versions");
+  writer.optionalFixed(seal, SEAL_BYTES);
 }
 
 function readDelta(reader: Reader): Delta {
@@ -295,7 +307,8 @@ function readDelta(reader: Reader): Delta {
     last += 1 + reader.whole("write's distance from the last", to - last - 1);
     return { version: last, key: reader.text(KEY), body: reader.optionalText(BODY) };
   });
-  return { owner, incarnation, floor, from, to, writes };
+  const seal = reader.optionalFixed("delta's seal", SEAL_BYTES);
+  return { owner, incarnation, floor, from, to, writes, seal };
 }
 
 /**
@@ -314,25 +327,6 @@ function readUntil(reader: Reader): Until {
   const byte = reader.byte("until");
   if (byte > RING_SIZE / SUM_SIZE) reader.refuse("until", `of begin ${byte}`, `0..${RING_SIZE / SUM_SIZE}`);
   return byte === 0 ? null : (byte - 1) * SUM_SIZE + reader.sum("until");
-}
-
-function writeDrain(writer: Writer, { owner, replica, draining, by, hops }: Of<"drain">): void {
-  writer.id(owner);
-  writer.text(replica);
-  writer.flag(draining);
-  writer.text(by);
-  writer.whole(hops);
-}
-
-function readDrain(reader: Reader): Message {
-  return {
-    kind: "drain",
-    owner: reader.id("owner"),
-    replica: reader.text(REPLICA),
-    draining: reader.flag("draining"),
-    by: reader.text(BY),
-    hops: readHops(reader),
-  };
 }
 
 function readHops(reader: Reader): number {

@@ -6,6 +6,9 @@
  * twice as much, up to 30 s. Each return adds 1 to a penalty that halves with each minute of calm, so old trouble is
  * forgotten by itself: a single return after a minute, the worst trouble after four.
  *
+ * A member that this node missed while it doubted itself (awareness.ts) is excused: that return is not counted. Else a
+ * starved node would keep the replicas of a well cluster out of service.
+ *
  * The scheme is that of route flap damping (RFC 2439), without its long suppression.
  *
  * Pure. membership.ts tells who returned; the view keeps the replicas out until then.
@@ -33,6 +36,8 @@ interface Trouble {
 export class Damping {
   /** Invariant: the member whose last return lies back furthest comes first. */
   readonly #troubleById = new Map<NodeId, Trouble>();
+  /** Missed members whose next return is not counted. */
+  readonly #excused = new Set<NodeId>();
 
   /** Members remembered; bounded by `LIMITS.ownersMax`. */
   get count(): number {
@@ -56,8 +61,19 @@ export class Damping {
     return paid <= 0 ? null : nowMs + Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** (paid - 1));
   }
 
+  /** The member is missed, but that may be this node's own fault. */
+  excuse(id: NodeId): void {
+    this.#excused.add(id);
+  }
+
+  /** Ends an excuse: the member is back, or was gone for sure. @returns whether it had one */
+  takeExcuse(id: NodeId): boolean {
+    return this.#excused.delete(id);
+  }
+
   /** Forgets a member: it was removed from the cluster. */
   forget(id: NodeId): void {
+    this.#excused.delete(id);
     this.#troubleById.delete(id);
   }
 

@@ -7,6 +7,9 @@
  * as they are taken: a peer that lacks everything gets a bounded part of it at a time, and what it does not get yet
  * costs nothing.
  *
+ * A log that takes several frames has its seal in the last one. All are of one moment: the log does not change while
+ * they are made and sent. Where a peer goes on from what it has, the seal is that of the newest state all the same.
+ *
  * Pure.
  */
 
@@ -18,11 +21,18 @@ import { DELTA_HEAD_BYTES, sizeOfWrite } from "./codec.ts";
 import type { Delta, Digest, Scope, Write } from "./message.ts";
 import { partOf } from "./sums.ts";
 
+/** Logs, with what their owners vouch for them by. */
+export interface Holdings {
+  readonly logs: ReadonlyMap<NodeId, OwnerLog>;
+  /** The seal over a log as it is now. */
+  sealOf(owner: NodeId): Uint8Array;
+}
+
 /** Who lacks something: what he said he holds, and of which owners he spoke. */
 export interface Lacking {
   readonly digest: Digest;
   readonly scope: Scope;
-  /** The peer itself: its own log is never sent to it. Null for none. */
+  /** The peer itself: its own log is not sent to it, unless it asks for that. Null for none. */
   readonly recipient: NodeId | null;
 }
 
@@ -31,13 +41,13 @@ export interface Lacking {
  *
  * @returns one list of deltas a frame, to be sent in this order; nothing when the peer lacks nothing
  */
-export function* missing(logs: ReadonlyMap<NodeId, OwnerLog>, lacking: Lacking): Generator<Delta[]> {
-  const stale = lackedOf(logs, lacking);
+export function* missing(holdings: Holdings, lacking: Lacking): Generator<Delta[]> {
+  const stale = lackedOf(holdings.logs, lacking);
   stale.sort((one, other) => other.log.version - other.from - (one.log.version - one.from));
   let frame: Delta[] = [];
   let sizeBytes = 0;
   for (const { log, from } of stale) {
-    for (const { delta, costBytes } of cut(log, from)) {
+    for (const { delta, costBytes } of cut(log, from, holdings)) {
       if (frame.length > 0 && sizeBytes + costBytes > LIMITS.deltaBytes) {
         yield frame;
         frame = [];
@@ -50,6 +60,36 @@ export function* missing(logs: ReadonlyMap<NodeId, OwnerLog>, lacking: Lacking):
   if (frame.length > 0) yield frame;
 }
 
+/**
+ * The rest of a log for a peer that has its parts up to `version`, of a whole that was begun at `floor`; from its begin
+ * where tombstones that the peer lacks are gone since.
+ *
+ * @returns one delta a frame; nothing when the log is of another life by now, or there is no more of it
+ */
+export function* restOf(
+  holdings: Holdings,
+  parts: { readonly owner: NodeId; incarnation: number; floor: number; version: number },
+): Generator<Delta> {
+  const log = holdings.logs.get(parts.owner);
+  if (log === undefined || isShell(log) || log.incarnation !== parts.incarnation) return;
+  const goesOn = log.floor === parts.floor || parts.version >= log.floor;
+  const from = goesOn ? parts.version : 0;
+  if (from >= log.version) return;
+  for (const { delta } of cut(log, from, holdings)) yield delta;
+}
+
+/**
+ * A log from a version on, as it is held here: what stands for a delta that was made of an earlier state of it.
+ *
+ * @returns nothing when the log is of another life, or tombstones past `from` are gone
+ */
+export function* since(holdings: Holdings, { owner, incarnation, from }: Delta): Generator<Delta> {
+  const log = holdings.logs.get(owner);
+  if (log?.incarnation !== incarnation || isShell(log) || (from > 0 && from < log.floor)) return;
+  // Also when there is nothing in it: then it asks who holds the log so far.
+  for (const { delta } of cut(log, from, holdings)) yield delta;
+}
+
 interface Stale {
   readonly log: OwnerLog;
   readonly from: number;
@@ -59,16 +99,13 @@ function lackedOf(logs: ReadonlyMap<NodeId, OwnerLog>, { digest, scope, recipien
   const theirsByOwner = new Map(digest.map((head) => [head.owner, head]));
   const stale: Stale[] = [];
   const consider = (log: OwnerLog): void => {
-    if (log.owner === recipient || isShell(log)) return;
+    if ((log.owner === recipient && scope.kind !== "listed") || isShell(log)) return;
     const told = theirsByOwner.get(log.owner);
     // Who asks for an owner that he holds nothing of names it with incarnation 0.
     const theirs = told?.incarnation === 0 ? undefined : told;
     if (theirs !== undefined && theirs.incarnation > log.incarnation) return;
     const isComparable =
-      theirs !== undefined &&
-      theirs.incarnation === log.incarnation &&
-      // The lower of both: a log that is still being taken in parts stands below its own floor.
-      theirs.version >= Math.min(log.floor, log.version);
+      theirs !== undefined && theirs.incarnation === log.incarnation && theirs.version >= log.floor;
     const from = isComparable ? theirs.version : 0;
     // An owner that has written nothing yet has nothing to tell: its last life would be replaced by nothing, and names
     // would vanish until the owner knows what it has.
@@ -98,8 +135,12 @@ function isShell({ entryByKey, floor, version }: OwnerLog): boolean {
   return entryByKey.size === 0 && floor === version;
 }
 
-/** All writes of a log past `from`, cut into deltas of bounded size. */
-function* cut(log: OwnerLog, from: number): Generator<{ delta: Delta; costBytes: number }> {
+/** All writes of a log past `from`, cut into deltas of bounded size; the last has the seal. */
+function* cut(
+  log: OwnerLog,
+  from: number,
+  holdings: Holdings,
+): Generator<{ delta: Delta; costBytes: number }> {
   const head = { owner: log.owner, incarnation: log.incarnation, floor: log.floor };
   let start = from;
   let writes: Write[] = [];
@@ -109,7 +150,7 @@ function* cut(log: OwnerLog, from: number): Generator<{ delta: Delta; costBytes:
     const costBytes = sizeOfWrite(key, entry.body);
     const last = writes.at(-1);
     if (last !== undefined && sizeBytes + costBytes > LIMITS.deltaBytes) {
-      yield { delta: { ...head, from: start, to: last.version, writes }, costBytes: sizeBytes };
+      yield { delta: { ...head, from: start, to: last.version, writes, seal: null }, costBytes: sizeBytes };
       start = last.version;
       writes = [];
       sizeBytes = DELTA_HEAD_BYTES;
@@ -117,5 +158,6 @@ function* cut(log: OwnerLog, from: number): Generator<{ delta: Delta; costBytes:
     writes.push({ key, version: entry.version, body: entry.body });
     sizeBytes += costBytes;
   }
-  yield { delta: { ...head, from: start, to: log.version, writes }, costBytes: sizeBytes };
+  const seal = holdings.sealOf(log.owner);
+  yield { delta: { ...head, from: start, to: log.version, writes, seal }, costBytes: sizeBytes };
 }

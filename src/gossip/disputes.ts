@@ -3,7 +3,8 @@
  *
  * They cannot be told apart by what they say, but by the order in which they come: each run of a node draws a nonce,
  * and a run that was followed by another one is over. When it comes back all the same, both live. Then both are
- * refused, for neither can be believed, and it is told, until one of them is gone.
+ * refused, for neither can be believed, and it is told, until one of them is gone: who lives says hello again and
+ * again, so a run that is not heard of for some seconds is over, and the one that is left is taken back.
  *
  * Pure.
  */
@@ -13,14 +14,20 @@ import { LIMITS } from "../model/limits.ts";
 
 import type { Peer } from "./peer.ts";
 
-/** How long both are refused; then one that is alone by now may come back. */
-const REFUSED_MS = 30_000;
+/**
+ * A run that said no hello for so long is gone. Who is refused dials again within a second (dialer.ts); a starved host,
+ * or one behind a network that loses much, takes longer.
+ */
+const QUIET_MS = 5000;
+/** A dispute of which nobody reminds is told for so long, then forgotten. */
+const FORGOTTEN_AFTER_MS = 30_000;
 /** Earlier runs that are remembered of a node. */
 const RUNS_KEPT = 8;
 
 interface Dispute {
   readonly text: string;
-  readonly untilMs: number;
+  /** When each run that is party to it last said hello; at most `RUNS_KEPT`. */
+  readonly heardMsByNonce: Map<number, number>;
 }
 
 /** Ids of which more than one node makes use. */
@@ -44,7 +51,8 @@ export class Disputes {
     nowMs: number,
   ): { readonly text: string; readonly isNew: boolean } | null {
     const dispute = this.#disputeById.get(peer.id);
-    if (dispute !== undefined && nowMs < dispute.untilMs) return { text: dispute.text, isNew: false };
+    if (dispute !== undefined && isOpen(dispute, told.nonce, nowMs))
+      return { text: dispute.text, isNew: false };
     if (dispute !== undefined) {
       this.#disputeById.delete(peer.id);
       peer.pastNonces = [];
@@ -54,7 +62,8 @@ export class Disputes {
     if (this.#disputeById.size >= LIMITS.ownersMax) return null;
     const where = `${peer.name} at ${peer.host}:${peer.port} and a node at ${told.remote}`;
     const text = `${where} use one id, ${peer.id}: both are refused; expected a data dir of its own for each`;
-    this.#disputeById.set(peer.id, { text, untilMs: nowMs + REFUSED_MS });
+    const heardMsByNonce = new Map([peer.nonce, told.nonce].map((nonce) => [nonce, nowMs]));
+    this.#disputeById.set(peer.id, { text, heardMsByNonce });
     return { text, isNew: true };
   }
 
@@ -68,9 +77,15 @@ export class Disputes {
 
   /** Forgets disputes that have run out. */
   tick(nowMs: number): void {
-    for (const [id, { untilMs }] of this.#disputeById) {
-      // A while longer than it refuses: who is still there will be back in that time, and it is one dispute then.
-      if (nowMs >= untilMs + REFUSED_MS) this.#disputeById.delete(id);
-    }
+    for (const [id, { heardMsByNonce }] of this.#disputeById)
+      if (nowMs >= Math.max(...heardMsByNonce.values()) + FORGOTTEN_AFTER_MS) this.#disputeById.delete(id);
   }
+}
+
+/** Notes a hello of one run. @returns true while another one was heard lately */
+function isOpen({ heardMsByNonce }: Dispute, nonce: number, nowMs: number): boolean {
+  for (const [other, heardMs] of heardMsByNonce)
+    if (nowMs - heardMs >= QUIET_MS) heardMsByNonce.delete(other);
+  if (heardMsByNonce.has(nonce) || heardMsByNonce.size < RUNS_KEPT) heardMsByNonce.set(nonce, nowMs);
+  return heardMsByNonce.size > 1;
 }

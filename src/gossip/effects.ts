@@ -10,9 +10,9 @@
 import type { HostPort } from "../base/ip.ts";
 import type { Happening } from "../model/event.ts";
 
-import type { Move } from "./membership.ts";
 import { encode } from "./codec.ts";
 import type { Message } from "./message.ts";
+import type { Move } from "./verdicts.ts";
 
 /** What gossip wants done. Frames of one link are to be sent in order. */
 export interface GossipEffects {

@@ -1,5 +1,5 @@
 /**
- * Fields: the form on the wire of what several messages are made of: heads, scopes, rumors, reports.
+ * Fields: the form on the wire of what messages are made of: heads, scopes, rumors, reports, asks.
  *
  * Each has a pair of functions, one that writes and one that reads. Nothing is told that follows from the form: parts
  * are a mask, so they are in order and none comes twice.
@@ -9,17 +9,21 @@
 
 import { assert } from "../base/assert.ts";
 import { LIMITS } from "../model/limits.ts";
+import { SEAL_BYTES } from "../model/seal.ts";
 
 import { REFUTATION_MAX } from "./life.ts";
 import {
   DIGEST_PARTS,
   type AppliedReport,
   type Digest,
+  type DrainAsk,
   type Head,
+  type Reporter,
   type Rumor,
   type Scope,
+  type SignedRumor,
 } from "./message.ts";
-import { ID_BYTES, type ListBound, type Reader, type Writer } from "./wire.ts";
+import { ID_BYTES, type ListBound, type Reader, type TextBound, type Writer } from "./wire.ts";
 
 const RUMOR_KINDS: readonly Rumor["kind"][] = ["suspect", "refused", "dead"];
 const SCOPE_KINDS: readonly Scope["kind"][] = ["all", "parts", "listed"];
@@ -30,10 +34,15 @@ const HEADS: ListBound = { what: "count of heads", countMax: LIMITS.ownersMax, e
 const RUMORS: ListBound = {
   what: "count of rumors",
   countMax: LIMITS.ownersMax,
-  eachBytes: 2 * ID_BYTES + 3,
+  eachBytes: 2 * ID_BYTES + 3 + SEAL_BYTES,
 };
 const REPORTS: ListBound = { what: "count of reports", countMax: LIMITS.ownersMax, eachBytes: ID_BYTES + 3 };
-const REPORTERS: ListBound = { what: "count of reporters", countMax: LIMITS.ownersMax, eachBytes: ID_BYTES };
+const REPORTERS: ListBound = {
+  what: "count of reporters",
+  countMax: LIMITS.ownersMax,
+  eachBytes: ID_BYTES + 1,
+};
+const REPLICA: TextBound = { what: "replica", lengthMax: LIMITS.replicaIdBytes };
 
 /** Writes a digest. */
 export function writeDigest(writer: Writer, digest: Digest): void {
@@ -88,24 +97,25 @@ export function readScope(reader: Reader): Scope {
 }
 
 /** Writes rumors. */
-export function writeRumors(writer: Writer, rumors: readonly Rumor[]): void {
+export function writeRumors(writer: Writer, rumors: readonly SignedRumor[]): void {
   writer.list(rumors, writeRumor);
 }
 
 /** Reads rumors. */
-export function readRumors(reader: Reader): Rumor[] {
+export function readRumors(reader: Reader): SignedRumor[] {
   return reader.list(RUMORS, readRumor);
 }
 
-function writeRumor(writer: Writer, rumor: Rumor): void {
+function writeRumor(writer: Writer, rumor: SignedRumor): void {
   writer.byte(RUMOR_KINDS.indexOf(rumor.kind));
   writer.id(rumor.subject);
   writer.whole(rumor.incarnation);
   writer.whole(rumor.refutation);
   writer.id(rumor.by);
+  writer.fixed(rumor.signature, SEAL_BYTES);
 }
 
-function readRumor(reader: Reader): Rumor {
+function readRumor(reader: Reader): SignedRumor {
   const byte = reader.byte("rumor's kind");
   const kind = RUMOR_KINDS[byte];
   if (kind === undefined) return reader.refuse("rumor's kind", `${byte}`, `0..${RUMOR_KINDS.length - 1}`);
@@ -115,6 +125,7 @@ function readRumor(reader: Reader): Rumor {
     incarnation: reader.whole("rumor's incarnation"),
     refutation: reader.whole("rumor's refutation", REFUTATION_MAX),
     by: reader.id("rumor's by"),
+    signature: reader.fixed("rumor's signature", SEAL_BYTES),
   };
 }
 
@@ -132,7 +143,7 @@ function writeReport(writer: Writer, report: AppliedReport): void {
   writer.id(report.owner);
   writer.whole(report.incarnation);
   writer.whole(report.version);
-  writer.list(report.by, writeId);
+  writer.list(report.by, writeReporter);
 }
 
 function readReport(reader: Reader): AppliedReport {
@@ -144,10 +155,36 @@ function readReport(reader: Reader): AppliedReport {
   };
 }
 
-function writeId(writer: Writer, id: string): void {
+function writeReporter(writer: Writer, { id, signature }: Reporter): void {
   writer.id(id);
+  writer.optionalFixed(signature, SEAL_BYTES);
 }
 
-function readReporter(reader: Reader): string {
-  return reader.id("reporter");
+function readReporter(reader: Reader): Reporter {
+  const id = reader.id("reporter");
+  return { id, signature: reader.optionalFixed("reporter's signature", SEAL_BYTES) };
+}
+
+/** Writes an ask to drain. */
+export function writeDrainAsk(writer: Writer, ask: DrainAsk): void {
+  writer.id(ask.owner);
+  writer.whole(ask.incarnation);
+  writer.whole(ask.version);
+  writer.text(ask.replica);
+  writer.flag(ask.draining);
+  writer.id(ask.asker);
+  writer.optionalFixed(ask.signature, SEAL_BYTES);
+}
+
+/** Reads an ask to drain. */
+export function readDrainAsk(reader: Reader): DrainAsk {
+  return {
+    owner: reader.id("owner"),
+    incarnation: reader.whole("incarnation"),
+    version: reader.whole("version"),
+    replica: reader.text(REPLICA),
+    draining: reader.flag("draining"),
+    asker: reader.id("asker"),
+    signature: reader.optionalFixed("signature", SEAL_BYTES),
+  };
 }

@@ -5,12 +5,13 @@
  * gossip is made of stands in parts.ts; what follows from a hello, a message and the passing of time in hellos.ts,
  * messages.ts and rounds.ts.
  *
- * Bodies of records are never read here, but for a node's word on its own life.
+ * Bodies of records are never read here, but for a node's word on its own life and its certificate.
  *
  * Pure.
  */
 
 import { type HostPort } from "../base/ip.ts";
+import type { Credential } from "../model/credential.ts";
 import type { NodeId } from "../model/ids.ts";
 import type { OwnerLog } from "../model/log.ts";
 import type { Acquaintance, Standing } from "../model/member.ts";
@@ -26,10 +27,15 @@ import {
   answerAccusers,
   answerFavour,
   checkComplete,
+  letGo,
   noticePause,
   runRound,
   settleVerdicts,
 } from "./rounds.ts";
+import { drainText } from "./words.ts";
+
+/** Why links of a node that was removed are closed. */
+const EXPELLED = "removed from the cluster";
 
 /** From this age on the loss of a link is news of its peer. */
 const LASTING_MS = 1000;
@@ -126,7 +132,9 @@ export class Gossip {
   ): void {
     const { replication, topology, spreading, changes: noted, self } = this.#parts;
     const asks = acknowledge || topology.isMesh;
-    if (!replication.write(changes, nowMs, asks)) return;
+    const { changed, leftOut } = replication.write(changes, nowMs, asks);
+    if (leftOut.length > 0) this.#parts.complaints.ofOwnLog(self, leftOut, nowMs);
+    if (!changed) return;
     noted.note(self.id);
     if (!asks) return;
     spreading.oldest ??= { version: this.version, writtenAtMs: nowMs };
@@ -142,7 +150,7 @@ export class Gossip {
   meet(members: Iterable<Acquaintance>, nowMs: number): void {
     const { self, membership, dialer } = this.#parts;
     for (const member of members) {
-      if (member.id === self.id) continue;
+      if (member.id === self.id || this.#parts.replication.store.isExpelled(member.id)) continue;
       const known = membership.peer(member.id);
       // A linked peer's own hello outranks a record, which may be of its earlier life.
       if (known === undefined || known.link !== null || isAt(known, member)) continue;
@@ -154,12 +162,14 @@ export class Gossip {
     this.#settle(nowMs);
   }
 
-  /** A link is up; hello goes first. */
-  linkUp(link: { id: number; dialled: HostPort | null; remote: string }, nowMs: number): void {
+  /** A link is up; hello goes first. @param link.peer  who is at its other end, as TLS says */
+  linkUp(link: { id: number; dialled: HostPort | null; remote: string; peer: NodeId }, nowMs: number): void {
     const parts = this.#parts;
     noticePause(parts, nowMs);
-    parts.links.add({ ...link, openedAtMs: nowMs });
+    const { peer: identity, ...rest } = link;
+    parts.links.add({ ...rest, identity, openedAtMs: nowMs });
     if (parts.outbox.isShut) closeLink(parts, link.id, "this node has left");
+    else if (parts.replication.store.isExpelled(identity)) closeLink(parts, link.id, EXPELLED);
     else parts.outbox.send(link.id, helloFor(parts, link.id, nowMs));
   }
 
@@ -168,6 +178,7 @@ export class Gossip {
     const parts = this.#parts;
     noticePause(parts, nowMs);
     const { links, dialer, watch, reports, replication } = parts;
+    replication.linkDown(linkId);
     const link = links.remove(linkId);
     if (link === undefined) return;
     const { dialled, peer } = link;
@@ -244,11 +255,45 @@ export class Gossip {
 
   /** Asks the owner of a replica to take it out, or back in. @returns false when no link leads to it */
   askDrain(owner: NodeId, replica: string, draining: boolean): boolean {
-    const { carrier, self } = this.#parts;
+    const { carrier, replication, seals, self } = this.#parts;
     const seat = carrier.linkTowards(owner);
-    if (seat === null) return false;
-    carrier.send(seat.link, { kind: "drain", owner, replica, draining, by: self.name, hops: 0 });
+    const log = replication.store.logOf(owner);
+    if (seat === null || log === undefined) return false;
+    const { incarnation, version } = log;
+    const words = { owner, incarnation, version, replica, draining, asker: self.id };
+    const signature = seat.peer.id === owner ? null : seals.sign(drainText(words));
+    carrier.send(seat.link, { kind: "drain", ask: { ...words, signature }, hops: 0 });
     return true;
+  }
+
+  /** Who the owner of a log has proved to be; undefined while nothing of its log is held. */
+  credentialOf(owner: NodeId): Credential | undefined {
+    return this.#parts.replication.store.credentialOf(owner);
+  }
+
+  /**
+   * A node was removed from the cluster: it is dropped at once, and nothing of it is taken any more. Of oneself there
+   * is nothing to drop.
+   *
+   * @param reason  for people, here and at the other end of its links
+   */
+  expel(id: NodeId, reason: string, nowMs: number): void {
+    const parts = this.#parts;
+    const { self, replication, membership, links, hearsay, changes, outbox } = parts;
+    if (id === self.id || replication.store.isExpelled(id)) return;
+    const peer = membership.peer(id);
+    replication.expel(id);
+    hearsay.buried(id);
+    for (const link of links.all) if (link.identity === id) closeLink(parts, link.id, reason);
+    if (peer !== undefined) {
+      letGo(parts, peer, reason);
+      membership.expel(peer);
+      // Of whom nothing was known here there is nothing to tell: at a start that is everybody who was ever removed.
+      const told = { kind: "member.revoked", level: "warn", subject: peer.name, text: reason } as const;
+      outbox.wanted.happenings.push({ ...told, atMs: nowMs });
+    }
+    changes.note(id);
+    this.#settle(nowMs);
   }
 
   /** Says farewell, for good or for a while, to everybody; nothing is sent after it. */

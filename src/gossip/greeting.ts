@@ -80,11 +80,10 @@ export function closesAtOnce(two: TwoLinks): boolean {
 }
 
 /**
- * The incarnation this node must take because a peer remembers more of it than it does: its data dir is an old copy.
- *
- * @returns null when its own incarnation and version stand
+ * True when a peer says that it remembers more of this node than it knows itself: then its data dir is an old copy. So
+ * anybody may say; what counts is a log with this node's own seal.
  */
-export function outrankedBy(
+export function claimsMore(
   digest: Digest,
   own: {
     readonly id: NodeId;
@@ -92,10 +91,9 @@ export function outrankedBy(
     readonly version: number;
     readonly incarnationMax: number;
   },
-): number | null {
+): boolean {
   const remembered = digest.find(({ owner }) => owner === own.id);
-  if (remembered === undefined || remembered.incarnation < own.incarnation) return null;
-  if (remembered.incarnation > own.incarnationMax) return null;
-  if (remembered.incarnation === own.incarnation && remembered.version <= own.version) return null;
-  return remembered.incarnation + 1;
+  if (remembered === undefined || remembered.incarnation < own.incarnation) return false;
+  if (remembered.incarnation > own.incarnationMax) return false;
+  return remembered.incarnation > own.incarnation || remembered.version > own.version;
 }

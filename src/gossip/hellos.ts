@@ -37,6 +37,11 @@ export function helloFor(parts: Parts, link: number, nowMs: number): Hello {
 /** A hello came, the first frame of its link. */
 export function takeHello(parts: Parts, link: OpenLink, hello: Hello, nowMs: number): void {
   const { self, nonce, dialer, membership, disputes } = parts;
+  if (hello.id !== link.identity) {
+    const reason = `${hello.name} says it is ${hello.id}, but has the certificate of ${link.identity}`;
+    reject(parts, link, `${reason}; expected its own`, nowMs);
+    return;
+  }
   const greeter = greeterOf(hello, { id: self.id, nonce }, link.remote);
   if (greeter.kind !== "peer") {
     // An address that leads to this node's id is not worth another dial, whoever answers there.
@@ -61,8 +66,9 @@ export function takeHello(parts: Parts, link: OpenLink, hello: Hello, nowMs: num
     const refusal = disputes.refusal(known, { nonce: hello.nonce, remote: link.remote }, nowMs);
     if (refusal !== null) {
       const { text, isNew } = refusal;
-      if (isNew) reject(parts, link, text, nowMs);
-      else closeQuietly(parts, link, text, nowMs);
+      // Dialled again soon: who is left of the two is to be noticed.
+      if (isNew) refuseLink(parts, link, text, nowMs);
+      else closeQuietly(parts, link, text);
       for (const { id } of parts.links.of(known)) closeLink(parts, id, text);
       return;
     }
@@ -90,9 +96,8 @@ function reject(parts: Parts, link: OpenLink, reason: string, nowMs: number): vo
   refuseLink(parts, link, reason, nowMs);
 }
 
-/** As `reject`, for what was told before: who is refused comes again and again. */
-function closeQuietly(parts: Parts, link: OpenLink, reason: string, nowMs: number): void {
-  if (link.dialled !== null) parts.dialer.settled(link.dialled, "rejected", nowMs);
+/** As `refuseLink`, for what was told before: who is refused comes again and again. */
+function closeQuietly(parts: Parts, link: OpenLink, reason: string): void {
   parts.outbox.wanted.refused.push("frame");
   closeLink(parts, link.id, reason);
 }
@@ -116,7 +121,7 @@ function welcome(parts: Parts, link: OpenLink, { peer, hello, nowMs }: Greeted):
   membership.greeted(peer, hello.incarnation, nowMs);
   membership.reachedVia(peer, null);
   watch.linked(peer, nowMs);
-  readDigest(parts, peer, hello.digest, nowMs);
+  readDigest(parts, link, { peer, digest: hello.digest, nowMs });
   completeness.greeted(hello.digest, hello.complete);
   membership.release();
   if (wasCutOff) membership.reconsider(nowMs + HOLD_MS, nowMs);

@@ -8,6 +8,7 @@
  */
 
 import { renderHostPort, type HostPort } from "../base/ip.ts";
+import type { NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 
 import type { Peer } from "./peer.ts";
@@ -27,6 +28,8 @@ export interface OpenLink {
   readonly id: number;
   /** The address this node dialled; null for an accepted link. */
   readonly dialled: HostPort | null;
+  /** Who the peer is, as TLS says. */
+  readonly identity: NodeId;
   /** The other end as the socket shows it, for people. */
   readonly remote: string;
   readonly openedAtMs: number;
@@ -41,8 +44,8 @@ export interface OpenLink {
   /** What may be sent over it at once in answer to questions, in bytes, as of `answeredAtMs`; below 0 nothing. */
   answerBytes: number;
   answeredAtMs: number;
-  /** It was told that logs which came over it are not taken: once is enough. */
-  complained: boolean;
+  /** When the peer was last asked for the whole of a log. */
+  askedWholeAtMs: number;
 }
 
 /** A peer with its link, at its place on the ring. */
@@ -103,11 +106,14 @@ export class Links {
     return id === null ? undefined : this.#linkById.get(id);
   }
 
-  add(link: Pick<OpenLink, "id" | "dialled" | "remote" | "openedAtMs">): void {
-    const state = { peer: null, spareSinceMs: null, closing: false, parted: false, complained: false };
+  add(link: Pick<OpenLink, "id" | "dialled" | "identity" | "remote" | "openedAtMs">): void {
     this.#linkById.set(link.id, {
       ...link,
-      ...state,
+      peer: null,
+      spareSinceMs: null,
+      closing: false,
+      parted: false,
+      askedWholeAtMs: Number.NEGATIVE_INFINITY,
       answeredAtMs: link.openedAtMs,
       answerBytes: LIMITS.answerBytes,
     });

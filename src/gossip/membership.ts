@@ -20,8 +20,9 @@ import type { Acquaintance, MemberState, Standing } from "../model/member.ts";
 import { Damping } from "./damping.ts";
 import { FIRST_LIFE, REFUTATION_MAX, type Life } from "./life.ts";
 import type { Rumor } from "./message.ts";
-import { isPresent, strangerOf, type Peer, type Suspicion } from "./peer.ts";
-import { suspicionMs, suspicionRange } from "./suspicion.ts";
+import { isBefore, isPresent, standingOf, strangerOf, type Peer, type Suspicion } from "./peer.ts";
+import { lastsMs } from "./suspicion.ts";
+import type { Accused, Move, Verdicts } from "./verdicts.ts";
 
 /** How long a dead or left node's records are remembered. */
 const FORGOTTEN_AFTER_MS = 24 * 3600 * 1000;
@@ -30,29 +31,6 @@ const MISSED_MS = 1000;
 /** How often members that only wait for a time to pass are looked at. */
 const REVIEW_EVERY_MS = 250;
 
-/** A change of a member's state, with the reason in words. */
-export interface Move {
-  readonly peer: Peer;
-  /** Null for a member that is new here. */
-  readonly from: MemberState | null;
-  readonly to: MemberState;
-  readonly reason: string;
-}
-
-/** What came of judging since it was last taken. */
-export interface Verdicts {
-  readonly moves: readonly Move[];
-  /** Own accusations and verdicts, to be told to all. */
-  readonly rumors: readonly Rumor[];
-  /** Members whose records are to be forgotten; they are members no more. */
-  readonly forgotten: readonly Peer[];
-  /** Members of whom something else that the view shows has changed. */
-  readonly touched: readonly Peer[];
-}
-
-/** What an accusation came to. */
-export type Accused = "news" | "known" | "doubted";
-
 /** Holds every node ever heard of, and judges them. */
 export class Membership {
   readonly #self: NodeId;
@@ -60,6 +38,7 @@ export class Membership {
   readonly #peerById = new Map<NodeId, Peer>();
   /** Those for whom time alone may change something. */
   readonly #timed = new Set<Peer>();
+  #doubtsItself = false;
   #presentCount = 0;
   #reviewedAtMs = Number.NEGATIVE_INFINITY;
   #heldUntilMs = Number.NEGATIVE_INFINITY;
@@ -98,6 +77,13 @@ export class Membership {
   standing(id: NodeId): Standing | undefined {
     const peer = this.#peerById.get(id);
     return peer === undefined ? undefined : standingOf(peer);
+  }
+
+  /** A node was removed from the cluster: it is a member no more, and its records are to be forgotten. */
+  expel(peer: Peer): void {
+    this.#presentCount -= Number(isPresent(peer));
+    Object.assign(peer, { state: "left", suspicion: null, settlesAtMs: null });
+    this.#forget(peer);
   }
 
   /** Everything judged since the last call. */
@@ -203,9 +189,9 @@ export class Membership {
    */
   hold(untilMs: number, nowMs: number): void {
     this.#heldUntilMs = untilMs;
-    for (const peer of this.#timed) {
+    for (const peer of this.#timed)
       if (peer.suspicion !== null) peer.suspicion = { ...peer.suspicion, sinceMs: nowMs, isRepeated: false };
-    }
+    this.#excuseSuspects();
   }
 
   /**
@@ -219,6 +205,12 @@ export class Membership {
       this.#repeat(peer, peer.suspicion);
       this.#heldUntilMs = untilMs;
     }
+  }
+
+  /** Whether what this node sees may be its own fault: whom it misses then has not flapped when it is back. */
+  doubt(doubtsItself: boolean): void {
+    if (doubtsItself && !this.#doubtsItself) this.#excuseSuspects();
+    this.#doubtsItself = doubtsItself;
   }
 
   /** The exchange that a hold waited for is done. */
@@ -276,13 +268,15 @@ export class Membership {
   tick(nowMs: number, healthScore: number): void {
     const isReview = nowMs - this.#reviewedAtMs >= REVIEW_EVERY_MS || nowMs < this.#reviewedAtMs;
     if (isReview) this.#reviewedAtMs = nowMs;
-    const range = suspicionRange(this.presentCount);
+    const { presentCount } = this;
+    const wellCount = presentCount - this.#suspects.length;
+    const judge = { presentCount, wellCount, healthScore, doubtsItself: this.#doubtsItself };
     for (const peer of this.#timed) {
       if (peer.suspicion !== null) {
-        const { sinceMs, accusers } = peer.suspicion;
-        const lastsMs = suspicionMs(range, accusers.size - 1, healthScore);
-        if (nowMs - sinceMs >= lastsMs / 2) this.#repeat(peer, peer.suspicion);
-        if (nowMs - sinceMs >= lastsMs && !this.isHeld(nowMs)) this.#giveUp(peer, "did not answer", nowMs);
+        const waitsMs = lastsMs(peer.suspicion, judge);
+        const waitedMs = nowMs - peer.suspicion.sinceMs;
+        if (waitedMs >= waitsMs / 2) this.#repeat(peer, peer.suspicion);
+        if (waitedMs >= waitsMs && !this.isHeld(nowMs)) this.#giveUp(peer, "did not answer", nowMs);
       } else if (isReview) this.#review(peer, nowMs);
     }
   }
@@ -302,18 +296,22 @@ export class Membership {
     if (peer.state === "away" && nowMs >= peer.awayUntilMs && !this.isHeld(nowMs))
       this.#giveUp(peer, "did not come back in the time it said", nowMs);
     const isGone = peer.state === "dead" || peer.state === "left";
-    if (isGone && peer.link === null && nowMs - peer.sinceMs > FORGOTTEN_AFTER_MS) {
-      this.#peerById.delete(peer.id);
-      this.#damping.forget(peer.id);
-      this.#timed.delete(peer);
-      this.#forgotten.push(peer);
-    } else if (!isGone && peer.state !== "away" && peer.settlesAtMs === null) this.#timed.delete(peer);
+    if (isGone && peer.link === null && nowMs - peer.sinceMs > FORGOTTEN_AFTER_MS) this.#forget(peer);
+    else if (!isGone && peer.state !== "away" && peer.settlesAtMs === null) this.#timed.delete(peer);
+  }
+
+  #forget(peer: Peer): void {
+    this.#peerById.delete(peer.id);
+    this.#damping.forget(peer.id);
+    this.#timed.delete(peer);
+    this.#forgotten.push(peer);
   }
 
   /** Adds an accusation to what speaks against a member. @returns true when it is new */
   #suspect(peer: Peer, { kind, by }: Rumor, nowMs: number): boolean {
     const suspicion = peer.suspicion ?? {
       sinceMs: nowMs,
+      members: this.presentCount,
       accusers: new Set(),
       refusers: new Set(),
       isRepeated: false,
@@ -332,7 +330,10 @@ export class Membership {
   #checkRefusals(peer: Peer, nowMs: number): void {
     const refusers = peer.suspicion?.refusers.size ?? 0;
     if (refusers === 0 || this.isHeld(nowMs)) return;
-    if (refusers >= 2 || !this.#hasWitness(peer)) this.#giveUp(peer, "connection refused", nowMs);
+    if (refusers < 2 && this.#hasWitness(peer)) return;
+    this.#giveUp(peer, "connection refused", nowMs);
+    // Its host has answered: whatever ails this node, that daemon was gone.
+    this.#damping.takeExcuse(peer.id);
   }
 
   /** True when there is another member that could see what this node sees. */
@@ -362,10 +363,20 @@ export class Membership {
     // A return from `away` or `left` was meant: only who was missed has flapped. Not who answers an accusation at once:
     // else a liar could keep a member out of service by accusing it again and again.
     const wasMissed = from === "dead" || (from === "suspect" && doubtedMs >= MISSED_MS);
-    if (to === "alive" && wasMissed) peer.settlesAtMs = this.#damping.flapped(peer.id, nowMs);
+    if (to === "alive" && !this.#damping.takeExcuse(peer.id) && wasMissed)
+      peer.settlesAtMs = this.#damping.flapped(peer.id, nowMs);
+    if (from === "alive" && this.#doubtsItself) this.#damping.excuse(peer.id);
     if (to !== "alive" || peer.settlesAtMs !== null) this.#timed.add(peer);
     this.#presentCount += Number(isPresent(peer)) - Number(wasPresent);
     this.#moves.push({ peer, from, to, reason });
+  }
+
+  get #suspects(): Peer[] {
+    return [...this.#timed].filter(({ suspicion }) => suspicion !== null);
+  }
+
+  #excuseSuspects(): void {
+    for (const { id } of this.#suspects) this.#damping.excuse(id);
   }
 
   #nameOf(id: NodeId): string {
@@ -374,20 +385,3 @@ export class Membership {
 }
 
 const LIVING = { refutation: FIRST_LIFE.refutation, said: FIRST_LIFE.said };
-
-interface Moment {
-  readonly incarnation: number;
-  readonly refutation: number;
-}
-
-function isBefore(one: Moment, other: Moment): boolean {
-  return (
-    one.incarnation < other.incarnation ||
-    (one.incarnation === other.incarnation && one.refutation < other.refutation)
-  );
-}
-
-function standingOf({ id, state, sinceMs, pulse, via, settlesAtMs }: Peer): Standing {
-  const rttMs = pulse?.roundTripMs ?? null;
-  return { id, state, sinceMs, rttMs, via, settlesAtMs };
-}

@@ -12,7 +12,7 @@
 import type { NodeId } from "../model/ids.ts";
 
 /** Version of this wire format; peers of another are refused by name. */
-export const WIRE_VERSION = 1;
+export const WIRE_VERSION = 2;
 
 /** How many parts a digest is compared in; an owner's part is the same on every node. */
 export const DIGEST_PARTS = 64;
@@ -44,6 +44,9 @@ export type Scope =
 /**
  * A part of one owner's log: all its writes with a version in (from, to], ascending. `floor` as in OwnerLog. With
  * `from` 0 it fits a holder of nothing, of an older incarnation, or of less than the floor, and starts the log anew.
+ *
+ * Its owner's seal covers the log as it is at `to`. Without one the part is worth nothing by itself: more parts of this
+ * log follow, and the seal comes with the last.
  */
 export interface Delta {
   readonly owner: NodeId;
@@ -52,6 +55,8 @@ export interface Delta {
   readonly from: number;
   readonly to: number;
   readonly writes: readonly Write[];
+  /** SEAL_BYTES long; null when more parts follow. */
+  readonly seal: Uint8Array | null;
 }
 
 /** One write of a delta; a null body deletes the key. */
@@ -80,12 +85,36 @@ export interface Rumor {
   readonly by: NodeId;
 }
 
+/** A rumor as it travels: with the signature of who says so, SEAL_BYTES long (words.ts). */
+export interface SignedRumor extends Rumor {
+  readonly signature: Uint8Array;
+}
+
+/** One who has applied a log; the signature (words.ts) is null where he says so over a link of his own. */
+export interface Reporter {
+  readonly id: NodeId;
+  readonly signature: Uint8Array | null;
+}
+
 /** That these members have applied an owner's log up to a version. */
 export interface AppliedReport {
   readonly owner: NodeId;
   readonly incarnation: number;
   readonly version: number;
-  readonly by: readonly NodeId[];
+  readonly by: readonly Reporter[];
+}
+
+/** Asks the owner of a replica to take it out, or back in. */
+export interface DrainAsk {
+  readonly owner: NodeId;
+  /** The owner's log as the asker holds it: an ask that was kept back is told by it from a new one. */
+  readonly incarnation: number;
+  readonly version: number;
+  readonly replica: string;
+  readonly draining: boolean;
+  readonly asker: NodeId;
+  /** As in Reporter. */
+  readonly signature: Uint8Array | null;
 }
 
 /** First on every link, from both sides: who I am, what I know of you, what I hold. */
@@ -124,7 +153,15 @@ export type Message =
   | { readonly kind: "parts"; readonly sums: readonly number[] }
   /** Repair, last step: what I hold. Answered by what I lack; and by yours, when you `want` mine answered. */
   | { readonly kind: "digest"; readonly digest: Digest; readonly scope: Scope; readonly wanted: boolean }
-  | { readonly kind: "rumor"; readonly rumors: readonly Rumor[]; readonly until: Until }
+  /** I have the parts of this log up to `version`, of a whole that was begun at this floor: go on. */
+  | {
+      readonly kind: "more";
+      readonly owner: NodeId;
+      readonly incarnation: number;
+      readonly floor: number;
+      readonly version: number;
+    }
+  | { readonly kind: "rumor"; readonly rumors: readonly SignedRumor[]; readonly until: Until }
   /** `suspected`: I am about to give you up at this refutation of yours; null when I am not. */
   | { readonly kind: "ping"; readonly sequence: number; readonly suspected: number | null }
   | { readonly kind: "pong"; readonly sequence: number }
@@ -133,14 +170,7 @@ export type Message =
   | { readonly kind: "probed"; readonly sequence: number; readonly reached: boolean }
   /** On its way to the owners, which may be some links away. */
   | { readonly kind: "applied"; readonly reports: readonly AppliedReport[]; readonly hops: number }
-  /** Asks the owner of a replica to take it out, or back in; on its way to it. */
-  | {
-      readonly kind: "drain";
-      readonly owner: NodeId;
-      readonly replica: string;
-      readonly draining: boolean;
-      readonly by: string;
-      readonly hops: number;
-    }
+  /** On its way to the owner. */
+  | { readonly kind: "drain"; readonly ask: DrainAsk; readonly hops: number }
   /** I close this link since I need it no more; I am well. */
   | { readonly kind: "part" };

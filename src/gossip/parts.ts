@@ -10,11 +10,15 @@
 
 import type { HostPort } from "../base/ip.ts";
 import type { Random } from "../base/random.ts";
+import type { Credential } from "../model/credential.ts";
 import type { NodeId } from "../model/ids.ts";
 import type { Acquaintance } from "../model/member.ts";
+import type { Seals } from "../model/seal.ts";
 
+import { Asks } from "./asks.ts";
 import { Awareness } from "./awareness.ts";
 import { Carrier } from "./carrier.ts";
+import { Complaints } from "./complaints.ts";
 import { Completeness } from "./completeness.ts";
 import { Dialer } from "./dialer.ts";
 import { Disputes } from "./disputes.ts";
@@ -37,6 +41,7 @@ export interface GossipOptions {
   readonly self: Acquaintance;
   readonly incarnation: number;
   readonly seeds: readonly HostPort[];
+  readonly seals: Seals;
   readonly random: Random;
   readonly nowMs: number;
 }
@@ -46,6 +51,9 @@ export interface Parts {
   readonly self: Acquaintance;
   readonly nonce: number;
   readonly startedAtMs: number;
+  readonly seals: Seals;
+  readonly asks: Asks;
+  readonly complaints: Complaints;
   readonly outbox: Outbox;
   readonly awareness: Awareness;
   readonly membership: Membership;
@@ -112,7 +120,7 @@ export interface Sync {
 }
 
 /** Makes the parts of a node that starts now. */
-export function openParts({ self, incarnation, seeds, random, nowMs }: GossipOptions): Parts {
+export function openParts({ self, incarnation, seeds, seals, random, nowMs }: GossipOptions): Parts {
   const nonce = Math.floor(random() * 2 ** 48) + 1;
   const outbox = new Outbox();
   const links = new Links();
@@ -121,10 +129,16 @@ export function openParts({ self, incarnation, seeds, random, nowMs }: GossipOpt
   const carrier = new Carrier(self.id, { topology, links, outbox });
   const dialer = new Dialer(seeds, random);
   dialer.own({ host: self.host, port: self.port });
+  const options = { self: self.id, incarnation, carrier, outbox, random, seals, nowMs };
+  const replication = new Replication(options);
+  const credentialOf = (id: NodeId): Credential | undefined => replication.store.credentialOf(id);
   return {
     self,
     nonce,
     startedAtMs: nowMs,
+    seals,
+    asks: new Asks(),
+    complaints: new Complaints(outbox),
     outbox,
     awareness,
     links,
@@ -134,8 +148,8 @@ export function openParts({ self, incarnation, seeds, random, nowMs }: GossipOpt
     watch: new Watch(awareness, random),
     topology,
     disputes: new Disputes(),
-    replication: new Replication({ self: self.id, incarnation, carrier, outbox, random, nowMs }),
-    reports: new Reports(self.id, carrier),
+    replication,
+    reports: new Reports({ self: self.id, carrier, seals, credentialOf }),
     favours: new Favours(),
     hearsay: new Hearsay(),
     voice: new Voice(),

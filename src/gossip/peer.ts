@@ -8,7 +8,7 @@
  */
 
 import type { NodeId } from "../model/ids.ts";
-import type { Acquaintance, MemberState } from "../model/member.ts";
+import type { Acquaintance, MemberState, Standing } from "../model/member.ts";
 
 import type { Life } from "./life.ts";
 import { positionOf } from "./ring.ts";
@@ -47,6 +47,8 @@ export interface Inquiry {
 /** Why a member is suspected. */
 export interface Suspicion {
   readonly sinceMs: number;
+  /** Members that were there when it began, this node included. */
+  readonly members: number;
   /** Members that do not reach it, nor know of one who does. */
   readonly accusers: Set<NodeId>;
   /** Members whom its host told that nobody listens. */
@@ -116,9 +118,29 @@ export function strangerOf(id: NodeId, nowMs: number): Peer {
   };
 }
 
+/** A point in a member's lives. */
+export interface Moment {
+  readonly incarnation: number;
+  readonly refutation: number;
+}
+
+/** True when one moment of a member is before another one. */
+export function isBefore(one: Moment, other: Moment): boolean {
+  return (
+    one.incarnation < other.incarnation ||
+    (one.incarnation === other.incarnation && one.refutation < other.refutation)
+  );
+}
+
 /** True when a peer is where somebody says he is. */
 export function isAt(peer: Peer, { host, port }: Pick<Acquaintance, "host" | "port">): boolean {
   return peer.host === host && peer.port === port;
+}
+
+/** What the view shows of a peer. */
+export function standingOf({ id, state, sinceMs, pulse, via, settlesAtMs }: Peer): Standing {
+  const rttMs = pulse?.roundTripMs ?? null;
+  return { id, state, sinceMs, rttMs, via, settlesAtMs };
 }
 
 /** True while a member counts: it is there, or only just out of sight. */

@@ -13,15 +13,16 @@
 import { shuffled, pick, type Random } from "../base/random.ts";
 import type { NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
+import type { Seals } from "../model/seal.ts";
 
 import type { Carrier } from "./carrier.ts";
-import { missing, type Lacking } from "./delta.ts";
+import { missing, restOf, since, type Lacking } from "./delta.ts";
 import type { Outbox } from "./effects.ts";
-import { incarnationMax, outrankedBy } from "./greeting.ts";
+import { claimsMore, incarnationMax } from "./greeting.ts";
 import type { OpenLink } from "./links.ts";
-import { DIGEST_PARTS, type Delta, type Digest, type Message, type Scope } from "./message.ts";
+import { DIGEST_PARTS, type Delta, type Digest, type Message, type Scope, type Until } from "./message.ts";
 import { MESH_MAX } from "./ring.ts";
-import { Store } from "./store.ts";
+import { Store, type Applied, type Written } from "./store.ts";
 import { partOf } from "./sums.ts";
 
 const COMPARE_EVERY_MS = 1000;
@@ -36,8 +37,13 @@ const FEW_OWNERS = DIGEST_PARTS;
 /** What a link's questions are answered with in the long run: an answer may be a thousand times as large as they. */
 const ANSWER_BYTES_PER_MS = 8 * 1024;
 
+/** Between two requests for the whole of a log over one link. */
+const ASK_WHOLE_EVERY_MS = 1000;
+
 const ALL: Scope = { kind: "all" };
 const LISTED: Scope = { kind: "listed" };
+
+type Of<K extends Message["kind"]> = Extract<Message, { kind: K }>;
 
 /** What replication works with. */
 export interface ReplicationOptions {
@@ -46,17 +52,27 @@ export interface ReplicationOptions {
   readonly carrier: Carrier;
   readonly outbox: Outbox;
   readonly random: Random;
+  readonly seals: Seals;
   readonly nowMs: number;
 }
 
 /** What came of a message with deltas. */
-export interface Applied {
+export interface Received {
   /** Owners whose logs brought news. */
-  readonly news: readonly NodeId[];
+  readonly news: NodeId[];
   /** Owners whose logs are held here as far as the deltas went. */
-  readonly held: readonly NodeId[];
-  /** The owner of a log that was not taken; null when all were. */
-  readonly refused: NodeId | null;
+  readonly held: NodeId[];
+  /** Logs that were not taken, and why; the text begins with a verb. */
+  readonly complaints: { readonly owner: NodeId; readonly why: string }[];
+  /** This node goes on under a higher incarnation: it was shown a later life of its own. */
+  raised: boolean;
+}
+
+/** A broadcast that could not be checked yet, for something before it was missed. */
+interface Awaited {
+  readonly until: Until;
+  readonly link: number;
+  readonly acknowledge: boolean;
 }
 
 /** Holds the logs and keeps them equal to those of the peers. */
@@ -71,13 +87,15 @@ export class Replication {
   /** Owners of whom something came by broadcast, to be announced. */
   readonly #fresh = new Set<NodeId>();
   #freshSinceMs = 0;
+  /** Broadcasts to be passed on once what was missed is here, by owner. */
+  readonly #awaited = new Map<NodeId, Awaited>();
 
   constructor(options: ReplicationOptions) {
     this.#options = options;
     this.#incarnation = options.incarnation;
     this.#comparedAtMs = options.nowMs;
     this.#collectedAtMs = options.nowMs;
-    this.store = new Store(options.self, options.incarnation);
+    this.store = new Store(options.self, options.incarnation, options.seals);
   }
 
   get incarnation(): number {
@@ -89,11 +107,11 @@ export class Replication {
     return this.store.logOf(this.#options.self)?.version ?? 0;
   }
 
-  /** Writes this node's own log and pushes the change. @returns false when nothing changed */
-  write(changes: ReadonlyMap<string, string | null>, nowMs: number, acknowledge: boolean): boolean {
-    if (!this.store.write(changes, nowMs)) return false;
-    this.push(acknowledge);
-    return true;
+  /** Writes this node's own log and pushes the change. */
+  write(changes: ReadonlyMap<string, string | null>, nowMs: number, acknowledge: boolean): Written {
+    const written = this.store.write(changes, nowMs);
+    if (written.changed) this.push(acknowledge);
+    return written;
   }
 
   /** Pushes what was written since the last push; with nothing new, asks all again whether they hold what there is. */
@@ -104,68 +122,53 @@ export class Replication {
     const held = { owner: self, incarnation: log.incarnation, version: this.#pushedVersion, deadAt: null };
     const lacking: Lacking = { digest: [held], scope: LISTED, recipient: null };
     let pushed = 0;
-    for (const deltas of missing(new Map([[self, log]]), lacking)) {
+    for (const deltas of missing(this.store, lacking)) {
       pushed += 1;
       carrier.broadcast((until) => ({ kind: "delta", deltas, until, acknowledge }));
     }
     this.#pushedVersion = log.version;
     if (pushed > 0 || !acknowledge) return;
     const { incarnation, floor, version } = log;
-    const delta: Delta = { owner: self, incarnation, floor, from: version, to: version, writes: [] };
+    const head = { owner: self, incarnation, floor, from: version, to: version };
+    const delta: Delta = { ...head, writes: [], seal: this.store.sealOf(self) };
     carrier.broadcast((until) => ({ kind: "delta", deltas: [delta], until, acknowledge }));
   }
 
-  /** A peer that remembers more of this node than it knows itself: takes a higher incarnation. @returns true then */
-  outrank(digest: Digest, nowMs: number): boolean {
+  /** A peer says that it remembers more of this node than it knows itself: it is asked to show it. */
+  outranked(digest: Digest, link: OpenLink, nowMs: number): void {
     const own = { id: this.#options.self, incarnation: this.#incarnation, version: this.version };
-    const incarnation = outrankedBy(digest, { ...own, incarnationMax: incarnationMax(nowMs) });
-    return incarnation !== null && this.raise(incarnation, nowMs);
+    if (claimsMore(digest, { ...own, incarnationMax: incarnationMax(nowMs) }))
+      this.askWhole(link, this.#options.self, nowMs);
   }
 
-  /**
-   * Starts this node's log anew under a higher incarnation: somebody remembers a later life of it. The whole log goes
-   * to everybody then, so who claims to remember more and more must not make this node do so all the time.
-   *
-   * @returns false when it has just done so: it will be told again
-   */
-  raise(incarnation: number, nowMs: number): boolean {
-    if (nowMs - this.#raisedAtMs < RAISE_EVERY_MS && nowMs >= this.#raisedAtMs) return false;
-    this.#raisedAtMs = nowMs;
-    this.#incarnation = incarnation;
-    this.store.raise(incarnation);
-    this.#pushedVersion = 0;
-    this.push(false);
-    return true;
+  /** Asks a peer for all of one log, this node's own among them; not again within a second. */
+  askWhole(link: OpenLink, owner: NodeId, nowMs: number): void {
+    if (nowMs - link.askedWholeAtMs < ASK_WHOLE_EVERY_MS && nowMs >= link.askedWholeAtMs) return;
+    link.askedWholeAtMs = nowMs;
+    const nothing = { owner, incarnation: 0, version: 0, deadAt: null };
+    this.#options.outbox.send(link.id, { kind: "digest", digest: [nothing], scope: LISTED, wanted: false });
   }
 
   /** Applies what came over a link, passes it on, and asks for what must have been missed. */
-  receive(message: Extract<Message, { kind: "delta" }>, link: OpenLink, nowMs: number): Applied {
-    const { outbox, self, carrier } = this.#options;
-    const news: NodeId[] = [];
-    const held: NodeId[] = [];
+  receive(message: Of<"delta">, link: OpenLink, nowMs: number): Received {
+    const received: Received = { news: [], held: [], complaints: [], raised: false };
     const gaps: NodeId[] = [];
-    const passed: Delta[] = [];
-    let refused: NodeId | null = null;
     for (const delta of message.deltas) {
       // An own write that went all the way round, or an old one from a peer that is behind.
-      if (delta.owner === self && this.#isOwn(delta)) continue;
-      const applied = this.store.apply(delta, nowMs);
-      if (applied === "refused") {
-        outbox.wanted.refused.push("delta");
-        refused = delta.owner;
-      } else passed.push(delta);
-      if (applied === "gap") gaps.push(delta.owner);
-      if (applied === "applied") news.push(delta.owner);
-      if (applied === "applied" || applied === "known") held.push(delta.owner);
+      if (delta.owner === this.#options.self && this.#isOwn(delta)) continue;
+      const applied = this.store.apply(delta, link.id, nowMs);
+      this.#note(received, delta, applied);
+      this.#passOn(message, delta, applied, link);
+      if (applied.kind === "known" && message.until !== null) this.#passOnKnown(message, delta, link, nowMs);
+      if (applied.kind === "gap" && delta.owner !== this.#options.self) gaps.push(delta.owner);
+      // Whoever is honest heals by this, whatever it was that spoiled his log.
+      else if (applied.kind === "gap" || applied.kind === "forged") this.askWhole(link, delta.owner, nowMs);
+      if (applied.kind === "outranked") received.raised = this.#raise(applied.incarnation + 1, nowMs);
     }
-    const { until, acknowledge } = message;
-    if (until !== null && passed.length > 0) {
-      carrier.forward((end) => ({ kind: "delta", deltas: passed, until: end, acknowledge }), until, link.id);
-      this.#announceLater(news, nowMs);
-    }
+    if (message.until !== null) this.#announceLater(received.news, nowMs);
     // Asking at once, not at the next repair: the peer that sent this has what is missing.
     if (gaps.length > 0) this.#ask(link.id, gaps);
-    return { news, held, refused };
+    return received;
   }
 
   /** A peer holds these: asks for what is lacking here. */
@@ -201,19 +204,30 @@ export class Replication {
   }
 
   /** What a peer holds: sends what it lacks, and what is held here when that is wanted. */
-  answer(
-    message: Extract<Message, { kind: "digest" }>,
-    link: OpenLink,
-    recipient: NodeId,
-    nowMs: number,
-  ): void {
+  answer(message: Of<"digest">, link: OpenLink, recipient: NodeId, nowMs: number): void {
     const { digest, scope, wanted } = message;
-    const sinceMs = Math.max(0, nowMs - link.answeredAtMs);
-    const budgetBytes = Math.min(LIMITS.answerBytes, link.answerBytes + sinceMs * ANSWER_BYTES_PER_MS);
-    Object.assign(link, { answeredAtMs: nowMs, answerBytes: budgetBytes });
+    const budgetBytes = budgetOf(link, nowMs);
     if (budgetBytes <= 0) return;
     link.answerBytes -= this.sendMissing(link.id, { digest, scope, recipient }, budgetBytes);
     if (wanted) link.answerBytes -= this.sendDigest(link.id, scope, { wanted: false });
+  }
+
+  /** A peer has a part of a log, and goes on from there. */
+  answerMore(message: Of<"more">, link: OpenLink, nowMs: number): void {
+    const budgetBytes = budgetOf(link, nowMs);
+    if (budgetBytes <= 0) return;
+    let sentBytes = 0;
+    for (const delta of restOf(this.store, message)) {
+      sentBytes += this.#sendDelta(link.id, delta, { until: null, acknowledge: false });
+      if (sentBytes >= budgetBytes) break;
+    }
+    link.answerBytes -= sentBytes;
+  }
+
+  /** Asks for the next part of each log of which parts wait and no more have come for a while. */
+  askMore(nowMs: number): void {
+    for (const { link, owner, incarnation, floor, to } of this.store.staging.overdue(nowMs))
+      this.#options.outbox.send(link, { kind: "more", owner, incarnation, floor, version: to });
   }
 
   /** Sends what is held here; `wanted` asks for the other side's in turn. @returns the bytes sent */
@@ -230,7 +244,7 @@ export class Replication {
   sendMissing(link: number, lacking: Lacking, mostBytes: number = LIMITS.answerBytes): number {
     const { outbox } = this.#options;
     let sentBytes = 0;
-    for (const deltas of missing(this.store.logs, lacking)) {
+    for (const deltas of missing(this.store, lacking)) {
       sentBytes += outbox.send(link, { kind: "delta", deltas, until: null, acknowledge: false });
       if (sentBytes >= mostBytes) break;
     }
@@ -240,6 +254,7 @@ export class Replication {
   /** Compares with one random peer when a second has passed; announces what is due. */
   tick(presentCount: number, nowMs: number): void {
     const { carrier, random, outbox } = this.#options;
+    this.askMore(nowMs);
     if (this.#fresh.size > 0 && nowMs - this.#freshSinceMs >= ANNOUNCE_AFTER_MS) this.#announce(presentCount);
     if (nowMs - this.#collectedAtMs >= COLLECT_EVERY_MS) {
       this.#collectedAtMs = nowMs;
@@ -254,6 +269,87 @@ export class Replication {
   /** Exchanges everything with every peer at once: what is held here may be old. */
   exchange(): void {
     for (const { link } of this.#options.carrier.seats) this.sendDigest(link, ALL, { wanted: true });
+  }
+
+  /** A link is gone: what waited on it will come by another. */
+  linkDown(link: number): void {
+    this.store.staging.drop(link);
+  }
+
+  /** A member is no more: nothing of it is held or taken from now on. */
+  expel(owner: NodeId): void {
+    this.store.expel(owner);
+    this.#fresh.delete(owner);
+    this.#awaited.delete(owner);
+  }
+
+  #note(received: Received, { owner }: Delta, applied: Applied): void {
+    const { refused } = this.#options.outbox.wanted;
+    if (applied.kind === "applied") received.news.push(owner);
+    if (applied.kind === "applied" || applied.kind === "known") received.held.push(owner);
+    if (applied.kind === "refused") refused.push("delta");
+    if (applied.kind === "forged") refused.push("seal");
+    if (applied.kind === "expelled") refused.push("revoked");
+    if (applied.kind === "refused" || applied.kind === "forged")
+      received.complaints.push({ owner, why: applied.why });
+  }
+
+  /** Passes a broadcast on, but nothing that was not found good here: who does is taken for its maker. */
+  #passOn({ until, acknowledge }: Of<"delta">, delta: Delta, applied: Applied, { id }: OpenLink): void {
+    const awaited = this.#awaited.get(delta.owner);
+    if (applied.kind === "applied") {
+      this.#awaited.delete(delta.owner);
+      if (until !== null) this.#forward(applied.parts, { until, acknowledge, link: id });
+      if (awaited !== undefined) this.#forward(applied.parts, awaited);
+    }
+    if (until === null || delta.seal === null) return;
+    const isMissed = applied.kind === "gap" || applied.kind === "staged";
+    if (isMissed && this.#awaited.size < LIMITS.ownersMax)
+      this.#awaited.set(delta.owner, { until, acknowledge, link: id });
+  }
+
+  /**
+   * Passes on what is held here in the place of what came, which may be no more like it than its number. In one frame,
+   * and as much as the link's questions are answered with: a few bytes must not make this node shout its whole store.
+   */
+  #passOnKnown({ until, acknowledge }: Of<"delta">, delta: Delta, link: OpenLink, nowMs: number): void {
+    if (delta.seal === null || budgetOf(link, nowMs) <= 0) return;
+    const [held] = since(this.store, delta);
+    if (held === undefined || held.seal === null) return;
+    const message = { kind: "delta", deltas: [held], acknowledge } as const;
+    const { outbox, carrier } = this.#options;
+    const before = outbox.wanted.send.length;
+    carrier.forward((end) => ({ ...message, until: end }), until, link.id);
+    for (const { frame } of outbox.wanted.send.slice(before)) link.answerBytes -= frame.byteLength;
+  }
+
+  #forward(parts: readonly Delta[], { until, acknowledge, link }: Awaited): void {
+    for (const delta of parts)
+      this.#options.carrier.forward(
+        (end) => ({ kind: "delta", deltas: [delta], until: end, acknowledge }),
+        until,
+        link,
+      );
+  }
+
+  #sendDelta(link: number, delta: Delta, to: { until: Until; acknowledge: boolean }): number {
+    return this.#options.outbox.send(link, { kind: "delta", deltas: [delta], ...to });
+  }
+
+  /**
+   * Starts this node's log anew under a higher incarnation: it was shown a later life of its own. The whole log goes to
+   * everybody then, so two nodes with one id must not make each other do so all the time.
+   *
+   * @returns false when it has just done so: it will be shown again
+   */
+  #raise(incarnation: number, nowMs: number): boolean {
+    if (nowMs - this.#raisedAtMs < RAISE_EVERY_MS && nowMs >= this.#raisedAtMs) return false;
+    this.#raisedAtMs = nowMs;
+    this.#incarnation = incarnation;
+    this.store.raise(incarnation);
+    this.#pushedVersion = 0;
+    this.push(false);
+    return true;
   }
 
   #digest(scope: Scope): Digest {
@@ -288,4 +384,12 @@ export class Replication {
       outbox.send(link, { kind: "announce", digest });
     }
   }
+}
+
+/** What a link may be sent at once in answer to a question, in bytes; it grows again as time passes. */
+function budgetOf(link: OpenLink, nowMs: number): number {
+  const sinceMs = Math.max(0, nowMs - link.answeredAtMs);
+  link.answeredAtMs = nowMs;
+  link.answerBytes = Math.min(LIMITS.answerBytes, link.answerBytes + sinceMs * ANSWER_BYTES_PER_MS);
+  return link.answerBytes;
 }

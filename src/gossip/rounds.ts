@@ -13,6 +13,7 @@ import { LIFE_KEY, renderLife } from "./life.ts";
 import { markDead } from "./messages.ts";
 import { closeLink, HOLD_MS, type Parts } from "./parts.ts";
 import { isPresent, type Peer } from "./peer.ts";
+import { signedRumor } from "./words.ts";
 
 /** How often the shell ticks; later than that and this node is slow. */
 const TICK_EVERY_MS = 50;
@@ -33,6 +34,7 @@ export function noticePause(parts: Parts, nowMs: number): void {
 export function runRound(parts: Parts, nowMs: number): void {
   const { awareness, membership, replication, reports, topology, favours, disputes } = parts;
   awareness.ticked(nowMs, TICK_EVERY_MS);
+  membership.doubt(awareness.doubtsItself);
   membership.tick(nowMs, awareness.score);
   if (topology.takeChanged()) seekWanted(parts, nowMs);
   watchMembers(parts, nowMs);
@@ -87,7 +89,10 @@ export function settleVerdicts(parts: Parts, nowMs: number): void {
     topology.note(peer);
   }
   if (moves.length > 0) forgetSlowWrite(parts);
-  if (rumors.length > 0) carrier.broadcast((until) => ({ kind: "rumor", rumors, until }));
+  if (rumors.length > 0) {
+    const signed = rumors.map((rumor) => signedRumor(rumor, parts.seals));
+    carrier.broadcast((until) => ({ kind: "rumor", rumors: signed, until }));
+  }
   for (const peer of forgotten) {
     replication.store.forget(peer.id);
     changes.note(peer.id);
@@ -125,6 +130,8 @@ function seekSource({ sync, links, carrier, replication }: Parts, nowMs: number)
   const isThere = (links.get(sync.source)?.peer ?? null) !== null;
   const source = isThere ? sync.source : (carrier.seats[0]?.link ?? null);
   Object.assign(sync, { source, movedAtMs: nowMs });
+  // A large log is on its way: from there it is asked to go on by itself.
+  if (source !== null && replication.store.staging.isBusy(source)) return;
   if (source !== null) replication.sendDigest(source, { kind: "all" }, { wanted: true });
 }
 
@@ -147,7 +154,8 @@ function watchMembers(parts: Parts, nowMs: number): void {
 }
 
 /** Tells members that somebody holds them for dead: they may not know. */
-function warnAccused({ hearsay, membership, watch, carrier }: Parts, nowMs: number): void {
+function warnAccused(parts: Parts, nowMs: number): void {
+  const { hearsay, membership, watch, carrier } = parts;
   for (const rumor of hearsay.toWarn(nowMs)) {
     const peer = membership.peer(rumor.subject);
     const isOver = peer === undefined || !isPresent(peer) || peer.refutation > rumor.refutation;
@@ -155,7 +163,9 @@ function warnAccused({ hearsay, membership, watch, carrier }: Parts, nowMs: numb
     else if (peer.link !== null) watch.pingNow(peer, { warns: true });
     else {
       const seat = carrier.linkTowards(peer.id);
-      if (seat !== null) carrier.send(seat.link, { kind: "rumor", rumors: [rumor], until: null });
+      // In this node's name: whose digest it was read in has not signed it.
+      const signed = signedRumor({ ...rumor, by: parts.self.id }, parts.seals);
+      if (seat !== null) carrier.send(seat.link, { kind: "rumor", rumors: [signed], until: null });
     }
   }
 }
@@ -175,12 +185,12 @@ function forgetSlowWrite({ spreading, membership, replication }: Parts): void {
 }
 
 /** A peer that is dead or has left: nothing is expected of it any more. */
-function letGo(parts: Parts, peer: Peer): void {
+export function letGo(parts: Parts, peer: Peer, why?: string): void {
   const { links, watch, favours, hearsay } = parts;
   watch.drop(peer);
   hearsay.over(peer.id);
   for (const favour of favours.settled(peer.id)) answerFavour(parts, favour, false);
-  const reason = peer.state === "left" ? "the member left" : "the member is dead";
+  const reason = why ?? (peer.state === "left" ? "the member left" : "the member is dead");
   for (const { id } of links.of(peer)) closeLink(parts, id, reason);
 }
 

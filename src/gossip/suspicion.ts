@@ -31,15 +31,20 @@ const LEAST_ALONE_MS = 2000;
 const ONE_HOP_MEMBERS_MAX = 24;
 const MOST_TO_LEAST = 6;
 const CONFIRMATIONS_WANTED = 2;
+/** Whoever doubts itself lets suspects have so much more time: a part of what is left of the three seconds' bar. */
+const DOUBTED_MS = 300;
 
 /**
  * How long a suspicion may last in a cluster of this size.
  *
  * @param memberCount  live members, this node included; 1 is taken as 2
+ * @param wellCount  those of them that nobody suspects: half of all do not wait for more words than they have; fewer
+ *   do, for it may be they who are cut off
  */
-export function suspicionRange(memberCount: number): SuspicionRange {
+export function suspicionRange(memberCount: number, wellCount: number = memberCount): SuspicionRange {
   const leastMs = leastFor(memberCount);
-  const confirmationsWanted = memberCount <= 3 ? 0 : CONFIRMATIONS_WANTED;
+  const others = wellCount >= Math.floor(memberCount / 2) ? wellCount - 1 : memberCount;
+  const confirmationsWanted = memberCount <= 3 ? 0 : Math.min(CONFIRMATIONS_WANTED, others);
   return { leastMs, mostMs: MOST_TO_LEAST * leastMs, confirmationsWanted };
 }
 
@@ -62,4 +67,24 @@ export function suspicionMs(range: SuspicionRange, confirmations: number, health
   if (confirmations >= confirmationsWanted) return leastMs * stretch;
   const share = Math.log(confirmations + 1) / Math.log(confirmationsWanted + 1);
   return Math.max(leastMs, mostMs - (mostMs - leastMs) * share) * stretch;
+}
+
+/** Who judges, at this moment. */
+export interface Judge {
+  /** Live members, the judge included, and those of them that nobody suspects. */
+  readonly presentCount: number;
+  readonly wellCount: number;
+  readonly healthScore: number;
+  /** What it thinks it sees may be its own fault (awareness.ts). */
+  readonly doubtsItself: boolean;
+}
+
+/** How long a suspicion that began among so many members lasts from its start, in the eyes of a judge. */
+export function lastsMs(
+  { members, accusers }: { readonly members: number; readonly accusers: { readonly size: number } },
+  { presentCount, wellCount, healthScore, doubtsItself }: Judge,
+): number {
+  // Not fewer than when it began: of two that are gone the second has no more time to answer than the first.
+  const range = suspicionRange(Math.max(members, presentCount), wellCount);
+  return suspicionMs(range, accusers.size - 1, healthScore) + (doubtsItself ? DOUBTED_MS : 0);
 }

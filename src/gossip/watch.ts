@@ -8,7 +8,8 @@
  * again each second. When nobody does, it is accused.
  *
  * Only one side of a quiet link pings: what comes from a peer is a sign of life, its ping too. All times stretch with
- * this node's own troubles (awareness.ts).
+ * this node's own troubles (awareness.ts). Several that are missed at once are such a trouble: it is likelier that this
+ * node was cut off or starved than that they all failed, so it waits for an answer of anybody before it accuses.
  *
  * Pure. membership.ts judges; gossip.ts sends what is wanted here.
  */
@@ -30,6 +31,8 @@ const ASK_AGAIN_MS = { doubted: 500, reached: 1000 };
 const LOST_GRACE_MS = 200;
 /** For the first link to a member just heard of. */
 const FIRST_LINK_MS = 1500;
+/** So many are missed at once, and half of all that are watched: then it may be this node. */
+const MANY = 2;
 /** The share of the newest round trip in the smoothed one, as in TCP (RFC 6298). */
 const SMOOTHING = 1 / 8;
 
@@ -46,6 +49,8 @@ export class Watch {
   readonly #awareness: Awareness;
   readonly #random: Random;
   readonly #watched = new Set<Peer>();
+  /** Those that did not answer, or whose link is lost, and since when. */
+  readonly #missedAtMs = new Map<Peer, number>();
   #sequence = 0;
 
   constructor(awareness: Awareness, random: Random) {
@@ -58,6 +63,7 @@ export class Watch {
     const pulse = peer.pulse ?? pulseFrom(nowMs);
     Object.assign(pulse, { awaiting: false, misses: 0, heardAtMs: nowMs, sentAtMs: nowMs });
     Object.assign(pulse, { lostAtMs: null, inquiry: null });
+    this.#missedAtMs.delete(peer);
     peer.pulse = pulse;
     this.#watched.add(peer);
   }
@@ -74,6 +80,7 @@ export class Watch {
   drop(peer: Peer): void {
     peer.pulse = null;
     this.#watched.delete(peer);
+    this.#missedAtMs.delete(peer);
   }
 
   /** Stops looking for peers that were never linked, but for those still wanted. */
@@ -101,6 +108,7 @@ export class Watch {
     pulse.heardAtMs = nowMs;
     pulse.misses = 0;
     pulse.inquiry = null;
+    this.#missedAtMs.delete(peer);
     this.#awareness.succeeded();
   }
 
@@ -108,6 +116,7 @@ export class Watch {
   ponged({ pulse }: Peer, sequence: number, nowMs: number): boolean {
     if (pulse === null || !pulse.awaiting || sequence !== pulse.sequence) return false;
     pulse.awaiting = false;
+    this.#awareness.answered(pulse.sentAtMs);
     const tripMs = nowMs - pulse.sentAtMs;
     const before = pulse.roundTripMs;
     pulse.roundTripMs = before === null ? tripMs : before + SMOOTHING * (tripMs - before);
@@ -144,6 +153,7 @@ export class Watch {
 
   /** This node slept: the silence was its own. */
   forgive(nowMs: number): void {
+    this.#missedAtMs.clear();
     for (const { pulse } of this.#watched) {
       if (pulse === null) continue;
       Object.assign(pulse, { awaiting: false, misses: 0, heardAtMs: nowMs, inquiry: null });
@@ -157,12 +167,16 @@ export class Watch {
   tick(isMesh: boolean, nowMs: number): Wanted {
     const wanted: Wanted = { pings: [], asks: [], unreached: [] };
     const everyMs = isMesh ? PING_EVERY_MS.mesh : PING_EVERY_MS.ring;
+    if (this.#awareness.takeAlarm()) this.#pingAll();
     for (const peer of this.#watched) {
       const { pulse } = peer;
       if (pulse === null) continue;
       if (peer.link !== null) this.#pingOrMiss(peer, pulse, { wanted, everyMs, nowMs });
       const isStuck = peer.link !== null && pulse.misses >= MISSES_TO_ASK;
       const isLost = peer.link === null && pulse.lostAtMs !== null && nowMs >= pulse.lostAtMs;
+      // One that never answered is not missed: it was not there before.
+      if ((pulse.misses > 0 || (isLost && pulse.roundTripMs !== null)) && peer.state !== "away")
+        this.#missed(peer, everyMs + TIMEOUT_MS.most, nowMs);
       // One that is away said so: nobody need be asked.
       if ((isStuck || isLost) && peer.state !== "away") this.#inquire(peer, pulse, wanted, nowMs);
     }
@@ -189,6 +203,19 @@ export class Watch {
     wanted.pings.push(peer);
   }
 
+  /** Notes that a peer is missed from now on, and whether it is one of many. */
+  #missed(peer: Peer, withinMs: number, nowMs: number): void {
+    if (this.#missedAtMs.has(peer)) return;
+    this.#missedAtMs.set(peer, nowMs);
+    let atOnce = 0;
+    for (const atMs of this.#missedAtMs.values()) if (nowMs - atMs <= withinMs) atOnce += 1;
+    if (atOnce >= MANY && 2 * atOnce >= this.#watched.size) this.#awareness.missedMany();
+  }
+
+  #pingAll(): void {
+    for (const peer of this.#watched) this.pingNow(peer, { warns: false });
+  }
+
   #timeoutMs({ roundTripMs }: Pulse): number {
     const tripsMs = roundTripMs === null ? TIMEOUT_MS.most : 3 * roundTripMs;
     return this.#awareness.stretch(Math.min(Math.max(tripsMs, TIMEOUT_MS.least), TIMEOUT_MS.most));
@@ -197,9 +224,10 @@ export class Watch {
   #inquire(peer: Peer, pulse: Pulse, wanted: Wanted, nowMs: number): void {
     if (pulse.inquiry !== null) {
       const { open, deadlineMs } = pulse.inquiry;
-      if (open.size > 0 && nowMs < deadlineMs) return;
-      // Who did not even say no was not reached himself: perhaps it is this node that is cut off.
-      for (let missing = open.size; missing > 0; missing -= 1) this.#awareness.missedNack();
+      if ((open.size > 0 && nowMs < deadlineMs) || this.#awareness.waits) return;
+      // Who is heard and did not even say no: perhaps it is this node that does not hear.
+      const missed = new Set(Array.from(this.#missedAtMs.keys(), ({ id }) => id));
+      for (const relay of open) if (!missed.has(relay)) this.#awareness.missedNack();
       pulse.inquiry = null;
       pulse.askAgainAtMs = nowMs + ASK_AGAIN_MS.doubted;
       wanted.unreached.push(peer);
@@ -207,6 +235,7 @@ export class Watch {
     }
     if (nowMs < pulse.askAgainAtMs) return;
     const relays = this.#relaysFor(peer);
+    if (relays.length === 0 && this.#awareness.waits) return;
     if (relays.length === 0) {
       pulse.askAgainAtMs = nowMs + ASK_AGAIN_MS.doubted;
       wanted.unreached.push(peer);
@@ -219,7 +248,11 @@ export class Watch {
       open: new Set(relays.map(({ id }) => id)),
     };
     pulse.inquiry = inquiry;
-    for (const relay of relays) wanted.asks.push({ relay, subject: peer, sequence: inquiry.sequence });
+    for (const relay of relays) {
+      wanted.asks.push({ relay, subject: peer, sequence: inquiry.sequence });
+      // If it does not answer either, it is to be known by then that it is not there itself.
+      this.pingNow(relay, { warns: false });
+    }
   }
 
   #relaysFor(subject: Peer): Peer[] {

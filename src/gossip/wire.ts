@@ -98,6 +98,20 @@ export class Writer {
     this.#at += ID_BYTES;
   }
 
+  /** Bytes whose number both sides know. */
+  fixed(bytes: Uint8Array, sizeBytes: number): void {
+    assert(bytes.byteLength === sizeBytes, "what is written has its fixed length");
+    this.#reserve(sizeBytes);
+    this.#bytes.set(bytes, this.#at);
+    this.#at += sizeBytes;
+  }
+
+  /** As `fixed` behind a flag, or null. */
+  optionalFixed(bytes: Uint8Array | null, sizeBytes: number): void {
+    this.flag(bytes !== null);
+    if (bytes !== null) this.fixed(bytes, sizeBytes);
+  }
+
   /** Text as UTF-8 behind its length in bytes; half a surrogate pair, which UTF-8 cannot tell, becomes U+FFFD. */
   text(text: string): void {
     const sizeBytes = Buffer.byteLength(text);
@@ -241,6 +255,17 @@ export class Reader {
     if (((this.#bytes[at + ID_BYTES - 1] ?? 0) & 15) !== 0)
       this.refuse(what, "padded with ones", "zeros behind its 100 bits");
     return base32(this.#bytes, at, ID_CHARACTERS);
+  }
+
+  /** A copy of so many bytes: the frame's are not kept. */
+  fixed(what: string, sizeBytes: number): Uint8Array {
+    const at = this.#take(what, sizeBytes);
+    return Uint8Array.from(this.#bytes.subarray(at, this.#at));
+  }
+
+  /** So many bytes, or null. */
+  optionalFixed(what: string, sizeBytes: number): Uint8Array | null {
+    return this.flag(what) ? this.fixed(what, sizeBytes) : null;
   }
 
   /** Text; in UTF-8 a UTF-16 unit takes at most three bytes. */

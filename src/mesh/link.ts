@@ -17,6 +17,7 @@
  */
 
 import type { HostPort } from "../base/ip.ts";
+import type { Credential } from "../model/credential.ts";
 
 /** What became of a frame: handed to the wire, left out, larger than LIMITS.frameBytes, or too late. */
 export type SendOutcome = "sent" | "skipped" | "oversize" | "closed";
@@ -57,6 +58,8 @@ export interface Link {
   /** As it was dialled; for an accepted link the address and port the peer dialled from. */
   readonly remote: HostPort;
   readonly direction: "dialled" | "accepted";
+  /** Who is at the other end, as its certificate proved when the link was opened. */
+  readonly peer: Credential;
   /** Bytes sent but not yet taken by the system. */
   readonly bufferedBytes: number;
   /** Whether any frame has come. */

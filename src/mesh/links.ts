@@ -12,13 +12,16 @@
 import { Failure, textOf, type FailureCode } from "../base/failure.ts";
 import { renderHostPort, type HostPort } from "../base/ip.ts";
 import { Repeats } from "../base/repeats.ts";
+import type { NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 import { nowMs } from "../runtime/clock.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
+import type { DialMember } from "./dial.ts";
 import type { Lanes } from "./lanes.ts";
 import type { Link } from "./link.ts";
+import type { Refusals } from "./refusals.ts";
 import { dialLink } from "./websocket.ts";
 
 /** For the whole of a dial: connection and handshake. */
@@ -39,6 +42,8 @@ export type MeshInput =
       readonly link: number;
       readonly dialled: HostPort | null;
       readonly remote: string;
+      /** Whose certificate was shown. */
+      readonly peer: NodeId;
     }
   | { readonly kind: "linkDown"; readonly link: number; readonly reason: string }
   | { readonly kind: "dialFailed"; readonly address: HostPort; readonly refused: boolean }
@@ -55,7 +60,10 @@ export interface Outgoing {
 export interface LinksOptions {
   readonly onInput: (input: MeshInput) => void;
   readonly log: Log;
-  readonly metrics: Pick<Metrics, "gossipMessages" | "gossipBytes" | "gossipRefused">;
+  readonly metrics: Pick<Metrics, "gossipMessages" | "gossipBytes">;
+  readonly dialMember: DialMember;
+  /** Those of the dialler. */
+  readonly refusals: Refusals;
   /** Those of the listener, if there is one. */
   readonly lanes: Lanes;
 }
@@ -70,13 +78,15 @@ export interface Links {
   dial(address: HostPort): void;
   send(outgoing: Outgoing): void;
   close(link: number, reason: string): void;
+  /** Ends every link to this member with a word, whoever dialled. */
+  closeMember(member: NodeId, reason: string): void;
   /** Ends every link with a word, and dials no more. */
   closeAll(reason: string): void;
 }
 
 /** Opens an empty set of links. */
 export function openLinks(options: LinksOptions): Links {
-  const { onInput, log, metrics } = options;
+  const { onInput, log, metrics, lanes, dialMember, refusals } = options;
   const linkById = new Map<number, Link>();
   const logged = new Repeats(LOGGED_EVERY_MS, LIMITS.repeatsKept);
   let lastId = 0;
@@ -88,16 +98,15 @@ export function openLinks(options: LinksOptions): Links {
 
   const take = (link: Link, dialled: HostPort | null): void => {
     linkById.set(link.id, link);
-    onInput({ kind: "linkUp", link: link.id, dialled, remote: renderHostPort(link.remote) });
+    const remote = renderHostPort(link.remote);
+    onInput({ kind: "linkUp", link: link.id, dialled, remote, peer: link.peer.id });
     link.start({
       frame: (frame) => onInput({ kind: "frame", link: link.id, frame }),
       closed(end) {
         linkById.delete(link.id);
         if (end.kind === "violation" || end.kind === "overfull") {
-          metrics.gossipRefused.inc({ reason: end.kind });
-          // Not the port: an accepted link has another one each time.
-          if (logged.isNew(`${link.remote.host} ${end.kind}`, nowMs()))
-            log.warn("mesh: ended a link", { peer: renderHostPort(link.remote), reason: end.text });
+          const { remote: from, peer } = link;
+          refusals.tell({ reason: end.kind, address: from.host, peer: peer.id, text: end.text });
         }
         onInput({ kind: "linkDown", link: link.id, reason: end.text });
       },
@@ -106,7 +115,7 @@ export function openLinks(options: LinksOptions): Links {
 
   const dial = async (address: HostPort): Promise<void> => {
     try {
-      const link = await dialLink(address, { id: nextId(), deadlineMs: DIAL_MS, lanes: options.lanes });
+      const link = await dialLink(address, { id: nextId(), deadlineMs: DIAL_MS, lanes, dialMember });
       if (closed) link.close("this daemon is stopping");
       else take(link, address);
     } catch (thrown) {
@@ -132,6 +141,9 @@ export function openLinks(options: LinksOptions): Links {
       metrics.gossipBytes.inc({ kind, direction: "out" }, frame.byteLength);
     },
     close: (link, reason) => linkById.get(link)?.close(reason),
+    closeMember(member, reason) {
+      for (const link of linkById.values()) if (link.peer.id === member) link.close(reason);
+    },
     closeAll(reason) {
       closed = true;
       for (const link of linkById.values()) link.close(reason);

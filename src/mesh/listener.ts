@@ -1,47 +1,75 @@
 /**
  * Listener: the one port that hosts need between them.
  *
- * Gossip links and relayed streams share it: both begin as an HTTP/1.1 upgrade, so one parser with one set of
- * limits stands before both, and whoever comes with a browser or by mistake gets an answer that a person can
- * read. Whatever is not an upgrade we know is refused in a line and counted. A connection that has not yet
- * said what it wants costs a socket and no more, for five seconds at most, and there is a bound on how many
- * there are. So there is on links: on all, on those from one address, and on those that have not said a word.
+ * Gossip links and relayed streams share it, each as an HTTP/1.1 upgrade within its own protocol of TLS, so one parser
+ * with one set of limits stands before both. Requests of hosts that want to join come in a third protocol and are
+ * handed on. Who is let in at all the gate decides; what is decided here is what a caller may ask for, and how many of
+ * each there may be. Whatever is not a request we know is refused in a line, counted and told of.
  *
  * A request with an Origin is refused: a browser sends one, a daemon never, and no web page may speak to a
  * daemon.
  *
- * Touches: the mesh port. What TLS will change is `createServer` here and dialSocket in dial.ts.
+ * Touches: the mesh port.
  */
 
-import { createServer, type IncomingMessage, type Server } from "node:http";
-import type { Socket } from "node:net";
+import {
+  createServer,
+  type IncomingMessage,
+  type Server as HttpServer,
+  type ServerResponse,
+} from "node:http";
+import type { Server } from "node:net";
 import type { Duplex } from "node:stream";
 
 import { Failure, systemCodeOf, textOf } from "../base/failure.ts";
-import { renderHostPort, unmapped, type HostPort } from "../base/ip.ts";
+import { renderHostPort, type HostPort } from "../base/ip.ts";
+import type { Credential } from "../model/credential.ts";
 import type { NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
-import { KEEPALIVE_MS } from "./dial.ts";
+import { openGate, type Caller, type Gate } from "./gate.ts";
+import { Guests } from "./guests.ts";
 import type { Lanes } from "./lanes.ts";
 import type { Link } from "./link.ts";
-import { reset } from "../runtime/pump.ts";
+import type { RefusalReason, Refusals } from "./refusals.ts";
+import { GOSSIP_ALPN, JOIN_ALPN, refusalOf, STREAM_ALPN, vouch } from "./secure.ts";
 import { serveStream, STREAM_PROTOCOL, type OwnerWay, type ResolveReplica } from "./stream.ts";
+import type { Streams } from "./streams.ts";
+import type { MeshTrust } from "./trust.ts";
 import { refuse, type Refusal, type Upgrade } from "./upgrade.ts";
 import { GOSSIP_PATH, HANDSHAKE_MS, openLinkAcceptor } from "./websocket.ts";
 
 /** How long a replica of this host may take to accept a relayed connection. */
 const REPLICA_CONNECT_MS = 500;
+/** How long a connection of somebody who asks to join may last, with all answers. */
+const JOIN_MS = 10_000;
+/** What is asked over one such connection: who we are, then to be let in; and again with what was learnt. */
+const JOIN_REQUESTS_MAX = 4;
 
-/** How long links get to say goodbye when the listener closes. */
-const GOODBYE_MS = 1500;
+/** Whoever asks to join or to renew. */
+export interface JoinCaller {
+  /** Of the certificate that was shown, when it counts. */
+  readonly credential: Credential | null;
+  /** Why there is no credential: none shown, expired, revoked, ...; null when there is one. */
+  readonly problem: string | null;
+  readonly address: string;
+  /** A value that both ends of this connection know and nobody else (RFC 8446 7.5); 32 bytes. */
+  readonly binding: Buffer;
+}
+
+/** Label of the exported value that a joiner's proof is bound to. */
+export const JOIN_BINDING_LABEL = "EXPORTER-skein-join";
+const BINDING_BYTES = 32;
 
 /** What openListener needs. */
 export interface ListenerOptions {
   /** Where to listen; port 0 lets the system choose. */
   readonly listen: HostPort;
+  readonly trust: MeshTrust;
+  /** Those of the links and the dialler. */
+  readonly refusals: Refusals;
   /** Gives an id that no link of this process had. */
   readonly nextLinkId: () => number;
   /** Takes each accepted link and starts it. The listener closes it when it closes itself. */
@@ -52,8 +80,12 @@ export interface ListenerOptions {
   readonly resolve: ResolveReplica;
   /** How other members are reached, for streams that are passed on to them. */
   readonly wayTo: (node: NodeId) => OwnerWay;
+  /** Opens the streams that are passed on. */
+  readonly streams: Pick<Streams, "open">;
+  /** Answers whoever asks to join. A request has at most LIMITS.meshBodyBytes. */
+  readonly onJoin: (request: IncomingMessage, response: ServerResponse, caller: JoinCaller) => void;
   readonly log: Log;
-  readonly metrics: Pick<Metrics, "gossipRefused" | "streams">;
+  readonly metrics: Pick<Metrics, "streams">;
   /** How long a connection may take to say what it wants; HANDSHAKE_MS unless told. */
   readonly handshakeMs?: number;
 }
@@ -64,6 +96,10 @@ export interface Listener {
   readonly address: HostPort;
   /** How many streams it relays now. */
   readonly streamCount: () => number;
+  /** How many connections members keep ready here. */
+  readonly readyCount: () => number;
+  /** Ends all that this member has here: links with a word, streams with a reset. */
+  closeMember(member: NodeId, reason: string): void;
   /**
    * Takes no more connections, says goodbye on its links, resets its streams; done within two seconds.
    * Settles when the last socket is gone. May be called again.
@@ -78,116 +114,178 @@ export interface Listener {
  *   when the address is none of this host's
  */
 export async function openListener(options: ListenerOptions): Promise<Listener> {
-  const server = createServer({
-    keepAlive: true,
-    keepAliveInitialDelay: KEEPALIVE_MS,
-    noDelay: true,
-    maxHeaderSize: LIMITS.meshHeadBytes,
-    headersTimeout: options.handshakeMs ?? HANDSHAKE_MS,
-    requestTimeout: options.handshakeMs ?? HANDSHAKE_MS,
-    connectionsCheckingInterval: Math.ceil((options.handshakeMs ?? HANDSHAKE_MS) / 5),
-  });
-  const guests = welcome(server, options);
+  const guests = new Guests();
+  const door = new Door(options, guests);
+  const { server } = door.gate;
   await listen(server, options.listen);
   server.on("error", (thrown) => options.log.warn("mesh listener", { error: textOf(thrown) }));
 
   let closing: Promise<void> | null = null;
   return {
     address: addressOf(server, options.listen),
-    streamCount: () => guests.streams.size,
+    streamCount: () => guests.streamCount,
+    readyCount: () => guests.readyCount,
+    closeMember: (member, reason) => guests.closeMember(member, reason),
     close() {
-      closing ??= closeAll(server, guests);
+      if (closing === null) {
+        const gone = new Promise((resolve) => server.close(resolve));
+        door.gate.close();
+        closing = guests.close(gone);
+      }
       return closing;
     },
   };
 }
 
-/** The connections of a listener, by what became of them; a socket is in exactly one. */
-interface Guests {
-  readonly strangers: Set<Socket>;
-  readonly links: Map<Socket, Link>;
-  readonly streams: Set<Socket>;
-}
+/** Answers callers, by what their protocol is for. */
+class Door {
+  readonly gate: Gate;
+  readonly #options: ListenerOptions;
+  readonly #guests: Guests;
+  readonly #acceptor: ReturnType<typeof openLinkAcceptor>;
+  readonly #http: HttpServer;
+  /** Of the connections that node:http reads. */
+  readonly #callers = new WeakMap<Duplex, Caller>();
 
-/** Attaches everything that answers connections; from here on no event of the server lacks a listener. */
-function welcome(server: Server, options: ListenerOptions): Guests {
-  const guests: Guests = { strangers: new Set(), links: new Map(), streams: new Set() };
-  const acceptor = openLinkAcceptor(options.lanes);
-  const counted = (subject: string, { status, reason }: Refusal, socket: Duplex): void => {
-    options.metrics.gossipRefused.inc({ reason: subject });
-    options.log.debug("mesh: refused a connection", { from: addressText(socket), subject, status, reason });
-  };
-  const turnAway = (socket: Duplex, subject: string, refusal: Refusal): void => {
-    counted(subject, refusal, socket);
-    refuse(socket, refusal);
-  };
-  const acceptLink = (upgrade: Upgrade): void => {
-    const answer = acceptor.accept(upgrade, options.nextLinkId());
-    if ("status" in answer) return turnAway(upgrade.socket, "handshake", answer);
-    guests.strangers.delete(upgrade.socket);
-    guests.links.set(upgrade.socket, answer);
-    options.onLink(answer);
-  };
-  const acceptStream = (upgrade: Upgrade): void => {
-    guests.strangers.delete(upgrade.socket);
-    guests.streams.add(upgrade.socket);
+  constructor(options: ListenerOptions, guests: Guests) {
+    this.#options = options;
+    this.#guests = guests;
+    this.#acceptor = openLinkAcceptor(options.lanes);
+    this.#http = this.#openHttp();
+    const { trust, refusals, handshakeMs = HANDSHAKE_MS } = options;
+    this.gate = openGate({ trust, refusals, handshakeMs, onCaller: (caller) => this.#take(caller) });
+  }
+
+  /** It does not listen, and so has no timeouts of its own: the gate's deadline, and those below, stand for them. */
+  #openHttp(): HttpServer {
+    const http = createServer({ maxHeaderSize: LIMITS.meshHeadBytes });
+    http.maxRequestsPerSocket = JOIN_REQUESTS_MAX;
+    const with_ = (duplex: Duplex, then: (caller: Caller) => void): void => {
+      const caller = this.#callers.get(duplex);
+      if (caller === undefined) duplex.destroy();
+      else then(caller);
+    };
+    http.on("upgrade", (request: IncomingMessage, duplex: Duplex, head: Buffer) =>
+      with_(duplex, (caller) => this.#upgrade(caller, { request, socket: caller.socket, head })),
+    );
+    http.on("request", (request: IncomingMessage, response: ServerResponse) =>
+      with_(request.socket, (caller) => {
+        if (caller.protocol === JOIN_ALPN) this.#join(caller, request, response);
+        else this.#turnAway(caller, "request", NO_UPGRADE);
+      }),
+    );
+    http.on("clientError", (thrown: Error, duplex: Duplex) =>
+      with_(duplex, (caller) => {
+        // What its parser says begins with HPE_; all else is a connection that broke, which is no refusal.
+        if (systemCodeOf(thrown)?.startsWith("HPE_") === true) this.#turnAway(caller, "junk", JUNK);
+        else duplex.destroy();
+      }),
+    );
+    return http;
+  }
+
+  #take(caller: Caller): void {
+    const { socket, protocol, credential } = caller;
+    this.#callers.set(socket, caller);
+    if (protocol === STREAM_ALPN && credential !== null) {
+      this.gate.settle(socket);
+      if (this.#guests.addReady(socket, credential.id))
+        this.#tell(caller, "ready", `more than ${LIMITS.readyAcceptedPerMember} connections kept ready`);
+    }
+    // It takes the connections that it is given (node:http, Event: 'connection').
+    this.#http.emit("connection", socket);
+  }
+
+  #upgrade(caller: Caller, upgrade: Upgrade): void {
+    const wanted = wantedBy(upgrade.request);
+    if (typeof wanted !== "string") return this.#turnAway(caller, "request", wanted);
+    if (wanted === "link" && caller.protocol === GOSSIP_ALPN && caller.credential !== null)
+      return this.#openLink(caller, upgrade, caller.credential);
+    if (wanted === "stream" && caller.protocol === STREAM_ALPN) return this.#openStream(caller, upgrade);
+    this.#turnAway(caller, "protocol", {
+      status: 404,
+      reason: `${caller.protocol} is for something else; ${EACH_FOR_ITS_OWN}`,
+    });
+  }
+
+  #openLink(caller: Caller, upgrade: Upgrade, peer: Credential): void {
+    // Again: it may have been removed while it was on its way from the handshake to here.
+    const vouched = vouch(caller.socket, this.#options.trust);
+    if (!vouched.ok) return this.#turnAway(caller, vouched.reason, refusalOf(vouched.text));
+    const crowd = crowdOf(this.#guests, caller.address);
+    if (crowd !== null) return this.#turnAway(caller, crowd, crowd === "address" ? FULL_OF_YOU : FULL);
+    const answer = this.#acceptor.accept(upgrade, { id: this.#options.nextLinkId(), peer });
+    if ("status" in answer) return this.#turnAway(caller, "upgrade", answer);
+    this.gate.settle(caller.socket);
+    this.#guests.addLink(caller.socket, answer);
+    this.#options.onLink(answer);
+  }
+
+  #openStream(caller: Caller, upgrade: Upgrade): void {
+    const { resolve, wayTo, streams, metrics } = this.#options;
+    if (this.#guests.streamCount >= LIMITS.streamsMax) {
+      metrics.streams.inc({ result: "busy" });
+      return this.#turnAway(caller, "streams", FULL);
+    }
+    this.#guests.addStream(caller.socket);
     void serveStream(upgrade, {
-      resolve: options.resolve,
-      wayTo: options.wayTo,
+      resolve,
+      wayTo,
+      open: streams.open,
       connectMs: REPLICA_CONNECT_MS,
-      served: (result) => options.metrics.streams.inc({ result }),
+      served: (result) => metrics.streams.inc({ result }),
     });
-  };
+  }
 
-  server.on("connection", (socket: Socket) => {
-    if (guests.strangers.size >= LIMITS.meshStrangersMax) {
-      counted("strangers", FULL, socket);
-      socket.destroy();
-      return;
+  #join(caller: Caller, request: IncomingMessage, response: ServerResponse): void {
+    const { socket, credential, problem, address } = caller;
+    const isKnown = this.#guests.isJoining(socket);
+    const { all, ofAddress } = this.#guests.joinCounts(address);
+    if (!isKnown && (all >= LIMITS.enrolmentsMax || ofAddress >= LIMITS.enrolmentsPerAddress))
+      return this.#turnAway(caller, "joins", FULL);
+    const { headers } = request;
+    if (headers.origin !== undefined) return this.#turnAway(caller, "request", BROWSER);
+    const bytes = Number(headers["content-length"] ?? 0);
+    // Not in chunks: node:http holds a body to the length that its head tells.
+    if (headers["transfer-encoding"] !== undefined || !(bytes <= LIMITS.meshBodyBytes))
+      return this.#turnAway(caller, "request", TOO_LONG);
+    if (!isKnown) {
+      this.gate.settle(socket);
+      this.#guests.addJoin(socket, address);
+      const timer = setTimeout(() => socket.destroy(), JOIN_MS);
+      socket.once("close", () => clearTimeout(timer));
     }
-    guests.strangers.add(socket);
-    socket.once("close", () => {
-      guests.strangers.delete(socket);
-      guests.links.delete(socket);
-      guests.streams.delete(socket);
-    });
-  });
-  server.on("upgrade", (request: IncomingMessage, duplex: Duplex, head: Buffer) => {
-    // node:http types the socket of any transport; ours are net.Sockets.
-    const socket = duplex as Socket;
-    const wanted = wantedBy(request);
-    if (typeof wanted !== "string") turnAway(socket, "request", wanted);
-    else if (wanted === "link") {
-      const crowd = crowdOf(guests, socket);
-      if (crowd === null) acceptLink({ request, socket, head });
-      else turnAway(socket, crowd, crowd === "address" ? FULL_OF_YOU : FULL);
-    } else if (guests.streams.size < LIMITS.streamsMax) acceptStream({ request, socket, head });
-    else {
-      options.metrics.streams.inc({ result: "busy" });
-      turnAway(socket, "streams", FULL);
-    }
-  });
-  server.on("request", (request, response) => {
-    counted("request", NO_UPGRADE, request.socket);
-    response.writeHead(NO_UPGRADE.status, { connection: "close", "content-type": "text/plain" });
-    response.end(`${NO_UPGRADE.reason}\n`);
-  });
-  server.on("clientError", (_thrown, socket) => turnAway(socket, "junk", JUNK));
-  return guests;
+    const binding = socket.exportKeyingMaterial(BINDING_BYTES, JOIN_BINDING_LABEL, Buffer.alloc(0));
+    this.#options.onJoin(request, response, { credential, problem, address, binding });
+  }
+
+  #turnAway(caller: Caller, reason: RefusalReason, refusal: Refusal): void {
+    this.#tell(caller, reason, refusal.reason);
+    refuse(caller.socket, refusal);
+  }
+
+  #tell({ address, credential }: Caller, reason: RefusalReason, text: string): void {
+    this.#options.refusals.tell({ reason, address, peer: credential?.id ?? null, text });
+  }
 }
 
 /** What there are too many of for one more link; null when there is room. */
-function crowdOf({ links }: Guests, socket: Socket): "links" | "address" | "silent" | null {
+function crowdOf({ links }: Guests, address: string): "links" | "address" | "silent" | null {
   if (links.size >= LIMITS.linksMax) return "links";
-  const host = unmapped(socket.remoteAddress ?? "");
   const all = Array.from(links.values());
-  if (all.filter(({ remote }) => remote.host === host).length >= LIMITS.linksPerAddress) return "address";
+  if (all.filter(({ remote }) => remote.host === address).length >= LIMITS.linksPerAddress) return "address";
   return all.filter(({ hasSpoken }) => !hasSpoken).length >= LIMITS.silentLinksMax ? "silent" : null;
 }
 
+const EACH_FOR_ITS_OWN = `expected ${GOSSIP_PATH} in ${GOSSIP_ALPN}, /stream/ in ${STREAM_ALPN}`;
 const FULL: Refusal = { status: 503, reason: "full" };
 const FULL_OF_YOU: Refusal = { status: 503, reason: "too many links from your address" };
 const JUNK: Refusal = { status: 400, reason: "expected an HTTP/1.1 upgrade request" };
+const BROWSER: Refusal = { status: 403, reason: "browsers are not served here" };
+const TOO_LONG: Refusal = {
+  status: 413,
+  reason: `expected a body of a told length, at most ${LIMITS.meshBodyBytes} bytes`,
+};
 const NO_UPGRADE: Refusal = {
   status: 426,
   reason: "this is the mesh port of a skein daemon; it takes upgrades only",
@@ -196,18 +294,13 @@ const NO_UPGRADE: Refusal = {
 /** What an upgrade request is for, or why it is refused. */
 function wantedBy(request: IncomingMessage): "link" | "stream" | Refusal {
   const { headers, method, url = "" } = request;
-  if (headers.origin !== undefined) return { status: 403, reason: "browsers are not served here" };
+  if (headers.origin !== undefined) return BROWSER;
   const hasBody = headers["content-length"] !== undefined || headers["transfer-encoding"] !== undefined;
   if (method !== "GET" || hasBody) return { status: 400, reason: "expected GET without a body" };
   const protocol = headers.upgrade?.toLowerCase();
   if (url === GOSSIP_PATH && protocol === "websocket") return "link";
   if (url.startsWith("/stream/") && protocol === STREAM_PROTOCOL) return "stream";
   return { status: 404, reason: `expected ${GOSSIP_PATH} or /stream/ with its own protocol` };
-}
-
-function addressText(socket: Duplex): string {
-  const { remoteAddress, remotePort } = socket as Socket;
-  return renderHostPort({ host: unmapped(remoteAddress ?? "?"), port: remotePort ?? 0 });
 }
 
 function listen(server: Server, at: HostPort): Promise<void> {
@@ -243,16 +336,4 @@ function addressOf(server: Server, asked: HostPort): HostPort {
   return typeof address === "object" && address !== null
     ? { host: address.address, port: address.port }
     : asked;
-}
-
-async function closeAll(server: Server, guests: Guests): Promise<void> {
-  const closed = new Promise((resolve) => server.close(resolve));
-  for (const socket of guests.strangers) socket.destroy();
-  for (const socket of guests.streams) reset(socket);
-  for (const link of guests.links.values()) link.close("the daemon stops");
-  const timer = setTimeout(() => {
-    for (const socket of guests.links.keys()) socket.destroy();
-  }, GOODBYE_MS);
-  await closed;
-  clearTimeout(timer);
 }

@@ -10,6 +10,8 @@
  *     GET /stream/<replica id>/<port> HTTP/1.1   101: bytes pass from here on
  *     Upgrade: skein-stream/1                    404 no such replica, 502 refused, 503 full, 504 timeout
  *
+ * streams.ts opens the connections over which streams are asked for.
+ *
  * Touches: sockets.
  */
 
@@ -17,14 +19,14 @@ import { request as httpRequest, type IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 
 import { Failure, textOf, type FailureCode } from "../base/failure.ts";
-import { renderHostPort, type HostPort } from "../base/ip.ts";
+import type { HostPort } from "../base/ip.ts";
 import { isNodeId, type NodeId, type ReplicaId } from "../model/ids.ts";
 import { isPort } from "../model/service.ts";
-import { nowMs } from "../runtime/clock.ts";
+import { startDeadline } from "../runtime/deadline.ts";
+import { join, reset } from "../runtime/pump.ts";
 
 import { codeOfBroken, dialSocket } from "./dial.ts";
-import { join, reset } from "../runtime/pump.ts";
-import { REASON_HEADER, refuse, type Refusal, type Upgrade } from "./upgrade.ts";
+import { printable, REASON_HEADER, refuse, type Refusal, type Upgrade } from "./upgrade.ts";
 
 /** The name of the protocol in the Upgrade header. */
 export const STREAM_PROTOCOL = "skein-stream/1";
@@ -57,48 +59,51 @@ export interface StreamOwner {
   readonly hop: 0 | 1;
 }
 
+/** One end of a connection to a daemon's mesh port, over which a stream is asked for. */
+export interface Ask extends StreamTarget {
+  readonly deadlineMs: number;
+  /** Set when the daemon is not the owner's, or was asked by one that is not. */
+  readonly owner?: StreamOwner;
+}
+
+/** How asking went: `stale` when the connection ended before a word of an answer, as one kept ready may. */
+export type Asked =
+  | { readonly kind: "open" }
+  | { readonly kind: "failed"; readonly failure: Failure }
+  | Stale;
+interface Stale {
+  readonly kind: "stale";
+  readonly failure: Failure;
+}
+
 /**
- * Opens a stream to a replica through its host's daemon, or through another member's that reaches that host.
- *
- * @param peer                the mesh listener of that daemon
- * @param options.deadlineMs  for everything up to the replica's own acceptance; the daemon gives its part 500
- *   ms
- * @param options.owner       set when the daemon is not the owner's, or was asked by one that is not
- * @returns a socket like one to the replica itself: ends, half-closes and resets as the replica does. Nothing
- *   that the replica sent is lost; the caller attaches `error` before it awaits anything else
- * @throws Failure `refused` when the replica did not take the connection, `timeout` when it or its daemon was
- *   too slow, `not-found` when the daemon has no such replica, port or member, `busy` when it has no room,
- *   `unreachable` when the daemon itself, or the owner's from there, cannot be reached, `invalid` when what
- *   answers is no such daemon
+ * Asks for a stream over a connection of its own. Settles when the replica has taken the connection: from then on
+ * `socket` is like one to the replica itself, and nothing that the replica sent is lost. Never throws; where it is not
+ * to be, the connection is destroyed.
  */
-export async function dialStream(
-  peer: HostPort,
-  options: StreamTarget & { readonly deadlineMs: number; readonly owner?: StreamOwner },
-): Promise<Socket> {
-  const startedMs = nowMs();
-  const socket = await dialSocket(peer, options.deadlineMs).catch((thrown: unknown) => {
-    // Whatever kept us from the daemon says nothing of the replica.
-    throw new Failure("unreachable", `stream: ${textOf(thrown)}`, { cause: thrown });
-  });
-  const leftMs = Math.max(1, options.deadlineMs - (nowMs() - startedMs));
-  return new Promise((resolve, reject) => {
+export function askStream(socket: Socket, ask: Ask): Promise<Asked> {
+  return new Promise((resolve) => {
     const request = httpRequest({
       createConnection: () => socket,
-      path: `/stream/${encodeURIComponent(options.replica)}/${options.port}`,
+      path: `/stream/${encodeURIComponent(ask.replica)}/${ask.port}`,
       headers: {
         host: "mesh",
         connection: "Upgrade",
         upgrade: STREAM_PROTOCOL,
-        ...(options.owner && { [NODE_HEADER]: options.owner.node, [HOP_HEADER]: options.owner.hop }),
+        ...(ask.owner && { [NODE_HEADER]: ask.owner.node, [HOP_HEADER]: ask.owner.hop }),
       },
     });
     const fail = (code: FailureCode, text: string, cause?: unknown): void => {
-      clearTimeout(timer);
+      deadline.clear();
       socket.destroy();
-      const about = `stream to ${options.replica} through ${renderHostPort(peer)}`;
-      reject(new Failure(code, `${about}: ${text}`, { cause }));
+      const failure = new Failure(code, text, { cause });
+      resolve({ kind: code === "unreachable" && cause !== undefined ? "stale" : "failed", failure });
     };
-    const timer = setTimeout(() => fail("timeout", `no answer in ${options.deadlineMs} ms`), leftMs);
+    const deadline = startDeadline(ask.deadlineMs, () =>
+      fail("timeout", `no answer in ${Math.round(ask.deadlineMs)} ms`),
+    );
+    // One kept ready was paused: it flows again once the request listens.
+    request.once("socket", () => socket.resume());
     request.on("error", (thrown) => fail(codeOfBroken(thrown), textOf(thrown), thrown));
     request.once("response", (response) => {
       const { code, text } = refusalOf(response);
@@ -109,9 +114,9 @@ export async function dialStream(
         fail("invalid", `expected the protocol ${STREAM_PROTOCOL}`);
         return;
       }
-      clearTimeout(timer);
+      deadline.clear();
       if (head.length > 0) socket.unshift(head);
-      resolve(socket);
+      resolve({ kind: "open" });
     });
     request.end();
   });
@@ -152,10 +157,31 @@ export type OwnerWay =
   | { readonly kind: "unlinked" }
   | { readonly kind: "unknown" };
 
+/**
+ * Opens a stream to a replica through a member's daemon.
+ *
+ * @returns a socket like one to the replica itself: ends, half-closes and resets as the replica does. The caller
+ *   attaches `error` before it awaits anything else
+ * @throws Failure `refused` when the replica did not take the connection, `timeout` when it or its daemon was
+ *   too slow, `not-found` when the daemon has no such replica, port or member, `busy` when it has no room,
+ *   `unreachable` when the daemon itself, or the owner's from there, cannot be reached or is not that member,
+ *   `not-allowed` when it refuses us, `invalid` when what answers is no such daemon
+ */
+export type OpenStream = (peer: StreamPeer, ask: Ask) => Promise<Socket>;
+
+/** The daemon to ask, and the member that must answer there. */
+export interface StreamPeer {
+  readonly id: NodeId;
+  /** Its mesh listener. */
+  readonly address: HostPort;
+}
+
 /** What serveStream needs. */
 export interface ServeOptions {
   readonly resolve: ResolveReplica;
   readonly wayTo: (node: NodeId) => OwnerWay;
+  /** Opens a stream to a replica through its owner's daemon; throws a Failure. */
+  readonly open: OpenStream;
   /** How long the replica may take to accept: it runs on this host, so what is slow is broken. */
   readonly connectMs: number;
   /** Told once how the request went. */
@@ -218,7 +244,8 @@ interface Way {
 }
 
 /** Decides whether a request is for a replica of this host or to be passed on. */
-function wayOf(request: IncomingMessage, { resolve, wayTo, connectMs }: ServeOptions): Way | GivenUp {
+function wayOf(request: IncomingMessage, options: ServeOptions): Way | GivenUp {
+  const { resolve, wayTo, connectMs, open } = options;
   const target = parseTarget(request.url ?? "");
   const owner = ownerOf(request);
   if (target === null)
@@ -226,7 +253,7 @@ function wayOf(request: IncomingMessage, { resolve, wayTo, connectMs }: ServeOpt
   if (owner === "malformed")
     return { result: "malformed", status: 400, reason: `expected a node id in ${NODE_HEADER}, and a hop` };
   const way = owner === null ? ({ kind: "self" } as const) : wayTo(owner.node);
-  if (owner !== null && way.kind !== "self") return passedOn(target, owner, way);
+  if (owner !== null && way.kind !== "self") return passedOn({ target, owner, open }, way);
   const where = resolve(target.replica, target.port);
   if (where !== null)
     return {
@@ -252,10 +279,10 @@ async function dialReplica(at: HostPort, connectMs: number): Promise<Socket | Gi
 
 /** What a request for another member's replica becomes. */
 function passedOn(
-  target: StreamTarget,
-  { node, hop }: { readonly node: NodeId; readonly hop: number },
+  { target, owner, open }: { target: StreamTarget; owner: { node: NodeId; hop: number }; open: OpenStream },
   way: Exclude<OwnerWay, { kind: "self" }>,
 ): Way | GivenUp {
+  const { node, hop } = owner;
   if (hop > 0) {
     const reason = `this node is not ${node}, and the stream was passed on before`;
     return { result: "unreachable", status: 508, reason };
@@ -269,12 +296,13 @@ function passedOn(
     result: "passed-on",
     async dial() {
       try {
-        return await dialStream(address, { ...target, deadlineMs: PASS_ON_MS, owner: { node, hop: 1 } });
+        const ask = { ...target, deadlineMs: PASS_ON_MS, owner: { node, hop: 1 } } as const;
+        return await open({ id: node, address }, ask);
       } catch (thrown) {
         const code = thrown instanceof Failure ? thrown.code : "unreachable";
         return {
           ...(FAILED_BY_CODE[code] ?? UNREACHED),
-          reason: `passed on to ${node}: ${reasonOf(thrown)}`,
+          reason: `passed on to ${node}: ${printable(textOf(thrown)).slice(0, 120)}`,
         };
       }
     },
@@ -288,13 +316,6 @@ const FAILED_BY_CODE: Partial<Record<FailureCode, Pick<GivenUp, "result" | "stat
   busy: { result: "busy", status: 503 },
   "not-found": { result: "not-found", status: 404 },
 };
-
-/** A failure's text as it may stand in a header. */
-function reasonOf(thrown: unknown): string {
-  return textOf(thrown)
-    .replace(/[^\x20-\x7e]/g, "?")
-    .slice(0, 120);
-}
 
 /** The owner named by a request; null when it names none, as one to the owner itself does. */
 function ownerOf(

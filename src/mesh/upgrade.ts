@@ -28,8 +28,13 @@ const LINGER_MS = 1000;
 
 /** An HTTP status for a refused request, and why in printable ASCII words. */
 export interface Refusal {
-  readonly status: 400 | 403 | 404 | 421 | 426 | 502 | 503 | 504 | 508;
+  readonly status: 400 | 403 | 404 | 413 | 421 | 426 | 502 | 503 | 504 | 508;
   readonly reason: string;
+}
+
+/** Any text as it may stand in a header: printable ASCII, not too long. */
+export function printable(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, "?").slice(0, 200);
 }
 
 /** Answers with the refusal and ends the connection, within a second whatever the peer does. */

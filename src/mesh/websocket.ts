@@ -17,12 +17,14 @@ import { WebSocket, WebSocketServer } from "ws";
 import { assert } from "../base/assert.ts";
 import { Failure, systemCodeOf, textOf, type FailureCode } from "../base/failure.ts";
 import { renderHostPort, unmapped, type HostPort } from "../base/ip.ts";
+import type { Credential } from "../model/credential.ts";
 import { LIMITS } from "../model/limits.ts";
 import { nowMs } from "../runtime/clock.ts";
 
-import { codeOfBroken, dialSocket } from "./dial.ts";
+import { codeOfBroken, type DialMember } from "./dial.ts";
 import type { Lane, Lanes } from "./lanes.ts";
 import type { Link, LinkEnd, LinkReceiver, SendOutcome, WhenBehind } from "./link.ts";
+import { GOSSIP_ALPN } from "./secure.ts";
 import { REASON_HEADER, type Refusal, type Upgrade } from "./upgrade.ts";
 import { Valve } from "./valve.ts";
 
@@ -61,14 +63,20 @@ const AGAINST_THE_RULES = 1008;
  * @param options.lanes       those of all links of this daemon
  * @throws Failure `refused` when nothing listens there (and only then), `timeout`, `unreachable` when the
  *   connection fails in another way, `busy` when the peer is full, `not-allowed` or `invalid` when what
- *   answers says no
+ *   answers says no or is none of us
  */
 export async function dialLink(
   peer: HostPort,
-  options: { readonly id: number; readonly deadlineMs: number; readonly lanes: Lanes },
+  options: {
+    readonly id: number;
+    readonly deadlineMs: number;
+    readonly lanes: Lanes;
+    readonly dialMember: DialMember;
+  },
 ): Promise<Link> {
   const startedMs = nowMs();
-  const socket = await dialSocket(peer, options.deadlineMs);
+  const dialled = await options.dialMember(peer, { alpn: GOSSIP_ALPN, deadlineMs: options.deadlineMs });
+  const { socket, credential } = dialled;
   const valve = new Valve(socket, { dialled: true });
   const leftMs = Math.max(1, Math.min(HANDSHAKE_MS, options.deadlineMs - (nowMs() - startedMs)));
   return new Promise((resolve, reject) => {
@@ -102,7 +110,7 @@ export async function dialLink(
     webSocket.once("open", () => {
       clearTimeout(timer);
       webSocket.off("error", broken);
-      const about = { id: options.id, remote: peer, direction: "dialled" } as const;
+      const about = { id: options.id, remote: peer, peer: credential, direction: "dialled" } as const;
       resolve(new WebSocketLink({ webSocket, valve, lanes: options.lanes }, about));
     });
   });
@@ -118,10 +126,11 @@ export interface LinkAcceptor {
   /**
    * Answers an upgrade request to GOSSIP_PATH.
    *
-   * @param id  the link's id, not used before in this process
+   * @param about.id    the link's id, not used before in this process
+   * @param about.peer  who asks
    * @returns the link, or why there is none: then the caller answers
    */
-  accept(upgrade: Upgrade, id: number): Link | Refusal;
+  accept(upgrade: Upgrade, about: Pick<Link, "id" | "peer">): Link | Refusal;
 }
 
 const NOTHING_EARLY = Buffer.alloc(0);
@@ -136,7 +145,7 @@ export function openLinkAcceptor(lanes: Lanes): LinkAcceptor {
     problem = textOf(thrown);
   });
   return {
-    accept({ request, socket, head }, id) {
+    accept({ request, socket, head }, about) {
       if (!offers(request, SUBPROTOCOL)) {
         return { status: 400, reason: `expected the WebSocket subprotocol ${SUBPROTOCOL}` };
       }
@@ -145,7 +154,7 @@ export function openLinkAcceptor(lanes: Lanes): LinkAcceptor {
       problem = "the connection ended during the handshake";
       const valve = new Valve(socket, { dialled: false, early: head });
       server.handleUpgrade(request, valve, NOTHING_EARLY, (webSocket) => {
-        link = new WebSocketLink({ webSocket, valve, lanes }, { id, remote, direction: "accepted" });
+        link = new WebSocketLink({ webSocket, valve, lanes }, { ...about, remote, direction: "accepted" });
       });
       // Whoever answers now ends the connection in form, and reads what still comes.
       if (link === null) valve.hush();
@@ -171,6 +180,7 @@ class WebSocketLink implements Link {
   readonly id: number;
   readonly remote: HostPort;
   readonly direction: "dialled" | "accepted";
+  readonly peer: Credential;
   hasSpoken = false;
   readonly #webSocket: WebSocket;
   readonly #valve: Valve;
@@ -182,10 +192,11 @@ class WebSocketLink implements Link {
   #ending: LinkEnd | null = null;
   #hasEnded = false;
 
-  constructor({ webSocket, valve, lanes }: Wire, about: Pick<Link, "id" | "remote" | "direction">) {
+  constructor({ webSocket, valve, lanes }: Wire, about: Pick<Link, "id" | "remote" | "direction" | "peer">) {
     this.id = about.id;
     this.remote = about.remote;
     this.direction = about.direction;
+    this.peer = about.peer;
     this.#webSocket = webSocket;
     this.#valve = valve;
     this.#lane = lanes.enter({

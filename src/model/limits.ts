@@ -38,7 +38,13 @@ export const LIMITS = {
   entriesPerOwner: 40_000,
   /** Keys and bodies of one owner's log: 10,000 replicas with every list short fit. */
   ownerBytes: 16 * 1024 * 1024,
-  /** Keys and bodies of all logs; past it nothing more is taken from peers. */
+  /** Of an owner's log, kept for its word on its own life and its certificate: what is published leaves it free. */
+  ownerReservedBytes: 16 * 1024,
+  ownerReservedEntries: 8,
+  /** Parts of a log that wait for its seal, on one link: a whole log and what frames add to it; and on all links. */
+  stagedBytesPerLink: 17 * 1024 * 1024,
+  stagedBytes: 34 * 1024 * 1024,
+  /** Keys and bodies of all logs; past it nothing more is taken from peers but what takes no more room. */
   storeBytes: 128 * 1024 * 1024,
   /** Listeners of one proxy, as far as file descriptors allow: each costs one. */
   listenersMax: 4096,
@@ -46,6 +52,13 @@ export const LIMITS = {
   ownersMax: 6_000,
   /** One record's body as JSON text: a service with every list full fits. */
   recordBytes: 32 * 1024,
+
+  /** A certificate in DER: ours have about 500 bytes. */
+  certificateBytes: 4 * 1024,
+  /** Authorities of one cluster, retired ones included: one in some years, each about 1 KiB in every manager's log. */
+  rootsMax: 16,
+  /** Removed nodes remembered at once, each until its last certificate has ended: some forty a day. */
+  revokedMax: 4096,
 
   /** A record's key: the longest of ours, a claim's, has two labels in it. */
   recordKeyBytes: 200,
@@ -81,12 +94,41 @@ export const LIMITS = {
   linksPerAddress: 64,
   /** Accepted links that have not said a word yet: a peer that means it says hello at once. */
   silentLinksMax: 64,
-  /** Connections to the mesh port that have not yet said what they want: they cost a socket and nothing more. */
+  /** Connections to the mesh port that have not yet said what they want, in all and from one address. */
   meshStrangersMax: 1024,
+  meshStrangersPerAddress: 256,
+  /** Those of them whose TLS handshake has begun: each costs some 40 KiB, the others only a socket. */
+  meshHandshakesMax: 256,
   /** The head of a request on the mesh port: ours have under 400 bytes. */
   meshHeadBytes: 8 * 1024,
+  /** A signing request: ours have under 300 bytes. */
+  csrBytes: 1024,
+  /** The body of a request to join or to renew: a signing request, a secret and a signature in base64. */
+  enrolBodyBytes: 8 * 1024,
+  /** The answer to it: the charter, with thousands of removed nodes in it, is the most of it. */
+  enrolAnswerBytes: 1024 * 1024,
+  /** Such requests being answered at once, in all and from one address: each is a short wait for a body. */
+  enrolmentsMax: 256,
+  enrolmentsPerAddress: 16,
+  /** Wrong join secrets in a minute, from one address and from all; then those who failed wait. */
+  joinFailuresPerAddress: 10,
+  joinFailuresMax: 1000,
+  /** Addresses remembered for wrong secrets. */
+  joinAddressesMax: 4096,
+  /** Members that pass a joiner on to a manager. */
+  joinHopsMax: 3,
+  /** A backup of the authority: a few keys, and the charter. */
+  backupBytes: 2 * 1024 * 1024,
+
+  /** A request to join or to renew on the mesh port, without its head. */
+  meshBodyBytes: 64 * 1024,
   /** Relayed streams at once through one daemon, each two sockets. */
   streamsMax: 16_384,
+  /** Connections kept ready for streams to one member, and to all: each costs some 40 KiB here and there. */
+  readyPerMember: 2,
+  readyMax: 256,
+  /** Those that one member may keep ready here: its own two, those under way, and a few while it comes back. */
+  readyAcceptedPerMember: 8,
 
   /** Client connections at once over all TCP frontends of a daemon. */
   clientConnectionsMax: 32_768,
@@ -128,6 +170,8 @@ export const LIMITS = {
   adminConnectionsMax: 256,
   /** A request body of the admin API; the largest that makes sense names one replica. */
   adminBodyBytes: 16 * 1024,
+  /** The body that brings a backup of the authority, as a string of JSON. */
+  adminRestoreBytes: 3 * 1024 * 1024,
   /** An answer of the admin API as the CLI reads it: ten thousands of replicas explained. */
   adminAnswerBytes: 64 * 1024 * 1024,
   /** Followers of the event stream at once, each of them a connection held open. */
@@ -159,6 +203,8 @@ export const LIMITS = {
   programOutputBytes: 16 * 1024 * 1024,
   /** The config file: the parser takes seconds for a megabyte. */
   configBytes: 256 * 1024,
+  /** A file with a token or a passphrase in its first line. */
+  secretBytes: 4096,
   /** A state file. */
   fileBytes: 64 * 1024 * 1024,
 } as const;

@@ -11,7 +11,6 @@
 import { failed, success, type Result } from "../base/failure.ts";
 import { isIpv4, isIpv6, parsePrefix } from "../base/ip.ts";
 
-import type { Role } from "./credential.ts";
 import type { Reach } from "./endpoint.ts";
 import { isLabel, type ReplicaId } from "./ids.ts";
 import { LIMITS } from "./limits.ts";
@@ -33,7 +32,6 @@ export interface NodeRecord {
   readonly port: number;
   readonly zone: string;
   readonly labels: Readonly<Record<string, string>>;
-  readonly role: Role;
   readonly software: string;
   /** IPv4 prefixes that this node's routing table leads to, its own loopback and default routes left out. */
   readonly prefixes: readonly string[];
@@ -153,14 +151,14 @@ function isObject(value: unknown): value is Fields {
 }
 
 function nodeFrom(fields: Fields): NodeRecord | null {
-  const { name, host, port, zone, labels, role, software } = fields;
+  const { name, host, port, zone, labels, software } = fields;
   const prefixes = prefixesFrom(fields["prefixes"]);
   if (typeof name !== "string" || !isLabel(name) || typeof host !== "string" || !isShort(host)) return null;
   if (typeof port !== "number" || !isPort(port) || !isShort(zone) || !isShort(software)) return null;
   if (!isObject(labels) || Object.keys(labels).length > LIMITS.namesPerService) return null;
-  if (!Object.values(labels).every(isShort) || (role !== "manager" && role !== "worker")) return null;
+  if (!Object.values(labels).every(isShort)) return null;
   const named = { name, host, port, zone, labels: labels as Record<string, string> };
-  return { kind: "node", ...named, role, software, prefixes };
+  return { kind: "node", ...named, software, prefixes };
 }
 
 /**

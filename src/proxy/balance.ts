@@ -14,6 +14,7 @@
  */
 
 import { below, type Random } from "../base/random.ts";
+import { TIERS } from "../model/view.ts";
 
 import type { Pool, Upstream } from "./routes.ts";
 
@@ -66,14 +67,18 @@ export class Rotation {
 }
 
 /**
- * True when a request that `current` keeps waiting has somewhere better to go: an upstream of the same tier, neither
- * tried nor ejected. Not one of a lower tier: a slow eligible replica is a better bet than one that is unready.
+ * True when a request that `current` keeps waiting has somewhere better to go: an upstream, neither tried nor ejected,
+ * of the same tier or a higher one. Not one of a lower tier: a slow eligible replica is a better bet than one that is
+ * unready. One that has left the table, as when its host fell silent after the request was sent, is no bet at all. One
+ * that drains is left to finish.
  */
 export function hasAlternative(pool: Pool, current: string, bars: Bars): boolean {
-  const tier = pool.tiers.find((upstreams) => upstreams.some((upstream) => upstream.id === current));
+  const at = pool.tiers.findIndex((upstreams) => upstreams.some((upstream) => upstream.id === current));
+  const isDraining = at === TIERS.indexOf("draining");
+  const asGood = at === -1 ? pool.tiers : pool.tiers.slice(isDraining ? at : 0, at + 1);
   const isBetter = ({ id }: Upstream): boolean =>
     id !== current && !bars.tried.has(id) && !bars.isEjected(id);
-  return tier?.some(isBetter) ?? false;
+  return asGood.some((upstreams) => upstreams.some(isBetter));
 }
 
 /** Index of the first upstream whose id sorts after `id`, wrapping to 0; the tier is sorted by id. */

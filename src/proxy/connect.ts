@@ -8,17 +8,14 @@
  * Touches: sockets.
  */
 
-import { connect as netConnect } from "node:net";
 import type { Duplex } from "node:stream";
 
 import { Failure, systemCodeOf, textOf, type FailureCode } from "../base/failure.ts";
 import { renderHostPort } from "../base/ip.ts";
+import { connectTcp } from "../runtime/connect.ts";
 
 import type { Deadlines } from "./deadlines.ts";
 import type { Upstream } from "./routes.ts";
-
-/** Silence after which TCP asks whether the other side is still there: below what NATs and IPVS forget (900 s). */
-export const KEEPALIVE_MS = 30_000;
 
 /** Opens a stream through the daemon of the upstream's host; rejects with a Failure. */
 export type Dial = (upstream: Upstream, deadlineMs: number) => Promise<Duplex>;
@@ -47,32 +44,16 @@ export function openConnector(options: ConnectOptions): Connect {
     upstream.via === "stream" ? options.dial(upstream, options.streamMs) : dialDirect(upstream, options);
 }
 
-function dialDirect(upstream: Upstream, options: ConnectOptions): Promise<Duplex> {
-  const { address, port } = upstream;
-  return new Promise((resolve, reject) => {
-    const socket = netConnect({
-      host: address,
-      port,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: KEEPALIVE_MS,
-      allowHalfOpen: true,
+async function dialDirect(upstream: Upstream, options: ConnectOptions): Promise<Duplex> {
+  const { deadlines, nowMs, connectMs } = options;
+  try {
+    return await connectTcp({ host: upstream.address, port: upstream.port }, (passed) => {
+      const deadline = deadlines.add(nowMs() + connectMs, passed);
+      return () => deadlines.remove(deadline);
     });
-    const fail = (thrown: unknown): void => {
-      options.deadlines.remove(deadline);
-      socket.destroy();
-      reject(asFailure(upstream, thrown));
-    };
-    const deadline = options.deadlines.add(options.nowMs() + options.connectMs, () =>
-      fail(new Failure("timeout", `no connection in ${options.connectMs} ms`)),
-    );
-    socket.once("error", fail);
-    socket.once("connect", () => {
-      options.deadlines.remove(deadline);
-      socket.removeListener("error", fail);
-      resolve(socket);
-    });
-  });
+  } catch (thrown) {
+    throw asFailure(upstream, thrown, connectMs);
+  }
 }
 
 const CODE_BY_SYSTEM_CODE: Readonly<Record<string, FailureCode>> = {
@@ -87,9 +68,10 @@ const CODE_BY_SYSTEM_CODE: Readonly<Record<string, FailureCode>> = {
   ENOMEM: "busy",
 };
 
-function asFailure(upstream: Upstream, thrown: unknown): Failure {
+function asFailure(upstream: Upstream, thrown: unknown, connectMs: number): Failure {
   const at = renderHostPort({ host: upstream.address, port: upstream.port });
-  const text = `${upstream.replica} at ${at}: ${textOf(thrown)}`;
+  const why = thrown instanceof Failure ? `no connection in ${connectMs} ms` : textOf(thrown);
+  const text = `${upstream.replica} at ${at}: ${why}`;
   const code = thrown instanceof Failure ? thrown.code : CODE_BY_SYSTEM_CODE[systemCodeOf(thrown) ?? ""];
   return new Failure(code ?? "unreachable", text, { cause: thrown });
 }

@@ -21,7 +21,7 @@ import { unmapped } from "../base/ip.ts";
 import { LIMITS } from "../model/limits.ts";
 
 import type { Lane, Traffic } from "./attempts.ts";
-import { KEEPALIVE_MS } from "./connect.ts";
+import { KEEPALIVE_MS } from "../runtime/connect.ts";
 import type { Connections } from "./connections.ts";
 import { answerError, startExchange } from "./exchange.ts";
 import type { HttpForwarder } from "./forwarder.ts";

@@ -18,7 +18,7 @@ import { textOf } from "../base/failure.ts";
 import { Attempts, type Lane, type Traffic } from "./attempts.ts";
 import { join, reset } from "../runtime/pump.ts";
 
-import { KEEPALIVE_MS } from "./connect.ts";
+import { KEEPALIVE_MS } from "../runtime/connect.ts";
 import type { Connections } from "./connections.ts";
 import type { Upstream } from "./routes.ts";
 

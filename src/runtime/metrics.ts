@@ -41,6 +41,13 @@ export function openMetrics() {
     gossipMessages: counter("gossip_messages_total", "Gossip frames.", ["kind", "direction"]),
     gossipBytes: counter("gossip_bytes_total", "Bytes of gossip frames.", ["kind", "direction"]),
     gossipRefused: counter("gossip_refused_total", "Frames and records refused.", ["reason"]),
+    meshRefused: counter("mesh_refused_total", "Connections refused or ended on the mesh port.", ["reason"]),
+    joinAttempts: counter("join_attempts_total", "Requests to join this cluster.", ["result"]),
+    adminRefused: counter("admin_refused_total", "Requests refused by the admin API over TCP.", ["reason"]),
+    certificateEnds: gauge(
+      "certificate_end_timestamp_seconds",
+      "When this node's certificate ends, Unix time; renewed long before.",
+    ),
     gossipHealth: gauge(
       "gossip_health_score",
       "How slow this daemon is in its own eyes: 0, well, to 7; it judges others that much more slowly.",

@@ -23,8 +23,25 @@ export function join(one: Duplex, other: Duplex): void {
   watch(other, one);
 }
 
-/** Ends a connection with RST where it can, whatever is queued on it: its reader must not take the cut for an end. */
+/** How long an end that is on its way may take before a reset that waits for it gives up. */
+const SHUTTING_MS = 1000;
+
+/**
+ * Ends a connection with RST where it can, whatever is queued on it: its reader must not take the cut for an end.
+ *
+ * Not while its own end is being written: the system refuses to reset then (EINVAL), and Node would forget the
+ * connection without closing it. All but the end has been taken by then, so waiting for it cuts nothing.
+ */
 export function reset(stream: Duplex): void {
+  if (stream.destroyed) return;
+  const isShutting = stream.writableEnded && !stream.writableFinished && stream.writableLength === 0;
+  if (!isShutting) return resetNow(stream);
+  const timer = setTimeout(() => stream.destroy(), SHUTTING_MS);
+  stream.once("close", () => clearTimeout(timer));
+  stream.once("finish", () => resetNow(stream));
+}
+
+function resetNow(stream: Duplex): void {
   if (stream.destroyed) return;
   if (isSocket(stream)) stream.resetAndDestroy();
   else stream.destroy();

@@ -9,6 +9,8 @@
  * Pure. keyfile.ts keeps the key itself.
  */
 
+import { createPublicKey, type KeyObject } from "node:crypto";
+
 import { base32, sha256 } from "../base/bytes.ts";
 import type { NodeId } from "../model/ids.ts";
 
@@ -21,4 +23,17 @@ const ID_CHARACTERS = 20;
  */
 export function nodeIdOf(publicKey: Uint8Array): NodeId {
   return base32(sha256(publicKey)).slice(0, ID_CHARACTERS);
+}
+
+/**
+ * SubjectPublicKeyInfo in DER of an EC key, in the one form from which ids are made: by way of JWK. A file or a
+ * certificate may hold the public point in three forms, OpenSSL keeps the one it found, and each would hash to another
+ * id.
+ *
+ * @param key  an EC key, public or private
+ * @throws an Error of node:crypto when it is none
+ */
+export function spkiOf(key: KeyObject): Uint8Array {
+  const point = (key.type === "private" ? createPublicKey(key) : key).export({ format: "jwk" });
+  return createPublicKey({ key: point, format: "jwk" }).export({ type: "spki", format: "der" });
 }

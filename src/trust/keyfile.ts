@@ -24,7 +24,7 @@ import { Failure } from "../base/failure.ts";
 import type { NodeId } from "../model/ids.ts";
 import { ensureFolder, fileFailure, readBounded, writeWhole } from "../runtime/files.ts";
 
-import { nodeIdOf } from "./identity.ts";
+import { nodeIdOf, spkiOf } from "./identity.ts";
 
 /** A node's identity: its id and the key pair the id comes from. */
 export interface Identity {
@@ -50,7 +50,7 @@ export async function openIdentity(dataDir: string): Promise<Identity> {
   await ensureFolder(dataDir);
   const pem = await readBounded(path);
   if (pem !== null) {
-    await expectPrivate(path);
+    await expectPrivate("node key", path);
     return identityOf(parseKey(path, pem), false);
   }
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: CURVE });
@@ -59,10 +59,7 @@ export async function openIdentity(dataDir: string): Promise<Identity> {
 }
 
 function identityOf(privateKey: KeyObject, isNew: boolean): Identity {
-  // By way of JWK, which has but one form: a file may hold the public point in three, OpenSSL keeps the one it
-  // found, and each would hash to another id.
-  const point = createPublicKey(privateKey).export({ format: "jwk" });
-  const publicKey = createPublicKey({ key: point, format: "jwk" }).export({ type: "spki", format: "der" });
+  const publicKey = spkiOf(privateKey);
   return { id: nodeIdOf(publicKey), publicKey, privateKey, isNew };
 }
 
@@ -87,7 +84,13 @@ function parseKey(path: string, pem: string): KeyObject {
   return key;
 }
 
-async function expectPrivate(path: string): Promise<void> {
+/**
+ * Makes sure that a file with a key in it is its owner's alone.
+ *
+ * @param thing  what the file is, for the failure's text
+ * @throws Failure `not-allowed` when others may read or write it
+ */
+export async function expectPrivate(thing: string, path: string): Promise<void> {
   const { mode } = await stat(path).catch((thrown: unknown) => {
     throw fileFailure(path, "read", thrown);
   });
@@ -95,6 +98,6 @@ async function expectPrivate(path: string): Promise<void> {
   const found = (mode & 0o777).toString(8).padStart(4, "0");
   throw new Failure(
     "not-allowed",
-    `node key ${path} has mode ${found}; expected 0600: run chmod 600 ${path}`,
+    `${thing} ${path} has mode ${found}; expected 0600: run chmod 600 ${path}`,
   );
 }

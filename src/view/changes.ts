@@ -62,6 +62,17 @@ export function changesBetween(before: View | null, after: View, nowMs: number):
   return tale.happenings;
 }
 
+/** What is told of records that cannot be read, where it was not told already. */
+export function refusalsBetween(
+  before: readonly string[],
+  after: readonly string[],
+  atMs: number,
+): Happening[] {
+  const known = new Set(before);
+  const fresh = after.filter((text) => !known.has(text));
+  return fresh.map((text) => ({ kind: "member.refused", level: "warn", subject: "record", text, atMs }));
+}
+
 const NONE: readonly never[] = [];
 
 /** Goes through two lists of one order, and tells each pair of elements that belong together and are not one object. */

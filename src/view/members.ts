@@ -8,6 +8,7 @@
  */
 
 import { updated } from "../base/sorted.ts";
+import type { Role } from "../model/credential.ts";
 import type { NodeId } from "../model/ids.ts";
 import type { Entry, OwnerLog } from "../model/log.ts";
 import type { Member, Standing } from "../model/member.ts";
@@ -28,6 +29,8 @@ export interface MembersGiven {
    */
   readonly changed?: ReadonlyMap<NodeId, Standing | null> | null;
   readonly logs: ReadonlyMap<NodeId, OwnerLog>;
+  /** What a node's certificate makes it. Changes with its log alone, which the certificate is part of. */
+  readonly roleOf: (id: NodeId) => Role;
   /** When this node started: since when it is alive in its own eyes. */
   readonly startedAtMs: number;
 }
@@ -121,7 +124,8 @@ export class Members {
     // Without its record a member has no name to show and no address to use; it comes with its first exchange.
     const said = this.#said(id, entry, owner);
     if (said === null) return this.#drop(id);
-    const member = memberOf(said, standing, { incarnation: log.incarnation, self: id === given.self });
+    const role = given.roleOf(id);
+    const member = memberOf(said, standing, { role, incarnation: log.incarnation, self: id === given.self });
     if (owner === undefined) {
       const come = newOwner(member, entry);
       this.#ownerById.set(id, come);
@@ -129,8 +133,8 @@ export class Members {
     }
     const before = owner.member;
     owner.nodeEntry = entry;
-    if (said !== before || !isSameStanding(before, standing) || before.incarnation !== log.incarnation)
-      owner.member = member;
+    const isSame = said === before && before.role === role && before.incarnation === log.incarnation;
+    if (!isSame || !isSameStanding(before, standing)) owner.member = member;
     return { owner, before, log };
   }
 
@@ -177,7 +181,7 @@ function isSameStanding(member: Member, standing: Standing): boolean {
 function memberOf(
   said: Said,
   standing: Standing,
-  { incarnation, self }: { readonly incarnation: number; readonly self: boolean },
+  { role, incarnation, self }: Pick<Member, "role" | "incarnation" | "self">,
 ): Member {
   return {
     id: standing.id,
@@ -186,7 +190,7 @@ function memberOf(
     port: said.port,
     zone: said.zone,
     labels: Object.keys(said.labels).length === 0 ? NO_LABELS : said.labels,
-    role: said.role,
+    role,
     software: said.software,
     prefixes: said.prefixes.length === 0 ? NO_PREFIXES : said.prefixes,
     state: standing.state,

@@ -7,12 +7,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 
+import type { Commands } from "../../src/admin/changes.ts";
 import type { DrainResult, LeaveResult, ResolveReport } from "../../src/admin/contract.ts";
+import type { Refusal } from "../../src/admin/guard.ts";
 import type { Snapshot } from "../../src/admin/handlers.ts";
 import { openAdmin, type Admin, type AdminOptions } from "../../src/admin/server.ts";
 import type { Event } from "../../src/model/event.ts";
 import type { Log } from "../../src/runtime/log.ts";
-import { snapshot } from "./picture.ts";
+import { CLUSTER, snapshot } from "./picture.ts";
 
 /** A daemon that a test can turn the knobs of. */
 export interface FakeDaemon {
@@ -21,7 +23,12 @@ export interface FakeDaemon {
   readonly drains: { readonly replica: string; readonly wait: boolean }[];
   drainResult: (replica: string) => Promise<DrainResult>;
   readonly undrained: string[];
-  leaveResult: () => Promise<LeaveResult>;
+  leaveResult: (force: boolean) => Promise<LeaveResult>;
+  /** What was asked of joining and of the authority, with its arguments. */
+  readonly trusted: (readonly unknown[])[];
+  /** Replaces what such questions are answered. */
+  trust: Partial<Commands>;
+  readonly refusals: Refusal[];
   resolved: (name: string, type: string, as: string | null) => ResolveReport;
   /** Adds an event to the snapshot, keeping 1024, and tells the server. */
   readonly emit: (event: Event) => void;
@@ -64,6 +71,9 @@ export async function openDoors(t: TestContext, given: Partial<AdminOptions> = {
     lines: [],
     drains: [],
     undrained: [],
+    trusted: [],
+    trust: {},
+    refusals: [],
     drainResult: (replica) => Promise.resolve({ replica, applied: true, pending: [] }),
     leaveResult: () => Promise.resolve({ node: "host-1", farewell: "left", pending: [] }),
     resolved: (name, type, as) => ({ name, type, rcode: "NOERROR", answers: [], as: as ?? "this host" }),
@@ -87,7 +97,10 @@ export async function openDoors(t: TestContext, given: Partial<AdminOptions> = {
       daemon.undrained.push(replica);
       return daemon.drainResult(replica);
     },
-    leave: () => daemon.leaveResult(),
+    leave: (force) => daemon.leaveResult(force),
+    ...trustOf(daemon),
+    adminToken: null,
+    onRefused: (refusal) => daemon.refusals.push(refusal),
     metricsText: () => Promise.resolve("skein_services 3\n"),
     subscribe(onEvent) {
       subscribers.add(onEvent);
@@ -98,6 +111,38 @@ export async function openDoors(t: TestContext, given: Partial<AdminOptions> = {
   });
   t.after(() => admin.close());
   return { admin, daemon, socketPath };
+}
+
+export const JOIN_TOKEN = `SKTKN-1-${"a".repeat(50)}-${"b".repeat(25)}`;
+
+/** Says yes to all that concerns joining and the authority, and remembers it. */
+function trustOf(daemon: FakeDaemon): Omit<Commands, "snapshot" | "drain" | "undrain" | "leave"> {
+  const node = { node: "host-1", clusterId: CLUSTER };
+  const answer = <T>(asked: readonly unknown[], value: T): Promise<T> => {
+    daemon.trusted.push(asked);
+    return Promise.resolve(value);
+  };
+  const token = { token: JOIN_TOKEN, host: "192.0.2.1:7650" };
+  const plain: ReturnType<typeof trustOf> = {
+    join: (host, given) => answer(["join", host, given], { ...node, role: "worker", joined: true }),
+    token: (role) => answer(["token", role], { ...token, role, generation: 1 }),
+    rotateToken: (role) => answer(["rotateToken", role], { ...token, role, generation: 2 }),
+    remove: (id) => answer(["remove", id], { node: "host-2", id }),
+    backup: (passphrase) => answer(["backup", passphrase], { backup: "sealed", clusterId: CLUSTER }),
+    restore: (backup, passphrase) => answer(["restore", backup, passphrase], { ...node, generation: 1 }),
+    rotateAuthority: () => answer(["rotateAuthority"], { ...node, generation: 2 }),
+  };
+  // Looked up at each call: a test may replace an answer at any time.
+  const now = (): typeof plain => ({ ...plain, ...daemon.trust });
+  return {
+    join: (...given) => now().join(...given),
+    token: (role) => now().token(role),
+    rotateToken: (role) => now().rotateToken(role),
+    remove: (id) => now().remove(id),
+    backup: (passphrase) => now().backup(passphrase),
+    restore: (...given) => now().restore(...given),
+    rotateAuthority: () => now().rotateAuthority(),
+  };
 }
 
 /** Asks over the unix socket. */

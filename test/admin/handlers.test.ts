@@ -17,6 +17,7 @@ import {
 } from "../../src/admin/handlers.ts";
 import type { Tier } from "../../src/model/view.ts";
 import {
+  CLUSTER,
   event,
   exampleSnapshot,
   member,
@@ -180,7 +181,8 @@ test("inspect, explain: an unknown name is not found", () => {
 
 test("status: cluster, view and what is wrong are summed up, problems of services included", () => {
   const status = statusOf(exampleSnapshot());
-  assert.deepEqual(status.cluster, { size: 3, states: { alive: 1, suspect: 1, dead: 1, away: 0, left: 0 } });
+  const states = { alive: 1, suspect: 1, dead: 1, away: 0, left: 0 };
+  assert.deepEqual(status.cluster, { id: CLUSTER, size: 3, states });
   assert.deepEqual(status.view, { version: 42, complete: true, services: 3, replicas: 5, ready: 2 });
   assert.deepEqual(
     status.problems.map(({ area, subject }) => [area, subject]),
@@ -199,11 +201,23 @@ test("status: a daemon whose view does not know itself yet has its name and id a
     id: SELF,
     name: "host-1",
     version: "0.1.0",
-    role: null,
+    role: "manager",
     zone: "",
     address: "",
     healthScore: 0,
   });
+});
+
+test("status: a node's certificate is told with its end and who issued it, a member's when it is known", () => {
+  const given = exampleSnapshot();
+  const { certificate, authorityGeneration } = statusOf(given);
+  assert.deepEqual([certificate, authorityGeneration], [given.trust.certificate, 1]);
+  const of = (name: string) => {
+    const found = memberOf(given, name);
+    return found.ok ? found.value.certificate : assert.fail(name);
+  };
+  assert.deepEqual(of("host-2"), given.trust.certificateOf(OTHER));
+  assert.equal(of("host-3"), null);
 });
 
 test("status: a daemon that is slow says so, and what it does about it", () => {

@@ -11,6 +11,9 @@ export const NOW_MS = Date.UTC(2025, 10, 21, 3, 0, 0);
 
 export const SELF = "aaaaaaaaaaaaaaaaaaaa";
 export const OTHER = "bbbbbbbbbbbbbbbbbbbb";
+const THIRD = "cccccccccccccccccccc";
+export const CLUSTER = "kkkkkkkkkkkkkkkkkkkk";
+const DAY_MS = 86_400_000;
 
 export function member(fields: Partial<Member> = {}): Member {
   return {
@@ -103,6 +106,13 @@ export function snapshot(fields: Partial<Snapshot> = {}): Snapshot {
     sources: [{ name: "docker", endpoints: 2, stale: null }],
     problems: [],
     warnings: [],
+    trust: {
+      clusterId: CLUSTER,
+      role: "manager",
+      certificate: { endsAtMs: NOW_MS + 88 * DAY_MS, issuerGeneration: 1 },
+      authorityGeneration: 1,
+      certificateOf: (id) => (id === THIRD ? null : { endsAtMs: NOW_MS + 30 * DAY_MS, issuerGeneration: 1 }),
+    },
     roundTripMs: (id) => (id === OTHER ? 1.234 : null),
     healthScore: 0,
     ejections: [],
@@ -170,7 +180,7 @@ export function exampleSnapshot(): Snapshot {
     role: "worker",
     self: false,
   } as const;
-  const gone = { id: "cccccccccccccccccccc", name: "host-3", host: "", port: 0, role: "worker" } as const;
+  const gone = { id: THIRD, name: "host-3", host: "", port: 0, role: "worker" } as const;
   const members = [
     member(),
     member({ ...other, state: "suspect", sinceMs: NOW_MS - 5000 }),
@@ -179,7 +189,7 @@ export function exampleSnapshot(): Snapshot {
   return snapshot({
     view: view({ version: 42, members, services: [db, web, log] }),
     problems: [{ area: "label", subject: "container web-1", text: 'label "skein.port" is "80a"' }],
-    warnings: ["links are not authenticated in this version"],
+    warnings: ["this daemon is slow"],
     sources: [
       { name: "docker", endpoints: 2, stale: "socket /var/run/docker.sock does not answer" },
       { name: "static", endpoints: 1, stale: null },

@@ -31,8 +31,16 @@ test("routes: ids and paths are unique, and the braces of a path are its path pa
   }
 });
 
+test("routes: what changes something, or tells a secret, needs full rights; the rest reads", () => {
+  for (const { method, path, access } of ROUTES)
+    assert.equal(access, method === "GET" && !path.startsWith("/api/v1/tokens/") ? "read" : "full", path);
+});
+
 test("routes: every type they name is one of the contract", () => {
-  const contract = readFileSync(join(import.meta.dirname, "../../src/admin/contract.ts"), "utf8");
+  const files = ["contract.ts", "contract-trust.ts"];
+  const contract = files
+    .map((file) => readFileSync(join(import.meta.dirname, "../../src/admin", file), "utf8"))
+    .join("\n");
   for (const route of ROUTES) {
     for (const name of [route.response, "request" in route ? route.request : "text"]) {
       if (name === "text") continue;

@@ -4,7 +4,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { DrainResult, LeaveResult } from "../../src/admin/contract.ts";
-import { openAdmin } from "../../src/admin/server.ts";
 import { Failure } from "../../src/base/failure.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import { until } from "../support/wait.ts";
@@ -266,19 +265,7 @@ test("admin: close frees both doors, ends streams, leaves no subscriber, and may
 });
 
 test("admin: with neither door it opens and closes", async (t) => {
-  const { daemon } = await openDoors(t);
-  const admin = await openAdmin({
-    tcp: null,
-    socket: null,
-    snapshot: () => daemon.snapshot,
-    resolve: daemon.resolved,
-    drain: daemon.drainResult,
-    undrain: daemon.drainResult,
-    leave: daemon.leaveResult,
-    metricsText: () => Promise.resolve(""),
-    subscribe: () => () => null,
-    log: { debug() {}, info() {}, warn() {}, error() {}, setLevel() {} },
-  });
+  const { admin } = await openDoors(t, { tcp: null, socket: null });
   assert.deepEqual(admin.addresses, { tcp: null, socket: null });
   await admin.close();
 });

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import { base32, hash48, sha256, unbase32 } from "../../src/base/bytes.ts";
+import { base32, hash48, sha256, sha256Hex, shake128, unbase32 } from "../../src/base/bytes.ts";
 
 const ALPHABET = Array.from("abcdefghijklmnopqrstuvwxyz234567");
 
@@ -76,6 +76,16 @@ test("sha256: the vectors of FIPS 180-4, of text and of bytes alike", () => {
   assert.equal(Buffer.from(sha256("abc")).toString("hex"), abc);
   assert.equal(Buffer.from(sha256(Buffer.from("abc"))).toString("hex"), abc);
   assert.deepEqual(sha256("é"), sha256(Buffer.from([0xc3, 0xa9])));
+});
+
+test("sha256Hex: the same in hexadecimal digits", () => {
+  assert.equal(sha256Hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+});
+
+test("shake128: the vector of FIPS 202 for the empty text, and shorter outputs are the begin of longer ones", () => {
+  const empty = "7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26";
+  assert.equal(Buffer.from(shake128("", 32)).toString("hex"), empty);
+  assert.deepEqual(shake128("é", 2048).subarray(0, 100), shake128(Buffer.from([0xc3, 0xa9]), 100));
 });
 
 test("hash48: is the first 48 bits of SHA-256, so a whole number that a double holds exactly", () => {

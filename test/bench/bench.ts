@@ -20,7 +20,9 @@ import { measureFlood } from "./flood.ts";
 import { measureMemory } from "./memory.ts";
 import { linesOfMerge, measureMerge } from "./merge.ts";
 import { EVENTS, measurePartition, type PartitionEvent, type PartitionFigures } from "./partition.ts";
+import { measureSeals } from "./seals.ts";
 import { measureStart } from "./start.ts";
+import { measureStreams } from "./streams.ts";
 import { measureVisible } from "./visible.ts";
 
 interface Line {
@@ -73,6 +75,48 @@ const BENCHES: readonly Bench[] = [
     async run() {
       const figures = measureMerge();
       return { figures, lines: linesOfMerge(figures) };
+    },
+  },
+  {
+    name: "seals",
+    obstacle: always,
+    async run() {
+      const figures = measureSeals();
+      const inWords = (perSecond: number): string =>
+        `${(Math.floor(perSecond / 100) * 100).toLocaleString("en")}/s`;
+      const { sealedPerSecond, checkedPerSecond, bothPerSecond } = figures;
+      return {
+        figures,
+        lines: [
+          { what: "changes sealed, one core", promised: "-", measured: inWords(sealedPerSecond) },
+          { what: "changes checked, one core", promised: "-", measured: inWords(checkedPerSecond) },
+          {
+            what: "as many sealed as checked, one core",
+            promised: "5,000/s",
+            measured: inWords(bothPerSecond),
+          },
+        ],
+      };
+    },
+  },
+  {
+    name: "streams",
+    obstacle: always,
+    async run() {
+      const figures = await measureStreams();
+      const { downMbps, upMbps, firstByteMs } = figures;
+      const rate = ({ ours, ratio }: typeof downMbps): string =>
+        `${(ratio * 100).toFixed(0)} % (${ours.toFixed(0)} MB/s)`;
+      const { tcp, ready, cold } = firstByteMs;
+      const first = `+${(ready - tcp).toFixed(0)} ms (without one kept ready +${(cold - tcp).toFixed(0)} ms)`;
+      return {
+        figures,
+        lines: [
+          { what: "relayed stream, of a bare TLS pipe, down", promised: "70 %", measured: rate(downMbps) },
+          { what: "relayed stream, of a bare TLS pipe, up", promised: "70 %", measured: rate(upMbps) },
+          { what: "first byte, beside TCP, at 20 ms there and back", promised: "+20 ms", measured: first },
+        ],
+      };
     },
   },
   {

@@ -11,6 +11,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import type { TokenReport } from "../../src/admin/contract-trust.ts";
+import { renderHostPort, type HostPort } from "../../src/base/ip.ts";
 import { getJson } from "../support/daemons.ts";
 import { until } from "../support/wait.ts";
 
@@ -22,26 +24,42 @@ const AS_STARTED = ["--max-semi-space-size=2"];
 /** A daemon that is measured. */
 export interface MeasuredDaemon {
   readonly address: string;
+  readonly mesh: HostPort;
   readonly child: ChildProcess;
   /** From spawn to the first `/readyz` that says yes. */
   readonly readyMs: number;
   readonly get: (path: string) => Promise<unknown>;
+  /** With which hosts join it, as workers. */
+  readonly token: () => Promise<string>;
   readonly rssBytes: () => number;
   readonly end: () => Promise<void>;
 }
 
-/** Starts a daemon on `address`, with `config` laid over a config that listens there only, and waits for it. */
+/** How a daemon is started. */
+export interface StartOptions {
+  /** Laid over a config that listens on its address only. */
+  readonly config?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  readonly services?: readonly unknown[];
+  /** Whose cluster it joins; it makes one of its own when left out. */
+  readonly joins?: MeasuredDaemon;
+}
+
+/** Starts a daemon on `address` and waits for it. */
 export async function startDaemon(
   address: string,
-  config: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {},
-  services: readonly unknown[] = [],
+  { config = {}, services = [], joins }: StartOptions = {},
 ): Promise<MeasuredDaemon> {
   const dir = mkdtempSync(join(tmpdir(), "skein-bench-"));
+  const tokenFile = join(dir, "token");
+  if (joins !== undefined) writeFileSync(tokenFile, await joins.token(), { mode: 0o600 });
   const socket = join(dir, "skein.sock");
   const file = join(dir, "skein.yaml");
   const base: Record<string, Record<string, unknown>> = {
     node: { name: `host-${address.split(".").at(-1)}`, dataDir: join(dir, "state") },
-    mesh: { listen: `${address}:7650` },
+    mesh: {
+      listen: `${address}:7650`,
+      ...(joins !== undefined && { join: [renderHostPort(joins.mesh)], tokenFile }),
+    },
     docker: { socket: "off" },
     dns: { listen: [`${address}:5300`], upstream: [] },
     vip: { pool: "127.96.0.0/12", listen: false },
@@ -73,7 +91,16 @@ export async function startDaemon(
     throw thrown;
   }
   const readyMs = performance.now() - startMs;
-  return { address, child, readyMs, get, rssBytes: () => rssOf(child.pid ?? 0), end };
+  return {
+    address,
+    mesh: { host: address, port: 7650 },
+    child,
+    readyMs,
+    get,
+    token: async () => ((await get("/api/v1/tokens/worker")) as TokenReport).token,
+    rssBytes: () => rssOf(child.pid ?? 0),
+    end,
+  };
 }
 
 /** Resident memory of a process, from /proc. */

@@ -47,12 +47,12 @@ export async function measureFailover(): Promise<FailoverFigures> {
         http: [{ host: "web.example.com" }],
         health: { http: "/healthz" },
       };
+      const [first] = daemons;
       daemons.push(
-        await startDaemon(
-          `127.0.${43 + index}.1`,
-          { mesh: { join: index === 0 ? [] : ["127.0.43.1:7650"] } },
-          own.length > 0 ? [service] : [],
-        ),
+        await startDaemon(`127.0.${43 + index}.1`, {
+          services: own.length > 0 ? [service] : [],
+          ...(first !== undefined && { joins: first }),
+        }),
       );
     }
     const entry = daemons[2];

@@ -8,21 +8,25 @@
  * Touches: child processes, links, timers.
  */
 
-import { spawn } from "node:child_process";
+import { spawn, type ChildProcessByStdio } from "node:child_process";
 import { once } from "node:events";
+import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 
 import { WebSocket } from "ws";
 
 import type { EventLine } from "../../src/admin/contract.ts";
-import { base32, sha256 } from "../../src/base/bytes.ts";
+import { meshTrustOf } from "../../src/daemon/mesh.ts";
 import { decode, encode } from "../../src/gossip/codec.ts";
 import { WIRE_VERSION, type Message } from "../../src/gossip/message.ts";
+import { openDialler } from "../../src/mesh/dial.ts";
+import { GOSSIP_ALPN } from "../../src/mesh/secure.ts";
 import { GOSSIP_PATH, SUBPROTOCOL } from "../../src/mesh/websocket.ts";
 import { until } from "../support/wait.ts";
 
+import { joinAs } from "./credentials.ts";
 import { startDaemon, type MeasuredDaemon } from "./daemon.ts";
-import { openMember } from "./members.ts";
+import { joinMembers, openMember, type Member } from "./members.ts";
 
 const ADDRESS = "127.0.46.1";
 const FLOODERS = "127.0.47";
@@ -34,6 +38,7 @@ const SAMPLE_EVERY_MS = 20;
 const MEMBERS = 4;
 const SERVICES = 250;
 const HONEST = "honest";
+const DIAL_MS = 5000;
 
 /** One flood. Resident memory in megabytes (10^6 bytes): the most during it, above that right before it. */
 export interface FloodFigures {
@@ -62,18 +67,17 @@ export async function measureFlood(): Promise<readonly FloodFigures[]> {
 }
 
 async function floodOver(links: number): Promise<FloodFigures> {
-  const daemon = await startDaemon(ADDRESS, { log: { level: "error" } });
-  const mesh = { host: ADDRESS, port: 7650 };
-  const members = Array.from({ length: MEMBERS }, (_, index) =>
-    openMember({ index, serviceCount: SERVICES, daemon: mesh }),
-  );
+  const daemon = await startDaemon(ADDRESS, { config: { log: { level: "error" } } });
+  const members: Member[] = [];
   try {
+    const joined = await joinMembers(daemon, MEMBERS);
+    members.push(...joined.map((plan) => openMember({ ...plan, serviceCount: SERVICES })));
     const isLearnt = async (): Promise<boolean> => {
       const { view } = (await daemon.get("/api/v1/status")) as { view: { ready: number } };
       return view.ready === MEMBERS * SERVICES;
     };
     await until(isLearnt, { deadlineMs: 30_000, what: "the replicas are learnt" });
-    const honest = await openHonest();
+    const honest = await openHonest(daemon);
     await until(() => honest.tookMs.length >= 20, { what: "pongs come" });
     const calmPongMs = Math.max(...honest.tookMs.splice(0));
     return { ...(await underFlood({ links, daemon, honest })), calmPongMs };
@@ -89,12 +93,12 @@ async function underFlood(given: {
   readonly honest: Honest;
 }): Promise<Omit<FloodFigures, "calmPongMs">> {
   const { links, daemon, honest } = given;
+  const flooder = await startFlooder(links, await daemon.token());
   const before = await handled();
   const rssBefore = daemon.rssBytes();
   let rssMost = rssBefore;
   const sampler = setInterval(() => (rssMost = Math.max(rssMost, daemon.rssBytes())), SAMPLE_EVERY_MS);
-  const args = [FLOODER, ADDRESS, "7650", String(links), String(SECONDS), FLOODERS];
-  const flooder = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
+  flooder.stdin.end("go\n");
   try {
     await once(flooder, "exit");
   } finally {
@@ -120,6 +124,22 @@ async function underFlood(given: {
   };
 }
 
+/** Starts the flooder and waits until all its members have joined; it floods when it is told to. */
+async function startFlooder(
+  links: number,
+  token: string,
+): Promise<ChildProcessByStdio<Writable, Readable, null>> {
+  const args = [FLOODER, ADDRESS, "7650", String(links), String(SECONDS), FLOODERS];
+  const flooder = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "inherit"] });
+  flooder.stdin.write(`${token}\n`);
+  const exited = once(flooder, "exit").then(() => {
+    throw new Error("the flooder ended before its members had joined");
+  });
+  await Promise.race([once(flooder.stdout, "data"), exited]);
+  exited.catch(() => undefined);
+  return flooder;
+}
+
 /** Frames and bytes of gossip that the daemon has taken so far. */
 async function handled(): Promise<{ readonly frames: number; readonly bytes: number }> {
   const response = await fetch(`http://${ADDRESS}:7651/metrics`);
@@ -139,8 +159,13 @@ interface Honest {
   readonly close: () => number;
 }
 
-async function openHonest(): Promise<Honest> {
-  const socket = new WebSocket(`ws://${ADDRESS}:7650${GOSSIP_PATH}`, [SUBPROTOCOL]);
+async function openHonest({ mesh, token }: MeasuredDaemon): Promise<Honest> {
+  const credentials = await joinAs(HONEST, mesh, await token());
+  const dial = openDialler(meshTrustOf(credentials), { tell: () => undefined });
+  const secure = await dial(mesh, { alpn: GOSSIP_ALPN, deadlineMs: DIAL_MS });
+  const socket = new WebSocket(`ws://mesh${GOSSIP_PATH}`, [SUBPROTOCOL], {
+    createConnection: () => secure.socket,
+  });
   const send = (message: Message): void => {
     if (socket.readyState === WebSocket.OPEN) socket.send(encode(message));
   };
@@ -161,7 +186,7 @@ async function openHonest(): Promise<Honest> {
   const about = {
     kind: "hello",
     wire: WIRE_VERSION,
-    id: base32(sha256(HONEST)).slice(0, 20),
+    id: credentials.id,
     name: HONEST,
   } as const;
   const where = { host: "127.0.0.1", port: 9, complete: true, wanted: false, digest: [] } as const;

@@ -3,11 +3,12 @@
  *
  *     node flooder.ts HOST PORT LINKS SECONDS LOCAL
  *
- * Each link says a good hello, as a member of its own at an address of its own (LOCAL.10, LOCAL.11, ...), and then
+ * It reads the cluster's token from standard input, joins with a member for each link, says `joined`, and floods from
+ * the next line that it reads. Each link says a good hello, at an address of its own (LOCAL.10, LOCAL.11, ...), and then
  * what is well-formed and of no use, at the largest size allowed: deltas with a hole before them, digests of owners
  * nobody knows, requests for everything, pings. Every second link reads nothing of the answers. A link that the daemon
- * ends is opened anew. Frames are put on the wire as they are, masked with zeros, so that sending costs next to
- * nothing and the daemon is the slower side.
+ * ends is opened anew. Frames are put on the wire as they are, masked with zeros, so that sending costs little more than
+ * their encryption and the daemon is the slower side.
  *
  * A process of its own, so that whoever measures is not kept from its clock.
  *
@@ -15,13 +16,21 @@
  */
 
 import { randomBytes } from "node:crypto";
-import { connect, type Socket } from "node:net";
+import { connect } from "node:net";
+import { createInterface } from "node:readline";
+import { connect as connectTls, type TLSSocket } from "node:tls";
 
 import { base32, sha256 } from "../../src/base/bytes.ts";
+import type { NodeId } from "../../src/model/ids.ts";
 import { encode } from "../../src/gossip/codec.ts";
 import { WIRE_VERSION, type Message } from "../../src/gossip/message.ts";
+import { GOSSIP_ALPN, TLS_OPTIONS } from "../../src/mesh/secure.ts";
 import { GOSSIP_PATH, SUBPROTOCOL } from "../../src/mesh/websocket.ts";
 import { LIMITS } from "../../src/model/limits.ts";
+import { SEAL_BYTES } from "../../src/model/seal.ts";
+import type { Credentials } from "../../src/trust/credentials.ts";
+
+import { joinAs } from "./credentials.ts";
 
 /** Before a link that was ended is opened again. */
 const AGAIN_MS = 50;
@@ -50,24 +59,25 @@ function idOf(text: string): string {
   return base32(sha256(text)).slice(0, 20);
 }
 
-function helloOf(index: number): Message {
+function helloOf(index: number, id: NodeId): Message {
   const about = {
     kind: "hello",
     wire: WIRE_VERSION,
-    id: idOf(`flooder ${index}`),
+    id,
     name: `flooder-${index}`,
   } as const;
   const where = { host: "127.0.0.1", port: 9, complete: true, wanted: true, digest: [] } as const;
   return { ...about, ...where, incarnation: 1, nonce: index + 1 };
 }
 
-function floodOf(index: number): readonly Buffer[] {
-  const owner = idOf(`flooder ${index}`);
+function floodOf(owner: NodeId): readonly Buffer[] {
   const from = 1e9;
   const writes = Array.from({ length: LIMITS.entriesPerOwner }, (_, at) => {
     return { key: `key/${String(at).padStart(16, "0")}`, version: from + at + 1, body: null };
   });
-  const holed = { owner, incarnation: 1, floor: 0, from, to: from + writes.length, writes };
+  // No seal is looked at before the hole is.
+  const seal = randomBytes(SEAL_BYTES);
+  const holed = { owner, incarnation: 1, floor: 0, from, to: from + writes.length, writes, seal };
   const unknown = Array.from({ length: LIMITS.ownersMax }, (_, at) => {
     return { owner: idOf(`nobody ${at}`), incarnation: 1, version: 1, deadAt: null };
   });
@@ -84,13 +94,11 @@ function floodOf(index: number): readonly Buffer[] {
 }
 
 /** Opens one link, floods it while it lives, and begins again when it has ended. */
-function flood(index: number): void {
-  const wires = floodOf(index);
-  const hello = wireOf(helloOf(index));
+function flood(index: number, credentials: Credentials): void {
+  const wires = floodOf(credentials.id);
+  const hello = wireOf(helloOf(index, credentials.id));
   const open = (): void => {
-    const socket = connect({ host, port: Number(port), localAddress: `${local}.${10 + index}` });
-    // Whatever the daemon does with the link, the next one comes.
-    socket.on("error", () => undefined);
+    const socket = dial(`${local}.${10 + index}`, credentials);
     socket.once("close", () => setTimeout(open, AGAIN_MS));
     socket.write(
       [
@@ -114,7 +122,17 @@ function flood(index: number): void {
   open();
 }
 
-function keepFull(socket: Socket, wires: readonly Buffer[]): void {
+function dial(localAddress: string, credentials: Credentials): TLSSocket {
+  const below = connect({ host, port: Number(port), localAddress });
+  const { key, chain: cert } = credentials.material();
+  const socket = connectTls({ ...TLS_OPTIONS, socket: below, key, cert, ALPNProtocols: [GOSSIP_ALPN] });
+  // Whatever the daemon does with the link, the next one comes.
+  below.on("error", () => socket.destroy());
+  socket.on("error", () => undefined);
+  return socket;
+}
+
+function keepFull(socket: TLSSocket, wires: readonly Buffer[]): void {
   let at = 0;
   const write = (): void => {
     while (!socket.destroyed && socket.writable) {
@@ -127,5 +145,13 @@ function keepFull(socket: Socket, wires: readonly Buffer[]): void {
   write();
 }
 
-for (let index = 0; index < Number(links); index += 1) flood(index);
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const token = (await lines.next()).value ?? "";
+const daemon = { host, port: Number(port) };
+const members: Credentials[] = [];
+// One after the other: a daemon takes only so many requests to join from one address at once.
+while (members.length < Number(links)) members.push(await joinAs(`flooder-${members.length}`, daemon, token));
+process.stdout.write("joined\n");
+await lines.next();
+for (const [index, credentials] of members.entries()) flood(index, credentials);
 setTimeout(() => process.exit(0), Number(seconds) * 1000);

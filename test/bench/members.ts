@@ -8,20 +8,27 @@
  */
 
 import type { HostPort } from "../../src/base/ip.ts";
+import { meshTrustOf } from "../../src/daemon/mesh.ts";
 import { seededRandom } from "../../src/base/random.ts";
-import { base32, sha256 } from "../../src/base/bytes.ts";
 import { Gossip } from "../../src/gossip/gossip.ts";
+import { openDialler } from "../../src/mesh/dial.ts";
 import { openLanes } from "../../src/mesh/lanes.ts";
 import { openLinks, type Links } from "../../src/mesh/links.ts";
+import { openRefusals } from "../../src/mesh/refusals.ts";
 import { recordKey, renderRecord, type NodeLogRecord } from "../../src/model/record.ts";
 import { EMPTY_DECLARATION } from "../../src/model/service.ts";
 import { nowMs } from "../../src/runtime/clock.ts";
 import { openLog } from "../../src/runtime/log.ts";
 import { openMetrics } from "../../src/runtime/metrics.ts";
+import type { Credentials } from "../../src/trust/credentials.ts";
+
+import { joinAs } from "./credentials.ts";
+import type { MeasuredDaemon } from "./daemon.ts";
 
 /** What a member publishes. */
 export interface MemberPlan {
   readonly index: number;
+  readonly credentials: Credentials;
   readonly serviceCount: number;
   readonly daemon: HostPort;
 }
@@ -31,25 +38,43 @@ export interface Member {
   readonly close: () => void;
 }
 
+/** Lets members into a daemon's cluster, to be opened. */
+export async function joinMembers(
+  { mesh: daemon, token }: MeasuredDaemon,
+  count: number,
+): Promise<readonly Omit<MemberPlan, "serviceCount">[]> {
+  const text = await token();
+  const join = async (index: number): Promise<Omit<MemberPlan, "serviceCount">> => {
+    return { index, credentials: await joinAs(`member-${index}`, daemon, text), daemon };
+  };
+  return Promise.all(Array.from({ length: count }, (_, index) => join(index)));
+}
+
 /** Starts a member that offers one replica of each of `serviceCount` services. */
 export function openMember(plan: MemberPlan): Member {
   const host = `127.0.0.${plan.index + 10}`;
-  const id = base32(sha256(`bench member ${plan.index}`)).slice(0, 20);
+  const { credentials } = plan;
   const gossip = new Gossip({
-    self: { id, name: `member-${plan.index}`, host, port: 7650 },
+    self: { id: credentials.id, name: `member-${plan.index}`, host, port: 7650 },
     incarnation: 1,
     seeds: [plan.daemon],
+    seals: credentials.seals,
     random: seededRandom(plan.index),
     nowMs: nowMs(),
   });
+  const metrics = openMetrics();
+  const refusals = openRefusals({ metrics, onRefused: () => undefined });
   const links: Links = openLinks({
     log: openLog({ level: "error", format: "text" }),
-    metrics: openMetrics(),
+    metrics,
     lanes: openLanes(),
+    dialMember: openDialler(meshTrustOf(credentials), refusals),
+    refusals,
     onInput(input) {
       const now = nowMs();
       if (input.kind === "linkUp") {
-        gossip.linkUp({ id: input.link, dialled: input.dialled, remote: input.remote }, now);
+        const { link: id, dialled, remote, peer } = input;
+        gossip.linkUp({ id, dialled, remote, peer }, now);
       } else if (input.kind === "linkDown") gossip.linkDown(input.link, input.reason, now);
       else if (input.kind === "frame") gossip.frame(input.link, input.frame, now);
       else gossip.dialFailed(input.address, { refused: input.refused }, now);
@@ -89,7 +114,6 @@ function recordsOf({ index, serviceCount }: MemberPlan, host: string): NodeLogRe
     port: 7650,
     zone: "",
     labels: {},
-    role: "manager",
     software: "bench",
     prefixes: [],
   };

@@ -10,7 +10,7 @@
 import { until } from "../support/wait.ts";
 
 import { startDaemon, type MeasuredDaemon } from "./daemon.ts";
-import { openMember } from "./members.ts";
+import { joinMembers, openMember, type Member } from "./members.ts";
 
 const SERVICES = 1000;
 const MEMBERS = 10;
@@ -30,12 +30,11 @@ export interface MemoryFigures {
 export async function measureMemory(): Promise<MemoryFigures> {
   const daemon = await startDaemon("127.0.42.1");
   const idleRssMb = daemon.rssBytes() / 1e6;
-  const startMs = performance.now();
-  const mesh = { host: daemon.address, port: 7650 };
-  const members = Array.from({ length: MEMBERS }, (_, index) =>
-    openMember({ index, serviceCount: SERVICES, daemon: mesh }),
-  );
+  const members: Member[] = [];
   try {
+    const joined = await joinMembers(daemon, MEMBERS);
+    const startMs = performance.now();
+    members.push(...joined.map((plan) => openMember({ ...plan, serviceCount: SERVICES })));
     const replicas = SERVICES * MEMBERS;
     await until(async () => (await readyOf(daemon)) === replicas, { deadlineMs: 60_000, everyMs: 50 });
     const learntMs = performance.now() - startMs;

@@ -113,6 +113,7 @@ class Cluster {
       standings: changed === null ? [...this.#standings.values()] : [],
       changed,
       logs: this.#logs,
+      roleOf: () => "manager" as const,
       complete: true,
       pool: POOL,
       networks: [],
@@ -323,7 +324,7 @@ function claim(service: string, number: number, order: number): NodeLogRecord {
 function nodeRecord(index: number): NodeLogRecord {
   const host = `10.0.${index >> 8}.${index & 255}`;
   const said = { name: `node-${index}`, host, port: 7650, zone: "", labels: {}, prefixes: [] };
-  return { kind: "node", ...said, role: "manager", software: "bench" };
+  return { kind: "node", ...said, software: "bench" };
 }
 
 function heapBytes(): number {

@@ -14,7 +14,6 @@ const NODE: NodeRecord = {
   port: 7650,
   zone: "",
   labels: {},
-  role: "manager",
   software: "test",
   prefixes: [],
 };

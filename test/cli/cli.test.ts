@@ -9,7 +9,7 @@ import type { LeaveResult } from "../../src/admin/contract.ts";
 import { Failure } from "../../src/base/failure.ts";
 import { runCli } from "../../src/cli/cli.ts";
 import type { ConfigFlags, Surroundings } from "../../src/cli/context.ts";
-import { openDoors, type Doors } from "../admin/doors.ts";
+import { JOIN_TOKEN, openDoors, type Doors } from "../admin/doors.ts";
 import {
   event,
   exampleSnapshot,
@@ -75,6 +75,8 @@ const GOLDEN_RUNS: readonly (readonly [string, string, Partial<Surroundings>?])[
   ["resolve-json", "resolve tasks.web -o json"],
   ["events", "events"],
   ["drain", "drain web-1"],
+  ["token", "token worker"],
+  ["token-json", "token manager --rotate -o json"],
   ["version", "version"],
 ];
 
@@ -86,7 +88,25 @@ for (const [name, line, given] of GOLDEN_RUNS) {
   });
 }
 
-for (const line of ["", "run", "leave", "config print", "drain", "events", "explain", "node ls", "resolve"]) {
+const HELPED = [
+  "",
+  "run",
+  "init",
+  "join",
+  "leave",
+  "token",
+  "token worker",
+  "authority backup",
+  "config print",
+  "drain",
+  "events",
+  "explain",
+  "node ls",
+  "node rm",
+  "resolve",
+];
+
+for (const line of HELPED) {
   test(`cli: skein ${line} --help prints its golden text on stdout`, async () => {
     const { status, out, err } = await run([...line.split(" ").filter((part) => part !== ""), "--help"]);
     assert.deepEqual([status, err], [0, ""]);
@@ -102,6 +122,8 @@ test("cli: --quiet prints names alone, one a line", async (t) => {
     "explain web": "0123456789ab\n22bb33cc44dd\n",
     "resolve tasks.web": "172.18.0.2\n10.0.0.9\n",
     "drain web-1": "0123456789ab\n",
+    "token worker": `${JOIN_TOKEN}\n`,
+    "node rm host-2": "host-2\n",
     version: "0.1.0\n",
   };
   for (const [line, expected] of Object.entries(names)) {
@@ -177,6 +199,15 @@ const BAD_RUNS: readonly (readonly [string, number, RegExp])[] = [
   ["explain web --network back", 3, /no service "web"/],
   ["resolve nope", 3, /^$/],
   ["resolve web A;B", 2, /type is "A;B"/],
+  ["join", 2, /missing required argument 'host'/],
+  ["join host-2", 2, /no token; expected --token-file FILE, or --token -/],
+  ["join host-2 --token x --token-file y", 2, /two tokens/],
+  ["token owner", 2, /unknown command 'owner'/],
+  ["token", 2, /Usage: skein token/],
+  ["authority backup /nowhere/x", 2, /no passphrase; expected --passphrase-file FILE/],
+  ["node rm nope", 3, /no member "nope"/],
+  ["leave --socket /nowhere/x.sock", 4, /skein run/],
+  ["token worker --socket /nowhere/x.sock", 4, /skein run/],
   ["drain nope", 3, /no replica "nope"/],
   ["node inspect nope", 3, /no member "nope"/],
   ["status --socket /nowhere/x.sock", 4, /"\/nowhere\/x\.sock".*skein run/],
@@ -254,7 +285,7 @@ test("cli: leave of a daemon that its supervisor starts again ends with 1, of on
   };
   const again = await at(doors, "leave");
   assert.equal(again.status, 1);
-  assert.match(again.err, /started again and is a member again/);
+  assert.match(again.err, /started again, as a new node/);
   const slow = await exampleDoors(t);
   let now = NOW_MS;
   const late = await at(slow, "leave", { nowMs: () => (now += 5000) });

@@ -4,7 +4,7 @@ import { Writable } from "node:stream";
 
 import { runCli } from "../../src/cli/cli.ts";
 import type { ConfigFlags, Surroundings } from "../../src/cli/context.ts";
-import { NOW_MS } from "../admin/picture.ts";
+import { CLUSTER, NOW_MS } from "../admin/picture.ts";
 
 /** What a run left behind. */
 export interface Ran {
@@ -38,6 +38,11 @@ export function surroundings(given: Partial<Surroundings> = {}): Surroundings {
     interrupted: new AbortController().signal,
     configKeys: ["node.name", "mesh.join", "log.level"],
     renderYaml: (value) => `yaml: ${JSON.stringify(value)}\n`,
+    readSecret: (path) => Promise.resolve(`secret in ${path}`),
+    initCluster: () => Promise.resolve({ clusterId: CLUSTER, made: true, dataDir: "/state" }),
+    joinCluster: () =>
+      Promise.resolve({ node: "host-1", clusterId: CLUSTER, role: "worker", joined: true } as const),
+    forgetCluster: () => Promise.resolve("/state"),
     runDaemon: () => Promise.resolve(0),
     checkConfig: () => undefined,
     printConfig: (flags: ConfigFlags) => ({ given: flags.values }),

@@ -62,7 +62,7 @@ test("cli: every command against two daemons", async (t) => {
       expectKeys(member, ["name", "id", "state", "role", "address", "replicas"]);
       assert.match(member.id, /^[a-z2-7]{20}$/);
       assert.equal(member.state, "alive");
-      assert.ok(member.role === "manager" || member.role === "worker");
+      assert.equal(member.role, index === 0 ? "manager" : "worker");
       assert.equal(member.address, `${block.address(index + 1)}:7650`);
       assert.equal(member.replicas, 1);
       assert.ok(member.incarnation > 0);
@@ -156,7 +156,11 @@ test("cli: every command against two daemons", async (t) => {
     const ways = [`${first.address}:8080`, `${first.address}:8088`, `${vip}:8000`];
     assert.deepEqual(status.listen.ingress.toSorted(), ways.toSorted());
     const states = { alive: 2, suspect: 0, dead: 0, away: 0, left: 0 };
-    assert.deepEqual(status.cluster, { size: 2, states });
+    assert.deepEqual(status.cluster, { id: status.cluster.id, size: 2, states });
+    assert.match(status.cluster.id, /^[a-z2-7]{20}$/);
+    assert.equal(status.node.role, "manager");
+    assert.ok(status.certificate.endsAtMs > Date.now() + 80 * 86_400_000);
+    assert.deepEqual([status.certificate.issuerGeneration, status.authorityGeneration], [1, 1]);
     assert.equal(status.view.complete, true);
     assert.deepEqual(status.problems, []);
     for (const state of ["alive", "suspect", "dead", "away", "left"])

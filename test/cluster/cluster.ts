@@ -2,10 +2,15 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { existsSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
+import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 
+import type { TokenReport } from "../../src/admin/contract-trust.ts";
 import type { Explanation, MemberLine, StatusReport } from "../../src/admin/contract.ts";
+import type { TrustPace } from "../../src/daemon/options.ts";
+import type { Role } from "../../src/model/credential.ts";
 import {
   daemonFor,
   httpGet,
@@ -28,24 +33,61 @@ export interface Cluster {
   readonly hosts: readonly [DaemonUnderTest, DaemonUnderTest, DaemonUnderTest];
 }
 
-/** Prepares three hosts, none of them started; a test may leave the last ones out. */
-export async function prepareCluster(t: Ending): Promise<Cluster> {
+/**
+ * Prepares three hosts, none of them started; a test may leave the last ones out. The first makes the cluster, and the
+ * others join it when they are started for the first time, with a token that they are handed then.
+ *
+ * @param role  as what they join
+ * @param pace  of their certificates; as in the product unless told
+ */
+export async function prepareCluster(
+  t: Ending,
+  { role = "worker", pace }: { readonly role?: Role; readonly pace?: TrustPace } = {},
+): Promise<Cluster> {
   const block = await openBlock(t);
   const hostOf = (number: number): DaemonUnderTest => {
-    const join = [1, 2, 3].filter((other) => other !== number).map((other) => `${block.address(other)}:7650`);
+    const others = [1, 2, 3]
+      .filter((other) => other !== number)
+      .map((other) => `${block.address(other)}:7650`);
     const address = block.address(number);
-    const config = {
-      mesh: { listen: `${address}:7650`, join },
+    const config = (dir: string): ConfigTree => ({
+      mesh: { listen: `${address}:7650`, join: others, ...(number > 1 && { tokenFile: tokenFileIn(dir) }) },
       vip: { pool: block.vipPool, listen: number === 1 },
+    });
+    const given = { name: `host-${number}`, address, vipPool: block.vipPool, config };
+    const daemon = daemonFor(t, { ...given, ...(pace !== undefined && { pace }) });
+    if (number === 1) return daemon;
+    const start = async (): Promise<void> => {
+      await invite(daemon, hosts, role);
+      await daemon.start();
     };
-    return daemonFor(t, { name: `host-${number}`, address, vipPool: block.vipPool, config });
+    return { ...daemon, start };
   };
-  return { block, hosts: [hostOf(1), hostOf(2), hostOf(3)] };
+  const hosts: Cluster["hosts"] = [hostOf(1), hostOf(2), hostOf(3)];
+  return { block, hosts };
 }
 
-/** Starts hosts and waits until each sees all of them alive. */
+function tokenFileIn(dir: string): string {
+  return join(dir, "token");
+}
+
+/** Hands a host that is in no cluster a token of one that is. */
+async function invite(host: DaemonUnderTest, hosts: Cluster["hosts"], role: Role): Promise<void> {
+  if (existsSync(join(host.dataDir, "node.crt"))) return;
+  for (const other of hosts.filter((one) => one !== host && one.isRunning())) {
+    const report = (await other.get(`/api/v1/tokens/${role}`)) as TokenReport | null;
+    if (report === null) continue;
+    writeFileSync(tokenFileIn(host.dir), `${report.token}\n`);
+    return;
+  }
+  throw new Error(`${host.name} has nobody to join: start the first host before`);
+}
+
+/** Starts hosts, the first before the others, and waits until each sees all of them alive. */
 export async function startAll(hosts: readonly DaemonUnderTest[]): Promise<void> {
-  await Promise.all(hosts.map((host) => host.start()));
+  const [first, ...others] = hosts;
+  await first?.start();
+  await Promise.all(others.map((host) => host.start()));
   for (const host of hosts) await untilAlive(host, hosts);
 }
 

@@ -59,7 +59,7 @@ async function openKept(t: Ending, host: string, port: number): Promise<Kept> {
 }
 
 test("cluster: draining replicas on three hosts", async (t) => {
-  const { block, hosts } = await prepareCluster(t);
+  const { block, hosts } = await prepareCluster(t, { role: "manager" });
   const [first, second, third] = hosts;
   const [[one, two] = [], [three] = [], [four] = []] = await webReplicas(t, block, [2, 1, 1]);
   assert.ok(one !== undefined && two !== undefined && three !== undefined && four !== undefined);
@@ -194,7 +194,7 @@ test("cluster: draining replicas on three hosts", async (t) => {
   await t.test(
     "a member that never applies it: exit 4 after 10 s, by name, on the owner and elsewhere",
     async () => {
-      const deaf = await joinAs(t, "deaf", first.address);
+      const deaf = await joinAs(t, "deaf", first);
       await until(() => deaf.received.some(({ kind }) => kind === "ping"), {
         what: "deaf is taken for alive",
       });

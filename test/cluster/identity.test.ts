@@ -1,7 +1,7 @@
 // Who is who: data dirs copied and restored, clusters that disagree about their addresses.
 
 import assert from "node:assert/strict";
-import { copyFileSync, cpSync, mkdirSync } from "node:fs";
+import { cpSync } from "node:fs";
 import { join } from "node:path";
 import test from "node:test";
 
@@ -37,9 +37,7 @@ test("identity: two daemons with one id, from a copied data dir, are told of on 
   third.configure({ services: [webService([three])] });
   await first.start();
   await first.end("SIGTERM");
-  mkdirSync(second.dataDir, { mode: 0o700 });
-  for (const file of ["node.key", "state.json"])
-    copyFileSync(join(first.dataDir, file), join(second.dataDir, file));
+  cpSync(first.dataDir, second.dataDir, { recursive: true });
   await startAll([first, third]);
   await untilServing([first, third], [one, three]);
   const id = (await membersOf(first)).find(({ self }) => self)?.id;

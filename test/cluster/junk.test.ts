@@ -5,14 +5,16 @@ import { randomBytes } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { request, type IncomingMessage } from "node:http";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import test from "node:test";
+import { connect as connectTls } from "node:tls";
 
 import { WebSocket } from "ws";
 
 import type { EventLine } from "../../src/admin/contract.ts";
 import { LIFE_KEY, renderLife } from "../../src/gossip/life.ts";
 import type { Delta } from "../../src/gossip/message.ts";
+import { GOSSIP_ALPN, STREAM_ALPN, type MeshProtocol } from "../../src/mesh/secure.ts";
 import { GOSSIP_PATH } from "../../src/mesh/websocket.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import type { Ending } from "../support/daemons.ts";
@@ -31,7 +33,10 @@ import {
   webReplicas,
   webService,
 } from "./cluster.ts";
-import { joinAs } from "./fake-member.ts";
+import { connectAs, joinAs, newCluster, newMember } from "./fake-member.ts";
+
+/** What is told of a member that says hello with an id that is not that of its certificate. */
+const WRONG_ID = /stranger.*expected/;
 
 /** Sends bytes over TCP. @returns all that came back until the other side closed, as text */
 async function exchange(
@@ -41,10 +46,17 @@ async function exchange(
 ): Promise<string> {
   const socket = connect(at);
   t.after(() => socket.destroy());
+  return await exchangeOver(socket, bytes);
+}
+
+/** The same over a connection that is there already. */
+async function exchangeOver(socket: Socket, bytes: Buffer | string): Promise<string> {
   let text = "";
   socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
   // A reset is as good an end as any.
   socket.on("error", () => undefined);
+  // A member's connection may be half open, so it does not end by itself.
+  socket.once("end", () => socket.end());
   socket.write(bytes);
   await new Promise((resolve) => socket.once("close", resolve));
   return text;
@@ -103,16 +115,47 @@ test("junk: two hosts that serve, and strangers on every port of one", async (t)
   };
   t.afterEach(expectWell);
 
-  await t.test("mesh: what is no HTTP is answered in a line and counted", async () => {
-    assert.match(await exchange(t, mesh, randomBytes(4096)), /^HTTP\/1\.1 400 /);
-    assert.match(await exchange(t, mesh, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), /^HTTP\/1\.1 400 /);
-    assert.match(await exchange(t, mesh, `GET /${"x".repeat(20_000)} HTTP/1.1\r\n`), /^HTTP\/1\.1 4\d\d /);
-    assert.equal(await refusedFor("junk"), 3);
+  const meshRefusedFor = (reason: string): Promise<number> => {
+    return first.metric("skein_mesh_refused_total", `reason="${reason}"`);
+  };
+  /** Bytes of a member, inside TLS. */
+  const asMember = async (alpn: MeshProtocol, bytes: Buffer | string): Promise<string> =>
+    exchangeOver(await connectAs(t, insider, { address: first.address, alpn }), bytes);
+  const insider = await newMember(t, first, { name: "insider" });
+
+  await t.test("mesh: what is no TLS is answered in a line and counted", async () => {
+    const noise = randomBytes(4096);
+    // Not the first byte of a TLS handshake.
+    noise[0] = 0x80;
+    assert.match(await exchange(t, mesh, noise), /^HTTP\/1\.1 400 /);
+    assert.match(await exchange(t, mesh, `GET ${GOSSIP_PATH} HTTP/1.1\r\n\r\n`), /TLS 1\.3 only/);
+    assert.equal(await meshRefusedFor("plaintext"), 2);
+    assert.doesNotMatch(await exchange(t, mesh, "\x16\x03\x01\x00\x05nonsense"), /HTTP/);
+    await until(async () => (await meshRefusedFor("handshake")) === 1, { what: "bad TLS is counted" });
+    assert.match(await told(), /mesh\.refused 127\.\S+: plaintext \(at 127\.\S+\)/);
   });
 
-  await t.test("mesh: a browser, another protocol, another path", async () => {
-    assert.equal((await send(mesh)).status, 426);
-    const upgrade = (path: string, headers: Record<string, string>): Promise<string> => {
+  await t.test("mesh: TLS 1.2, no certificate, a certificate of another cluster", async () => {
+    const { chain, key } = insider.material();
+    const old = connectTls({ ...mesh, key, cert: chain, maxVersion: "TLSv1.2", rejectUnauthorized: false });
+    t.after(() => old.destroy());
+    const [thrown] = (await once(old, "error")) as [NodeJS.ErrnoException];
+    assert.match(thrown.code ?? "", /PROTOCOL_VERSION/);
+    const bare = connectTls({ ...mesh, ALPNProtocols: [GOSSIP_ALPN], rejectUnauthorized: false });
+    t.after(() => bare.destroy());
+    assert.match(await exchangeOver(bare, "hello"), /showed no certificate/);
+    assert.equal(await meshRefusedFor("no-certificate"), 1);
+    const foreign = await newCluster(t);
+    const shown = { key: foreign.material().key, cert: foreign.material().chain };
+    const other = connectTls({ ...mesh, ...shown, ALPNProtocols: [GOSSIP_ALPN], rejectUnauthorized: false });
+    t.after(() => other.destroy());
+    assert.match(await exchangeOver(other, "hello"), /^HTTP\/1\.1 403 /);
+    assert.equal(await meshRefusedFor("certificate"), 1);
+    assert.match(await told(), new RegExp(`mesh\\.refused ${foreign.id}: certificate`));
+  });
+
+  await t.test("mesh: a member's browser, another protocol, another path", async () => {
+    const upgrade = (path: string, headers: Record<string, string>, alpn: MeshProtocol = GOSSIP_ALPN) => {
       const fields = Object.entries({
         host: "mesh",
         connection: "Upgrade",
@@ -120,33 +163,33 @@ test("junk: two hosts that serve, and strangers on every port of one", async (t)
         ...headers,
       });
       const text = fields.map(([name, value]) => `${name}: ${value}\r\n`).join("");
-      return exchange(t, mesh, `GET ${path} HTTP/1.1\r\n${text}\r\n`);
+      return asMember(alpn, `GET ${path} HTTP/1.1\r\n${text}\r\n`);
     };
+    assert.match(await asMember(GOSSIP_ALPN, "GET / HTTP/1.1\r\nhost: mesh\r\n\r\n"), /^HTTP\/1\.1 426 /);
     const key = { "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==", "sec-websocket-version": "13" };
     assert.match(await upgrade("/", key), /^HTTP\/1\.1 404 /);
-    assert.match(
-      await upgrade(GOSSIP_PATH, { ...key, "sec-websocket-protocol": "skein.v0" }),
-      /^HTTP\/1\.1 400 /,
-    );
+    const old = { ...key, "sec-websocket-protocol": "skein.v0" };
+    assert.match(await upgrade(GOSSIP_PATH, old), /^HTTP\/1\.1 400 /);
     assert.match(await upgrade(GOSSIP_PATH, { ...key, origin: "http://example.com" }), /^HTTP\/1\.1 403 /);
     assert.match(await upgrade("/stream/web/9", { upgrade: "skein-stream/1" }), /^HTTP\/1\.1 404 /);
-    assert.ok((await refusedFor("request")) >= 2);
-    assert.equal(await refusedFor("handshake"), 1);
+    assert.match(
+      await upgrade("/stream/web/9", { upgrade: "skein-stream/1" }, STREAM_ALPN),
+      /^HTTP\/1\.1 404 /,
+    );
+    await asMember(GOSSIP_ALPN, `GET /${"x".repeat(20_000)} HTTP/1.1\r\n`);
+    assert.ok((await meshRefusedFor("request")) >= 3);
+    for (const reason of ["upgrade", "junk"]) assert.ok((await meshRefusedFor(reason)) >= 1, reason);
   });
 
   await t.test(
-    "mesh: an address behind the replica cannot be had, only declared ports of replicas here",
+    "mesh: no address behind a replica can be had, only declared ports of replicas here",
     async () => {
       const explained = (await first.get("/api/v1/explain/web")) as {
         replicas: { id: string; local: boolean }[];
       };
       const id = explained.replicas.find(({ local }) => local)?.id ?? "";
-      const stream = (path: string): Promise<string> =>
-        exchange(
-          t,
-          mesh,
-          `GET ${path} HTTP/1.1\r\nHost: mesh\r\nConnection: Upgrade\r\nUpgrade: skein-stream/1\r\n\r\n`,
-        );
+      const head = "HTTP/1.1\r\nHost: mesh\r\nConnection: Upgrade\r\nUpgrade: skein-stream/1\r\n\r\n";
+      const stream = (path: string): Promise<string> => asMember(STREAM_ALPN, `GET ${path} ${head}`);
       assert.match(await stream(`/stream/${id}/7651`), /^HTTP\/1\.1 404 /);
       assert.match(await stream(`/stream/127.0.0.1/22`), /^HTTP\/1\.1 404 /);
       assert.match(await stream(`/stream/${id}/99999`), /^HTTP\/1\.1 400 /);
@@ -158,10 +201,10 @@ test("junk: two hosts that serve, and strangers on every port of one", async (t)
     await t.test(`mesh: a hello with ${what} is refused by name`, async () => {
       const self = (await membersOf(first)).find((member) => member.self)?.id ?? "";
       const before = await refusedFor("frame");
-      const stranger = await joinAs(t, "stranger", first.address, over ?? { id: self });
+      const stranger = await joinAs(t, "stranger", first, over ?? { id: self });
       await until(() => !stranger.isOpen(), { what: "the link is closed" });
       assert.equal(await refusedFor("frame"), before + 1);
-      assert.match(await told(), over === null ? /stranger at .* uses this node's id/ : /wire version 99/);
+      assert.match(await told(), over === null ? WRONG_ID : /wire version 99/);
     });
   }
 
@@ -176,20 +219,19 @@ test("junk: two hosts that serve, and strangers on every port of one", async (t)
   };
   for (const [what, frame] of Object.entries(frames)) {
     await t.test(`mesh: behind a good hello, ${what} ends that link and no other`, async () => {
-      const before = await first.metric("skein_gossip_refused_total");
-      const stranger = await joinAs(t, `stranger-${what.replaceAll(" ", "-").toLowerCase()}`, first.address);
+      const refusals = async (): Promise<number> =>
+        (await first.metric("skein_gossip_refused_total")) + (await meshRefusedFor("violation"));
+      const before = await refusals();
+      const stranger = await joinAs(t, `stranger-${what.replaceAll(" ", "-").toLowerCase()}`, first);
       await until(() => stranger.received.some(({ kind }) => kind === "hello"), { what: "it is greeted" });
       stranger.send(frame);
       await until(() => !stranger.isOpen(), { what: "the link is closed" });
-      await until(async () => (await first.metric("skein_gossip_refused_total")) > before, {
-        what: "it is counted",
-      });
+      await until(async () => (await refusals()) > before, { what: "it is counted" });
     });
   }
 
   await t.test("mesh: records that lie are refused one by one, and by name", async () => {
-    const id = "a".repeat(20);
-    const liar = await joinAs(t, "liar", first.address, { id });
+    const liar = await joinAs(t, "liar", first);
     const node = {
       kind: "node",
       name: "liar",
@@ -197,7 +239,6 @@ test("junk: two hosts that serve, and strangers on every port of one", async (t)
       port: 9,
       zone: "",
       labels: {},
-      role: "worker",
       software: "0",
       prefixes: [],
     };
@@ -210,24 +251,19 @@ test("junk: two hosts that serve, and strangers on every port of one", async (t)
       ],
       ["future/thing", "{}"],
     ];
-    const writes = bodies.map(([key, body], index) => ({ key, version: index + 1, body }));
-    const say = (delta: Delta): void =>
-      liar.send({ kind: "delta", deltas: [delta], until: null, acknowledge: false });
-    say({ owner: id, incarnation: 1, floor: 0, from: 0, to: 4, writes });
+    const said = liar.publish(bodies);
     await until(async () => /member\.refused record: liar: record "replica\/web-x"/.test(await told()), {
       what: "the bad record is told of",
     });
     assert.deepEqual(await first.lookup("web"), [vip], "a VIP outside the pool counts for nothing");
-    // Other members' words are not its to say.
-    const owner = (await membersOf(first)).find((member) => member.self)?.id ?? "";
-    say({ owner, incarnation: 9_999_999, floor: 0, from: 0, to: 1, writes: [] });
-    await until(async () => (await refusedFor("delta")) >= 1, { what: "the forged delta is counted" });
-    const farewell = {
-      key: LIFE_KEY,
-      version: 5,
-      body: renderLife({ refutation: 1, said: "left", forMs: 0 }),
-    };
-    say({ owner: id, incarnation: 1, floor: 0, from: 4, to: 5, writes: [farewell] });
+    // Other members' words are not its to say, and its own only as it sealed them.
+    const say = (delta: Delta): void =>
+      liar.send({ kind: "delta", deltas: [delta], until: null, acknowledge: false });
+    const owner = (await membersOf(first)).find(({ name }) => name === "host-2")?.id ?? "";
+    const before = await refusedFor("seal");
+    say({ ...said, owner, incarnation: 9999 });
+    await until(async () => (await refusedFor("seal")) > before, { what: "the forged delta is counted" });
+    liar.publish([[LIFE_KEY, renderLife({ refutation: 1, said: "left", forMs: 0 })]]);
     await until(() => !liar.isOpen());
   });
 
@@ -301,7 +337,9 @@ test("junk: links need the subprotocol, also from a WebSocket client that offers
   const { hosts } = await prepareCluster(t);
   const [first] = hosts;
   await first.start();
-  const socket = new WebSocket(`ws://${first.address}:7650${GOSSIP_PATH}`);
+  const insider = await newMember(t, first, { name: "insider" });
+  const secure = await connectAs(t, insider, { address: first.address, alpn: GOSSIP_ALPN });
+  const socket = new WebSocket(`ws://mesh${GOSSIP_PATH}`, { createConnection: () => secure });
   const [thrown] = (await once(socket, "error")) as [Error];
   assert.match(thrown.message, /400/);
 });

@@ -10,7 +10,14 @@ import * as fc from "fast-check";
 import { parse } from "yaml";
 
 import { CODES, Failure } from "../../src/base/failure.ts";
-import { configKeys, envNameOf, loadConfig, renderYaml, type LoadedConfig } from "../../src/config/load.ts";
+import {
+  configKeys,
+  envNameOf,
+  flagKeys,
+  loadConfig,
+  renderYaml,
+  type LoadedConfig,
+} from "../../src/config/load.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 
 const EXAMPLE = join(import.meta.dirname, "../../config/skein.yaml");
@@ -52,7 +59,9 @@ function mistakes(t: TestContext, text: string | null, given: Given = {}): strin
 test("config: without a file, a variable or a flag everything has the default of the interface", (t) => {
   const { config, file } = load(t, null);
   assert.equal(file, null);
-  assert.deepEqual(config.mesh, { listen: { host: "0.0.0.0", port: 7650 }, advertise: "auto", join: [] });
+  const none = { token: "", tokenFile: "" };
+  const listen = { host: "0.0.0.0", port: 7650 };
+  assert.deepEqual(config.mesh, { listen, advertise: "auto", join: [], ...none });
   assert.deepEqual(config.docker, { socket: "auto", exposeByDefault: false });
   assert.deepEqual(config.dns, {
     listen: [{ host: "127.0.0.1", port: 5300 }],
@@ -65,7 +74,7 @@ test("config: without a file, a variable or a flag everything has the default of
   assert.deepEqual(config.ingress, { address: "0.0.0.0", http: 8080, trustedProxies: [] });
   assert.deepEqual(config.dataplane, { mode: "auto" });
   assert.deepEqual(config.health, { interval: 1000, timeout: 1000, rise: 1, fall: 2 });
-  assert.deepEqual(config.admin, { listen: { host: "127.0.0.1", port: 7651 }, socket: "auto" });
+  assert.deepEqual(config.admin, { listen: { host: "127.0.0.1", port: 7651 }, socket: "auto", ...none });
   assert.deepEqual(config.log, { level: "info", format: "auto" });
   assert.deepEqual(config.services, []);
   assert.match(config.node.name, /^[a-z0-9_-]+$/);
@@ -220,12 +229,11 @@ test("config: keys of the interface that this version does not serve are refused
   const lines = [
     ...mistakes(
       t,
-      "mesh: { token: x }\nvip: { pool6: auto }\noverlay: { pool: x }\ningress: { https: 1 }\nlog: { access: on }\n",
+      "vip: { pool6: auto }\noverlay: { pool: x }\ningress: { https: 1 }\nlog: { access: on }\n",
     ),
     ...mistakes(t, "ingress: { certificates: x }\n"),
-    ...mistakes(t, null, { env: { SKEIN_MESH_TOKEN: "x" } }),
   ];
-  assert.equal(lines.length, 7);
+  assert.equal(lines.length, 5);
   for (const line of lines) assert.match(line, /is not supported by this version: [a-zA-Z]/);
 });
 
@@ -395,13 +403,71 @@ test("config: a key named like a part of Object is unknown like any other", (t) 
   assert.match(mistakes(t, "__proto__: { a: 1 }")[0] ?? "", /skein\.yaml:1: "__proto__" is unknown/);
 });
 
-test("config: a secret's file and a section not served are refused by name in variables too", (t) => {
-  for (const name of ["SKEIN_MESH_TOKEN_FILE", "SKEIN_OVERLAY_POOL"])
-    assert.match(
-      mistakes(t, null, { env: { [name]: "x" } })[0] ?? "",
-      /is not supported by this version/,
-      name,
-    );
+test("config: a section not served is refused by name in variables too", (t) => {
+  assert.match(
+    mistakes(t, null, { env: { SKEIN_OVERLAY_POOL: "x" } })[0] ?? "",
+    /is not supported by this version/,
+  );
+});
+
+const TOKEN = `SKTKN-1-${"a".repeat(50)}-${"b".repeat(25)}`;
+
+test("config: a token is given in the file, by a variable, or in a file of its own; the strongest way counts", (t) => {
+  const env = { SKEIN_MESH_TOKEN: TOKEN };
+  const byFile = load(t, `mesh: { token: ${TOKEN} }\nadmin: { tokenFile: /run/a }\n`).config;
+  assert.deepEqual([byFile.mesh.token, byFile.admin.tokenFile], [TOKEN, "/run/a"]);
+  assert.equal(load(t, null, { env: { SKEIN_MESH_TOKEN: `${TOKEN}\n` } }).config.mesh.token, TOKEN);
+  const own = load(t, `mesh: { token: ${TOKEN} }`, { env: { SKEIN_MESH_TOKEN_FILE: "/run/t" } }).config.mesh;
+  assert.deepEqual([own.token, own.tokenFile], ["", "/run/t"]);
+  const flag = load(t, null, { env, flags: { "mesh.tokenFile": "/run/f" } }).config.mesh;
+  assert.deepEqual([flag.token, flag.tokenFile], ["", "/run/f"]);
+});
+
+test("config: a token's variable that is empty says nothing", (t) => {
+  const env = { SKEIN_MESH_TOKEN: "", SKEIN_MESH_TOKEN_FILE: "/run/t", SKEIN_ADMIN_TOKEN: "" };
+  assert.equal(load(t, null, { env }).config.mesh.tokenFile, "/run/t");
+  assert.equal(
+    load(t, `mesh: { token: ${TOKEN} }`, { env: { SKEIN_MESH_TOKEN: "" } }).config.mesh.token,
+    TOKEN,
+  );
+});
+
+test("config: a secret given in two ways at one place is a mistake", (t) => {
+  const env = { SKEIN_MESH_TOKEN: TOKEN, SKEIN_MESH_TOKEN_FILE: "/run/t" };
+  const expected = '"mesh.token" and "mesh.tokenFile" are both set; expected one of them';
+  assert.deepEqual(mistakes(t, null, { env }), [`environment SKEIN_MESH_TOKEN: ${expected}`]);
+  const file = `mesh:\n  token: ${TOKEN}\n  tokenFile: /run/t\n`;
+  assert.deepEqual(mistakes(t, file), [`skein.yaml:2: ${expected}`]);
+});
+
+test("config: no mistake tells a secret, whatever is wrong with it or beside it", (t) => {
+  const secrets = [TOKEN, TOKEN.slice(0, -1), "hunter2hunter2-hunter2hunter2"];
+  for (const secret of secrets) {
+    const files = [
+      `mesh: { token: "${secret} x" }\nadmin: { token: "${secret} x" }\n`,
+      `mesh: { token: [${secret}] }\nadmin: { token: { a: ${secret} } }\n`,
+      `admin:\n  token: "${secret}\n`,
+      `admin: { token: ${secret}, listen: off`,
+      `mesh:\n  token: ${secret}\n  token: ${secret}\n`,
+    ];
+    for (const text of files) assert.doesNotMatch(mistakes(t, text).join("\n"), new RegExp(secret), text);
+    const env = { SKEIN_MESH_TOKEN: `${secret} x`, SKEIN_ADMIN_TOKEN: `${secret} x` };
+    const told = mistakes(t, null, { env });
+    assert.equal(told.length, 2);
+    assert.doesNotMatch(told.join("\n"), new RegExp(secret));
+  }
+  assert.doesNotMatch(mistakes(t, `mesh: ${TOKEN}`).join("\n"), /a{50}/);
+});
+
+test("config: no flag takes a secret, for every user can list a process's arguments; a file may be named", () => {
+  const keys = flagKeys({ env: { HOME: "/h" }, isRoot: false });
+  assert.ok(!keys.includes("mesh.token") && !keys.includes("admin.token"));
+  assert.ok(keys.includes("mesh.tokenFile") && keys.includes("admin.tokenFile"));
+});
+
+test("config: an admin token that could be guessed, or that no header can hold, is refused", (t) => {
+  for (const token of ["short", "a".repeat(19), `${"a".repeat(20)}:b`, "a".repeat(300)])
+    assert.equal(mistakes(t, null, { env: { SKEIN_ADMIN_TOKEN: token } }).length, 1, token);
 });
 
 test("config: what was expected is said, never only what was not", (t) => {

@@ -14,6 +14,8 @@ import { nowMs } from "../../src/runtime/clock.ts";
 import { openMetrics } from "../../src/runtime/metrics.ts";
 import { idOf } from "../simulation/host.ts";
 import { endpoint } from "../simulation/workload.ts";
+import { CHARTER } from "../support/charter.ts";
+import { cheapSeals } from "../support/cheap-seals.ts";
 import { until } from "../support/wait.ts";
 
 interface Rig {
@@ -32,11 +34,13 @@ function rig(over: Partial<DriverOptions> = {}, seeds: readonly { host: string; 
   const address = { name: "a", host: "a", port: 7650 };
   const node = new Node({
     id: idOf("a"),
-    record: { ...address, zone: "", labels: {}, role: "manager", software: "test", prefixes: [] },
+    record: { ...address, zone: "", labels: {}, software: "test", prefixes: [] },
     seeds,
     sources: ["static"],
     pool: pool.value,
     kept: NOTHING_KEPT,
+    seals: cheapSeals(idOf("a")),
+    charter: CHARTER,
     random: seededRandom(1),
     nowMs: nowMs(),
   });
@@ -58,6 +62,7 @@ function rig(over: Partial<DriverOptions> = {}, seeds: readonly { host: string; 
     onView: (view) => seen.views.push(view),
     onHappenings: (happenings) => seen.kinds.push(...happenings.map(({ kind }) => kind)),
     onSaved: () => undefined,
+    onCharter: () => undefined,
     loopDelayMs: () => 0,
     metrics: openMetrics(),
     ...over,

@@ -2,6 +2,7 @@
 
 import { isNodeId } from "../../src/model/ids.ts";
 import { LIMITS } from "../../src/model/limits.ts";
+import { SEAL_BYTES } from "../../src/model/seal.ts";
 import { isPort } from "../../src/model/service.ts";
 import {
   DIGEST_PARTS,
@@ -34,8 +35,9 @@ export function checkBounds(message: Message): void {
       return checkDigest(message.digest);
     case "rumor":
       checkList("rumors", message.rumors, LIMITS.ownersMax);
-      for (const { subject, by, incarnation, refutation } of message.rumors) {
+      for (const { subject, by, incarnation, refutation, signature } of message.rumors) {
         checkIds(subject, by);
+        checkMark(signature);
         checkWhole("incarnation", incarnation);
         checkWhole("refutation", refutation, 2 ** 31);
       }
@@ -53,16 +55,24 @@ export function checkBounds(message: Message): void {
       checkList("reports", message.reports, LIMITS.ownersMax);
       for (const { owner, incarnation, version, by } of message.reports) {
         checkList("reporters", by, LIMITS.ownersMax);
-        checkIds(owner, ...by);
+        checkIds(owner, ...by.map(({ id }) => id));
+        for (const { signature } of by) checkMark(signature);
         checkWhole("incarnation", incarnation);
         checkWhole("version", version);
       }
       return checkWhole("hops", message.hops, LIMITS.hopsMax);
     case "drain":
-      checkIds(message.owner);
-      checkText("replica", message.replica, LIMITS.replicaIdBytes);
-      checkText("by", message.by, LIMITS.nameBytes);
+      checkIds(message.ask.owner, message.ask.asker);
+      checkText("replica", message.ask.replica, LIMITS.replicaIdBytes);
+      checkWhole("incarnation", message.ask.incarnation);
+      checkWhole("version", message.ask.version);
+      checkMark(message.ask.signature);
       return checkWhole("hops", message.hops, LIMITS.hopsMax);
+    case "more":
+      checkIds(message.owner);
+      checkWhole("incarnation", message.incarnation);
+      checkWhole("floor", message.floor);
+      return checkWhole("version", message.version);
     case "part":
       return undefined;
   }
@@ -80,8 +90,13 @@ function checkHello({ wire, id, name, incarnation, nonce, host, port, digest }: 
   checkDigest(digest);
 }
 
-function checkDelta({ owner, incarnation, floor, from, to, writes }: Delta): void {
+function checkMark(mark: Uint8Array | null): void {
+  check(mark === null || mark.byteLength === SEAL_BYTES, `a seal of ${mark?.byteLength} bytes`);
+}
+
+function checkDelta({ owner, incarnation, floor, from, to, writes, seal }: Delta): void {
   checkIds(owner);
+  checkMark(seal);
   checkWhole("incarnation", incarnation);
   checkWhole("floor", floor);
   checkWhole("to", to);

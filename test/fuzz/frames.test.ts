@@ -49,13 +49,16 @@ test("frames: a case that goes wrong is told with the seed and the bytes that le
 test("frames: what is let in past a bound is found", () => {
   const id = "a".repeat(20);
   const report = { owner: id, incarnation: 1, version: 1, by: [] };
+  const who = { owner: id, asker: id, signature: null };
+  const ask = { ...who, incarnation: 1, version: 1, replica: "r", draining: true };
   const bad: readonly Message[] = [
     { kind: "ping", sequence: 0.5, suspected: null },
     { kind: "probe", sequence: 1, subject: "A".repeat(20) },
     { kind: "parts", sums: [1] },
     { kind: "digest", digest: [], scope: { kind: "parts", parts: [2, 1] }, wanted: true },
     { kind: "applied", reports: [report, { ...report, version: -1 }], hops: 0 },
-    { kind: "drain", owner: id, replica: "r".repeat(81), draining: true, by: "", hops: 0 },
+    { kind: "drain", ask: { ...ask, replica: "r".repeat(81) }, hops: 0 },
+    { kind: "drain", ask: { ...ask, signature: new Uint8Array(63) }, hops: 0 },
   ];
   for (const message of bad) assert.throws(() => checkBounds(message), /past its bounds/, message.kind);
   assert.equal(checkFrame(Uint8Array.of(8, 5, 0)), true);

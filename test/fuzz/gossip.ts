@@ -9,6 +9,7 @@ import { DIGEST_PARTS, WIRE_VERSION, type Message } from "../../src/gossip/messa
 import { RING_SIZE } from "../../src/gossip/ring.ts";
 import type { NodeId } from "../../src/model/ids.ts";
 import { LIMITS } from "../../src/model/limits.ts";
+import { cheapSeals } from "../support/cheap-seals.ts";
 
 import { Finding, type Fuzzer } from "./fuzzer.ts";
 import { check, numberedId } from "./holdings.ts";
@@ -39,6 +40,8 @@ class Besieged {
   readonly #gossip: Gossip;
   /** The id that each open link's peer gave; null before its hello. */
   readonly #idByLink = new Map<number, NodeId | null>();
+  /** Who is at the other end of each, as TLS says. */
+  readonly #peerByLink = new Map<number, NodeId>();
   #lastLink = 0;
   #nowMs = 1_700_000_000_000;
   /** What came in last, for the finding. */
@@ -49,6 +52,7 @@ class Besieged {
     // Some clusters are a mesh, some a ring.
     const count = random() < 0.5 ? 5 : 60;
     this.#liar = new Liar(random, {
+      ownersLie: random() < 0.7,
       nodes: [SELF, ...Array.from({ length: count }, (_, index) => numberedId(index + 1))],
       logOf: (owner) => this.#gossip.logs.get(owner),
       nowMs: () => this.#nowMs,
@@ -57,6 +61,7 @@ class Besieged {
       self: { id: SELF, name: "self", host: "10.0.0.1", port: 7650 },
       incarnation: 3,
       seeds: [{ host: "10.0.0.2", port: 7650 }],
+      seals: cheapSeals(SELF),
       random,
       nowMs: this.#nowMs,
     });
@@ -74,6 +79,7 @@ class Besieged {
   }
 
   #act(): void {
+    if (this.#random() < 0.005) this.#gossip.expel(this.#liar.node(), "removed", this.#nowMs);
     const links = [...this.#idByLink.keys()];
     const link = pick(this.#random, links);
     const choice = this.#random();
@@ -89,11 +95,14 @@ class Besieged {
     this.#lastLink += 1;
     this.#idByLink.set(this.#lastLink, null);
     const dialled = this.#random() < 0.5 ? this.#address() : null;
-    this.#gossip.linkUp({ id: this.#lastLink, dialled, remote: "10.0.0.9:1" }, this.#nowMs);
+    const peer = this.#liar.node();
+    this.#peerByLink.set(this.#lastLink, peer);
+    this.#gossip.linkUp({ id: this.#lastLink, dialled, remote: "10.0.0.9:1", peer }, this.#nowMs);
   }
 
   #down(link: number): void {
     this.#idByLink.delete(link);
+    this.#peerByLink.delete(link);
     this.#gossip.linkDown(link, "closed", this.#nowMs);
   }
 
@@ -130,7 +139,9 @@ class Besieged {
   #checkOwn(): void {
     const own = this.#gossip.logs.get(SELF);
     check(own?.entryByKey.get("k0")?.body === OWN_BODY, "the node's own record is changed");
-    const foreign = [...(own?.entryByKey.keys() ?? [])].filter((key) => !/^(?:k0|life|own \d)$/.test(key));
+    const foreign = [...(own?.entryByKey.keys() ?? [])].filter(
+      (key) => !/^(?:k0|certificate|life|own \d)$/.test(key),
+    );
     check(isDeepStrictEqual(foreign, []), `the node's own log has ${foreign.join(", ")}`);
     check(this.#gossip.logs.size <= LIMITS.ownersMax, `${this.#gossip.logs.size} owners`);
   }
@@ -140,7 +151,7 @@ class Besieged {
   }
 
   #hello(link: number): Message {
-    const id = this.#liar.node();
+    const id = this.#random() < 0.9 ? (this.#peerByLink.get(link) ?? SELF) : this.#liar.node();
     this.#idByLink.set(link, id);
     const isOdd = this.#random() < 0.1;
     return {
@@ -179,13 +190,13 @@ class Besieged {
       () => ({ kind: "probe", sequence, subject: liar.node() }),
       () => ({ kind: "probed", sequence, reached: random() < 0.5 }),
       () => ({ kind: "applied", reports: few(() => liar.report()), hops }),
+      () => ({ kind: "drain", ask: liar.ask(), hops }),
       () => ({
-        kind: "drain",
+        kind: "more",
         owner: liar.node(),
-        replica: "replica",
-        draining: random() < 0.5,
-        by: "host",
-        hops,
+        incarnation: liar.number(),
+        floor: liar.number(),
+        version: liar.number(),
       }),
       () => ({ kind: "part" }),
     ];

@@ -36,35 +36,36 @@ function copied({ incarnation, version, floor, entryByKey }: OwnerLog): Held {
  *
  * @throws an Error that says what does not hold
  */
-export function applyChecked(store: Store, delta: Delta, nowMs: number): Applied {
+export function applyChecked(store: Store, delta: Delta, at: { link: number; nowMs: number }): Applied {
   const before = heldBy(store);
-  const applied = store.apply(delta, nowMs);
+  const applied = store.apply(delta, at.link, at.nowMs);
   const after = heldBy(store);
   for (const [owner, held] of before) {
     const now = after.get(owner);
     check(now !== undefined, `the log of ${owner} is gone`);
-    if (owner === delta.owner && applied === "applied") continue;
+    // Tombstones may go, of whomever, where there is no room.
+    if (owner === delta.owner && applied.kind === "applied") continue;
     check(
       isDeepStrictEqual(now, held),
-      `the log of ${owner} changed, by a delta of ${delta.owner}: ${applied}`,
+      `the log of ${owner} changed, by a delta of ${delta.owner}: ${applied.kind}`,
     );
   }
   const now = after.get(delta.owner);
-  if (applied === "applied") {
+  if (applied.kind === "applied") {
     check(now !== undefined && now.version === delta.to, `the log is not at the delta's end`);
-    checkOrigin(now, before.get(delta.owner), delta);
-    checkGapless(before.get(delta.owner), delta);
+    checkOrigin(now, before.get(delta.owner), applied.parts);
+    checkGapless(before.get(delta.owner), applied.parts);
     checkForward(before.get(delta.owner), now);
   } else {
-    check(after.size === before.size, `an owner came, by a delta that was ${applied}`);
+    check(after.size === before.size, `an owner came, by a delta that was ${applied.kind}`);
   }
   checkStore(store);
   return applied;
 }
 
-/** Every entry was there before, or is a write of the delta. */
-function checkOrigin(now: Held, before: Held | undefined, delta: Delta): void {
-  const writeByKey = new Map(delta.writes.map((write) => [write.key, write]));
+/** Every entry was there before, or is a write of the parts that were taken. */
+function checkOrigin(now: Held, before: Held | undefined, parts: readonly Delta[]): void {
+  const writeByKey = new Map(parts.flatMap(({ writes }) => writes.map((write) => [write.key, write])));
   for (const [key, { version, body }] of now.entryByKey) {
     const write = writeByKey.get(key);
     const old = before?.entryByKey.get(key);
@@ -76,10 +77,14 @@ function checkOrigin(now: Held, before: Held | undefined, delta: Delta): void {
   }
 }
 
-/** A delta begins where the log stood or before; else it begins at 0. */
-function checkGapless(before: Held | undefined, { incarnation, from }: Delta): void {
-  const goesOn = before?.incarnation === incarnation && from <= before.version;
-  check(from === 0 || goesOn, `a delta from ${from} on is applied, past a gap`);
+/** The first part begins where the log stood or before, or at 0; each further one where the last ended or before. */
+function checkGapless(before: Held | undefined, parts: readonly Delta[]): void {
+  let reached = 0;
+  for (const { incarnation, from, to } of parts) {
+    const goesOn = before?.incarnation === incarnation && from <= before.version;
+    check(from <= reached || goesOn, `a delta from ${from} on is applied, past a gap`);
+    reached = to;
+  }
 }
 
 /** Nothing goes back, but where a log is taken anew, in parts: from below a floor, or after it was forgotten. */
@@ -96,8 +101,9 @@ export function checkStore(store: Store): void {
   check(store.logs.size <= LIMITS.ownersMax, `${store.logs.size} owners`);
   let sizeBytes = 0;
   for (const log of store.logs.values()) sizeBytes += checkedSizeOf(log);
-  // The last delta that is let in may end past the bound, by no more than a frame.
+  // Words on lives are let in past the bound.
   check(sizeBytes <= LIMITS.storeBytes + LIMITS.frameBytes, `${sizeBytes} bytes are held`);
+  check(store.staging.sizeBytes <= LIMITS.stagedBytes, `${store.staging.sizeBytes} bytes wait for seals`);
   const sums = new Sums();
   for (const head of store.digest()) {
     if (head.deadAt !== FORGOTTEN_AT) sums.replace(head.owner, 0, termOf(head));

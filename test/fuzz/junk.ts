@@ -2,6 +2,7 @@
 
 import { below, pick, type Random } from "../../src/base/random.ts";
 import { WIRE_VERSION, type Message } from "../../src/gossip/message.ts";
+import { SEAL_BYTES } from "../../src/model/seal.ts";
 
 type Field =
   | "byte"
@@ -11,6 +12,8 @@ type Field =
   | "text"
   | "whole"
   | "wire"
+  | "mark"
+  | "maybeMark"
   | "parts"
   | "sums"
   | "until"
@@ -22,19 +25,20 @@ const WRITES: Field = { listOf: ["whole", "text", "text"] };
 /** The fields of each kind, by their form; what may be null has the form of what it is when it is not. */
 const FIELDS_BY_KIND: Readonly<Record<Message["kind"], readonly Field[]>> = {
   hello: ["wire", "id", "text", "whole", "whole", "text", "whole", "flag", "flag", DIGEST],
-  delta: [{ listOf: ["id", "whole", "whole", "whole", "whole", WRITES] }, "until", "flag"],
+  delta: [{ listOf: ["id", "whole", "whole", "whole", "whole", WRITES, "maybeMark"] }, "until", "flag"],
   announce: [DIGEST],
   compare: ["sum"],
   parts: ["sums"],
   digest: [DIGEST, "parts", "flag"],
-  rumor: [{ listOf: ["byte", "id", "whole", "whole", "id"] }, "until"],
+  rumor: [{ listOf: ["byte", "id", "whole", "whole", "id", "mark"] }, "until"],
   ping: ["whole", "whole"],
   pong: ["whole"],
   probe: ["whole", "id"],
   probed: ["whole", "flag"],
-  applied: [{ listOf: ["id", "whole", "whole", { listOf: ["id"] }] }, "whole"],
-  drain: ["id", "text", "flag", "text", "whole"],
+  applied: [{ listOf: ["id", "whole", "whole", { listOf: ["id", "maybeMark"] }] }, "whole"],
+  drain: ["id", "whole", "whole", "text", "flag", "id", "maybeMark", "whole"],
   part: [],
+  more: ["id", "whole", "whole", "whole"],
 };
 
 /** Where our bounds on numbers are, as powers of two. */
@@ -73,6 +77,13 @@ class Junk {
         return this.#id();
       case "sum":
         return this.#noise(6);
+      case "mark":
+        return this.#noise(SEAL_BYTES);
+      case "maybeMark": {
+        const flag = this.#below(this.#isNonsense() ? 256 : 2);
+        this.bytes.push(flag);
+        return flag === 0 ? undefined : this.#noise(SEAL_BYTES);
+      }
       case "sums":
         return this.#noise(64 * 6 - (this.#isNonsense() ? this.#below(7) : 0));
       case "text":

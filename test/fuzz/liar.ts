@@ -9,13 +9,19 @@ import {
   type Delta,
   type Digest,
   type Head,
-  type Rumor,
+  type DrainAsk,
   type Scope,
+  type SignedRumor,
   type Write,
 } from "../../src/gossip/message.ts";
+import { drainText, reportText, rumorText } from "../../src/gossip/words.ts";
 import type { NodeId } from "../../src/model/ids.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import type { OwnerLog } from "../../src/model/log.ts";
+import { CERTIFICATE_KEY } from "../../src/model/seal.ts";
+import { cheapSeals } from "../support/cheap-seals.ts";
+
+import { numberedId } from "./holdings.ts";
 
 /** What a liar knows of those he lies to. */
 export interface Scene {
@@ -23,12 +29,16 @@ export interface Scene {
   readonly nodes: readonly NodeId[];
   readonly logOf: (owner: NodeId) => OwnerLog | undefined;
   readonly nowMs: () => number;
+  /** True where owners themselves lie, each about itself: then their seals fit. Else each alone has his key. */
+  readonly ownersLie: boolean;
 }
 
 /** Makes up what peers say. */
 export class Liar {
   readonly #random: Random;
   readonly #scene: Scene;
+  /** A member like any other, with a key of its own. */
+  readonly #ownId = numberedId(999_999);
 
   constructor(random: Random, scene: Scene) {
     this.#random = random;
@@ -86,7 +96,26 @@ export class Liar {
       const [key, body] = this.#keyAndBody();
       writes.push({ key, version, body });
     }
-    return { owner, incarnation: this.#incarnationOf(owner), floor: this.number(), from, to, writes };
+    const incarnation = this.#incarnationOf(owner);
+    if (from === 0 && to > 0 && this.#random() < 0.9) withCertificate(owner, writes);
+    const floor = this.#random() < 0.6 ? below(this.#random, 1 + Math.min(to, 20)) : this.number();
+    const delta = { owner, incarnation, floor, from, to, writes, seal: null };
+    return { ...delta, seal: this.#sealOf(delta) };
+  }
+
+  /** A seal that fits, or one that does not, or none. */
+  #sealOf(delta: Delta): Uint8Array | null {
+    const choice = this.#random();
+    if (choice < 0.15) return null;
+    const { owner, incarnation, from, to: version, writes } = delta;
+    const seals = cheapSeals(this.#scene.ownersLie && choice < 0.9 ? owner : this.#ownId);
+    const sum = seals.emptySum();
+    const last = new Map<string, Write>();
+    const before = from === 0 ? [] : (this.#scene.logOf(owner)?.entryByKey ?? []);
+    for (const [key, entry] of before) last.set(key, { key, ...entry });
+    for (const write of writes) last.set(write.key, write);
+    for (const { key, version, body } of last.values()) if (body !== null) sum.add(key, version, body);
+    return seals.seal({ owner, incarnation, version }, sum);
   }
 
   /** A digest, in which an owner may come twice. */
@@ -110,17 +139,36 @@ export class Liar {
   }
 
   /** A rumor about somebody. */
-  rumor(): Rumor {
+  rumor(): SignedRumor {
     const subject = this.node();
     const kind = pick(this.#random, ["suspect", "refused", "dead"] as const) ?? "dead";
     const incarnation = this.#incarnationOf(subject);
-    return { kind, subject, incarnation, refutation: this.refutation(), by: this.node() };
+    const rumor = { kind, subject, incarnation, refutation: this.refutation(), by: this.node() };
+    return { ...rumor, signature: this.#signed(rumor.by, rumorText(rumor)) };
+  }
+
+  /** An ask to drain something. */
+  ask(): DrainAsk {
+    const owner = this.node();
+    const head = { owner, incarnation: this.#incarnationOf(owner), version: this.number() };
+    const words = { ...head, replica: "replica", draining: this.#random() < 0.5, asker: this.node() };
+    const isSigned = this.#random() < 0.8;
+    return { ...words, signature: isSigned ? this.#signed(words.asker, drainText(words)) : null };
+  }
+
+  /** The signature of a node, or of the liar. */
+  #signed(by: NodeId, text: string): Uint8Array {
+    return cheapSeals(this.#scene.ownersLie && this.#random() < 0.7 ? by : this.#ownId).sign(text);
   }
 
   /** A report of what was applied. */
   report(): AppliedReport {
     const owner = this.node();
-    return { owner, incarnation: this.#incarnationOf(owner), version: this.number(), by: this.nodes() };
+    const log = { owner, incarnation: this.#incarnationOf(owner), version: this.number() };
+    const by = this.nodes().map((id) => {
+      return { id, signature: this.#random() < 0.2 ? null : this.#signed(id, reportText(log, id)) };
+    });
+    return { ...log, by };
   }
 
   #incarnationOf(owner: NodeId): number {
@@ -144,4 +192,10 @@ export class Liar {
     if (choice < 0.3) return null;
     return choice < 0.32 ? "€".repeat(LIMITS.recordBytes) : `body ${below(this.#random, 5)}`;
   }
+}
+
+/** Puts an owner's certificate at the begin of its log. */
+function withCertificate(owner: NodeId, writes: Write[]): void {
+  if (writes[0]?.version === 1) writes.shift();
+  writes.unshift({ key: CERTIFICATE_KEY, version: 1, body: cheapSeals(owner).certificate });
 }

@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";
 
-import { Store } from "../../src/gossip/store.ts";
+import { storeOf } from "../support/sealed.ts";
 
+import { Author } from "./author.ts";
 import { renderFailed, runCases, type Outcomes } from "./fuzzer.ts";
 import { applyChecked, numberedId } from "./holdings.ts";
 import { storeFuzzer } from "./store.ts";
@@ -23,25 +24,19 @@ for (const seed of [1, 0x51ce_0000, randomInt(2 ** 32)]) {
 
 test("store: what a delta does to another log than its own, or to a log from which it does not go on, is found", () => {
   const [self, owner] = [numberedId(0), numberedId(1)];
-  const delta = {
-    owner,
-    incarnation: 1,
-    floor: 0,
-    from: 0,
-    to: 2,
-    writes: [{ key: "k", version: 2, body: "b" }],
-  };
-  assert.equal(applyChecked(new Store(self, 1), delta, 0), "applied");
-  const meddling = new Store(self, 1);
+  const delta = new Author(owner).delta([["k", "b"]]);
+  const at = { link: 1, nowMs: 0 };
+  assert.equal(applyChecked(storeOf(self), delta, at).kind, "applied");
+  const meddling = storeOf(self);
   const apply = meddling.apply.bind(meddling);
-  meddling.apply = (delta, nowMs) => {
+  meddling.apply = (delta, link, nowMs) => {
     meddling.write(new Map([["k", "meddled"]]), nowMs);
-    return apply(delta, nowMs);
+    return apply(delta, link, nowMs);
   };
-  assert.throws(() => applyChecked(meddling, delta, 0), {
+  assert.throws(() => applyChecked(meddling, delta, at), {
     message: `the log of ${self} changed, by a delta of ${owner}: applied`,
   });
-  const careless = new Store(self, 1);
-  careless.apply = () => "applied";
-  assert.throws(() => applyChecked(careless, delta, 0), { message: "the log is not at the delta's end" });
+  const careless = storeOf(self);
+  careless.apply = () => ({ kind: "applied", parts: [delta] });
+  assert.throws(() => applyChecked(careless, delta, at), { message: "the log is not at the delta's end" });
 });

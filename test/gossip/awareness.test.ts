@@ -116,3 +116,60 @@ test("awareness: whatever happens in whatever order, the score stays between 0 a
     }),
   );
 });
+
+/** For how long a node that enters ten times a second from `sinceMs` on doubts itself, or waits. */
+function lastsMs(awareness: Awareness, sinceMs: number, of: "doubtsItself" | "waits"): number {
+  for (let nowMs = sinceMs; nowMs < sinceMs + 60_000; nowMs += EVERY_MS) {
+    awareness.entered(nowMs);
+    if (!awareness[of]) return nowMs - sinceMs;
+  }
+  return Number.POSITIVE_INFINITY;
+}
+
+test("awareness: who slept, or misses many at once, doubts itself for five seconds", () => {
+  const well = tickedAt(0, 100, 200);
+  assert.equal(well.doubtsItself, false);
+  well.missedMany();
+  assert.equal(lastsMs(well, 200, "doubtsItself"), 5000);
+  const sleeper = tickedAt(0);
+  sleeper.entered(PAUSE_MS + 1);
+  assert.equal(lastsMs(sleeper, PAUSE_MS + 1, "doubtsItself"), 5000);
+});
+
+test("awareness: who is in poor health doubts itself for as long as that lasts; one late timer is nothing", () => {
+  assert.equal(tickedAt(0, 300).doubtsItself, false);
+  const poor = tickedAt(0, 800);
+  assert.equal(lastsMs(poor, 800, "doubtsItself"), Number.POSITIVE_INFINITY, "nobody has answered");
+  poor.succeeded();
+  assert.equal(poor.score, 1);
+  assert.equal(poor.doubtsItself, false);
+});
+
+test("awareness: in doubt it waits for an answer to a fresh ping, or 400 ms, and no second time in that doubt", () => {
+  const waits = tickedAt(0, 100, 200);
+  assert.equal(waits.waits, false);
+  assert.equal(waits.takeAlarm(), false);
+  waits.missedMany();
+  assert.deepEqual([waits.takeAlarm(), waits.takeAlarm()], [true, false], "told once");
+  waits.answered(199);
+  assert.ok(waits.waits, "an answer to an older ping proves nothing");
+  assert.equal(lastsMs(waits, 200, "waits"), 400);
+  waits.missedMany();
+  assert.equal(waits.waits, false, "others may really be gone");
+  assert.equal(waits.takeAlarm(), false);
+  waits.entered(5200);
+  waits.missedMany();
+  assert.ok(waits.waits && waits.takeAlarm());
+  waits.answered(5200);
+  assert.equal(waits.waits, false);
+});
+
+test("awareness: a clock that goes backwards does not make it wait or doubt for ever", () => {
+  const awareness = tickedAt(1_000_000);
+  awareness.missedMany();
+  awareness.entered(10);
+  assert.equal(awareness.waits, false);
+  awareness.missedMany();
+  assert.equal(lastsMs(awareness, 10, "waits"), 400);
+  assert.equal(lastsMs(awareness, 410, "doubtsItself"), 4600);
+});

@@ -79,3 +79,14 @@ test("damping: what has decayed is dropped, and no more members are remembered t
   damping.flapped("late", 1_000_000);
   assert.equal(damping.count, 1);
 });
+
+test("damping: an excuse holds for one return, and for nobody else's", () => {
+  const damping = new Damping();
+  damping.excuse("a");
+  damping.excuse("a");
+  assert.equal(damping.takeExcuse("b"), false);
+  assert.deepEqual([damping.takeExcuse("a"), damping.takeExcuse("a")], [true, false]);
+  damping.excuse("a");
+  damping.forget("a");
+  assert.equal(damping.takeExcuse("a"), false);
+});

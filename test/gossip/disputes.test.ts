@@ -58,18 +58,32 @@ test("disputes: an earlier run's hello that comes late, when nobody is linked, i
   assert.equal(hello(1, 200), null);
 });
 
-test("disputes: after half a minute the one who is still there is taken back, and the matter is forgotten", () => {
+test("disputes: five seconds after one of two was heard last the other is taken back, and nothing is wrong", () => {
   const { disputes, hello } = watched();
   hello(1, 0);
   hello(2, 100);
   hello(1, 200);
-  assert.notEqual(hello(2, 30_199), null);
-  assert.equal(hello(2, 30_200), null);
+  assert.notEqual(hello(2, 1000), null);
+  assert.notEqual(hello(1, 4000), null);
+  assert.notEqual(hello(1, 5999), null);
+  assert.equal(hello(1, 6000), null);
   assert.deepEqual(disputes.texts, []);
-  assert.equal(hello(2, 40_000), null);
+  assert.equal(hello(1, 40_000), null);
 });
 
-test("disputes: when both are still there it is a dispute again", () => {
+test("disputes: as long as both come both are refused, and neither is taken in between", () => {
+  const { disputes, hello } = watched();
+  hello(1, 0);
+  hello(2, 100);
+  for (let nowMs = 1000; nowMs < 600_000; nowMs += 2000) {
+    assert.notEqual(hello(1, nowMs), null, `${nowMs}`);
+    assert.notEqual(hello(2, nowMs + 1000), null, `${nowMs}`);
+    disputes.tick(nowMs + 1000);
+  }
+  assert.equal(disputes.texts.length, 1);
+});
+
+test("disputes: when the other comes after all it is a dispute again", () => {
   const { hello } = watched();
   hello(1, 0);
   hello(2, 100);
@@ -79,14 +93,22 @@ test("disputes: when both are still there it is a dispute again", () => {
   assert.notEqual(hello(1, 31_200), null);
 });
 
-test("disputes: one that is not heard of any more is dropped after a minute", () => {
+test("disputes: runs without end are refused as two are, and not all of them remembered", () => {
+  const { hello } = watched();
+  hello(1, 0);
+  hello(2, 100);
+  for (let nonce = 1; nonce <= 1000; nonce += 1) assert.notEqual(hello(nonce, 200 + nonce), null);
+  assert.equal(hello(1000, 200 + 1000 + 5000), null);
+});
+
+test("disputes: one of which nobody reminds is dropped half a minute later", () => {
   const { disputes, hello } = watched();
   hello(1, 0);
   hello(2, 100);
   hello(1, 200);
-  disputes.tick(60_199);
+  disputes.tick(30_199);
   assert.equal(disputes.texts.length, 1);
-  disputes.tick(60_200);
+  disputes.tick(30_200);
   assert.deepEqual(disputes.texts, []);
 });
 

@@ -9,22 +9,33 @@ import { AssertionFailed } from "../../src/base/assert.ts";
 import { textOf } from "../../src/base/failure.ts";
 import {
   readDigest,
+  readDrainAsk,
   readReports,
   readRumors,
   readScope,
   writeDigest,
+  writeDrainAsk,
   writeReports,
   writeRumors,
   writeScope,
 } from "../../src/gossip/fields.ts";
 import { REFUTATION_MAX } from "../../src/gossip/life.ts";
-import { DIGEST_PARTS, type Head, type Rumor } from "../../src/gossip/message.ts";
+import { DIGEST_PARTS, type Head, type SignedRumor } from "../../src/gossip/message.ts";
 import { Reader, Writer } from "../../src/gossip/wire.ts";
 import { LIMITS } from "../../src/model/limits.ts";
+import { SEAL_BYTES } from "../../src/model/seal.ts";
 
 const ID = "a".repeat(20);
 const HEAD: Head = { owner: ID, incarnation: 1, version: 2, deadAt: null };
-const RUMOR: Rumor = { kind: "dead", subject: ID, incarnation: 1, refutation: 2, by: "7".repeat(20) };
+const MARK = new Uint8Array(SEAL_BYTES).fill(7);
+const RUMOR: SignedRumor = {
+  kind: "dead",
+  subject: ID,
+  incarnation: 1,
+  refutation: 2,
+  by: "7".repeat(20),
+  signature: MARK,
+};
 
 function bytesOf(write: (writer: Writer) => void): Uint8Array {
   const writer = new Writer(8);
@@ -113,7 +124,7 @@ test("scope: one that nobody knows is refused, and a part there is not is our ow
 test("rumors: each kind comes back, and one that nobody knows is refused", () => {
   const rumors = (["suspect", "refused", "dead"] as const).map((kind) => ({ ...RUMOR, kind }));
   const bytes = bytesOf((writer) => writeRumors(writer, rumors));
-  assert.equal(bytes.length, 1 + 3 * 29);
+  assert.equal(bytes.length, 1 + 3 * 93);
   assert.deepEqual(readFrom(bytes, readRumors), rumors);
   assert.equal(refusalOf(bytes, 1, 3, readRumors), "test's rumor's kind is 3; expected 0..2");
   const far = bytesOf((writer) => writeRumors(writer, [{ ...RUMOR, refutation: REFUTATION_MAX + 1 }]));
@@ -121,7 +132,15 @@ test("rumors: each kind comes back, and one that nobody knows is refused", () =>
 });
 
 test("reports: come back with all who made them, and more of these than members are refused", () => {
-  const report = { owner: ID, incarnation: 3, version: 500, by: [ID, RUMOR.by] };
+  const report = {
+    owner: ID,
+    incarnation: 3,
+    version: 500,
+    by: [
+      { id: ID, signature: MARK },
+      { id: RUMOR.by, signature: null },
+    ],
+  };
   const reports = [report, { ...report, by: [] }];
   assert.deepEqual(
     readFrom(
@@ -130,9 +149,17 @@ test("reports: come back with all who made them, and more of these than members 
     ),
     reports,
   );
-  const by = Array.from({ length: LIMITS.ownersMax + 1 }, () => ID);
+  const by = Array.from({ length: LIMITS.ownersMax + 1 }, () => ({ id: ID, signature: null }));
   const bytes = bytesOf((writer) => writeReports(writer, [{ ...report, by }]));
   assert.throws(() => readFrom(bytes, readReports), {
     message: /count of reporters is 6001; expected at most/,
   });
+});
+
+test("asks: one to drain comes back as it was made, signed or not", () => {
+  const ask = { owner: ID, incarnation: 3, version: 500, replica: "web-1", draining: true, asker: RUMOR.by };
+  for (const signature of [MARK, null]) {
+    const bytes = bytesOf((writer) => writeDrainAsk(writer, { ...ask, signature }));
+    assert.deepEqual(readFrom(bytes, readDrainAsk), { ...ask, signature });
+  }
 });

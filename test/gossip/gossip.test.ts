@@ -8,7 +8,7 @@ import * as fc from "fast-check";
 import type { HostPort } from "../../src/base/ip.ts";
 import { decode, encode } from "../../src/gossip/codec.ts";
 import { LIFE_KEY, parseLife } from "../../src/gossip/life.ts";
-import { WIRE_VERSION, type Message } from "../../src/gossip/message.ts";
+import { WIRE_VERSION, type Message, type Reporter } from "../../src/gossip/message.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import { idOf } from "../support/gossip-network.ts";
 import { deltaOf, deltas, headOf, helloOf, lifeOf, openNode } from "../support/gossip-node.ts";
@@ -16,12 +16,17 @@ import { message } from "../support/messages.ts";
 
 const DAY_MS = 24 * 3_600_000;
 
+/** Who says over a link of his own that he has applied a log. */
+function byItself(name: string): Reporter {
+  return { id: idOf(name), signature: null };
+}
+
 test("gossip: whatever comes before hello, or hello a second time, closes the link", () => {
   const early: Message[] = [
     { kind: "ping", sequence: 1, suspected: null },
     deltas(),
     { kind: "digest", digest: [], scope: { kind: "all" }, wanted: true },
-    { kind: "drain", owner: idOf("m"), replica: "x", draining: true, by: "a", hops: 0 },
+    { kind: "more", owner: idOf("m"), incarnation: 5, floor: 0, version: 0 },
     { kind: "part" },
   ];
   for (const message of early) {
@@ -95,10 +100,10 @@ test("gossip: another wire version is refused by name and is no member", () => {
   // No codec of ours writes such a hello whole; what all versions have in common is enough to be refused by.
   const frame = encode(helloOf("new"));
   const other = frame.map((byte, index) => (index === 1 ? WIRE_VERSION + 1 : byte));
-  gossip.linkUp({ id: 1, dialled: null, remote: "10.0.0.9:1" }, 0);
+  gossip.linkUp({ id: 1, dialled: null, remote: "10.0.0.9:1", peer: idOf("new") }, 0);
   gossip.frame(1, other, 0);
   const { close, happenings } = taken();
-  assert.match(close[0]?.reason ?? "", /new.* speaks wire version 2; expected 1/);
+  assert.match(close[0]?.reason ?? "", /new.* speaks wire version 3; expected 2/);
   assert.equal(happenings[0]?.kind, "member.refused");
   assert.deepEqual(gossip.standings, []);
 });
@@ -124,18 +129,20 @@ test("gossip: in a small cluster lagging are the members that have not reported 
   accept(1, helloOf("a"));
   accept(2, helloOf("b"));
   gossip.write(new Map([["node", "me"]]), 0);
-  const applied = { owner: idOf("m"), incarnation: 5, version: 1 };
-  assert.deepEqual(gossip.lagging(1).toSorted(), ["a", "b"]);
-  say(1, { kind: "applied", reports: [{ ...applied, by: [idOf("a")] }], hops: 0 });
-  assert.deepEqual(gossip.lagging(1), ["b"]);
+  const applied = { owner: idOf("m"), incarnation: 5, version: 2 };
+  assert.deepEqual(gossip.lagging(2).toSorted(), ["a", "b"]);
+  say(1, { kind: "applied", reports: [{ ...applied, by: [byItself("a")] }], hops: 0 });
+  assert.deepEqual(gossip.lagging(2), ["b"]);
   say(1, {
     kind: "applied",
-    reports: [{ ...applied, incarnation: 4, version: 9, by: [idOf("b")] }],
+    reports: [{ ...applied, incarnation: 4, version: 9, by: [byItself("b")] }],
     hops: 0,
   });
-  assert.deepEqual(gossip.lagging(1), ["b"], "of an earlier life");
+  assert.deepEqual(gossip.lagging(2), ["b"], "of an earlier life");
+  say(1, { kind: "applied", reports: [{ ...applied, by: [byItself("b")] }], hops: 0 });
+  assert.deepEqual(gossip.lagging(2), ["b"], "in another's name");
   say(2, deltas(lifeOf("b", { said: "left" })));
-  assert.deepEqual(gossip.lagging(1), [], "who has left sends no traffic here");
+  assert.deepEqual(gossip.lagging(2), [], "who has left sends no traffic here");
 });
 
 test("gossip: how long a write took is told once, when the last member has applied it", () => {
@@ -146,7 +153,7 @@ test("gossip: how long a write took is told once, when the last member has appli
   const report = (name: string): Message => {
     return {
       kind: "applied",
-      reports: [{ ...headOf("m", { incarnation: 5, version: 1 }), by: [idOf(name)] }],
+      reports: [{ ...headOf("m", { incarnation: 5, version: 2 }), by: [byItself(name)] }],
       hops: 0,
     };
   };
@@ -162,19 +169,19 @@ test("gossip: a member that died before it applied a write does not make later w
   const report = (version: number): Message => {
     return {
       kind: "applied",
-      reports: [{ ...headOf("m", { incarnation: 5, version }), by: [idOf("a")] }],
+      reports: [{ ...headOf("m", { incarnation: 5, version }), by: [byItself("a")] }],
       hops: 0,
     };
   };
   accept(1, helloOf("a"));
   accept(2, helloOf("b"));
   gossip.write(new Map([["node", "me"]]), 0);
-  say(1, report(1), 3);
+  say(1, report(2), 3);
   say(2, deltas(lifeOf("b", { said: "left" })), 10);
   taken();
   tickTo(10_000, (nowMs) => say(1, { kind: "pong", sequence: 0 }, nowMs));
   gossip.write(new Map([["node", "changed"]]), 10_000);
-  say(1, report(2), 10_004);
+  say(1, report(3), 10_004);
   const { spreadMs } = taken();
   assert.ok(spreadMs.length <= 2 && spreadMs.every((ms) => ms <= 10), `told as ${spreadMs.join(" and ")} ms`);
 });
@@ -183,25 +190,28 @@ test("gossip: a peer that started anew has applied nothing until it says so agai
   const { gossip, accept, say, taken } = openNode();
   gossip.write(new Map([["node", "me"]]), 0);
   accept(1, helloOf("a"));
-  const applied = { ...headOf("m", { incarnation: 5, version: 1 }), by: [idOf("a")] };
+  const applied = { ...headOf("m", { incarnation: 5, version: 2 }), by: [byItself("a")] };
   say(1, { kind: "applied", reports: [applied], hops: 0 });
-  assert.deepEqual(gossip.lagging(1), []);
+  assert.deepEqual(gossip.lagging(2), []);
   gossip.linkDown(1, "reset", 10);
   accept(2, helloOf("a", { incarnation: 2, nonce: 2 }), 20);
-  assert.deepEqual(gossip.lagging(1), ["a"]);
+  assert.deepEqual(gossip.lagging(2), ["a"]);
   assert.ok(taken().kinds.includes("delta 2"));
 });
 
 test("gossip: a drain is asked of the owner over its link, and comes out at the owner with who asked", () => {
   const asker = openNode({ name: "asker" });
   asker.accept(1, helloOf("m"));
+  asker.say(1, deltas(deltaOf("m", 2, { incarnation: 5 })));
   asker.taken();
   assert.equal(asker.gossip.askDrain(idOf("m"), "web-1", true), true);
   assert.equal(openNode().gossip.askDrain(idOf("nobody"), "web-1", true), false);
   const [asked] = asker.gossip.take().send;
   assert.ok(asked !== undefined);
   const owner = openNode();
+  owner.gossip.write(new Map([["node", "me"]]), 0);
   owner.accept(4, helloOf("asker"));
+  owner.say(4, deltas(deltaOf("asker", 2)));
   owner.say(4, asked.frame);
   assert.deepEqual(owner.taken().drains, [{ replica: "web-1", draining: true, by: "asker" }]);
 });
@@ -264,7 +274,7 @@ test("gossip: another address of a member who is linked is dialled once, found t
   tickTo(50);
   assert.deepEqual(taken().dial, [alias]);
   accept(1, helloOf(peer), 60);
-  gossip.linkUp({ id: 2, dialled: alias, remote: "10.0.0.9:2" }, 70);
+  gossip.linkUp({ id: 2, dialled: alias, remote: "10.0.0.9:2", peer: idOf(peer) }, 70);
   say(2, helloOf(peer), 70);
   const dialled: HostPort[] = [];
   tickTo(10_000, (nowMs) => {

@@ -19,7 +19,7 @@ test("hellos: hello goes first on every link, with all that is held", () => {
   const [hello, ...more] = hellosOf(node);
   assert.deepEqual(more, []);
   assert.ok(hello !== undefined && hello.id === idOf("m") && hello.incarnation === 5);
-  assert.deepEqual(hello.digest, [headOf("m", { incarnation: 5, version: 1 })]);
+  assert.deepEqual(hello.digest, [headOf("m", { incarnation: 5, version: 2 })]);
 });
 
 test("hellos: a new node takes all there is from one peer, and asks the others to hold back", () => {
@@ -66,7 +66,8 @@ test("hellos: a peer hears how far its own log is held here", () => {
   gossip.linkDown(1, "reset", 10);
   accept(2, helloOf("a", { digest: [headOf("a", { version: 3 })] }), 20);
   const reports = taken().said.flatMap(({ message }) => (message.kind === "applied" ? message.reports : []));
-  assert.deepEqual(reports, [{ owner: idOf("a"), incarnation: 1, version: 3, by: [idOf("m")] }]);
+  const by = [{ id: idOf("m"), signature: null }];
+  assert.deepEqual(reports, [{ owner: idOf("a"), incarnation: 1, version: 3, by }]);
 });
 
 test("hellos: a picture is complete when what a sure peer held is held, though some owners said nothing yet", () => {
@@ -121,7 +122,7 @@ test("hellos: the member is alive with its hello, and its address is kept", () =
 test("hellos: a link to this node itself is closed without a word, and its address not dialled again", () => {
   const alias = { host: "alias", port: 1 };
   const node = openNode({ seeds: [alias] });
-  node.gossip.linkUp({ id: 1, dialled: alias, remote: "" }, 0);
+  node.gossip.linkUp({ id: 1, dialled: alias, remote: "", peer: idOf("m") }, 0);
   const [own] = hellosOf(node);
   assert.ok(own !== undefined);
   node.accept(2, own);
@@ -137,7 +138,8 @@ test("hellos: of two dials that crossed one link stays, the other is kept for a 
     ["a", "b", "c", "d"].find((name) => idOf(name) < idOf("m")) ?? assert.fail("ids are spread");
   const { gossip, accept, say, tickTo, taken, stateOf } = openNode();
   accept(1, helloOf(smaller));
-  gossip.linkUp({ id: 2, dialled: { host: smaller, port: 7650 }, remote: "" }, 10);
+  const dialled = { host: smaller, port: 7650 };
+  gossip.linkUp({ id: 2, dialled, remote: "", peer: idOf(smaller) }, 10);
   say(2, helloOf(smaller), 10);
   gossip.write(new Map([["x", "1"]]), 10);
   assert.ok(taken().kinds.includes("delta 1"), "the one dialled by the smaller id stays");
@@ -158,7 +160,8 @@ test("hellos: when the link in use ends its spare takes over, and nobody is miss
     ["a", "b", "c", "d"].find((name) => idOf(name) < idOf("m")) ?? assert.fail("ids are spread");
   const { gossip, accept, say, tickTo, taken, stateOf } = openNode();
   accept(1, helloOf(smaller));
-  gossip.linkUp({ id: 2, dialled: { host: smaller, port: 7650 }, remote: "" }, 10);
+  const dialled = { host: smaller, port: 7650 };
+  gossip.linkUp({ id: 2, dialled, remote: "", peer: idOf(smaller) }, 10);
   say(2, helloOf(smaller), 10);
   taken();
   gossip.linkDown(1, "reset", 20);
@@ -184,16 +187,20 @@ test("hellos: a member that started anew is followed to its new link, the old on
 test("hellos: a peer that holds this node for dead is answered with a refutation, in this node's own log", () => {
   const { gossip, accept, taken } = openNode();
   gossip.write(new Map([["node", "me"]]), 0);
-  accept(1, helloOf("a", { digest: [headOf("m", { incarnation: 5, version: 1, deadAt: 3 })] }));
+  accept(1, helloOf("a", { digest: [headOf("m", { incarnation: 5, version: 2, deadAt: 0 })] }));
   const life = parseLife(gossip.logs.get(idOf("m"))?.entryByKey.get(LIFE_KEY)?.body);
-  assert.deepEqual([life.refutation, life.said], [4, "alive"]);
+  assert.deepEqual([life.refutation, life.said], [1, "alive"]);
   assert.ok(taken().kinds.filter((kind) => kind === "delta 1").length >= 1);
 });
 
-test("hellos: a peer that remembers a later life of this node makes it take a later one still", () => {
-  const { gossip, accept } = openNode();
+test("hellos: a peer that remembers a later life of this node, and shows it, makes it take a later one still", () => {
+  const { gossip, accept, say, taken } = openNode();
   gossip.write(new Map([["node", "me"]]), 0);
   accept(1, helloOf("a", { digest: [headOf("m", { incarnation: 40, version: 9 })] }));
+  assert.equal(gossip.incarnation, 5, "anybody can say so");
+  const asked = taken().said.flatMap(({ message }) => (message.kind === "digest" ? message.digest : []));
+  assert.deepEqual(asked, [headOf("m", { incarnation: 0 })]);
+  say(1, deltas(deltaOf("m", 9, { incarnation: 40 })));
   assert.equal(gossip.incarnation, 41);
   assert.equal(gossip.logs.get(idOf("m"))?.entryByKey.get("node")?.body, "me");
 });

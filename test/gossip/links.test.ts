@@ -10,7 +10,7 @@ import { Watch } from "../../src/gossip/watch.ts";
 import { Awareness } from "../../src/gossip/awareness.ts";
 import { linkedTo, peerOf } from "../support/gossip-peers.ts";
 
-const accepted = (id: number) => ({ id, dialled: null, remote: "10.0.0.9:5", openedAtMs: 0 });
+const accepted = (id: number) => ({ id, dialled: null, identity: "x", remote: "10.0.0.9:5", openedAtMs: 0 });
 const dialled = (id: number, host: string) => ({ ...accepted(id), dialled: { host, port: 7650 } });
 
 test("links: one that is open is found by its id, one that was taken out is not", () => {

@@ -6,9 +6,10 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 
 import { FIRST_LIFE, type Life } from "../../src/gossip/life.ts";
-import { Membership, type Move } from "../../src/gossip/membership.ts";
+import { Membership } from "../../src/gossip/membership.ts";
 import type { Rumor } from "../../src/gossip/message.ts";
 import type { Peer } from "../../src/gossip/peer.ts";
+import type { Move } from "../../src/gossip/verdicts.ts";
 import { idOf } from "../support/gossip-network.ts";
 
 const TICK_MS = 50;
@@ -320,4 +321,108 @@ test("membership: the dead and the left are forgotten after a day, the living an
   );
   assert.equal(membership.count, 2);
   assert.equal(membership.standing(idOf("dead")), undefined);
+});
+
+/** A member is missed and comes back, so often. @returns how long it must settle then; null for not at all */
+function settlesAfter(
+  returns: number,
+  miss: (node: ReturnType<typeof knowing>, nowMs: number) => void,
+): number | null {
+  const node = knowing("a", "b");
+  for (let round = 1; round <= returns; round += 1) {
+    const nowMs = round * 2000;
+    node.runTo(nowMs);
+    miss(node, nowMs);
+    node.runTo(nowMs + 1500);
+    assert.equal(node.peer("a").state, "dead");
+    node.membership.heard(node.peer("a"), nowMs + 1500);
+  }
+  const { settlesAtMs } = node.peer("a");
+  return settlesAtMs === null ? null : settlesAtMs - returns * 2000 - 1500;
+}
+
+test("membership: who was missed in doubt, or just before, has not flapped when it is back", () => {
+  const wellMs = settlesAfter(4, ({ membership, peer }, nowMs) => {
+    membership.accuse(peer("a"), "suspect", nowMs);
+  });
+  assert.equal(wellMs, 2000);
+  const inDoubt = settlesAfter(4, ({ membership, peer }, nowMs) => {
+    membership.doubt(true);
+    membership.accuse(peer("a"), "suspect", nowMs);
+    membership.doubt(false);
+  });
+  assert.equal(inDoubt, null);
+  const justBefore = settlesAfter(4, ({ membership, peer }, nowMs) => {
+    membership.accuse(peer("a"), "suspect", nowMs);
+    membership.doubt(true);
+    membership.doubt(false);
+  });
+  assert.equal(justBefore, null);
+  const asleep = settlesAfter(4, ({ membership, peer }, nowMs) => {
+    membership.accuse(peer("a"), "suspect", nowMs);
+    membership.hold(nowMs, nowMs);
+  });
+  assert.equal(asleep, null);
+});
+
+test("membership: a death before the doubt counts, and so does one that its host has confirmed", () => {
+  const { membership, peer, runTo } = knowing("a", "b");
+  const returns = (nowMs: number): void => {
+    runTo(nowMs);
+    membership.heard(peer("a"), nowMs);
+  };
+  for (let round = 0; round < 3; round += 1) {
+    membership.accuse(peer("a"), "suspect", round * 2000);
+    runTo(round * 2000 + 1000);
+    assert.equal(peer("a").state, "dead");
+    membership.doubt(true);
+    returns(round * 2000 + 1500);
+    membership.doubt(false);
+  }
+  assert.equal(peer("a").settlesAtMs, 5500 + 1000);
+  const refused = settlesAfter(3, (node, nowMs) => {
+    node.membership.doubt(true);
+    node.membership.accuse(node.peer("a"), "refused", nowMs);
+    node.membership.told(rumorOf("a", "b", { kind: "refused" }), false, nowMs);
+    node.membership.doubt(false);
+  });
+  assert.equal(refused, 1000);
+});
+
+test("membership: an excused return does not cut short what is left of an earlier wait", () => {
+  const { membership, peer, runTo } = knowing("a", "b");
+  for (let round = 0; round < 5; round += 1) {
+    membership.accuse(peer("a"), "suspect", round * 2000);
+    runTo(round * 2000 + 1000);
+    membership.heard(peer("a"), round * 2000 + 1000);
+    runTo(round * 2000 + 2000);
+  }
+  const { settlesAtMs } = peer("a");
+  assert.equal(settlesAtMs, 9000 + 4000);
+  membership.doubt(true);
+  membership.accuse(peer("a"), "suspect", 10_000);
+  runTo(11_500);
+  assert.equal(peer("a").state, "dead");
+  membership.heard(peer("a"), 11_500);
+  assert.equal(peer("a").settlesAtMs, settlesAtMs);
+});
+
+test("membership: who doubts itself gives suspects 300 ms more, and no more than that", () => {
+  const { membership, peer, told, runTo } = knowing("a", "b");
+  membership.doubt(true);
+  membership.accuse(peer("a"), "suspect", 0);
+  runTo(1250);
+  assert.deepEqual(told().moves, ["a suspect"]);
+  runTo(1300);
+  assert.deepEqual(told().moves, ["a dead"]);
+});
+
+test("membership: of two that are gone the second is given up as soon as the first, though two are left", () => {
+  const { membership, peer, told, runTo } = knowing("a", "b");
+  membership.accuse(peer("a"), "suspect", 0);
+  membership.accuse(peer("b"), "suspect", 500);
+  runTo(1450);
+  assert.deepEqual(told().moves, ["a suspect", "b suspect", "a dead"]);
+  runTo(1500);
+  assert.deepEqual(told().moves, ["b dead"]);
 });

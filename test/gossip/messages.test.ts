@@ -4,11 +4,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { LIFE_KEY, parseLife } from "../../src/gossip/life.ts";
-import type { Message, Rumor } from "../../src/gossip/message.ts";
+import type { DrainAsk, Message, Rumor, SignedRumor } from "../../src/gossip/message.ts";
+import { drainText } from "../../src/gossip/words.ts";
 import { LIMITS } from "../../src/model/limits.ts";
+import { cheapSeals } from "../support/cheap-seals.ts";
 import { idOf } from "../support/gossip-network.ts";
 import { deltaOf, deltas, headOf, helloOf, lifeOf, openNode, type OpenNode } from "../support/gossip-node.ts";
 import { alongRing, placeOf } from "../support/gossip-peers.ts";
+import { signed } from "../support/sealed.ts";
 
 const PONG: Message = { kind: "pong", sequence: 0 };
 
@@ -16,14 +19,22 @@ const PONG: Message = { kind: "pong", sequence: 0 };
 function linkedTo(...names: readonly string[]): OpenNode {
   const node = openNode();
   node.gossip.write(new Map([["node", "me"]]), 0);
-  names.forEach((name, index) => node.accept(index + 1, helloOf(name)));
+  names.forEach((name, index) => {
+    node.accept(index + 1, helloOf(name));
+    node.say(index + 1, deltas(deltaOf(name, 2)));
+  });
   node.tickTo(100, (nowMs) => names.forEach((_, index) => node.say(index + 1, PONG, nowMs)));
   node.taken();
   return node;
 }
 
-function rumor(subject: string, part: Partial<Rumor> = {}): Rumor {
-  return { kind: "suspect", subject: idOf(subject), incarnation: 1, refutation: 0, by: idOf("a"), ...part };
+function rumor(subject: string, part: Partial<Rumor> = {}): SignedRumor {
+  const about = { subject: idOf(subject), incarnation: 1, refutation: 0 };
+  return signed({ kind: "suspect", ...about, by: idOf("a"), ...part });
+}
+
+function signedAsk(words: Omit<DrainAsk, "signature">): DrainAsk {
+  return { ...words, signature: cheapSeals(words.asker).sign(drainText(words)) };
 }
 
 function refutationOf({ gossip }: OpenNode): number {
@@ -35,12 +46,15 @@ function saidOver(node: OpenNode, link: number): Message[] {
   return node.taken().said.flatMap((one) => (one.link === link ? [one.message] : []));
 }
 
-/** A name whose node this one does not know of, nor is linked to, but to which a link leads nearer. */
-function strangerBehind(node: OpenNode): string {
+/** A name whose node this one is not linked to, but to which a link other than that of `a` leads nearer. */
+function memberBehind(node: OpenNode): string {
   const names = Array.from({ length: 400 }, (_, index) => `far ${index}`);
-  const behind = names.find((name) => node.gossip.askDrain(idOf(name), "x", true));
+  const behind = names.find((name) => {
+    node.say(1, deltas(deltaOf(name, 2)));
+    return node.gossip.askDrain(idOf(name), "x", true) && node.taken().kinds.includes("drain 2");
+  });
   node.taken();
-  return behind ?? assert.fail("some stranger is nearer to a peer");
+  return behind ?? assert.fail("some member is nearer to a peer");
 }
 
 test("messages: a ping is answered, and one that warns is answered with a refutation as well", () => {
@@ -91,9 +105,7 @@ test("messages: an accusation of one who is heard here is doubted: the accused i
 
 test("messages: a warning on its way to its subject is passed on towards it, and is news for nobody else", () => {
   const node = linkedTo("a", "b");
-  const subject = strangerBehind(node);
-  node.say(1, deltas(deltaOf(subject, 1)));
-  node.taken();
+  const subject = memberBehind(node);
   node.say(1, { kind: "rumor", rumors: [rumor(subject), rumor("b")], until: null });
   assert.equal(node.stateOf(subject), "alive");
   const passed = node.taken().said.filter(({ message }) => message.kind === "rumor");
@@ -170,12 +182,13 @@ test("messages: an answer to nobody's question changes nothing", () => {
 test("messages: who asks for it is told how far each log is held, also when it was held before", () => {
   const node = linkedTo("a", "b");
   const asks = { ...deltas(deltaOf("a", 2)), acknowledge: true };
+  const by = [{ id: idOf("m"), signature: null }];
   for (let time = 0; time < 2; time += 1) {
     node.say(1, asks);
     const reports = saidOver(node, 1).flatMap((message) =>
       message.kind === "applied" ? message.reports : [],
     );
-    assert.deepEqual(reports, [{ owner: idOf("a"), incarnation: 1, version: 2, by: [idOf("m")] }]);
+    assert.deepEqual(reports, [{ owner: idOf("a"), incarnation: 1, version: 2, by }]);
   }
   node.say(1, deltas(deltaOf("a", 2)));
   assert.deepEqual(saidOver(node, 1), [], "nobody asked");
@@ -185,18 +198,20 @@ test("messages: who asks for it is told how far each log is held, also when it w
 
 test("messages: what is on its way to another node goes on towards it, and not for ever", () => {
   const node = linkedTo("a", "b");
-  const owner = idOf(strangerBehind(node));
-  const drain = { kind: "drain", owner, replica: "web-1", draining: true, by: "ops" } as const;
-  node.say(1, { ...drain, hops: 3 });
+  const owner = idOf(memberBehind(node));
+  const words = { incarnation: 5, version: 2, replica: "web-1", asker: idOf("b") };
+  const ask = signedAsk({ ...words, owner, draining: true });
+  node.say(1, { kind: "drain", ask, hops: 3 });
   const passed = node.taken().said.filter(({ message }) => message.kind === "drain");
   assert.deepEqual(
     passed.map(({ message }) => message),
-    [{ ...drain, hops: 4 }],
+    [{ kind: "drain", ask, hops: 4 }],
   );
-  node.say(1, { ...drain, hops: LIMITS.hopsMax });
+  node.say(1, { kind: "drain", ask, hops: LIMITS.hopsMax });
   assert.ok(node.taken().said.every(({ message }) => message.kind !== "drain"));
-  node.say(1, { ...drain, owner: idOf("m"), draining: false, hops: LIMITS.hopsMax });
-  assert.deepEqual(node.taken().drains, [{ replica: "web-1", draining: false, by: "ops" }]);
+  const own = signedAsk({ ...words, owner: idOf("m"), draining: false });
+  node.say(1, { kind: "drain", ask: own, hops: LIMITS.hopsMax });
+  assert.deepEqual(node.taken().drains, [{ replica: "web-1", draining: false, by: "b" }]);
 });
 
 test("messages: a link that its peer needs no more is closed, and the peer is neither missed nor dialled", () => {
@@ -217,7 +232,7 @@ test("messages: a link that its peer needs no more is closed, and the peer is ne
 
 test("messages: a farewell in the log is believed of whoever it is, and closes his links", () => {
   const node = linkedTo("a", "b");
-  node.say(1, deltas(lifeOf("b", { said: "left", refutation: 1 })));
+  node.say(1, deltas(lifeOf("b", { said: "left", refutation: 1 }, { to: 3 })));
   assert.equal(node.stateOf("b"), "left");
   const { close, happenings } = node.taken();
   assert.deepEqual(close, [{ link: 2, reason: "the member left" }]);
@@ -232,8 +247,8 @@ test("messages: a farewell in the log is believed of whoever it is, and closes h
 test("messages: a death in a peer's digest is told to the dead, and believed only when they keep silent", () => {
   const node = linkedTo("a", "b");
   const { gossip } = node;
-  node.say(1, deltas(deltaOf("x", 1)));
-  const death = [headOf("x", { version: 1, deadAt: 0 }), headOf("b", { deadAt: 0 })];
+  node.say(1, deltas(deltaOf("x", 2)));
+  const death = [headOf("x", { version: 2, deadAt: 0 }), headOf("b", { deadAt: 0 })];
   const digest: Message = { kind: "digest", digest: death, scope: { kind: "all" }, wanted: false };
   node.tickTo(1000, (nowMs) => {
     for (const link of [1, 2]) node.say(link, PONG, nowMs);
@@ -246,7 +261,7 @@ test("messages: a death in a peer's digest is told to the dead, and believed onl
   });
   assert.equal(node.stateOf("x"), "dead");
   assert.equal(node.stateOf("b"), "alive", "it is heard here");
-  assert.equal(gossip.logs.get(idOf("x"))?.entryByKey.size, 1, "its entries stay");
+  assert.equal(gossip.logs.get(idOf("x"))?.entryByKey.size, 2, "its entries stay");
 });
 
 test("messages: a digest of some owners, asked for by name, is no verdict on anybody", () => {
@@ -259,7 +274,7 @@ test("messages: a digest of some owners, asked for by name, is no verdict on any
   assert.equal(node.stateOf("stranger"), "unknown");
 });
 
-test("messages: logs that are not taken are told of once a link, however often they are sent", () => {
+test("messages: logs that are not taken are told of once a minute for each peer, however often they are sent", () => {
   const node = linkedTo("a", "b");
   const forged = deltas({ ...deltaOf("m", 9), incarnation: 5 }, { ...deltaOf("x", 1), incarnation: 2 ** 50 });
   for (let time = 0; time < 5; time += 1) node.say(1, forged);
@@ -267,8 +282,11 @@ test("messages: logs that are not taken are told of once a link, however often t
   const { happenings, refused, close } = node.taken();
   assert.deepEqual(
     happenings.map(({ kind, subject }) => `${kind} ${subject}`),
-    ["member.refused a", "member.refused b"],
+    ["mesh.refused a", "mesh.refused b"],
   );
+  assert.match(happenings[0]?.text ?? "", /this node's own log .* sealed/);
   assert.equal(refused.length, 12);
   assert.deepEqual(close, [], "the link serves all the same");
+  node.say(1, forged, 60_200);
+  assert.equal(node.taken().happenings.length, 1);
 });

@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import { seededRandom } from "../../src/base/random.ts";
 import { Changes, closeLink, openParts, refuseLink, type Parts } from "../../src/gossip/parts.ts";
+import { cheapSeals } from "../support/cheap-seals.ts";
 import { idOf } from "../support/gossip-network.ts";
 import { peerOf } from "../support/gossip-peers.ts";
 
@@ -14,7 +15,8 @@ function parts(seed = 1): Parts {
     { host: "seed", port: 1 },
     { host: "me", port: 7650 },
   ];
-  return openParts({ self, incarnation: 3, seeds, random: seededRandom(seed), nowMs: 0 });
+  const seals = cheapSeals(self.id);
+  return openParts({ self, incarnation: 3, seeds, seals, random: seededRandom(seed), nowMs: 0 });
 }
 
 test("parts: each change is counted, and who changed is told once", () => {
@@ -50,7 +52,7 @@ test("parts: each start draws a nonce of its own, never 0, by which runs are tol
 
 test("parts: a link is closed once, and one that is gone not at all", () => {
   const all = parts();
-  all.links.add({ id: 1, dialled: null, remote: "10.0.0.9:5", openedAtMs: 0 });
+  all.links.add({ id: 1, dialled: null, identity: "x", remote: "10.0.0.9:5", openedAtMs: 0 });
   closeLink(all, 1, "first");
   closeLink(all, 1, "second");
   closeLink(all, 2, "never there");
@@ -59,7 +61,8 @@ test("parts: a link is closed once, and one that is gone not at all", () => {
 
 test("parts: a link that broke the rules is closed, counted, and told of by its member's name or its address", () => {
   const all = parts();
-  for (const id of [1, 2]) all.links.add({ id, dialled: null, remote: `10.0.0.9:${id}`, openedAtMs: 0 });
+  for (const id of [1, 2])
+    all.links.add({ id, dialled: null, identity: "x", remote: `10.0.0.9:${id}`, openedAtMs: 0 });
   const [one, other] = [all.links.get(1), all.links.get(2)];
   assert.ok(one !== undefined && other !== undefined);
   other.peer = peerOf("web-1");

@@ -9,6 +9,8 @@ import { Replication } from "../../src/gossip/replication.ts";
 import { MESH_MAX } from "../../src/gossip/ring.ts";
 import { partOf } from "../../src/gossip/sums.ts";
 import { LIMITS } from "../../src/model/limits.ts";
+import { CERTIFICATE_KEY } from "../../src/model/seal.ts";
+import { cheapSeals } from "../support/cheap-seals.ts";
 import { idOf } from "../support/gossip-network.ts";
 import { deltaOf, headOf } from "../support/gossip-node.ts";
 import { alongRing, linkedTo, placeOf, type Linked } from "../support/gossip-peers.ts";
@@ -20,10 +22,11 @@ type Of<K extends Message["kind"]> = Extract<Message, { kind: K }>;
 function openNode(...peers: readonly string[]) {
   const linked = linkedTo("me", ...peers);
   const { carrier, outbox } = linked;
-  const parts = { self: ME, incarnation: 3, carrier, outbox, random: seededRandom(1), nowMs: 0 };
+  const seals = cheapSeals(ME);
+  const parts = { self: ME, incarnation: 3, carrier, outbox, seals, random: seededRandom(1), nowMs: 0 };
   const replication = new Replication(parts);
   const write = (changes: Readonly<Record<string, string | null>>, acknowledge = false) =>
-    replication.write(new Map(Object.entries(changes)), 0, acknowledge);
+    replication.write(new Map(Object.entries(changes)), 0, acknowledge).changed;
   return { ...linked, replication, write };
 }
 
@@ -49,7 +52,7 @@ test("replication: a change goes to every link at once, and only what is new", (
     const delta = message.kind === "delta" ? message.deltas[0] : undefined;
     return `${to}: ${delta?.from}..${delta?.to}`;
   });
-  assert.deepEqual(pushed.toSorted(), ["a: 0..1", "a: 1..2", "b: 0..1", "b: 1..2"]);
+  assert.deepEqual(pushed.toSorted(), ["a: 0..2", "a: 2..3", "b: 0..2", "b: 2..3"]);
 });
 
 test("replication: pushed again with nothing new, it asks all whether they hold what there is", () => {
@@ -62,7 +65,7 @@ test("replication: pushed again with nothing new, it asks all whether they hold 
   const [asked] = sent();
   assert.ok(asked?.message.kind === "delta" && asked.message.acknowledge);
   assert.deepEqual(asked.message.deltas, [
-    { owner: ME, incarnation: 3, floor: 0, from: 1, to: 1, writes: [] },
+    { owner: ME, incarnation: 3, floor: 0, from: 2, to: 2, writes: [], seal: replication.store.sealOf(ME) },
   ]);
 });
 
@@ -105,10 +108,15 @@ test("replication: nobody else writes this node's log: what claims to is refused
   write({ x: "1" });
   outbox.take();
   const forged = deltaMessage([{ ...deltaOf("me", 9), incarnation: 3 }], { until: placeOf("me") });
-  replication.receive(forged, linkOf("a"), 0);
+  const { complaints, raised } = replication.receive(forged, linkOf("a"), 0);
   const { refused, send } = outbox.take();
-  assert.deepEqual([refused, send], [["delta"], []]);
-  assert.equal(replication.version, 1);
+  assert.deepEqual(
+    [refused, send.map(({ link, kind }) => `${kind} ${link}`)],
+    [["seal"], [`digest ${linkOf("a").id}`]],
+    "the peer is asked for all of it, if it has any",
+  );
+  assert.deepEqual([complaints.map(({ owner }) => owner), raised], [[ME], false]);
+  assert.deepEqual([replication.version, replication.incarnation], [2, 3]);
   const echo = { ...deltaOf("me", 1), incarnation: 3 };
   replication.receive(deltaMessage([echo]), linkOf("a"), 0);
   assert.deepEqual(outbox.take().refused, [], "its own write come round is no lie");
@@ -276,21 +284,43 @@ test("replication: what reached it is announced once to two others, a moment lat
 });
 
 test("replication: outranked, it takes the higher incarnation and pushes its whole log under it", () => {
-  const { replication, sent, write } = openNode("a");
+  const { replication, sent, write, linkOf } = openNode("a");
   write({ x: "1", y: "1" });
   write({ y: null });
   sent();
-  const remembered = (incarnation: number, version: number) => [headOf("me", { incarnation, version })];
-  assert.equal(replication.outrank(remembered(3, 3), 0), false);
-  assert.equal(replication.outrank(remembered(8, 0), 0), true);
+  const shown = (incarnation: number, nowMs: number): boolean =>
+    replication.receive(deltaMessage([deltaOf("me", 3, { incarnation })]), linkOf("a"), nowMs).raised;
+  assert.equal(shown(3, 0), false, "an earlier state");
+  assert.equal(shown(8, 0), true);
   assert.equal(replication.incarnation, 9);
   const [pushed] = sent();
   assert.ok(pushed?.message.kind === "delta");
-  assert.deepEqual(pushed.message.deltas, [
-    { owner: ME, incarnation: 9, floor: 0, from: 0, to: 1, writes: [{ key: "x", version: 1, body: "1" }] },
-  ]);
-  assert.equal(replication.outrank(remembered(20, 0), 100), false, "not again at once");
-  assert.equal(replication.outrank(remembered(20, 0), 1000), true);
+  const [delta] = pushed.message.deltas;
+  assert.deepEqual([delta?.incarnation, delta?.from, delta?.to], [9, 0, 2]);
+  assert.deepEqual(
+    delta?.writes.map(({ key }) => key),
+    [CERTIFICATE_KEY, "x"],
+  );
+  assert.equal(shown(20, 100), false, "not again at once");
+  assert.equal(shown(20, 1000), true);
+});
+
+test("replication: a peer that only says that it knows more of this node is asked to show it, once a second", () => {
+  const { replication, sent, write, linkOf } = openNode("a", "b");
+  write({ x: "1" });
+  sent();
+  const claim = [headOf("me", { incarnation: 8, version: 7 })];
+  const asked = (name: string, nowMs: number): string[] => {
+    replication.outranked(claim, linkOf(name), nowMs);
+    return kinds({ sent });
+  };
+  assert.deepEqual(asked("a", 0), ["digest a"]);
+  assert.deepEqual(asked("a", 900), []);
+  assert.deepEqual(asked("b", 900), ["digest b"], "who claims in vain keeps nobody else from showing it");
+  assert.deepEqual(asked("a", 1000), ["digest a"]);
+  replication.outranked([headOf("me", { incarnation: 3, version: 2 })], linkOf("a"), 5000);
+  assert.deepEqual(kinds({ sent }), [], "nothing more than it knows itself");
+  assert.equal(replication.incarnation, 3);
 });
 
 test("replication: told that it may be behind, it exchanges everything with everybody", () => {
@@ -304,6 +334,6 @@ test("replication: once a minute it collects what was deleted two hours ago", ()
   write({ x: "1" });
   write({ x: null });
   for (let nowMs = 0; nowMs < 7_300_000; nowMs += 60_000) replication.tick(2, nowMs);
-  assert.equal(replication.store.logOf(ME)?.entryByKey.size, 0);
-  assert.equal(replication.store.logOf(ME)?.floor, 2);
+  assert.equal(replication.store.logOf(ME)?.entryByKey.size, 1);
+  assert.equal(replication.store.logOf(ME)?.floor, 3);
 });

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import type { Message } from "../../src/gossip/message.ts";
 import { idOf } from "../support/gossip-network.ts";
 import { deltaOf, deltas, headOf, helloOf, lifeOf, openNode, type OpenNode } from "../support/gossip-node.ts";
+import { signed } from "../support/sealed.ts";
 
 const PONG: Message = { kind: "pong", sequence: 0 };
 
@@ -53,7 +54,8 @@ test("rounds: a host that refuses is dead at once when two see it, and is tried 
     refutation: 0,
     by: idOf("a"),
   } as const;
-  node.say(1, { kind: "rumor", rumors: [refused], until: 0 }, 4004);
+  node.say(1, deltas(deltaOf("a", 2)), 4004);
+  node.say(1, { kind: "rumor", rumors: [signed(refused)], until: 0 }, 4004);
   assert.equal(node.stateOf("b"), "dead");
   const own = node.gossip.logs.get(idOf("b"));
   assert.equal(own, undefined, "of one that never wrote nothing is held");
@@ -108,13 +110,16 @@ test("rounds: who has not said that it applied a write, which was asked for, is 
   const node = linkedTo("a", "b");
   liveTo(node, 1000, 1, 2);
   node.gossip.write(new Map([["replica/x", "draining"]]), 1000, { acknowledge: true });
-  const report = { owner: idOf("m"), incarnation: 5, version: 2, by: [idOf("a")] };
-  node.say(1, { kind: "applied", reports: [report], hops: 0 });
+  const report = (name: string): Message => {
+    const by = [{ id: idOf(name), signature: null }];
+    return { kind: "applied", reports: [{ owner: idOf("m"), incarnation: 5, version: 3, by }], hops: 0 };
+  };
+  node.say(1, report("a"));
   node.taken();
   liveTo(node, 2600, 1, 2);
   const asked = node.taken().said.filter(({ message }) => message.kind === "delta" && message.acknowledge);
   assert.ok(asked.length >= 4 && asked.length <= 8, `${asked.length} frames`);
-  node.say(2, { kind: "applied", reports: [{ ...report, by: [idOf("b")] }], hops: 0 });
+  node.say(2, report("b"));
   liveTo(node, 4000, 1, 2);
   const after = node.taken().said.filter(({ message }) => message.kind === "delta");
   assert.deepEqual(after, [], "nobody lags any more");
@@ -124,7 +129,7 @@ test("rounds: beyond a mesh a dialled link that neither side needs is given up a
   const seeds = Array.from({ length: 8 }, (_, index) => ({ host: `n${index}`, port: 7650 }));
   const node = openNode({ seeds });
   seeds.forEach((address, index) => {
-    node.gossip.linkUp({ id: index + 1, dialled: address, remote: "" }, 0);
+    node.gossip.linkUp({ id: index + 1, dialled: address, remote: "", peer: idOf(`n${index}`) }, 0);
     node.say(index + 1, helloOf(`n${index}`));
   });
   const others = Array.from({ length: 60 }, (_, index) => deltaOf(`n${index}`, 1));
@@ -147,7 +152,7 @@ test("rounds: a node that has published nothing yet answers no accusation: its l
   assert.equal(node.gossip.version, 0);
   node.gossip.write(new Map([["node", "me"]]), 500);
   liveTo(node, 1000, 1);
-  assert.equal(node.gossip.version, 2, "then it does");
+  assert.equal(node.gossip.version, 3, "then it does");
 });
 
 test("rounds: that its picture is complete is told once, and all peers are asked whether they hold more", () => {

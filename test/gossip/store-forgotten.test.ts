@@ -7,10 +7,12 @@ import * as fc from "fast-check";
 
 import { missing } from "../../src/gossip/delta.ts";
 import { FORGOTTEN_AT, type Scope } from "../../src/gossip/message.ts";
-import { Store } from "../../src/gossip/store.ts";
+import type { Store } from "../../src/gossip/store.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import { idOf } from "../support/gossip-network.ts";
+import { CERTIFICATE_KEY } from "../../src/model/seal.ts";
 import { deltaOf } from "../support/gossip-node.ts";
+import { applyTo, sealed, storeOf } from "../support/sealed.ts";
 
 const [A, B, C] = [idOf("a"), idOf("b"), idOf("c")];
 const ALL: Scope = { kind: "all" };
@@ -22,30 +24,29 @@ function write(store: Store, changes: Readonly<Record<string, string | null>>): 
 /** All that one store has and the other says it lacks. @returns what became of each delta */
 function exchange(from: Store, to: Store, scope: Scope = ALL): string[] {
   const digest = scope.kind === "listed" ? to.headsOf([A]) : to.digest();
-  return [...missing(from.logs, { digest, scope, recipient: null })]
-    .flat()
-    .map((delta) => to.apply(delta, 0));
+  return [...missing(from, { digest, scope, recipient: null })].flat().map((delta) => applyTo(to, delta, 0));
 }
 
 function live(store: Store, owner: string): Record<string, string> {
   const entries = [...(store.logOf(owner)?.entryByKey ?? [])];
-  return Object.fromEntries(entries.flatMap(([key, { body }]) => (body === null ? [] : [[key, body]])));
+  const published = entries.filter(([key]) => key !== CERTIFICATE_KEY);
+  return Object.fromEntries(published.flatMap(([key, { body }]) => (body === null ? [] : [[key, body]])));
 }
 
 /** An owner with a log, and two holders of it. */
 function threeStores(): { owner: Store; holder: Store; late: Store } {
-  const [owner, holder, late] = [new Store(A, 3), new Store(B, 1), new Store(C, 1)];
+  const [owner, holder, late] = [storeOf(A, 3), storeOf(B, 1), storeOf(C, 1)];
   write(owner, { x: "1", y: "1" });
   for (const store of [holder, late]) exchange(owner, store);
   return { owner, holder, late };
 }
 
 test("store: sums are equal exactly when digests are, in whatever order owners came", () => {
-  const [one, other] = [new Store(A, 1), new Store(A, 1)];
+  const [one, other] = [storeOf(A, 1), storeOf(A, 1)];
   const deltas = [deltaOf("b", 2), deltaOf("c", 2)];
-  for (const delta of deltas) one.apply(delta, 0);
+  for (const delta of deltas) applyTo(one, delta, 0);
   assert.notEqual(one.sums.whole, other.sums.whole);
-  for (const delta of deltas.toReversed()) other.apply(delta, 0);
+  for (const delta of deltas.toReversed()) applyTo(other, delta, 0);
   assert.equal(one.sums.whole, other.sums.whole);
   assert.deepEqual([...one.sums.parts], [...other.sums.parts]);
   write(one, { x: "1" });
@@ -61,8 +62,8 @@ test("store: by whatever way two stores came to hold the same, their sums are th
   });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
-      const owners = new Map(["b", "c", "d"].map((name) => [name, new Store(idOf(name), 1)]));
-      const store = new Store(A, 1);
+      const owners = new Map(["b", "c", "d"].map((name) => [name, storeOf(idOf(name), 1)]));
+      const store = storeOf(A, 1);
       for (const { kind, owner: name } of steps) {
         const owner = owners.get(name);
         const log = owner?.logOf(idOf(name));
@@ -75,11 +76,11 @@ test("store: by whatever way two stores came to hold the same, their sums are th
         if (kind === "dead" || kind === "alive")
           store.setDead(idOf(name), log.incarnation, kind === "dead" ? 0 : null);
       }
-      const rebuilt = new Store(A, 1);
+      const rebuilt = storeOf(A, 1);
       for (const { owner, incarnation, version, deadAt } of store.digest()) {
         if (owner === A || version === 0 || deadAt === FORGOTTEN_AT) continue;
-        const writes = [{ key: "any", version, body: "any" }];
-        rebuilt.apply({ owner, incarnation, floor: 0, from: 0, to: version, writes }, 0);
+        const writes = version > 1 ? [{ key: "any", version, body: "any" }] : [];
+        applyTo(rebuilt, sealed({ owner, incarnation, floor: 0, from: 0, to: version, writes }));
         rebuilt.setDead(owner, incarnation, deadAt);
       }
       assert.equal(store.sums.whole, rebuilt.sums.whole);
@@ -143,7 +144,7 @@ test("store: a higher incarnation brings a forgotten owner back at once", () => 
 });
 
 test("store: a forgotten log that is too big for one frame comes back all the same when there is news in it", () => {
-  const [owner, holder] = [new Store(A, 3), new Store(B, 1)];
+  const [owner, holder] = [storeOf(A, 3), storeOf(B, 1)];
   write(owner, Object.fromEntries(Array.from({ length: 40 }, (_, at) => [`k${at}`, "x".repeat(30_000)])));
   exchange(owner, holder);
   holder.forget(A);
@@ -156,7 +157,7 @@ test("store: a forgotten log that is too big for one frame comes back all the sa
 test("store: an owner that is held no more, or forgotten, stands at 0 in what is asked for", () => {
   const { holder } = threeStores();
   assert.deepEqual(holder.headsOf([A, idOf("stranger")]), [
-    { owner: A, incarnation: 3, version: 2, deadAt: null },
+    { owner: A, incarnation: 3, version: 3, deadAt: null },
     { owner: idOf("stranger"), incarnation: 0, version: 0, deadAt: null },
   ]);
   holder.forget(A);
@@ -164,14 +165,15 @@ test("store: an owner that is held no more, or forgotten, stands at 0 in what is
 });
 
 test("store: where owners are too many, the shells of the forgotten make room first", () => {
-  const store = new Store(A, 1);
-  for (let index = 1; index < LIMITS.ownersMax; index += 1) store.apply(deltaOf(`owner ${index}`, 1), 0);
-  assert.equal(store.apply(deltaOf("late", 1), 0), "refused");
+  const store = storeOf(A, 1);
+  for (let index = 1; index < LIMITS.ownersMax; index += 1) applyTo(store, deltaOf(`owner ${index}`, 1), 0);
+  assert.equal(applyTo(store, deltaOf("late", 1), 0), "refused");
   store.forget(idOf("owner 7"));
-  assert.equal(store.apply(deltaOf("late", 1), 0), "applied");
+  assert.equal(applyTo(store, deltaOf("late", 1), 0), "applied");
   assert.equal(store.logOf(idOf("owner 7")), undefined);
   assert.equal(store.logs.size, LIMITS.ownersMax);
-  const rebuilt = new Store(A, 1);
-  for (const { owner } of store.digest()) if (owner !== A) rebuilt.apply({ ...deltaOf("any", 1), owner }, 0);
+  const rebuilt = storeOf(A, 1);
+  const head = { incarnation: 1, floor: 0, from: 0, to: 1, writes: [] };
+  for (const { owner } of store.digest()) if (owner !== A) applyTo(rebuilt, sealed({ ...head, owner }));
   assert.equal(store.sums.whole, rebuilt.sums.whole);
 });

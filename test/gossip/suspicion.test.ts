@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import { suspicionMs, suspicionRange } from "../../src/gossip/suspicion.ts";
+import { lastsMs, suspicionMs, suspicionRange } from "../../src/gossip/suspicion.ts";
 
 const sizes = fc.integer({ min: 1, max: 6000 });
 const scores = fc.integer({ min: 0, max: 7 });
@@ -66,6 +66,48 @@ test("suspicion: a node that is slow itself waits in proportion to its score", (
       const range = suspicionRange(count);
       const wellMs = suspicionMs(range, confirmations, 0);
       assert.equal(suspicionMs(range, confirmations, score), wellMs * (1 + score));
+    }),
+  );
+});
+
+test("suspicion: of four or five, a half that stands together waits for no more words than it has", () => {
+  for (const [members, well] of [
+    [4, 2],
+    [5, 2],
+    [6, 3],
+    [24, 12],
+  ] as const) {
+    const range = suspicionRange(members, well);
+    const others = Math.min(well - 1, 2);
+    assert.equal(suspicionMs(range, others, 0), range.leastMs, `${well} of ${members}`);
+    assert.equal(suspicionMs(range, 0, 0), range.mostMs, `one alone of ${members}`);
+  }
+});
+
+test("suspicion: who doubts more than half of all waits as long as if it stood alone", () => {
+  for (const [members, well] of [
+    [4, 1],
+    [6, 2],
+    [24, 1],
+  ] as const)
+    assert.deepEqual(suspicionRange(members, well), suspicionRange(members), `${well} of ${members}`);
+});
+
+test("suspicion: it is judged by the size at which it began, and 300 ms longer by who doubts itself", () => {
+  const suspicion = { members: 3, accusers: new Set(["a"]) };
+  const judge = { presentCount: 2, wellCount: 1, healthScore: 0, doubtsItself: false };
+  assert.equal(lastsMs(suspicion, judge), 1000);
+  assert.equal(lastsMs({ ...suspicion, members: 2 }, judge), 2000);
+  assert.equal(lastsMs(suspicion, { ...judge, doubtsItself: true }), 1300);
+  assert.equal(lastsMs(suspicion, { ...judge, healthScore: 2, doubtsItself: true }), 3300);
+  fc.assert(
+    fc.property(sizes, sizes, scores, (members, presentCount, healthScore) => {
+      const of = (began: number): number =>
+        lastsMs(
+          { ...suspicion, members: began },
+          { ...judge, presentCount, wellCount: presentCount, healthScore },
+        );
+      if (presentCount >= 3) assert.ok(of(presentCount + members) >= of(presentCount));
     }),
   );
 });

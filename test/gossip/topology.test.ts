@@ -24,11 +24,11 @@ function linkTo(peer: Peer | null, part: Partial<OpenLink> = {}): OpenLink {
     spareSinceMs: null,
     closing: false,
     parted: false,
-    complained: false,
+    askedWholeAtMs: 0,
     answeredAtMs: 0,
     answerBytes: 0,
   };
-  return { id: 1, dialled, remote: "", openedAtMs: 0, peer, ...state, ...part };
+  return { id: 1, dialled, identity: peer?.id ?? "x", remote: "", openedAtMs: 0, peer, ...state, ...part };
 }
 
 /** A ring of this many members beside this node. */

@@ -284,3 +284,59 @@ test("watch: who answers in time is never unreached, whatever comes late, and wh
     }),
   );
 });
+
+test("watch: many that are missed at once are pinged and waited for, and accused only after that", () => {
+  const { awareness, runTo, told, watch, peers } = watching("a", "b");
+  runTo(10_000, answering(watch));
+  assert.equal(awareness.doubtsItself, false);
+  let waited = 0;
+  runTo(13_000, (wants) => {
+    if (!awareness.waits) return;
+    waited += 1;
+    assert.deepEqual(wants.unreached, []);
+  });
+  assert.ok(waited > 0 && waited <= 400 / TICK_MS + 1, `${waited} ticks`);
+  assert.ok(awareness.doubtsItself);
+  assert.equal(awareness.score, 0, "relays that are silent themselves tell nothing of this node");
+  for (const { name } of peers) {
+    const [first] = told(`unreached ${name}`);
+    assert.ok(first !== undefined && first.atMs < 12_000, `${name} ${first?.atMs}`);
+  }
+});
+
+test("watch: one of two that is missed is its own trouble, and so are two of five", () => {
+  for (const [names, silent] of [
+    [["a", "b"], 1],
+    [["a", "b", "c", "d", "e"], 2],
+  ] as const) {
+    const { awareness, runTo, told, watch, peers } = watching(...names);
+    runTo(10_000, answering(watch));
+    runTo(13_000, answering(watch, ...peers.slice(0, silent)));
+    assert.equal(awareness.doubtsItself && awareness.score < 2, false, names.join(" "));
+    assert.notDeepEqual(told("unreached"), []);
+  }
+});
+
+test("watch: members missed one after the other, seconds apart, are not missed at once", () => {
+  const { awareness, runTo, watch, peers } = watching("a", "b", "c");
+  runTo(10_000, answering(watch));
+  for (const [index] of peers.entries()) {
+    const silent = peers.slice(0, index + 1);
+    runTo(10_000 + 3000 * (index + 1), answering(watch, ...silent));
+    if (index < 2) assert.equal(awareness.waits, false);
+  }
+  assert.equal(awareness.takeAlarm(), false);
+});
+
+test("watch: an answer to a fresh ping ends the wait", () => {
+  const { awareness, runTo, told, watch, peer } = watching("a", "b", "c");
+  runTo(10_000, answering(watch));
+  let alarms = 0;
+  runTo(13_000, (wants, nowMs) => {
+    const wasWaiting = awareness.waits;
+    answering(watch, peer(0), peer(1))(wants, nowMs);
+    if (wasWaiting && !awareness.waits) alarms += 1;
+  });
+  assert.equal(alarms, 1);
+  assert.ok(told("unreached a").length > 0);
+});

@@ -338,10 +338,14 @@ describe("cluster", { timeout: 300_000 }, () => {
       const cluster = open();
       const replicas = await cluster.runReplicas("slow", [1, 2, 3], { "skein.port": "80:8080/http" });
       await cluster.untilEligible("slow", replicas);
-      const [asking, other] = [cluster.node(1), cluster.node(3)];
+      const [asking, worker] = [cluster.node(1), cluster.node(3)];
       const tally = await asking.client.during({ url: "http://slow/" }, async () => {
-        // Asked of a host that the replica does not run on.
-        const drained = await other.cli("drain", "slow-2", "--wait");
+        // Both are asked of a host that the replica does not run on.
+        const refused = await worker.cli("drain", "slow-2", "--wait");
+        assert.deepEqual([refused.code, refused.stdout], [5, ""]);
+        assert.match(refused.stderr, /for managers, and this node is a worker; ask a manager: h1, h2/);
+        assert.deepEqual(await worker.eligible("slow"), replicas, "nothing came of it");
+        const drained = await asking.cli("drain", "slow-2", "--wait");
         assert.equal(drained.code, 0, drained.stderr);
         for (const node of cluster.nodes) {
           assert.deepEqual(await node.eligible("slow"), ["slow-1", "slow-3"], `at once on ${node.name}`);
@@ -354,7 +358,7 @@ describe("cluster", { timeout: 300_000 }, () => {
       });
       assert.deepEqual(tally.failures, []);
       assert.ok((tally.countByName["slow-2"] ?? 0) > 0, "it had traffic before");
-      const missing = await other.cli("drain", "slow-2");
+      const missing = await asking.cli("drain", "slow-2");
       assert.equal(missing.code, 3, missing.stderr);
       await cluster.remove(replicas);
     },

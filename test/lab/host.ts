@@ -22,6 +22,7 @@ import { startEngine } from "./engine.ts";
 import type { BridgeSubnet } from "./engine.ts";
 import { openNamespaces } from "./namespaces.ts";
 import type { Namespaces } from "./namespaces.ts";
+import { startCapture, type Capture } from "./capture.ts";
 import { startProgram } from "./program.ts";
 import type { LabProgram } from "./program.ts";
 import { cgroupName } from "./removal.ts";
@@ -58,7 +59,8 @@ const ENGINE_STOP_MS = 30_000;
 const PRIVATE_FOLDERS = { "/run": "run", "/var/run": "run", "/etc": "etc", "/var/lib": "var-lib" };
 
 // /run comes first: mount itself writes there. /sys is mounted anew to show this host's interfaces; that hides the
-// cgroups, without which no container starts, so they are carried over.
+// cgroups, without which no container starts, so they are carried over. What programs leave in shared memory, by the
+// number of their process, must not meet what those of other hosts left there.
 const INIT = `
 mount --bind "$1/run" /run
 mount --rbind /sys/fs/cgroup "$1/cgroup"
@@ -67,6 +69,7 @@ mount --rbind "$1/cgroup" /sys/fs/cgroup
 umount --recursive --lazy "$1/cgroup"
 mount --bind "$1/etc" /etc
 mount --bind "$1/var-lib" /var/lib
+mount -t tmpfs tmpfs /dev/shm
 hostname "$2"
 ip link set lo up
 echo 1 > /proc/sys/net/ipv4/ip_forward`;
@@ -207,6 +210,12 @@ export class LabHost {
   /** Loses `percent` (a whole number, 0..100) of what the host sends and of what it is sent; 0 ends it. */
   async loss(percent: number): Promise<void> {
     await this.#wire.setLoss(this.name, percent);
+  }
+
+  /** Captures what passes over an interface of the host, docker0 for its containers, until it is stopped. */
+  async capture(on: string): Promise<Capture> {
+    const path = join(this.folder, "logs", `${on}.pcap`);
+    return await startCapture(async (argv) => await this.spawn(argv, { log: `capture-${on}` }), { on, path });
   }
 
   get #inside(): Namespaces {

@@ -17,6 +17,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { bridgeSubnet } from "./engine.ts";
+import type { Capture } from "./capture.ts";
 import { guardExit } from "./guard.ts";
 import { LAB_IMAGE, LabHost } from "./host.ts";
 import { ensureBaseImage } from "./image.ts";
@@ -84,12 +85,16 @@ export class Lab {
     await this.#wire.lose(percent, ways);
   }
 
+  /** Captures all that passes between the hosts, until it is stopped. */
+  async capture(): Promise<Capture> {
+    return await this.#wire.capture();
+  }
+
   /** The last lines of every log of every host, to be printed when a test fails. */
   logs(): string {
     return this.hosts
-      .flatMap((host) =>
-        readdirSync(join(host.folder, "logs")).map((name) => join(host.folder, "logs", name)),
-      )
+      .flatMap(({ folder }) => readdirSync(join(folder, "logs")).map((name) => join(folder, "logs", name)))
+      .filter((path) => path.endsWith(".log"))
       .map((path) => `== ${path}\n${readFileSync(path, "utf8").split("\n").slice(-LOG_LINES).join("\n")}`)
       .join("\n");
   }

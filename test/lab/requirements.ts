@@ -32,6 +32,8 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   flock: "util-linux",
   hostname: "hostname",
   debootstrap: "debootstrap",
+  tcpdump: "tcpdump",
+  faketime: "faketime",
 };
 
 /** What is tried, each in a line of its own; the first word of the answer names what failed. */

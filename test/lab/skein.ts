@@ -1,9 +1,10 @@
 /**
  * Skein: our daemon on hosts of the lab, and what a test asks of it.
  *
- * It runs as a user would run it: `skein run` on each host with nothing configured but the host to join, the node's
- * name being the host's. What is asked often, while waiting, goes over the admin socket, which the host's /run shares
- * with the outside; what a user types goes through the CLI inside.
+ * It runs as a user would run it: `skein run` on each host with nothing configured but the host to join and the file
+ * with the token, the node's name being the host's. The first host makes the cluster and its tokens; the second joins as
+ * a manager and all others as workers, so that tests meet both. What is asked often, while waiting, goes over the admin
+ * socket, which the host's /run shares with the outside; what a user types goes through the CLI inside.
  *
  * Each node has two clients (lab-client.ts) whose questions are those of users' programs: one in a container with its
  * bridge's gateway as name server, and one that is a process of the host.
@@ -12,11 +13,15 @@
  */
 
 import assert from "node:assert/strict";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import type { EventLine, Explanation, MemberLine, StatusReport } from "../../src/admin/contract.ts";
+import type { Role } from "../../src/model/credential.ts";
 import { until } from "../support/wait.ts";
 
+import { clockOffBy } from "./clock.ts";
 import type { Output } from "./command.ts";
 import { exchange, type Answer } from "./exchange.ts";
 import { LAB_IMAGE, type LabHost } from "./host.ts";
@@ -31,6 +36,7 @@ const CLIENT = fileURLToPath(new URL("client.ts", import.meta.url));
 const CLIENT_FOLDER = "/run/lab";
 
 const ADMIN_SOCKET = "/run/skein/skein.sock";
+const TOKEN_FILE = "/etc/skein/token";
 const HOST_DNS = "127.0.0.1:5300";
 const READY_MS = 20_000;
 
@@ -46,6 +52,7 @@ export class SkeinNode {
   readonly process: LabClient;
   readonly #join: string | null;
   #daemon: LabProgram | null = null;
+  #clock: readonly string[] = [];
 
   /** Not running yet. @param join  the host it joins; null for the first one */
   constructor(host: LabHost, join: string | null) {
@@ -64,10 +71,30 @@ export class SkeinNode {
     return this.#daemon;
   }
 
+  /** Has the daemon's clock off by so many seconds, from its next start on. */
+  setClock(seconds: number): void {
+    this.#clock = clockOffBy(seconds);
+  }
+
+  /** Puts a token where the daemon finds it at its first start. */
+  takeToken(token: string): void {
+    const path = this.host.path(TOKEN_FILE);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, `${token}\n`, { mode: 0o600 });
+  }
+
+  /** The token with which others join in a role, as a manager's command prints it. */
+  async token(role: Role): Promise<string> {
+    const { code, stdout, stderr } = await this.cli("token", role, "-q");
+    assert.equal(code, 0, stderr);
+    return stdout.trim();
+  }
+
   /** Starts the daemon; it is ready once its view is complete. */
   async start(): Promise<void> {
-    const env: Record<string, string> = this.#join === null ? {} : { SKEIN_MESH_JOIN: this.#join };
-    const argv = [process.execPath, "src/main.ts", "run"];
+    const env: Record<string, string> =
+      this.#join === null ? {} : { SKEIN_MESH_JOIN: this.#join, SKEIN_MESH_TOKEN_FILE: TOKEN_FILE };
+    const argv = [...this.#clock, process.execPath, "src/main.ts", "run"];
     const daemon = await this.host.spawn(argv, { cwd: REPOSITORY, log: "skein", env });
     this.#daemon = daemon;
     // Its end is no "not yet": there is nothing to wait for then.
@@ -238,22 +265,51 @@ export class SkeinCluster {
     );
   }
 
+  /** Starts all daemons: the first makes the cluster, and the others join it. */
+  async start(): Promise<void> {
+    const [first, ...others] = this.nodes;
+    if (first === undefined) return;
+    await first.start();
+    const tokenByRole = { manager: await first.token("manager"), worker: await first.token("worker") };
+    const joining = others.map(async (node, index) => {
+      node.takeToken(tokenByRole[roleOf(index + 2)]);
+      await node.start();
+    });
+    await Promise.all(joining);
+    await this.untilWhole();
+  }
+
   async close(): Promise<void> {
     await this.lab.close();
   }
 }
 
-/** Opens a lab, starts the daemon and the clients on all its hosts, and waits until the cluster is whole. */
-export async function openCluster(options: LabOptions = {}): Promise<SkeinCluster> {
+/** The role of the nth node, from 1, among those that `openCluster` brings together. */
+export function roleOf(nth: number): Role {
+  return nth <= 2 ? "manager" : "worker";
+}
+
+/** Opens a lab of hosts that are to join the first of them, with the clients; no daemon runs yet. */
+export async function prepareCluster(options: LabOptions = {}): Promise<SkeinCluster> {
   const lab = await openLab(options);
   try {
     const nodes = lab.hosts.map(
       (host, index) => new SkeinNode(host, index === 0 ? null : lab.host(1).address),
     );
-    const cluster = new SkeinCluster(lab, nodes);
-    await Promise.all(nodes.map(async (node) => await node.start()));
     await Promise.all(nodes.map(async (node) => await node.startClients()));
-    await cluster.untilWhole();
+    return new SkeinCluster(lab, nodes);
+  } catch (error) {
+    await lab.close();
+    throw error;
+  }
+}
+
+/** Opens a lab, starts the daemon and the clients on all its hosts, and waits until the cluster is whole. */
+export async function openCluster(options: LabOptions = {}): Promise<SkeinCluster> {
+  const cluster = await prepareCluster(options);
+  const { lab } = cluster;
+  try {
+    await cluster.start();
     return cluster;
   } catch (error) {
     const logs = lab.logs();

@@ -14,11 +14,15 @@
  * Touches: network namespaces, links, nft.
  */
 
+import { join } from "node:path";
+
+import { startCapture, type Capture } from "./capture.ts";
 import { mustRun, runCommand } from "./command.ts";
 import { openNamespaces } from "./namespaces.ts";
 import type { Namespaces } from "./namespaces.ts";
+import { startProgram } from "./program.ts";
 import { linkAlias } from "./removal.ts";
-import type { Run } from "./run.ts";
+import { RUN_MARK, type Run } from "./run.ts";
 
 /** A range of 254 addresses, `prefix` being its first three bytes in text. */
 export type LabRange = { readonly prefix: string; readonly link: string };
@@ -42,13 +46,15 @@ type Route = { readonly dst: string };
 
 export class LabSwitch {
   readonly range: LabRange;
+  readonly #run: Run;
   readonly #namespaces: Namespaces;
   readonly #losses = new Map<string, number>();
   readonly #lossy = new Map<string, Direction & { readonly percent: number }>();
 
   /** Use `openSwitch`. */
-  constructor(range: LabRange, namespaces: Namespaces) {
+  constructor(run: Run, range: LabRange, namespaces: Namespaces) {
     this.range = range;
+    this.#run = run;
     this.#namespaces = namespaces;
   }
 
@@ -105,6 +111,14 @@ export class LabSwitch {
     await this.#applyRules();
   }
 
+  /** Captures all that passes between the hosts, until it is stopped. */
+  async capture(): Promise<Capture> {
+    const { id, folder } = this.#run;
+    const given = { mark: { [RUN_MARK]: id }, logPath: join(folder, "wire.log") };
+    const start = async (argv: readonly string[]) => await startProgram(this.#namespaces, argv, given);
+    return await startCapture(start, { on: "br0", path: join(folder, "wire.pcap") });
+  }
+
   async #applyRules(): Promise<void> {
     const rules = [...this.#lossy.values()].map(
       ({ from, to, percent }) => `iifname "${from}" oifname "${to}" ${chanceOf(percent)}drop`,
@@ -147,7 +161,7 @@ export async function openSwitch(run: Run): Promise<LabSwitch> {
   await mustRun(["ip", "link", "set", range.link, "alias", linkAlias(run)]);
   await mustRun(["ip", "addr", "add", `${range.prefix}.${MACHINE}/24`, "dev", range.link]);
   await mustRun(["ip", "link", "set", range.link, "up"]);
-  return new LabSwitch(range, namespaces);
+  return new LabSwitch(run, range, namespaces);
 }
 
 /** Of the address, so that a host that was off comes back with it: else its neighbours talk to its old one for 8 s. */

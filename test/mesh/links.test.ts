@@ -3,55 +3,47 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 
-import { WebSocket } from "ws";
-
 import { openLanes } from "../../src/mesh/lanes.ts";
+import type { Link } from "../../src/mesh/link.ts";
 import { openLinks, type MeshInput } from "../../src/mesh/links.ts";
-import { openListener } from "../../src/mesh/listener.ts";
 import { LIMITS } from "../../src/model/limits.ts";
-import { openMetrics } from "../../src/runtime/metrics.ts";
 import { openMemoryLinks } from "../support/memory-link.ts";
+import { openMeshPort, openRawWebSocket, openTlsServer } from "../support/mesh-port.ts";
+import { openMember, papersOf, refusalsOf } from "../support/mesh-trust.ts";
 import { openSilentLog } from "../support/silence.ts";
 import { closedPort, openTcpServer } from "../support/tcp.ts";
 import { until } from "../support/wait.ts";
 
-function open(t: TestContext) {
+const peerOf = (input: MeshInput | undefined): string => (input?.kind === "linkUp" ? input.peer : "");
+
+function open(t: TestContext, number = 1) {
   const inputs: MeshInput[] = [];
   const log = openSilentLog();
   const lanes = openLanes();
-  const metrics = openMetrics();
-  const links = openLinks({ onInput: (input) => inputs.push(input), log, metrics, lanes });
+  const member = openMember(papersOf(number));
+  const links = openLinks({ onInput: (input) => inputs.push(input), log, lanes, ...member });
   t.after(() => links.closeAll("the test is over"));
   const kinds = (): string[] => inputs.map(({ kind }) => kind);
   const lines = (level: string): typeof log.lines => log.lines.filter((line) => line.level === level);
-  return { links, inputs, kinds, lines, lanes, metrics, log };
+  return { ...member, links, inputs, kinds, lines, lanes, log };
 }
 
 /** The mesh port of such a set of links. */
-async function listen(t: TestContext, { links, lanes, metrics, log }: ReturnType<typeof open>) {
-  const listener = await openListener({
-    listen: { host: "127.0.0.1", port: 0 },
-    nextLinkId: links.nextId,
-    onLink: (link) => links.accept(link),
-    resolve: () => null,
-    wayTo: () => ({ kind: "unknown" }),
-    lanes,
-    log,
-    metrics,
-  });
-  t.after(() => listener.close());
-  return listener.address;
+async function listen(t: TestContext, { links, lanes, log, papers, refusals }: ReturnType<typeof open>) {
+  const onLink = (link: Link): void => links.accept(link);
+  return openMeshPort(t, { papers, refusals, nextLinkId: links.nextId, onLink, lanes, log });
 }
 
 test("links: two daemons get a link each, frames by its number, and the end with its reason", async (t) => {
-  const [here, there] = [open(t), open(t)];
-  const address = await listen(t, there);
+  const [here, there] = [open(t, 1), open(t, 2)];
+  const { address } = await listen(t, there);
   here.links.dial(address);
   await until(() => here.inputs.length === 1 && there.inputs.length === 1);
   const [up] = here.inputs;
   assert.deepEqual([here.kinds(), there.kinds()], [["linkUp"], ["linkUp"]]);
   assert.ok(up?.kind === "linkUp");
   assert.deepEqual(up.dialled, address);
+  assert.deepEqual([up.peer, peerOf(there.inputs[0])], [there.id, here.id]);
   here.links.send({ link: up.link, frame: Buffer.from("hello"), kind: "hello" });
   await until(() => there.inputs.length === 2);
   assert.equal(there.inputs[1]?.kind, "frame");
@@ -82,7 +74,7 @@ test("links: who answers and is no peer is warned of once, however often it is d
   const answer = "HTTP/1.1 400 Bad Request\r\nskein-reason: expected skein.v9\r\nContent-Length: 0\r\n\r\n";
   const ports = [];
   for (let count = 0; count < 2; count += 1) {
-    const server = await openTcpServer(t, (socket) => socket.once("data", () => socket.end(answer)));
+    const server = await openTlsServer(t, (socket) => socket.once("data", () => socket.end(answer)));
     ports.push(server.port);
   }
   for (const port of [...ports, ...ports, ...ports]) {
@@ -98,21 +90,36 @@ test("links: who answers and is no peer is warned of once, however often it is d
   assert.equal(lines("debug").length, 0);
 });
 
-test("links: a peer that breaks the rules is counted each time and warned of once", async (t) => {
+test("links: a peer that breaks the rules is counted each time and told of once, by its id", async (t) => {
   const here = open(t);
-  const { port } = await listen(t, here);
+  const port = await listen(t, here);
   for (let count = 1; count <= 3; count += 1) {
-    const raw = new WebSocket(`ws://127.0.0.1:${port}/gossip`, ["skein.v1"]);
-    raw.on("error", () => undefined);
+    const raw = openRawWebSocket(t, port.address.port, { papers: papersOf(2) });
     raw.on("open", () => raw.send("text"));
     await until(() => here.inputs.filter(({ kind }) => kind === "linkDown").length === count);
   }
-  const { values } = await here.metrics.gossipRefused.get();
+  assert.equal(await refusalsOf(here, "violation"), 3);
   assert.deepEqual(
-    values.map(({ labels, value }) => [labels.reason, value]),
-    [["violation", 3]],
+    here.told.map(({ reason, address, peer }) => [reason, address, peer]),
+    [["violation", "127.0.0.1", papersOf(2).id]],
   );
-  assert.equal(here.lines("warn").length, 1);
+});
+
+test("links: when a member is removed all links with it end, whoever dialled, and no other does", async (t) => {
+  const [here, gone, stays] = [open(t, 1), open(t, 2), open(t, 3)];
+  const port = await listen(t, here);
+  const goneAt = (await listen(t, gone)).address;
+  gone.links.dial(port.address);
+  stays.links.dial(port.address);
+  here.links.dial(goneAt);
+  await until(() => here.kinds().length === 3 && gone.kinds().length === 2);
+  here.links.closeMember(gone.id, "removed from the cluster");
+  await until(() => gone.kinds().filter((kind) => kind === "linkDown").length === 2);
+  await until(() => here.kinds().filter((kind) => kind === "linkDown").length === 2);
+  const [, , down] = gone.inputs;
+  assert.ok(down?.kind === "linkDown");
+  assert.match(down.reason, /removed from the cluster/);
+  assert.deepEqual(stays.kinds(), ["linkUp"]);
 });
 
 test("links: what repair covers is skipped on a link that is behind, what keeps membership alive is not", async (t) => {

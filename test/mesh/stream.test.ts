@@ -9,47 +9,59 @@ import { describe, it, type TestContext } from "node:test";
 
 import { Failure } from "../../src/base/failure.ts";
 import type { HostPort } from "../../src/base/ip.ts";
-import { openLanes } from "../../src/mesh/lanes.ts";
-import { openListener, type Listener } from "../../src/mesh/listener.ts";
-import { dialStream, serveStream, type OwnerWay } from "../../src/mesh/stream.ts";
-import { openMetrics, type Metrics } from "../../src/runtime/metrics.ts";
-import { openSilentLog } from "../support/silence.ts";
+import { serveStream, type OwnerWay } from "../../src/mesh/stream.ts";
+import { openStreams, type Streams } from "../../src/mesh/streams.ts";
+import type { Metrics } from "../../src/runtime/metrics.ts";
+import { openMeshPort, openTls, openTlsServer, type MeshPort } from "../support/mesh-port.ts";
+import { openMember, papersOf } from "../support/mesh-trust.ts";
 import { closedPort, openTcp, openTcpServer } from "../support/tcp.ts";
 import { until } from "../support/wait.ts";
 
-interface Relay {
-  readonly listener: Listener;
-  readonly metrics: Metrics;
-  readonly peer: HostPort;
+interface Relay extends MeshPort {
+  /** Opens streams to its replica as another member does. */
+  readonly client: Streams;
 }
 
 /** A daemon's mesh port, with one replica `web-1` whose service port 80 is `replicaPort` on loopback. */
 async function openRelay(
   t: TestContext,
   replicaPort: number,
-  wayTo: (node: string) => OwnerWay = () => ({ kind: "unknown" }),
+  {
+    number = 0,
+    wayTo = () => ({ kind: "unknown" }),
+  }: { number?: number; wayTo?: (node: string) => OwnerWay } = {},
 ): Promise<Relay> {
   const address = "127.0.0.1";
-  const metrics = openMetrics();
-  const listener = await openListener({
-    listen: { host: "127.0.0.1", port: 0 },
-    nextLinkId: () => 1,
-    onLink: (link) => link.close("no links in this test"),
+  const port = await openMeshPort(t, {
+    papers: papersOf(number),
     resolve: (replica, port) => (replica === "web-1" && port === 80 ? { address, port: replicaPort } : null),
     wayTo,
-    lanes: openLanes(),
-    log: openSilentLog(),
-    metrics,
   });
-  t.after(() => listener.close());
-  return { listener, metrics, peer: listener.address };
+  return { ...port, client: openClient(t) };
 }
 
-async function dial(t: TestContext, relay: Pick<Relay, "peer">, deadlineMs = 5000): Promise<Socket> {
-  const socket = await dialStream(relay.peer, { replica: "web-1", port: 80, deadlineMs });
+function openClient(t: TestContext, number = 1): Streams {
+  const streams = openStreams(openMember(papersOf(number)));
+  t.after(() => streams.close());
+  return streams;
+}
+
+const WEB = { replica: "web-1", port: 80 } as const;
+
+async function dial(
+  t: TestContext,
+  { address, id, client = openClient(t) }: Pick<Relay, "address" | "id"> & { readonly client?: Streams },
+  deadlineMs = 5000,
+): Promise<Socket> {
+  const socket = await client.open({ address, id }, { ...WEB, deadlineMs });
   socket.on("error", () => undefined);
   t.after(() => socket.destroy());
   return socket;
+}
+
+/** A raw connection of a member's in the protocol of streams. */
+function openRaw(t: TestContext, relay: Relay): ReturnType<typeof openTls> {
+  return openTls(t, relay.address.port, { alpn: "skein-stream/1" });
 }
 
 const withCode =
@@ -127,7 +139,7 @@ describe("stream: bytes", () => {
   it("what the client sends right behind its request, before the answer, reaches the replica", async (t) => {
     const replica = await openTcpServer(t, (socket) => socket.pipe(socket));
     const relay = await openRelay(t, replica.port);
-    const raw = await openTcp(t, relay.peer.port);
+    const raw = await openRaw(t, relay);
     raw.socket.write(`${REQUEST}early bytes`);
     await until(() => raw.received().endsWith("\r\n\r\nearly bytes"));
     assert.match(raw.received(), /^HTTP\/1\.1 101 /);
@@ -273,7 +285,7 @@ describe("stream: what goes wrong has a code", () => {
     const replica = await openTcpServer(t, () => undefined);
     const relay = await openRelay(t, replica.port);
     const dialTo = (id: string, port: number): Promise<Socket> =>
-      dialStream(relay.peer, { replica: id, port, deadlineMs: 5000 });
+      relay.client.open(relay, { replica: id, port, deadlineMs: 5000 });
     await assert.rejects(dialTo("web-2", 80), withCode("not-found"));
     await assert.rejects(dialTo("web-1", 81), withCode("not-found"));
     await assert.rejects(dialTo("127.0.0.1", replica.port), withCode("not-found"));
@@ -284,18 +296,15 @@ describe("stream: what goes wrong has a code", () => {
   });
 
   it("a daemon that fails is unreachable or a timeout, never the replica's fault", async (t) => {
-    const gone = { peer: { host: "127.0.0.1", port: await closedPort() } };
-    await assert.rejects(dial(t, gone), withCode("unreachable"));
+    const { id } = papersOf(0);
+    const at = (port: number) => ({ id, address: { host: "127.0.0.1", port } });
+    await assert.rejects(dial(t, at(await closedPort())), withCode("unreachable"));
     const hangsUp = await openTcpServer(t, (socket) => socket.end());
-    await assert.rejects(
-      dial(t, { peer: { host: "127.0.0.1", port: hangsUp.port } }),
-      withCode("unreachable"),
-    );
+    await assert.rejects(dial(t, at(hangsUp.port)), withCode("unreachable"));
     const silent = await openTcpServer(t, () => undefined);
-    await assert.rejects(
-      dial(t, { peer: { host: "127.0.0.1", port: silent.port } }, 200),
-      withCode("timeout"),
-    );
+    await assert.rejects(dial(t, at(silent.port), 200), withCode("timeout"));
+    const mute = await openTlsServer(t, () => undefined);
+    await assert.rejects(dial(t, { id, address: mute }, 300), withCode("timeout"));
   });
 
   it("an answer that is no answer of ours is invalid", async (t) => {
@@ -304,21 +313,17 @@ describe("stream: what goes wrong has a code", () => {
       "HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
       "SSH-2.0-OpenSSH_9.2\r\n",
     ]) {
-      const server = await openTcpServer(t, (socket) => socket.once("data", () => socket.write(answer)));
-      await assert.rejects(
-        dial(t, { peer: { host: "127.0.0.1", port: server.port } }),
-        withCode("invalid"),
-        answer,
-      );
+      const address = await openTlsServer(t, (socket) => socket.once("data", () => socket.write(answer)));
+      await assert.rejects(dial(t, { id: papersOf(0).id, address }), withCode("invalid"), answer);
     }
   });
 
   it("a client that is gone before the replica answers leaves nothing behind", async (t) => {
     const relay = await openRelay(t, await fillBacklog(t));
-    const raw = await openTcp(t, relay.peer.port);
+    const raw = await openRaw(t, relay);
     raw.socket.write(REQUEST);
-    await until(() => raw.socket.bytesWritten >= REQUEST.length);
-    raw.socket.resetAndDestroy();
+    await until(() => relay.listener.streamCount() === 1);
+    raw.reset();
     await until(async () => (await counted(relay.metrics, "timeout")) === 1);
   });
 
@@ -338,6 +343,7 @@ describe("stream: what goes wrong has a code", () => {
           return { address: "127.0.0.1", port: replica.port };
         },
         wayTo: () => ({ kind: "unknown" }),
+        open: () => Promise.reject(new Error("nothing is passed on here")),
         connectMs: 5000,
         served: (result) => results.push(result),
       },
@@ -348,7 +354,7 @@ describe("stream: what goes wrong has a code", () => {
 
   it("a refused client that keeps sending still reads the reason, and is cut off soon after", async (t) => {
     const relay = await openRelay(t, await closedPort());
-    const raw = await openTcp(t, relay.peer.port);
+    const raw = await openRaw(t, relay);
     let closed = false;
     raw.socket.on("close", () => (closed = true));
     raw.socket.write(`${REQUEST}${"more ".repeat(20_000)}`);
@@ -362,16 +368,18 @@ describe("stream: what goes wrong has a code", () => {
 });
 
 describe("stream: passed on by a member that reaches the owner", () => {
-  const OWNER = "o".repeat(20);
+  const OWNER = papersOf(2).id;
   const OTHER = "p".repeat(20);
 
   /** The owner's host with its replica, and a host that reaches it; a third asks. */
   async function openDetour(t: TestContext, replicaPort: number): Promise<{ owner: Relay; between: Relay }> {
-    const owner = await openRelay(t, replicaPort, (node) => ({ kind: node === OWNER ? "self" : "unknown" }));
-    const between = await openRelay(t, 1, (node) => {
-      if (node === OWNER) return { kind: "peer", address: owner.peer };
+    const isOwner = (node: string): OwnerWay => ({ kind: node === OWNER ? "self" : "unknown" });
+    const owner = await openRelay(t, replicaPort, { number: 2, wayTo: isOwner });
+    const wayTo = (node: string): OwnerWay => {
+      if (node === OWNER) return { kind: "peer", address: owner.address };
       return { kind: node === OTHER ? "unlinked" : "unknown" };
-    });
+    };
+    const between = await openRelay(t, 1, { wayTo });
     return { owner, between };
   }
   const through = (
@@ -379,7 +387,7 @@ describe("stream: passed on by a member that reaches the owner", () => {
     asked: { node?: string; hop?: 0 | 1; port?: number; deadlineMs?: number } = {},
   ): Promise<Socket> => {
     const { node = OWNER, hop = 0, port = 80, deadlineMs = 5000 } = asked;
-    return dialStream(relay.peer, { replica: "web-1", port, deadlineMs, owner: { node, hop } });
+    return relay.client.open(relay, { replica: "web-1", port, deadlineMs, owner: { node, hop } });
   };
   const withReason =
     (code: string, reason: RegExp) =>
@@ -438,9 +446,9 @@ describe("stream: passed on by a member that reaches the owner", () => {
     assert.equal(await counted(refusing.between.metrics, "refused"), 1);
     const slow = await openDetour(t, await fillBacklog(t));
     await assert.rejects(through(slow.between), withReason("timeout", /took no connection/));
-    const gone = await openRelay(t, 1, () => ({ kind: "peer", address: refusing.owner.peer }));
+    const gone = await openRelay(t, 1, { wayTo: () => ({ kind: "peer", address: refusing.owner.address }) });
     await refusing.owner.listener.close();
-    await assert.rejects(through(gone), withReason("unreachable", /passed on to o{20}/));
+    await assert.rejects(through(gone), withReason("unreachable", new RegExp(`passed on to ${OWNER}`)));
   });
 
   it("a member unknown there, or not reached from there either, is refused by name", async (t) => {
@@ -462,13 +470,16 @@ describe("stream: passed on by a member that reaches the owner", () => {
       const address = peers[at];
       return address === undefined ? { kind: "unknown" } : { kind: "peer", address };
     };
-    const one = await openRelay(t, 1, towards(1));
-    const other = await openRelay(t, 1, towards(0));
-    peers.push(one.peer, other.peer);
+    const one = await openRelay(t, 1, { wayTo: towards(1) });
+    const other = await openRelay(t, 1, { number: 2, wayTo: towards(0) });
+    peers.push(one.address, other.address);
     await assert.rejects(through(one), withReason("unreachable", /passed on before/));
     assert.equal(await counted(other.metrics, "unreachable"), 1);
     const { between } = await openDetour(t, 1);
-    await assert.rejects(through(between, { hop: 1 }), withReason("unreachable", /not o{20}, and/));
+    await assert.rejects(
+      through(between, { hop: 1 }),
+      withReason("unreachable", new RegExp(`not ${OWNER}, and`)),
+    );
   });
 
   it("a request that names an owner badly is malformed, whatever it asks for", async (t) => {
@@ -481,7 +492,7 @@ describe("stream: passed on by a member that reaches the owner", () => {
       "skein-hop: 0",
       "skein-node: 127.0.0.1:22\r\nskein-hop: 0",
     ]) {
-      const raw = await openTcp(t, between.peer.port);
+      const raw = await openRaw(t, between);
       raw.socket.write(REQUEST.replace("Host: mesh", `Host: mesh\r\n${headers}`));
       await until(() => raw.received().includes("\r\n\r\n"));
       assert.match(raw.received(), /^HTTP\/1.1 400 /, headers);
@@ -490,10 +501,10 @@ describe("stream: passed on by a member that reaches the owner", () => {
 
   it("a client that is gone before the owner answers leaves nothing behind", async (t) => {
     const { owner, between } = await openDetour(t, await fillBacklog(t));
-    const raw = await openTcp(t, between.peer.port);
+    const raw = await openRaw(t, between);
     raw.socket.write(REQUEST.replace("Host: mesh", `Host: mesh\r\nskein-node: ${OWNER}\r\nskein-hop: 0`));
     await until(() => owner.listener.streamCount() === 1);
-    raw.socket.resetAndDestroy();
+    raw.reset();
     await until(async () => (await counted(owner.metrics, "timeout")) === 1);
     await until(() => owner.listener.streamCount() + between.listener.streamCount() === 0);
   });

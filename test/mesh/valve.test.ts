@@ -7,6 +7,7 @@ import { test, type TestContext } from "node:test";
 import type { Lane } from "../../src/mesh/lanes.ts";
 import { Valve } from "../../src/mesh/valve.ts";
 import { LIMITS } from "../../src/model/limits.ts";
+import { openTls, openTlsServer } from "../support/mesh-port.ts";
 import { openTcp, openTcpServer } from "../support/tcp.ts";
 import { until } from "../support/wait.ts";
 
@@ -168,4 +169,39 @@ test("valve: what is written goes straight to the socket, and destroying one des
   const other = await openValve(t);
   other.socket.destroy();
   await until(() => other.valve.destroyed);
+});
+
+test("valve: over TLS what was read is memory of its own, so giving it back takes nothing from others", async (t) => {
+  const sockets: Socket[] = [];
+  const { port } = await openTlsServer(t, (socket) => sockets.push(socket));
+  const peers = [await openTls(t, port), await openTls(t, port)];
+  const [valved, plain] = await until(() => sockets.length === 2 && sockets);
+  assert.ok(valved !== undefined && plain !== undefined);
+  const valve = new Valve(valved, { dialled: false });
+  const lane = openNotebook();
+  valve.open(lane, ignored);
+  const passed: Buffer[] = [];
+  valve.on("data", (bytes: Buffer) => passed.push(bytes));
+  const kept: Buffer[] = [];
+  plain.on("data", (chunk: Buffer) => kept.push(chunk));
+  // As large as a record of TLS may be (RFC 8446 5.1), and as what is given back.
+  const frames = 20;
+  const payload = Buffer.alloc(LIMITS.smallFrameBytes - 4, "kept");
+  const framed = Buffer.concat([
+    Buffer.from([0x82, 0x7e, payload.length >> 8, payload.length & 255]),
+    payload,
+  ]);
+  for (let count = 1; count <= frames; count += 1) {
+    for (const { socket } of peers) socket.write(framed);
+    await until(() => lane.told.filter((told) => told.startsWith("ready")).length >= count, { everyMs: 1 });
+    valve.release();
+    valve.handled();
+  }
+  await until(() => kept.reduce((sum, { length }) => sum + length, 0) === frames * framed.length);
+  assert.ok(Buffer.concat(kept).equals(Buffer.concat(Array<Buffer>(frames).fill(framed))));
+  assert.equal(passed.length, frames);
+  assert.ok(
+    passed.some(({ buffer }) => buffer.byteLength === 0),
+    "memory was given back",
+  );
 });

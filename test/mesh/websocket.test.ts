@@ -3,56 +3,42 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { createServer, type Server, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { after, before, describe, it, type TestContext } from "node:test";
 
 import * as fc from "fast-check";
 import { WebSocket } from "ws";
 
 import { Failure } from "../../src/base/failure.ts";
+import type { HostPort } from "../../src/base/ip.ts";
 import type { Link, LinkEnd } from "../../src/mesh/link.ts";
-import { openLanes, type Lanes } from "../../src/mesh/lanes.ts";
-import { openListener, type Listener } from "../../src/mesh/listener.ts";
-import { dialLink } from "../../src/mesh/websocket.ts";
+import { openLanes } from "../../src/mesh/lanes.ts";
 import { LIMITS } from "../../src/model/limits.ts";
-import { openMetrics } from "../../src/runtime/metrics.ts";
 import { linkContract } from "../contracts/link.ts";
-import { openSilentLog } from "../support/silence.ts";
+import { dialPort, openMeshPort, openRawWebSocket, openTlsServer } from "../support/mesh-port.ts";
+import { openMember, papersOf } from "../support/mesh-trust.ts";
+import { closedPort, openTcpServer } from "../support/tcp.ts";
 import { until } from "../support/wait.ts";
 
-const LOOPBACK = { host: "127.0.0.1", port: 0 };
-
-/** A listener that keeps the links it accepts, unstarted. */
-async function openHost(): Promise<{
-  listener: Listener;
-  accepted: Link[];
-  lanes: Lanes;
-  close: () => Promise<void>;
-}> {
-  const accepted: Link[] = [];
-  const lanes = openLanes();
-  let lastId = 100;
-  const listener = await openListener({
-    listen: LOOPBACK,
-    nextLinkId: () => (lastId += 1),
-    onLink: (link) => accepted.push(link),
-    resolve: () => null,
-    wayTo: () => ({ kind: "unknown" }),
-    lanes,
-    log: openSilentLog(),
-    metrics: openMetrics(),
-  });
-  return { listener, accepted, lanes, close: () => listener.close() };
+/** What opened a port outside of a test, to be closed by hand. */
+async function openHost() {
+  const endings: (() => void | Promise<void>)[] = [];
+  const port = await openMeshPort({ after: (end: () => void) => endings.push(end) });
+  const close = async (): Promise<void> => {
+    for (const end of endings) await end();
+  };
+  return { ...port, accepted: port.links, close };
 }
 
 linkContract("over WebSockets", async () => {
   const host = await openHost();
   const lanes = openLanes();
+  const from = openMember(papersOf(1));
   let lastId = 0;
   return {
     async openPair() {
       lastId += 1;
-      const dialled = await dialLink(host.listener.address, { id: lastId, deadlineMs: 5000, lanes });
+      const dialled = await dialPort(host.address, { id: lastId, lanes, from });
       return { dialled, accepted: await until(() => host.accepted[lastId - 1]) };
     },
     close: host.close,
@@ -82,9 +68,7 @@ describe("websocket: what a peer can do to a link", () => {
   async function openRawPeer(t: TestContext): Promise<{ raw: WebSocket; link: Link }> {
     const { port } = host.listener.address;
     const before = host.accepted.length;
-    const raw = new WebSocket(`ws://127.0.0.1:${port}/gossip`, ["skein.v1"], { perMessageDeflate: false });
-    raw.on("error", () => undefined);
-    t.after(() => raw.terminate());
+    const raw = openRawWebSocket(t, port);
     const link = await until(() => host.accepted[before]);
     await until(() => raw.readyState === WebSocket.OPEN);
     return { raw, link };
@@ -189,12 +173,9 @@ describe("websocket: floods", () => {
   async function openFlooded(t: TestContext, count: number) {
     const host = await openHost();
     t.after(() => host.close());
-    const url = `ws://127.0.0.1:${host.listener.address.port}/gossip`;
     const openPeer = async (): Promise<{ raw: WebSocket; link: Link }> => {
       const at = host.accepted.length;
-      const raw = new WebSocket(url, ["skein.v1"], { perMessageDeflate: false });
-      raw.on("error", () => undefined);
-      t.after(() => raw.terminate());
+      const raw = openRawWebSocket(t, host.address.port);
       await once(raw, "open");
       return { raw, link: await until(() => host.accepted[at]) };
     };
@@ -297,69 +278,51 @@ describe("websocket: floods", () => {
 });
 
 describe("websocket: dialling tells failures apart", () => {
-  /** A TCP server that does what it is told with each connection. */
-  async function openServer(t: TestContext, answer: (socket: Socket) => void): Promise<number> {
-    const sockets = new Set<Socket>();
-    const server: Server = createServer((socket) => {
-      sockets.add(socket);
-      socket.on("error", () => undefined);
-      answer(socket);
-    });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    t.after(() => {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-    });
-    return (server.address() as { readonly port: number }).port;
-  }
-
+  const dialAt = (address: HostPort, deadlineMs = 5000): Promise<Link> => dialPort(address, { deadlineMs });
   const dial = (port: number, deadlineMs = 5000): Promise<Link> =>
-    dialLink({ host: "127.0.0.1", port }, { id: 1, deadlineMs, lanes: openLanes() });
+    dialAt({ host: "127.0.0.1", port }, deadlineMs);
   const withCode =
     (code: string) =>
     (thrown: unknown): boolean =>
       thrown instanceof Failure && thrown.code === code;
 
-  it("a port where nothing listens is refused", async (t) => {
-    const port = await openServer(t, () => undefined);
-    const host = await openHost();
-    const closedPort = host.listener.address.port;
-    await host.close();
-    assert.notEqual(port, closedPort);
-    await assert.rejects(dial(closedPort), withCode("refused"));
+  it("a port where nothing listens is refused", async () => {
+    await assert.rejects(dial(await closedPort()), withCode("refused"));
   });
 
-  it("a peer that takes the connection and says nothing is a timeout", async (t) => {
-    const port = await openServer(t, () => undefined);
+  it("a peer that takes the connection and says nothing is a timeout, before and after its handshake", async (t) => {
+    const { port } = await openTcpServer(t, () => undefined);
     await assert.rejects(dial(port, 200), withCode("timeout"));
+    await assert.rejects(dialAt(await openTlsServer(t, () => undefined), 300), withCode("timeout"));
   });
 
   it("a peer that answers a byte at a time is a timeout too", async (t) => {
-    const port = await openServer(t, (socket) => {
+    const address = await openTlsServer(t, (socket) => {
       socket.write("HTTP/1.1 101 Switching Protocols\r\nX: ");
       const timer = setInterval(() => socket.write("x"), 20);
       socket.on("close", () => clearInterval(timer));
     });
-    await assert.rejects(dial(port, 300), withCode("timeout"));
+    await assert.rejects(dialAt(address, 300), withCode("timeout"));
   });
 
-  it("a peer that hangs up during the handshake is unreachable, not refused", async (t) => {
-    const port = await openServer(t, (socket) => socket.end());
+  it("a peer that hangs up during a handshake is unreachable, not refused", async (t) => {
+    const { port } = await openTcpServer(t, (socket) => socket.end());
     await assert.rejects(dial(port), withCode("unreachable"));
-    const resetting = await openServer(t, (socket) => socket.once("data", () => socket.resetAndDestroy()));
-    await assert.rejects(dial(resetting), withCode("unreachable"));
+    const resetting = await openTcpServer(t, (socket) => socket.once("data", () => socket.resetAndDestroy()));
+    await assert.rejects(dial(resetting.port), withCode("unreachable"));
+    await assert.rejects(dialAt(await openTlsServer(t, (socket) => socket.end())), withCode("unreachable"));
   });
 
   it("a full peer is busy, one that forbids is not-allowed, anything else invalid", async (t) => {
     const answering = (status: string) => (socket: Socket) =>
       socket.once("data", () => socket.end(`HTTP/1.1 ${status}\r\nContent-Length: 0\r\n\r\n`));
-    await assert.rejects(dial(await openServer(t, answering("503 Full"))), withCode("busy"));
-    await assert.rejects(dial(await openServer(t, answering("403 No"))), withCode("not-allowed"));
-    await assert.rejects(dial(await openServer(t, answering("200 OK"))), withCode("invalid"));
-    await assert.rejects(
-      dial(await openServer(t, answering("302 Found\r\nLocation: http://127.0.0.1:1/"))),
-      withCode("invalid"),
-    );
+    for (const [status, code] of [
+      ["503 Full", "busy"],
+      ["403 No", "not-allowed"],
+      ["200 OK", "invalid"],
+      ["302 Found\r\nLocation: http://127.0.0.1:1/", "invalid"],
+    ] as const)
+      await assert.rejects(dialAt(await openTlsServer(t, answering(status))), withCode(code), status);
   });
 
   it("junk, a wrong key, no subprotocol or compression in the answer is invalid", async (t) => {
@@ -384,19 +347,15 @@ describe("websocket: dialling tells failures apart", () => {
       (socket: Socket) => socket.write("SSH-2.0-OpenSSH_9.2\r\n"),
     ];
     for (const answer of answers) {
-      await assert.rejects(dial(await openServer(t, answer)), withCode("invalid"));
+      await assert.rejects(dialAt(await openTlsServer(t, answer)), withCode("invalid"));
     }
-    const port = await openServer(
-      t,
-      answering((accept) => `Sec-WebSocket-Accept: ${accept}\r\n${ours}`),
-    );
-    (await dial(port)).close("the right answer is taken");
+    const right = answering((accept) => `Sec-WebSocket-Accept: ${accept}\r\n${ours}`);
+    (await dialAt(await openTlsServer(t, right))).close("the right answer is taken");
   });
 
   it("a host that is no host name fails as unreachable, never as a crash", async () => {
     for (const host of ["no such host", "", "[::1", "a".repeat(300), "256.1.1.1", "x\r\ny"]) {
-      const dialled = dialLink({ host, port: 1 }, { id: 1, deadlineMs: 2000, lanes: openLanes() });
-      await assert.rejects(dialled, Failure, host);
+      await assert.rejects(dialAt({ host, port: 1 }, 2000), Failure, host);
     }
   });
 });

@@ -71,7 +71,6 @@ export const nodeRecord: fc.Arbitrary<NodeRecord> = fc.record({
   port,
   zone: short,
   labels: fc.dictionary(fc.string({ maxLength: 10 }), short, { maxKeys: 4, noNullPrototype: true }),
-  role: fc.constantFrom("manager", "worker"),
   software: short,
   prefixes: fc.uniqueArray(prefix, { maxLength: 4 }),
 });

@@ -102,6 +102,17 @@ test("attempts: a late POST stays, a late GET is taken elsewhere where there is 
   assert.equal(get.leavesLate(GET), false);
 });
 
+test("attempts: a late GET whose upstream has left the table meanwhile, or fallen behind, is taken elsewhere", () => {
+  for (const rest of [pool([upstream("b", 1)]), pool([upstream("b", 1)], [], [upstream("a", 1)])]) {
+    const on = bench("a");
+    const attempts = new Attempts(on.traffic, on.lane);
+    assert.equal(attempts.next()?.replica, "a");
+    on.lane.pool = rest;
+    assert.equal(attempts.leavesLate(GET), true);
+    assert.equal(attempts.next()?.replica, "b");
+  }
+});
+
 test("attempts: a late upstream gets the request back when the others refuse, and is then waited for", () => {
   const on = bench("a", "b");
   const attempts = new Attempts(on.traffic, on.lane);

@@ -121,6 +121,17 @@ test("hasAlternative: only another usable replica of the same tier is worth leav
   assert.equal(hasAlternative(all, "a:1", bars([])), true);
   assert.equal(hasAlternative(all, "a:1", bars(["b"])), false);
   assert.equal(hasAlternative(all, "a:1", bars([], ["b"])), false);
-  assert.equal(hasAlternative(all, "c:1", bars([])), false);
-  assert.equal(hasAlternative(all, "gone:1", bars([])), false);
+  assert.equal(hasAlternative(all, "c:1", bars([])), false, "it drains");
+  assert.equal(hasAlternative(pool([], [], [upstream("a", 1)]), "a:1", bars([])), false);
+});
+
+test("hasAlternative: a replica whose host fell silent, or that is gone, is left for a better one", () => {
+  const silent = pool([upstream("b", 1)], [], [upstream("a", 1)]);
+  assert.equal(hasAlternative(silent, "a:1", bars([])), true);
+  assert.equal(hasAlternative(silent, "a:1", bars(["b"])), false);
+  assert.equal(hasAlternative(silent, "b:1", bars([])), false, "the other is worse");
+  const gone = pool([upstream("b", 1)]);
+  assert.equal(hasAlternative(gone, "a:1", bars([])), true);
+  assert.equal(hasAlternative(gone, "a:1", bars([], ["b"])), false);
+  assert.equal(hasAlternative(pool([]), "a:1", bars([])), false);
 });

@@ -14,6 +14,7 @@ import { LIMITS } from "../../src/model/limits.ts";
 import type { View } from "../../src/model/view.ts";
 import { Node } from "../../src/node.ts";
 import type { Effects, Input } from "../../src/step.ts";
+import { cheapSeals } from "../support/cheap-seals.ts";
 
 import { Host, type End, type Parcel } from "./host.ts";
 import { logsOf } from "./inside.ts";
@@ -125,7 +126,7 @@ export class Simulation {
     const { sources = ["static"], toldAfterMs = host.random() * 50 } = options;
     host.life += 1;
     const { life } = host;
-    const said = { zone: "", labels: {}, role: "manager", software: "test", prefixes: [] } as const;
+    const said = { zone: "", labels: {}, software: "test", prefixes: [] } as const;
     const node = new Node({
       id: host.id,
       record: { name: host.name, ...host.address, ...said },
@@ -133,26 +134,16 @@ export class Simulation {
       sources,
       pool: this.#pool,
       kept: host.disk,
+      seals: host.seals ?? cheapSeals(host.id, host.role),
+      charter: host.charter,
       random: seededRandom(below(host.random, 2 ** 32)),
       nowMs: host.clock(this.#nowMs),
     });
     // As the daemon does: the incarnation is on disk before the first link.
     host.disk = { ...host.disk, incarnation: node.gossip.incarnation };
-    Object.assign(host, {
-      node,
-      logs: logsOf(node),
-      startedAtMs: this.#nowMs,
-      view: null,
-      unsaved: null,
-      wakeIsSet: false,
-    });
-    Object.assign(host, {
-      isPaused: false,
-      tickIsLate: false,
-      delayMs: 0,
-      isLeaving: false,
-      toldAtMs: Infinity,
-    });
+    const begins = { node, logs: logsOf(node), startedAtMs: this.#nowMs, view: null, unsaved: null };
+    const is = { wakeIsSet: false, isPaused: false, tickIsLate: false, isLeaving: false };
+    Object.assign(host, begins, is, { delayMs: 0, toldAtMs: Infinity });
     host.waiting.length = 0;
     this.tell(`${host.name} starts, life ${life}, incarnation ${host.disk.incarnation}`);
     for (const observer of this.observers) observer.started?.(host);
@@ -329,6 +320,7 @@ export class Simulation {
     this.stepCount += 1;
     for (const observer of this.observers) observer.before?.(host, input);
     const effects = this.#stepOf(host, node, input);
+    if (effects.charter !== null) host.charter = effects.charter;
     for (const observer of this.observers) observer.stepped?.(host, input, effects);
     if (effects.view !== host.view) {
       host.view = effects.view;

@@ -10,12 +10,16 @@
 import { base32, sha256 } from "../../src/base/bytes.ts";
 import type { HostPort } from "../../src/base/ip.ts";
 import type { Random } from "../../src/base/random.ts";
+import type { Charter } from "../../src/model/charter.ts";
+import type { Role } from "../../src/model/credential.ts";
 import type { Discovered } from "../../src/model/endpoint.ts";
 import type { Happening } from "../../src/model/event.ts";
 import type { NodeId } from "../../src/model/ids.ts";
 import { NOTHING_KEPT, parseKept, type KeptState } from "../../src/model/kept.ts";
+import type { Seals } from "../../src/model/seal.ts";
 import type { View } from "../../src/model/view.ts";
 import type { Node } from "../../src/node.ts";
+import { CHARTER } from "../support/charter.ts";
 
 import type { Logs } from "./inside.ts";
 
@@ -44,6 +48,12 @@ export class Host {
   readonly random: Random;
   id: NodeId;
   seeds: readonly HostPort[];
+  /** What its certificate makes it, from its next start on. */
+  role: Role = "manager";
+  /** The cluster's decisions, as they are on its disk. */
+  charter: Charter = CHARTER;
+  /** Other seals than those of its id and role: for a daemon that lies. */
+  seals: Seals | null = null;
   /** The daemon of the present life; null while there is none. */
   node: Node | null = null;
   /** What that daemon holds; of the last life while there is none. */

@@ -235,7 +235,13 @@ export class Network {
     far.isUp = true;
     this.#transmit(far, { kind: "opened" }, WORD_BYTES);
     const remote = `${host.name}:${40_000 + near.id}`;
-    this.#give(target, target.life, { kind: "linkUp", link: far.id, dialled: null, remote });
+    this.#give(target, target.life, {
+      kind: "linkUp",
+      link: far.id,
+      dialled: null,
+      remote,
+      peer: host.id,
+    });
   }
 
   #accept(end: End, parcel: Parcel): void {
@@ -253,7 +259,8 @@ export class Network {
         dial.isSettled = true;
         to.isUp = true;
         const remote = renderHostPort(dial.address);
-        this.#give(to.host, to.life, { kind: "linkUp", link: to.id, dialled: dial.address, remote });
+        const peer = end.host.id;
+        this.#give(to.host, to.life, { kind: "linkUp", link: to.id, dialled: dial.address, remote, peer });
         break;
       }
       case "closed":

@@ -3,8 +3,8 @@
  *
  * Two services never share an address. Nothing of a node that this node itself holds dead or gone is offered to
  * anybody, neither in the view nor in the zone and the routes planned from it. A complete view loses a replica only
- * when its owner took it away, or said goodbye, or was forgotten after a day. What did not change since the last view
- * is the same object, so looking at a view costs what changed in it.
+ * when its owner took it away, or said goodbye, or was removed, or was forgotten after a day. What did not change since
+ * the last view is the same object, so looking at a view costs what changed in it.
  */
 
 import { planZone, type Zone } from "../../src/dns/zone.ts";
@@ -199,7 +199,7 @@ export class PictureCheck implements Observer {
   // oxlint-disable-next-line max-params -- a replica, where it was, and when
   #whyNot(host: Host, replica: Replica, service: Service, at: { before: View; view: View }): string | null {
     const member = at.view.members.find(({ id }) => id === replica.node);
-    if (member?.state === "left") return null;
+    if (member?.state === "left" || isRemoved(host, replica)) return null;
     const key = `replica/${replica.id}`;
     const log = host.logs.get(replica.node);
     const entry = log?.entryByKey.get(key);
@@ -272,4 +272,9 @@ export class PictureCheck implements Observer {
 function isGone({ reach }: Pick<Replica, "reach">, member: Member | undefined): boolean {
   if (member === undefined || member.state === "dead" || member.state === "left") return true;
   return member.state === "away" && reach === "stream";
+}
+
+/** Whether the managers have removed the owner of a replica, as this host knows. */
+function isRemoved({ charter }: Host, { node }: Replica): boolean {
+  return charter.revoked.some(({ id }) => id === node);
 }

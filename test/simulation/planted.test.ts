@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { encode } from "../../src/gossip/codec.ts";
 import type { View } from "../../src/model/view.ts";
 import type { Effects } from "../../src/step.ts";
+import { sealed } from "../support/sealed.ts";
 
 import type { Host } from "./host.ts";
 import { idAt, Stage } from "./stage.ts";
@@ -66,7 +67,10 @@ test("simulation: a write that its owner never made is found in the logs of who 
   assert.ok(log !== undefined);
   const { owner, incarnation, version, floor } = log;
   const writes = [{ key: "replica/forged", version: version + 1, body: "{}" }];
-  const delta = { owner, incarnation, floor, from: version, to: version + 1, writes };
+  const { entryByKey } = log;
+  const before = Array.from(entryByKey, ([key, entry]) => ({ key, ...entry }));
+  // Sealed as if somebody had got hold of the owner's key: nothing less is taken.
+  const delta = sealed({ owner, incarnation, floor, from: version, to: version + 1, writes }, before);
   const frame = encode({ kind: "delta", deltas: [delta], until: null, acknowledge: false });
   const link = [...a.endByLink.values()].find(({ peer }) => peer.host === b)?.id;
   assert.ok(link !== undefined);

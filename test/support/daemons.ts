@@ -19,6 +19,8 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 
+import type { TrustPace } from "../../src/daemon/options.ts";
+
 import { until } from "./wait.ts";
 
 /** For a program that starts, ends or runs: a busy machine takes seconds for each. */
@@ -27,6 +29,7 @@ const PROGRAM_DEADLINE_MS = 60_000;
 const ANSWER_DEADLINE_MS = 15_000;
 
 const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+const PACED = fileURLToPath(new URL("paced-daemon.ts", import.meta.url));
 
 /** A config tree as in skein.yaml; sections given here replace the defaults key by key. */
 export type ConfigTree = Readonly<Record<string, unknown>>;
@@ -131,18 +134,25 @@ function killChildren(): void {
   for (const child of children) child.kill("SIGKILL");
 }
 
-/** Prepares one daemon; `config` is laid over a config that listens on `address` only, for good. */
+/** Prepares one daemon; `config`, told its folder, is laid over a config that listens on `address` only, for good. */
 export function daemonFor(
   t: Ending,
-  options: { name: string; address: string; vipPool?: string; config?: ConfigTree },
+  options: {
+    name: string;
+    address: string;
+    vipPool?: string;
+    config?: (dir: string) => ConfigTree;
+    /** How fast certificates come and go there; as in the product unless told. */
+    pace?: TrustPace;
+  },
 ): DaemonUnderTest {
-  const { name, address } = options;
+  const { name, address, pace } = options;
   const dir = mkdtempSync(join(tmpdir(), "skein-test-"));
   const dataDir = join(dir, "state");
   const socket = join(dir, "skein.sock");
   const file = join(dir, "skein.yaml");
-  const { vipPool = "127.96.0.0/12", config = {} } = options;
-  const base = overlaid(baseConfig({ name, address, dir, vipPool }), config);
+  const { vipPool = "127.96.0.0/12", config = () => ({}) } = options;
+  const base = overlaid(baseConfig({ name, address, dir, vipPool }), config(dir));
   let child: ChildProcess | null = null;
   let log = "";
   t.after(async () => {
@@ -152,7 +162,8 @@ export function daemonFor(
   const configure = (over: ConfigTree): void => writeFileSync(file, JSON.stringify(overlaid(base, over)));
   configure({});
   const spawned = (): ChildProcess => {
-    const started = spawn(process.execPath, [MAIN, "run", "--config", file], {
+    const program = pace === undefined ? [MAIN, "run", "--config", file] : [PACED, file, JSON.stringify(pace)];
+    const started = spawn(process.execPath, program, {
       env: plainEnv(),
       stdio: ["ignore", "ignore", "pipe"],
     });

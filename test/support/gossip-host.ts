@@ -6,6 +6,7 @@ import type { HostPort } from "../../src/base/ip.ts";
 import type { GossipEffects } from "../../src/gossip/effects.ts";
 import type { Gossip } from "../../src/gossip/gossip.ts";
 import type { Message } from "../../src/gossip/message.ts";
+import type { Role } from "../../src/model/credential.ts";
 import type { Happening } from "../../src/model/event.ts";
 import type { NodeId } from "../../src/model/ids.ts";
 
@@ -16,6 +17,8 @@ export interface HostOptions {
   /** Port of its mesh listener: another one is another address. */
   readonly port?: number;
   readonly incarnation?: number;
+  /** A manager unless told. */
+  readonly role?: Role;
   /** It finds nothing in its data dir of whom it knew. */
   readonly forgets?: boolean;
 }

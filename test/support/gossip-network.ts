@@ -14,6 +14,7 @@ import type { GossipEffects } from "../../src/gossip/effects.ts";
 import { Gossip } from "../../src/gossip/gossip.ts";
 import type { NodeId } from "../../src/model/ids.ts";
 import type { Acquaintance, MemberState } from "../../src/model/member.ts";
+import { cheapSeals } from "./cheap-seals.ts";
 import {
   endsBetween,
   farOf,
@@ -98,7 +99,8 @@ export class GossipNetwork {
     const seeds = options.seeds ?? before?.seeds ?? [];
     const random = seededRandom(below(this.random, 2 ** 32));
     const self = { id, name, ...address };
-    const gossip = new Gossip({ self, incarnation, seeds, random, nowMs: this.nowMs });
+    const seals = cheapSeals(id, options.role);
+    const gossip = new Gossip({ self, incarnation, seeds, seals, random, nowMs: this.nowMs });
     const lists = { happenings: [], refused: [], drains: [], spreadMs: [], waiting: [] };
     const state = { running: true, frozen: false, dials: 0, linksOpened: 0, endByLink: new Map() };
     const host: Host = { name, id, address, seeds, gossip, ...lists, ...state };
@@ -291,7 +293,8 @@ export class GossipNetwork {
     const up = (end: End, dialled: HostPort | null, other: Host): void => {
       if (!end.open) return;
       end.host.linksOpened += 1;
-      end.host.gossip.linkUp({ id: end.id, dialled, remote: `${other.name}:${end.id}` }, this.nowMs);
+      const remote = `${other.name}:${end.id}`;
+      end.host.gossip.linkUp({ id: end.id, dialled, remote, peer: other.id }, this.nowMs);
     };
     // The answer to the dial first: what the target says on the new link comes behind it.
     this.#deliver(near, () => {

@@ -8,9 +8,18 @@ import { decode, encode } from "../../src/gossip/codec.ts";
 import type { GossipEffects } from "../../src/gossip/effects.ts";
 import { Gossip } from "../../src/gossip/gossip.ts";
 import { renderLife, type Life } from "../../src/gossip/life.ts";
-import { WIRE_VERSION, type Delta, type Head, type Hello, type Message } from "../../src/gossip/message.ts";
+import {
+  WIRE_VERSION,
+  type Delta,
+  type Head,
+  type Hello,
+  type Message,
+  type Write,
+} from "../../src/gossip/message.ts";
 import type { MemberState } from "../../src/model/member.ts";
+import { cheapSeals } from "./cheap-seals.ts";
 import { idOf } from "./gossip-network.ts";
+import { sealed, writesOf } from "./sealed.ts";
 
 /** As often as the shell ticks. */
 const TICK_MS = 50;
@@ -27,7 +36,7 @@ export interface OpenNode {
   readonly gossip: Gossip;
   /** A peer says something over its link; bytes as they are. */
   readonly say: (link: number, message: Message | Uint8Array, nowMs?: number) => void;
-  /** A link comes up that a peer dialled; its hello follows unless it is null. */
+  /** A link comes up that a peer dialled; its hello follows unless it is null: then the peer is `a`. */
   readonly accept: (link: number, hello: Hello | null, nowMs?: number) => void;
   /** Ticks as the shell does, from the last tick on; `each` is called after every tick. */
   readonly tickTo: (nowMs: number, each?: (nowMs: number) => void) => void;
@@ -42,7 +51,8 @@ export function openNode(
 ): OpenNode {
   const { name = "m", incarnation = 5, seeds = [] } = options;
   const self = { id: idOf(name), name, host: name, port: 7650 };
-  const gossip = new Gossip({ self, incarnation, seeds, random: seededRandom(1), nowMs: 0 });
+  const seals = cheapSeals(self.id);
+  const gossip = new Gossip({ self, incarnation, seeds, seals, random: seededRandom(1), nowMs: 0 });
   let tickedMs = 0;
   const say = (link: number, message: Message | Uint8Array, nowMs = tickedMs): void => {
     gossip.frame(link, message instanceof Uint8Array ? message : encode(message), nowMs);
@@ -51,7 +61,8 @@ export function openNode(
     gossip,
     say,
     accept: (link, hello, nowMs = tickedMs) => {
-      gossip.linkUp({ id: link, dialled: null, remote: `10.0.0.9:${link}` }, nowMs);
+      const peer = hello?.id ?? idOf("a");
+      gossip.linkUp({ id: link, dialled: null, remote: `10.0.0.9:${link}`, peer }, nowMs);
       if (hello !== null) say(link, hello, nowMs);
     },
     tickTo: (nowMs, each = () => undefined) => {
@@ -82,19 +93,26 @@ export function helloOf(name: string, part: Partial<Hello> = {}): Hello {
   return { ...head, complete: true, wanted: true, digest: [], ...part };
 }
 
-/** A delta of one write a version, `k1` and so on, from 0 on unless told. */
-export function deltaOf(owner: string, to: number, part: Partial<Delta> = {}): Delta {
+/**
+ * A delta of one write a version, as its owner seals it: the certificate, `k2` and so on, from 0 on unless told.
+ *
+ * @param before  as in `sealed`
+ */
+export function deltaOf(
+  owner: string,
+  to: number,
+  part: Partial<Omit<Delta, "seal">> = {},
+  before?: readonly Write[],
+): Delta {
   const { from = 0 } = part;
-  const writes = Array.from({ length: to - from }, (_, index) => {
-    const version = from + index + 1;
-    return { key: `k${version}`, version, body: "x" };
-  });
-  return { owner: idOf(owner), incarnation: 1, floor: 0, from, to, writes, ...part };
+  const id = idOf(owner);
+  const head = { owner: id, incarnation: 1, floor: 0, from, to, writes: writesOf(id, from, to) };
+  return sealed({ ...head, ...part }, before);
 }
 
 /** A delta in which an owner says something of its own life, as its only write. */
-export function lifeOf(owner: string, life: Partial<Life>, part: Partial<Delta> = {}): Delta {
-  const { to = 1 } = part;
+export function lifeOf(owner: string, life: Partial<Life>, part: Partial<Omit<Delta, "seal">> = {}): Delta {
+  const { to = 2 } = part;
   const body = renderLife({ refutation: 0, said: "alive", forMs: 0, ...life });
   return deltaOf(owner, to, { writes: [{ key: "life", version: to, body }], ...part });
 }

@@ -46,7 +46,7 @@ export function linkedTo(self: string, ...names: readonly string[]): Linked {
     const peer = peerOf(name, { link: index + 1 });
     peerByName.set(name, peer);
     topology.note(peer);
-    links.add({ id: index + 1, dialled: null, remote: `${name}:1`, openedAtMs: 0 });
+    links.add({ id: index + 1, dialled: null, identity: peer.id, remote: `${name}:1`, openedAtMs: 0 });
     const link = links.get(index + 1);
     assert.ok(link !== undefined);
     link.peer = peer;

@@ -5,29 +5,43 @@ import assert from "node:assert/strict";
 
 import { openLanes, type Lane, type Lanes } from "../../src/mesh/lanes.ts";
 import type { Link, LinkEnd, LinkReceiver, SendOutcome, WhenBehind } from "../../src/mesh/link.ts";
+import type { Credential } from "../../src/model/credential.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 
 /**
  * Opens two links joined to each other; `ids` become theirs. The first counts as the one that dialled.
  *
  * @param lanes  those of the daemon at each end; of their own unless told
+ * @param peers  whom the end that dialled sees, and whom the other
  */
 export function openMemoryLinks(
   ids: readonly [number, number],
   lanes: readonly [Lanes, Lanes] = [openLanes(), openLanes()],
+  peers: readonly [Credential, Credential] = [credentialOf("a"), credentialOf("b")],
 ): { dialled: Link; accepted: Link } {
-  const dialled = new MemoryLink(ids[0], "dialled", lanes[0]);
-  const accepted = new MemoryLink(ids[1], "accepted", lanes[1]);
-  dialled.peer = accepted;
-  accepted.peer = dialled;
+  const dialled = new MemoryLink({ id: ids[0], direction: "dialled", peer: peers[0] }, lanes[0]);
+  const accepted = new MemoryLink({ id: ids[1], direction: "accepted", peer: peers[1] }, lanes[1]);
+  dialled.other = accepted;
+  accepted.other = dialled;
   return { dialled, accepted };
+}
+
+/** A worker whose id is one character, again and again. */
+export function credentialOf(character: string): Credential {
+  return {
+    id: character.repeat(20),
+    role: "worker",
+    issuer: "0".repeat(64),
+    notAfterMs: Number.MAX_SAFE_INTEGER,
+  };
 }
 
 class MemoryLink implements Link {
   readonly id: number;
   readonly direction: "dialled" | "accepted";
   readonly remote: { readonly host: string; readonly port: number };
-  peer: MemoryLink | null = null;
+  readonly peer: Credential;
+  other: MemoryLink | null = null;
   hasSpoken = false;
 
   readonly #lane: Lane;
@@ -40,9 +54,10 @@ class MemoryLink implements Link {
   #peersEnding: LinkEnd | null = null;
   #isTold = false;
 
-  constructor(id: number, direction: "dialled" | "accepted", lanes: Lanes) {
+  constructor({ id, direction, peer }: Pick<Link, "id" | "direction" | "peer">, lanes: Lanes) {
     this.id = id;
     this.direction = direction;
+    this.peer = peer;
     this.remote = { host: "memory", port: id };
     const release = (): void => this.#deliver();
     this.#lane = lanes.enter({ release, admit: () => undefined, evict: () => undefined });
@@ -59,7 +74,7 @@ class MemoryLink implements Link {
   }
 
   send(frame: Uint8Array, whenBehind: WhenBehind = "skip"): SendOutcome {
-    if (this.#ending !== null || this.peer === null) return "closed";
+    if (this.#ending !== null || this.other === null) return "closed";
     if (frame.byteLength > LIMITS.frameBytes) return "oversize";
     const room = this.#lane.queue(frame, whenBehind);
     if (room === "skip") return "skipped";
@@ -68,7 +83,7 @@ class MemoryLink implements Link {
       return "closed";
     }
     // A copy, as a wire makes one: the reader must not see what the sender does to its buffer afterwards.
-    this.peer.#take(new Uint8Array(frame));
+    this.other.#take(new Uint8Array(frame));
     return "sent";
   }
 
@@ -80,8 +95,8 @@ class MemoryLink implements Link {
     this.#ending = ending;
     this.#inbound.length = 0;
     this.#offer();
-    if (this.peer === null) return;
-    this.peer.#learn(
+    if (this.other === null) return;
+    this.other.#learn(
       ending.kind === "ours"
         ? { kind: "goodbye", text: `the peer said goodbye: ${ending.text}` }
         : { kind: "lost", text: "the connection ended without goodbye" },
@@ -97,7 +112,7 @@ class MemoryLink implements Link {
 
   /** What the peer sent is on its way no more. */
   #gone(frame: Uint8Array): void {
-    if (this.peer !== null) this.peer.#lane.taken(frame.byteLength);
+    if (this.other !== null) this.other.#lane.taken(frame.byteLength);
   }
 
   #learn(ending: LinkEnd): void {

@@ -12,13 +12,14 @@ import {
   type Head,
   type Hello,
   type Message,
-  type Rumor,
   type Scope,
+  type SignedRumor,
   type Until,
   type Write,
 } from "../../src/gossip/message.ts";
 import { RING_SIZE } from "../../src/gossip/ring.ts";
 import { LIMITS } from "../../src/model/limits.ts";
+import { SEAL_BYTES } from "../../src/model/seal.ts";
 
 /** The characters of an id. */
 export const ID_CHARACTERS = Array.from("abcdefghijklmnopqrstuvwxyz234567");
@@ -28,6 +29,11 @@ export const nodeId = fc.string({ unit: fc.constantFrom(...ID_CHARACTERS), minLe
 
 /** A version, incarnation or sequence: mostly small, as they are, but all are possible. */
 const count = fc.oneof({ arbitrary: fc.nat({ max: 300 }), weight: 3 }, fc.maxSafeNat());
+
+/** A seal or a signature; as bytes of its own, as they are read. */
+const mark = fc
+  .uint8Array({ minLength: SEAL_BYTES, maxLength: SEAL_BYTES })
+  .map((bytes) => Uint8Array.from(bytes));
 
 const refutation = fc.oneof(fc.nat({ max: 3 }), fc.integer({ min: 0, max: REFUTATION_MAX }));
 
@@ -74,26 +80,28 @@ const delta: fc.Arbitrary<Delta> = fc
     from: fc.oneof(fc.nat(), fc.integer({ min: 0, max: 2 ** 52 })),
     steps,
     more: fc.nat({ max: 9 }),
+    seal: fc.option(mark),
   })
-  .map(({ owner, incarnation, floor, from, steps, more }) => {
+  .map(({ owner, incarnation, floor, from, steps, more, seal }) => {
     let version = from;
     const writes: Write[] = steps.map(({ key, gap, body }) => ({ key, version: (version += gap), body }));
-    return { owner, incarnation, floor, from, to: version + more, writes };
+    return { owner, incarnation, floor, from, to: version + more, writes, seal };
   });
 
-const rumor: fc.Arbitrary<Rumor> = fc.record({
+const rumor: fc.Arbitrary<SignedRumor> = fc.record({
   kind: fc.constantFrom("suspect", "refused", "dead"),
   subject: nodeId,
   incarnation: count,
   refutation,
   by: nodeId,
+  signature: mark,
 });
 
 const report: fc.Arbitrary<AppliedReport> = fc.record({
   owner: nodeId,
   incarnation: count,
   version: count,
-  by: fc.array(nodeId, { maxLength: 4 }),
+  by: fc.array(fc.record({ id: nodeId, signature: fc.option(mark) }), { maxLength: 4 }),
 });
 
 const hello: fc.Arbitrary<Hello> = fc.record({
@@ -137,13 +145,25 @@ const messageByKind: ByKind = {
   applied: fc.record({ kind: fc.constant("applied"), reports: fc.array(report, { maxLength: 4 }), hops }),
   drain: fc.record({
     kind: fc.constant("drain"),
-    owner: nodeId,
-    replica: text(LIMITS.replicaIdBytes),
-    draining: fc.boolean(),
-    by: text(LIMITS.nameBytes),
+    ask: fc.record({
+      owner: nodeId,
+      incarnation: count,
+      version: count,
+      replica: text(LIMITS.replicaIdBytes),
+      draining: fc.boolean(),
+      asker: nodeId,
+      signature: fc.option(mark),
+    }),
     hops,
   }),
   part: fc.record({ kind: fc.constant("part") }),
+  more: fc.record({
+    kind: fc.constant("more"),
+    owner: nodeId,
+    incarnation: count,
+    floor: count,
+    version: count,
+  }),
 };
 
 /** Every kind of message, in the order of the bytes that stand for them. */

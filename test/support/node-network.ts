@@ -4,9 +4,13 @@
 import assert from "node:assert/strict";
 
 import type { HostPort } from "../../src/base/ip.ts";
+import type { Charter } from "../../src/model/charter.ts";
+import type { Role } from "../../src/model/credential.ts";
 import type { Discovered } from "../../src/model/endpoint.ts";
 import type { Happening } from "../../src/model/event.ts";
+import type { NodeId } from "../../src/model/ids.ts";
 import type { KeptState } from "../../src/model/kept.ts";
+import type { Seals } from "../../src/model/seal.ts";
 import type { View } from "../../src/model/view.ts";
 import type { Node } from "../../src/node.ts";
 import type { Input } from "../../src/step.ts";
@@ -49,6 +53,20 @@ export class NodeHost {
 
   set kept(kept: KeptState) {
     this.#host.disk = kept;
+  }
+
+  /** The cluster's decisions, as its next life will find them on its disk. */
+  get charter(): Charter {
+    return this.#host.charter;
+  }
+
+  /** What its certificate makes it, from its next start on; `seals` for a daemon that lies. */
+  certify(role: Role, seals: Seals | null = null): void {
+    Object.assign(this.#host, { role, seals });
+  }
+
+  get id(): NodeId {
+    return this.#host.id;
   }
 
   get happenings(): readonly Happening[] {

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import type { MemberState } from "../../src/model/member.ts";
 import type { NodeLogRecord, ReplicaRecord } from "../../src/model/record.ts";
 import type { View } from "../../src/model/view.ts";
-import { changesBetween } from "../../src/view/changes.ts";
+import { changesBetween, refusalsBetween } from "../../src/view/changes.ts";
 import { Merger } from "../../src/view/merge.ts";
 
 import { claim, inputOf, replica, standing } from "./cluster.ts";
@@ -36,6 +36,14 @@ function told(...steps: readonly (readonly NodeLogRecord[])[]): string[] {
 }
 
 const web = (part: Partial<ReplicaRecord> = {}) => replica("web-1", part);
+
+test("changes: a record that cannot be read is told when it comes, not again while it stays or when it goes", () => {
+  const texts = (before: readonly string[], after: readonly string[]): string[] =>
+    refusalsBetween(before, after, 5).map(({ kind, text }) => `${kind} ${text}`);
+  assert.deepEqual(texts([], ["b: bad", "c: worse"]), ["member.refused b: bad", "member.refused c: worse"]);
+  assert.deepEqual(texts(["b: bad", "c: worse"], ["c: worse", "d: bad"]), ["member.refused d: bad"]);
+  assert.deepEqual(texts(["c: worse"], []), []);
+});
 
 test("changes: nothing is told where nothing changed", () => {
   const [view] = viewsOf([web()]);

@@ -80,7 +80,6 @@ export function logOf(
     port: 7650,
     zone: "",
     labels: {},
-    role: "manager",
     software: "0.1.0",
     prefixes: [],
   };
@@ -99,6 +98,7 @@ export function inputOf(nodes: readonly TestNode[], part: Partial<MergeInput> = 
     incarnation: 3,
     standings: nodes.slice(1).map(({ name, state }) => standing(name, state)),
     logs: new Map(logs.map((log): [NodeId, OwnerLog] => [log.owner, log])),
+    roleOf: () => "manager",
     complete: true,
     pool: POOL,
     networks: [],

@@ -24,6 +24,7 @@ function given(
     standings: told === undefined ? standings : [],
     changed: told === undefined ? null : new Map(told),
     logs: new Map(logs.map((log): [NodeId, OwnerLog] => [log.owner, log])),
+    roleOf: () => "worker",
     startedAtMs: 500,
   };
 }
@@ -69,6 +70,19 @@ test("members: only those are looked at who are told to have changed", () => {
   assert.deepEqual(step(members, given([a, b, c], others, ["c"])), ["~c"]);
   assert.deepEqual(step(members, given([a, b, c], [others[1] ?? standing("c")], ["b"])), ["-b"]);
   assert.deepEqual(step(members, given([a, b, c], others, [])), []);
+});
+
+test("members: the role is that of the certificate, and another one makes another member of who stays", () => {
+  const members = new Members(parseRecord);
+  const roleOf = (id: NodeId) => (id === idOf("b") ? "manager" : "worker");
+  step(members, { ...given([a, b], [standing("b")]), roleOf });
+  const rolesOf = (): string[] => members.list.map(({ name, role }) => `${name} ${role}`);
+  assert.deepEqual(rolesOf(), ["a worker", "b manager"]);
+  const [first] = members.list;
+  const renewed = { ...b, version: b.version + 1 };
+  assert.deepEqual(step(members, given([a, renewed], [standing("b")], ["b"])), ["~b"]);
+  assert.deepEqual(rolesOf(), ["a worker", "b worker"]);
+  assert.equal(members.list[0], first);
 });
 
 test("members: a log that moved is told though its member is as before; its incarnation is the member's", () => {

@@ -60,6 +60,7 @@ class Cluster {
       standings: [...this.standings.values()],
       changed: null,
       logs: this.logs,
+      roleOf: () => "manager",
       complete: true,
       pool: this.#pool,
       networks,
@@ -177,7 +178,6 @@ const nodeRecord: fc.Arbitrary<NodeLogRecord> = fc.record({
   port: fc.constant(7650),
   zone: fc.constant(""),
   labels: fc.constantFrom({}, { rack: "1" }),
-  role: fc.constant("manager"),
   software: fc.constant("0.1.0"),
   prefixes: fc.subarray(["10.96.0.0/17", "172.17.0.0/16"]),
 });
@@ -238,11 +238,10 @@ function started(): Cluster {
       port: 7650,
       zone: "",
       labels: {},
-      role: "manager",
       software: "",
       prefixes: [],
     };
-    const body = renderRecord({ kind: "node", name, ...said, role: "manager" });
+    const body = renderRecord({ kind: "node", name, ...said });
     cluster.apply({ kind: "write", who: name, key: "node", body });
     cluster.apply({ kind: "stand", who: name, standing: standing(name) });
   }

@@ -3,8 +3,9 @@
  *
  * A signal cannot tell a restart from a removal, so the daemon takes it for a restart and the others wait for its
  * return. This says that there is none: nothing of this host is offered any more, and its names go where no other host
- * serves them. It ends when the daemon has, so that what follows in a script finds ports and data dir free. A daemon
- * that its supervisor starts again is a member again; that is told, for only the supervisor can be asked not to.
+ * serves them. Its data dir forgets the cluster: the next start is that of a new node. It ends when the daemon has, so
+ * that what follows in a script finds ports and data dir free. That its supervisor has started the daemon again is told,
+ * for only the supervisor can be asked not to.
  *
  * Touches: the daemon, through the session; a timer between looks.
  */
@@ -13,10 +14,12 @@ import { setTimeout as delay } from "node:timers/promises";
 
 import type { Command } from "commander";
 
-import type { LeaveResult, StatusReport } from "../../admin/contract.ts";
+import type { LeaveRequest, LeaveResult, StatusReport } from "../../admin/contract.ts";
 import { CODES, Failure } from "../../base/failure.ts";
 import { show, tell, type Act, type Session } from "../context.ts";
 import { printable, printableLines } from "../render.ts";
+
+import { configFlagsOf } from "./run.ts";
 
 /** For all of it. The daemon takes at most 8.5 s: to be heard, to let connections end, to close. */
 const DEADLINE_MS = 15_000;
@@ -28,8 +31,8 @@ Examples:
   docker update --restart=no skein && docker exec skein skein leave
 
 To stop the daemon for a restart or an upgrade send it SIGTERM, as systemctl and docker stop do: the other hosts then
-wait two minutes for its return. Started again after leaving, it is a member again.
-Exit status 4 when the daemon has not ended within 15 s.`;
+wait two minutes for its return. Started again after leaving, it is a new node.
+Exit status 4 when the daemon has not ended within 15 s, 5 for the last manager of others without --force.`;
 
 /** How the daemon was found after its farewell. */
 type Outcome = "gone" | "lingers" | "started again";
@@ -39,14 +42,24 @@ export function addLeave(program: Command, act: Act): void {
   program
     .command("leave")
     .description("leave the cluster for good: drain all that runs here, say so, end the daemon")
+    .option(
+      "--force",
+      "also as the last manager; also where no daemon runs: its data dir forgets the cluster",
+    )
+    .option("--config <file>", "config file, where no daemon runs; as of skein run")
+    .option("--data-dir <path>", "folder of the daemon's state (node.dataDir), where no daemon runs")
     .addHelpText("after", EXAMPLES)
-    .action(act((session) => leave(session)));
+    .action(act((session, command) => leave(session, command)));
 }
 
-async function leave(session: Session): Promise<number> {
+async function leave(session: Session, command: Command): Promise<number> {
+  const { force = false } = command.opts<{ readonly force?: true }>();
+  const request: LeaveRequest = { force };
   const deadlineMs = session.surroundings.nowMs() + DEADLINE_MS;
-  const { startedAtMs } = await session.client.get<StatusReport>("/api/v1/status");
-  const result = await session.client.post<LeaveResult>("/api/v1/leave", {}, DEADLINE_MS);
+  const running = await statusOrForgotten(session, command, force);
+  if (running === null) return 0;
+  const { startedAtMs } = running;
+  const result = await session.client.post<LeaveResult>("/api/v1/leave", request, DEADLINE_MS);
   // At once: run inside the daemon's own container, this command ends with it.
   tell(session, `${result.node} has said farewell; waiting for its daemon to end`);
   const outcome = await untilGone(session, startedAtMs, deadlineMs);
@@ -58,12 +71,27 @@ async function leave(session: Session): Promise<number> {
     warn(`it went before these had heard that its replicas drain: ${result.pending.join(", ")}`);
   }
   if (outcome === "started again")
-    warn(
-      "the daemon was started again and is a member again: tell its supervisor not to, then leave once more",
-    );
+    warn("the daemon was started again, as a new node: tell its supervisor not to, then leave once more");
   if (outcome === "lingers") warn(`its daemon has not ended within ${DEADLINE_MS / 1000} s`);
   if (outcome === "lingers") return CODES.timeout.exit;
   return outcome === "gone" && result.farewell === "left" ? 0 : 1;
+}
+
+/** The daemon's status; null when none runs and its data dir has forgotten the cluster, as `--force` asks. */
+async function statusOrForgotten(
+  session: Session,
+  command: Command,
+  force: boolean,
+): Promise<StatusReport | null> {
+  try {
+    return await session.client.get<StatusReport>("/api/v1/status");
+  } catch (thrown) {
+    if (!force || !(thrown instanceof Failure) || thrown.code !== "unreachable") throw thrown;
+    const dataDir = await session.surroundings.forgetCluster(configFlagsOf(command, []));
+    const text = `no daemon runs here; ${dataDir} has forgotten its cluster, and its next start is a new node's`;
+    await show(session, { value: { dataDir }, table: () => `${printable(text)}\n`, names: [dataDir] });
+    return null;
+  }
 }
 
 /** Looks at the daemon again and again until nobody answers, or another run of it does. */

@@ -1,5 +1,6 @@
 /**
- * Node: `skein node ls` and `skein node inspect`, the members of the cluster as the daemon of this host sees them.
+ * Node: `skein node ls` and `skein node inspect`, the members of the cluster as the daemon of this host sees them; and
+ * `skein node rm`, which takes one out for good.
  *
  * What is wrong with a member that lives stands beside its state, since its state alone would say that all is well: a
  * broken link of this host's own, or that it came and went and has to settle.
@@ -9,12 +10,14 @@
 
 import type { Command } from "commander";
 
+import type { CertificateLine, RemoveResult } from "../../admin/contract-trust.ts";
 import type { MemberDetail, MemberLine, MemberReplica } from "../../admin/contract.ts";
 import { show, type Act, type Session } from "../context.ts";
 import {
   agoText,
   durationText,
   idText,
+  printable,
   renderPairs,
   renderTable,
   type Cell,
@@ -70,6 +73,30 @@ export function addNode(program: Command, act: Act): void {
     .description("all that is known of a member (name, id, or start of an id), and what runs there")
     .addHelpText("after", "\nExamples:\n  skein node inspect host-2\n  skein node inspect host-2 -o json")
     .action(act((session, command) => inspect(session, command.args[0] ?? "")));
+  node
+    .command("rm <name>")
+    .description("remove a member (name, id, or start of an id) for good: nobody speaks to it any more")
+    .addHelpText("after", REMOVE_TEXT)
+    .action(act((session, command) => remove(session, command.args[0] ?? "")));
+}
+
+const REMOVE_TEXT = `
+Examples:
+  skein node rm host-2
+
+For a host that is lost or not to be trusted any more; one that is to go in peace leaves by skein leave. Managers only.
+Its certificate is never taken again. It may join anew with a token, as a new node, once it has left: rotate the tokens
+(skein token worker --rotate) where it may know them.`;
+
+/** Writing the charter to a slow disk may take a moment. */
+const REMOVE_DEADLINE_MS = 20_000;
+
+async function remove(session: Session, name: string): Promise<number> {
+  const path = `/api/v1/members/${encodeURIComponent(name)}`;
+  const result = await session.client.remove<RemoveResult>(path, REMOVE_DEADLINE_MS);
+  const text = printable(`${result.node} (${result.id}) was removed: its certificate is never taken again`);
+  await show(session, { value: result, table: () => `${text}\n`, names: [result.node] });
+  return 0;
 }
 
 async function list(session: Session): Promise<number> {
@@ -96,7 +123,7 @@ async function inspect(session: Session, name: string): Promise<number> {
 }
 
 function detailText(member: MemberDetail, style: Style): string {
-  const { labels, via, settlesAtMs } = member;
+  const { labels, via, settlesAtMs, certificate } = member;
   const rtt = rttText(member);
   const settling =
     settlesAtMs === null || settlesAtMs <= style.nowMs
@@ -110,6 +137,7 @@ function detailText(member: MemberDetail, style: Style): string {
       ["link", via === null ? [] : [`broken: reached via ${via}`]],
       ["settling", settling],
       ["role", [member.role]],
+      ["certificate", certificate === null ? [] : [certificateText(certificate, style)]],
       ["address", member.address === "" ? [] : [member.address]],
       ["zone", member.zone === "" ? [] : [member.zone]],
       ["labels", Object.entries(labels).map(([key, value]) => `${key}=${value}`)],
@@ -121,6 +149,13 @@ function detailText(member: MemberDetail, style: Style): string {
     ],
     style,
   );
+}
+
+/** `for another 88d, of authority 1`. */
+export function certificateText({ endsAtMs, issuerGeneration }: CertificateLine, style: Style): string {
+  const leftMs = endsAtMs - style.nowMs;
+  const left = leftMs > 0 ? `good for another ${durationText(leftMs)}` : `ended ${agoText(endsAtMs, style)}`;
+  return `${left}, of ${issuerGeneration === null ? "an unknown authority" : `authority ${issuerGeneration}`}`;
 }
 
 function stateCell({ state, via, settlesAtMs }: MemberLine, style: Style): Cell {

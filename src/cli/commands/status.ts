@@ -13,6 +13,8 @@ import type { StatusReport } from "../../admin/contract.ts";
 import { show, type Act } from "../context.ts";
 import { durationText, idText, renderPairs, type Style } from "../render.ts";
 
+import { certificateText } from "./node.ts";
+
 /** Adds the command. */
 export function addStatus(program: Command, act: Act): void {
   program
@@ -41,6 +43,8 @@ function textOf(status: StatusReport, style: Style): string {
       ["node", [`${node.name} (${known.filter((text) => text !== null).join(", ")})`]],
       ["version", [node.version]],
       ["uptime", [durationText(status.uptimeMs)]],
+      ["cluster", [cluster.id]],
+      ["certificate", [certificateLine(status, style)]],
       ["data plane", [`${dataPlane.mode}: ${dataPlane.reason}`]],
       ["members", [`${cluster.size}: ${states.map(([state, count]) => `${count} ${state}`).join(", ")}`]],
       ["services", [`${view.services}, ${view.ready} of ${view.replicas} replicas take traffic`]],
@@ -53,6 +57,14 @@ function textOf(status: StatusReport, style: Style): string {
     ],
     style,
   );
+}
+
+/** With the newest authority where it is another: a rotation is under way. */
+function certificateLine({ certificate, authorityGeneration }: StatusReport, style: Style): string {
+  const text = certificateText(certificate, style);
+  return certificate.issuerGeneration === authorityGeneration
+    ? text
+    : `${text}; authority ${authorityGeneration} takes over`;
 }
 
 function addressLines(what: string, addresses: readonly string[]): readonly string[] {

@@ -1,0 +1,135 @@
+/**
+ * Mesh: the mesh port, the links and the streams of one daemon, opened as one thing with one idea of whom to trust.
+ *
+ * What was refused at the port or by us goes to the events, with the peer and the reason. A member that was removed
+ * loses all that it has here in the same turn in which this node hears of it.
+ *
+ * Touches: the mesh port, through its shells.
+ */
+
+import { X509Certificate } from "node:crypto";
+
+import { renderHostPort, type HostPort } from "../base/ip.ts";
+import { chooseAdvertised } from "../mesh/advertise.ts";
+import { openDialler } from "../mesh/dial.ts";
+import { openLanes } from "../mesh/lanes.ts";
+import type { Link } from "../mesh/link.ts";
+import { openLinks, type Links } from "../mesh/links.ts";
+import { openListener, type ListenerOptions } from "../mesh/listener.ts";
+import { openRefusals, type MeshRefusal } from "../mesh/refusals.ts";
+import type { OpenStream } from "../mesh/stream.ts";
+import { openStreams } from "../mesh/streams.ts";
+import type { KeyOwner, MeshTrust } from "../mesh/trust.ts";
+import type { Happening } from "../model/event.ts";
+import type { NodeId } from "../model/ids.ts";
+import { nowMs } from "../runtime/clock.ts";
+import type { Credentials } from "../trust/credentials.ts";
+import { nodeIdOf, spkiOf } from "../trust/identity.ts";
+
+import type { Base } from "./base.ts";
+import type { Driver } from "./driver.ts";
+
+/** What the mesh port and the links are to the rest. */
+export interface Mesh {
+  readonly links: Links;
+  readonly address: HostPort;
+  readonly advertised: HostPort;
+  readonly streamCount: () => number;
+  readonly openStream: OpenStream;
+  /** Ends all that this member has here. */
+  readonly closeMember: (member: NodeId, reason: string) => void;
+  /** Takes links from now on; those that came before waited, unread. */
+  readonly admit: () => void;
+}
+
+/** What the mesh asks the rest. */
+export interface MeshParts extends Pick<ListenerOptions, "resolve" | "wayTo" | "onJoin"> {
+  readonly credentials: Credentials;
+  readonly onInput: Driver["feed"];
+  readonly onHappenings: (happenings: readonly Happening[]) => void;
+  /** What a member is called, by its id; null for one that is not known. */
+  readonly nameOf: (id: NodeId) => string | null;
+}
+
+/** Opens the mesh port and the links. @throws Failure as openListener does */
+export async function openMesh(base: Base, parts: MeshParts): Promise<Mesh> {
+  const { resolve, wayTo, onJoin, onInput } = parts;
+  const { options, lifecycle, metrics, report } = base;
+  const { log } = options;
+  const { listen, advertise, join: seeds } = options.config.mesh;
+  const trust = meshTrustOf(parts.credentials);
+  const lanes = openLanes();
+  const refusals = openRefusals({
+    metrics,
+    onRefused: (refusal) => parts.onHappenings([happeningOf(refusal, parts.nameOf)]),
+  });
+  const dialMember = openDialler(trust, refusals);
+  const streams = openStreams({ dialMember });
+  lifecycle.opened({ name: "relayed streams", close: () => streams.close() });
+  const links = openLinks({ onInput, log, metrics, lanes, dialMember, refusals });
+  const early: Link[] = [];
+  let isAdmitting = false;
+  const listener = await openListener({
+    listen,
+    trust,
+    refusals,
+    nextLinkId: links.nextId,
+    onLink: (link) => (isAdmitting ? links.accept(link) : early.push(link)),
+    lanes,
+    resolve,
+    wayTo,
+    streams,
+    onJoin,
+    log,
+    metrics,
+  });
+  lifecycle.opened({ name: "mesh listener", close: () => listener.close(), deadlineMs: 2500 });
+  const { address, streamCount } = listener;
+  report.listen("mesh", () => [renderHostPort(address)]);
+  const opened = {
+    links,
+    address,
+    streamCount,
+    openStream: streams.open,
+    closeMember(member: NodeId, reason: string): void {
+      links.closeMember(member, reason);
+      streams.closeMember(member);
+      listener.closeMember(member, reason);
+    },
+    admit(): void {
+      isAdmitting = true;
+      for (const link of early.splice(0)) links.accept(link);
+    },
+  };
+  if (advertise !== "auto") return { ...opened, advertised: advertise };
+  const { host, reason } = await chooseAdvertised(listen, seeds);
+  const advertised = { host, port: address.port };
+  report.choose("mesh.advertise", renderHostPort(advertised), reason);
+  return { ...opened, advertised };
+}
+
+/** What the mesh needs of trust. */
+export function meshTrustOf(credentials: Credentials): MeshTrust {
+  return {
+    material: () => credentials.material(),
+    admit: (certificate) => credentials.admit(certificate),
+    ownerOf: (certificate) => ownerOf(certificate, credentials),
+  };
+}
+
+function ownerOf(certificate: Uint8Array, { admission }: Credentials): KeyOwner | null {
+  try {
+    const id = nodeIdOf(spkiOf(new X509Certificate(certificate).publicKey));
+    return { id, revoked: admission.isRevoked(id) };
+  } catch {
+    // A stranger's certificate may hold any kind of key, or none that can be read.
+    return null;
+  }
+}
+
+function happeningOf({ reason, address, peer, text }: MeshRefusal, nameOf: MeshParts["nameOf"]): Happening {
+  const name = peer === null ? null : nameOf(peer);
+  const who = [name === null ? null : peer, `at ${address}`].filter((part) => part !== null).join(" ");
+  const subject = name ?? peer ?? address;
+  return { kind: "mesh.refused", level: "warn", subject, text: `${reason} (${who}): ${text}`, atMs: nowMs() };
+}
