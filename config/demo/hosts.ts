@@ -43,7 +43,7 @@ export interface DemoHost {
 /** A role in the cluster, which a token gives. */
 export type Role = "manager" | "worker";
 
-/** Starts a host: its replicas, whose ports the system chooses, and its daemon, which joins with `token` if there is one. */
+/** Starts a host: its replicas, whose ports the system chooses, and its daemon, which joins if it is given a token. */
 export async function startHost(
   children: Children,
   options: {
@@ -79,15 +79,13 @@ export async function tokenOf(
   role: Role,
   ...flags: string[]
 ): Promise<string> {
-  const child = children.start(`token of ${host.name}`, [
-    MAIN,
-    ...["--socket", join(host.dir, "skein.sock")],
-    ...["token", role, "-q", ...flags],
-  ]);
+  const where = ["--socket", join(host.dir, "skein.sock")];
+  const words = ["token", role, "-q", ...flags];
+  const child = children.start(`token of ${host.name}`, [MAIN, ...where, ...words]);
   return await child.firstLine;
 }
 
-/** What becomes of `skein join` on a host that nobody knows. @returns its exit status, 5 for a refusal, and what it said */
+/** What becomes of `skein join` on a host that nobody knows: its exit status, 5 for a refusal, and what it said. */
 export async function tryToJoin(
   children: Children,
   options: { readonly dir: string; readonly token: string },

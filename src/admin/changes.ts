@@ -17,7 +17,7 @@ import type { Context } from "hono";
 import { Failure } from "../base/failure.ts";
 import { parseHostPort, type HostPort } from "../base/ip.ts";
 import type { Role } from "../model/credential.ts";
-import type { NodeId, ReplicaId } from "../model/ids.ts";
+import { isNodeId, type NodeId, type ReplicaId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 
 import { json, problem, valueOf, within } from "./answers.ts";
@@ -98,8 +98,10 @@ export function changesOf(commands: Commands): Readonly<Record<ChangeId, Handler
     remove(call) {
       const name = call.req.param("name") ?? "";
       checkName(name);
-      const member = valueOf(findMember(commands.snapshot().view, name));
-      return trust(commands.remove(member.id), `removing "${member.name}"`);
+      const found = findMember(commands.snapshot().view, name);
+      // An id in full may be of one that is forgotten by now: whoever finds its disk must not come back with it.
+      const id = !found.ok && isNodeId(name) ? name : valueOf(found).id;
+      return trust(commands.remove(id), `removing "${name}"`);
     },
     async backup(call) {
       const { passphrase } = await fieldsOf(call, LIMITS.adminBodyBytes);

@@ -12,29 +12,26 @@
  */
 
 import { randomInt } from "node:crypto";
-import { join } from "node:path";
 
 import type { LeaveResult } from "../admin/contract.ts";
 import { Journal } from "../admin/journal.ts";
-import { openAdmin } from "../admin/server.ts";
-import { Failure } from "../base/failure.ts";
-import { renderHostPort, type HostPort, type Prefix } from "../base/ip.ts";
+import type { HostPort, Prefix } from "../base/ip.ts";
 import { seededRandom } from "../base/random.ts";
-import { BEARER_TOKEN_FORM, isBearerToken, type Config } from "../config/schema.ts";
-import { secretOf } from "../config/secret-file.ts";
+import type { Config } from "../config/schema.ts";
 import { observePrefixes } from "../kernel/observe.ts";
 import { openVipPool } from "../kernel/pool.ts";
 import type { ResolveReplica } from "../mesh/stream.ts";
 import type { Charter } from "../model/charter.ts";
-import type { Happening } from "../model/event.ts";
-import { KEPT_SCHEMA, NOTHING_KEPT, parseKept, type KeptState } from "../model/kept.ts";
+import type { Credential } from "../model/credential.ts";
+import type { NodeId } from "../model/ids.ts";
+import type { KeptState } from "../model/kept.ts";
 import type { Member } from "../model/member.ts";
 import type { NodeRecord } from "../model/record.ts";
 import { transportOf } from "../model/service.ts";
-import type { Replica, View } from "../model/view.ts";
+import type { View } from "../model/view.ts";
 import { Node } from "../node.ts";
 import { nowMs } from "../runtime/clock.ts";
-import { ensureFolder, loadState, saveState } from "../runtime/files.ts";
+import { ensureFolder } from "../runtime/files.ts";
 import { openLifecycle } from "../runtime/lifecycle.ts";
 import { lockFolder } from "../runtime/lock.ts";
 import { openMetrics, watchEventLoop } from "../runtime/metrics.ts";
@@ -42,19 +39,21 @@ import type { Farewell } from "../step.ts";
 import type { Credentials } from "../trust/credentials.ts";
 
 import type { Base } from "./base.ts";
-import { openConsumers, type Consumers } from "./consumers.ts";
-import { drain, leave, undrain } from "./departure.ts";
-import { openDriver, type Driver } from "./driver.ts";
+import { openConsumers } from "./consumers.ts";
+import { leave } from "./departure.ts";
+import { openDoors } from "./doors.ts";
+import { openDriver } from "./driver.ts";
 import { openEnrolments } from "./enrolments.ts";
 import { openHappenings } from "./happenings.ts";
-import { forgetMembership, openMembership, STATE_FILE, type Membership } from "./membership.ts";
-import { openMesh, type Mesh } from "./mesh.ts";
+import { openMembership, type Membership } from "./membership.ts";
+import { openMesh, type Mesh, type MeshParts } from "./mesh.ts";
+import { forgetOffline } from "./offline.ts";
 import type { DaemonOptions } from "./options.ts";
 import { wayTo } from "./relay.ts";
 import { watchRanges } from "./ranges.ts";
 import { Report } from "./report.ts";
 import { openSources, sourceNames } from "./sources.ts";
-import { expectManager, expectSuccessor, trustCommands, type TrustParts } from "./trust-commands.ts";
+import { openState, tellSaved } from "./state.ts";
 import { openUpkeep } from "./upkeep.ts";
 
 /** All of a clean stop but its graces: Docker kills ten seconds after its signal. */
@@ -97,56 +96,27 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon | null>
 
 async function assemble(base: Base): Promise<Daemon | null> {
   const { options, lifecycle, metrics } = base;
-  const { log, config } = options;
-  const { dataDir } = config.node;
-  await ensureFolder(dataDir);
-  const lock = await lockFolder(dataDir);
-  lifecycle.opened({ name: "data dir lock", close: () => lock.release() });
-  const membership = await openMembership(base);
-  if (membership === null) return null;
+  const { config, log } = options;
+  const ground = await openGround(base);
+  if (ground === null) return null;
+  const { membership, kept, save } = ground;
   const { identity, credentials } = membership;
-  let isLeaving = false;
-  lifecycle.opened({ name: "membership", close: () => closeMembership(credentials, dataDir, isLeaving) });
-  const state = await openState(base);
-  const { save } = state;
-  const kept = { ...state.kept, addresses: [...membership.members, ...state.kept.addresses] };
   const eventLoop = watchEventLoop(metrics);
   lifecycle.opened({ name: "event loop watch", close: () => eventLoop.close() });
   const vipPool = await openPool(base);
   // Not `node`: the mesh port is open before there is one, and a peer that lost us knocks at once.
   let running: Node | null = null;
-  let reached: HostPort | null = null;
-  const members = (): readonly Member[] => running?.view.members ?? [];
   const onHappenings = openHappenings(base);
-  const enrol = openEnrolments(base, { credentials, members, advertised: () => reached, onHappenings });
-  const mesh = await openMesh(base, {
-    credentials,
-    resolve: (id, port) => (running === null ? null : endpointOf(running, id, port)),
-    wayTo: (id) => wayTo(id, members()),
-    onJoin: (request, response, caller) => void enrol(request, response, caller),
+  const mesh = await openMeshOf(base, credentials, {
+    running: () => running,
     onInput: (input) => driver.feed(input),
     onHappenings,
-    nameOf: (id) => members().find((member) => member.id === id)?.name ?? null,
   });
-  reached = mesh.advertised;
   const record = await recordOf(options, { ...mesh.advertised, pool: vipPool });
-  const { name, prefixes } = record;
-  const node = new Node({
-    id: identity.id,
-    record,
-    seeds: config.mesh.join,
-    sources: sourceNames(options),
-    pool: vipPool,
-    kept,
-    seals: credentials.seals,
-    charter: credentials.charter,
-    random: base.random,
-    nowMs: nowMs(),
-  });
+  const node = nodeOf(base, ground, { record, pool: vipPool });
   // On disk before anything is said: news of the next life must outrank that of this one, also after a crash.
   await save({ ...kept, incarnation: node.gossip.incarnation });
   running = node;
-  base.report.isStray = config.mesh.join.length > 0 && kept.addresses.length === 0;
   const given = { node, vipPool: vipPool.text, meshPort: mesh.address.port, openStream: mesh.openStream };
   const consumers = await openConsumers(base, given);
   const driver = openDriver({
@@ -165,27 +135,14 @@ async function assemble(base: Base): Promise<Daemon | null> {
   const { feed } = driver;
   const view = (): View => consumers.served().view;
   const desk = { identity, credentials, view, advertised: mesh.advertised, feed };
-  await openDoors(base, {
-    node,
-    driver,
-    consumers,
-    credentials,
-    desk,
-    onHappenings,
-    departed: departed.promise,
-  });
-  watchRanges(base, { pool: vipPool, told: prefixes, feed });
+  await openDoors(base, { node, driver, consumers, desk, onHappenings, departed: departed.promise });
+  watchRanges(base, { pool: vipPool, told: record.prefixes, feed });
   const sources = openSources(base, { nodeId: identity.id, feed, dns: consumers.dns });
   driver.start();
   mesh.admit();
-  openUpkeep(base, {
-    identity,
-    credentials,
-    view,
-    credentialOf: (id) => node.gossip.credentialOf(id),
-    addresses: [...config.mesh.join, ...kept.addresses],
-    feed,
-  });
+  const credentialOf = (id: NodeId): Credential | undefined => node.gossip.credentialOf(id);
+  const addresses = (): readonly HostPort[] => addressesOf(node, [...config.mesh.join, ...kept.addresses]);
+  openUpkeep(base, { identity, credentials, view, credentialOf, addresses, feed });
   tellStart(base, membership);
   return {
     reload(next) {
@@ -194,11 +151,84 @@ async function assemble(base: Base): Promise<Daemon | null> {
     },
     async close(farewell) {
       const pending = await leave({ farewell, node, driver, proxy: consumers.proxy, ...mesh });
-      isLeaving = farewell === "left";
-      departed.resolve({ node: name, farewell, pending });
+      departed.resolve({ node: record.name, farewell, pending });
       await lifecycle.close();
+      // Not as one of the parts: those share a deadline, and a cluster that is left must be forgotten for certain.
+      if (farewell === "left") await forgetOffline(config.node);
     },
   };
+}
+
+function nodeOf(
+  { options, random }: Base,
+  { membership, kept }: Ground,
+  { record, pool }: { readonly record: Omit<NodeRecord, "kind">; readonly pool: Prefix },
+): Node {
+  const { identity, credentials } = membership;
+  const { seals, charter } = credentials;
+  const seeds = options.config.mesh.join;
+  const sources = sourceNames(options);
+  const { id } = identity;
+  return new Node({ id, record, seeds, sources, pool, kept, seals, charter, random, nowMs: nowMs() });
+}
+
+/** What everything else stands on: the data dir, whose this node is, and what it remembers. */
+interface Ground {
+  readonly membership: Membership;
+  readonly kept: KeptState;
+  readonly save: (kept: KeptState) => Promise<void>;
+}
+
+async function openGround(base: Base): Promise<Ground | null> {
+  const { options, lifecycle, report } = base;
+  const { node, mesh } = options.config;
+  await ensureFolder(node.dataDir);
+  const lock = await lockFolder(node.dataDir);
+  lifecycle.opened({ name: "data dir lock", close: () => lock.release() });
+  const membership = await openMembership(base);
+  if (membership === null) return null;
+  lifecycle.opened({ name: "membership", close: () => membership.credentials.saved() });
+  const state = await openState(base);
+  const kept = { ...state.kept, addresses: [...membership.members, ...state.kept.addresses] };
+  report.isStray = mesh.join.length > 0 && kept.addresses.length === 0;
+  return { membership, kept, save: state.save };
+}
+
+/** The mesh, answered by the node as soon as there is one. */
+async function openMeshOf(
+  base: Base,
+  credentials: Credentials,
+  parts: Pick<MeshParts, "onInput" | "onHappenings"> & { readonly running: () => Node | null },
+): Promise<Mesh> {
+  const { running, onInput, onHappenings } = parts;
+  let advertised: HostPort | null = null;
+  const members = (): readonly Member[] => running()?.view.members ?? [];
+  const enrol = openEnrolments(base, {
+    credentials,
+    members,
+    advertised: () => advertised,
+    onHappenings,
+  });
+  const mesh = await openMesh(base, {
+    credentials,
+    resolve(id, port) {
+      const node = running();
+      return node === null ? null : endpointOf(node, id, port);
+    },
+    wayTo: (id) => wayTo(id, members()),
+    onJoin: (request, response, caller) => void enrol(request, response, caller),
+    onInput,
+    onHappenings,
+    nameOf: (id) => members().find((member) => member.id === id)?.name ?? null,
+  });
+  advertised = mesh.advertised;
+  return mesh;
+}
+
+/** Where members are or were: those of the picture, then those known from before. */
+function addressesOf({ view }: Node, before: readonly HostPort[]): readonly HostPort[] {
+  const others = view.members.filter(({ self, host }) => !self && host !== "");
+  return [...others.map(({ host, port }) => ({ host, port })), ...before];
 }
 
 /** Ends what is not trusted any more as soon as it is heard of. */
@@ -215,12 +245,6 @@ function cutOff(credentials: Credentials, mesh: Mesh): (charter: Charter) => voi
   };
 }
 
-/** The last of the data dir: what was decided is on the disk, or all of it is forgotten. */
-async function closeMembership(credentials: Credentials, dataDir: string, isLeaving: boolean): Promise<void> {
-  await credentials.saved();
-  if (isLeaving) await forgetMembership(dataDir);
-}
-
 /** What this node says of itself. */
 async function recordOf(
   { config, version }: DaemonOptions,
@@ -229,35 +253,6 @@ async function recordOf(
   const { name, zone, labels } = config.node;
   const prefixes = await observePrefixes(pool);
   return { name, host, port, zone, labels, software: version, prefixes };
-}
-
-/** What this node remembers, and how it is kept. */
-async function openState(
-  base: Base,
-): Promise<{ readonly kept: KeptState; readonly save: (kept: KeptState) => Promise<void> }> {
-  const path = join(base.options.config.node.dataDir, STATE_FILE);
-  const kept = await loadKept(base, path);
-  return { kept, save: (state) => saveState(path, KEPT_SCHEMA, state) };
-}
-
-async function loadKept({ options, report, journal }: Base, path: string): Promise<KeptState> {
-  const loaded = await loadState(path, { schema: KEPT_SCHEMA, parse: parseKept }, nowMs());
-  if (loaded.reason !== null) {
-    const used = loaded.from === "none" ? "nothing is remembered" : `the ${loaded.from} one is used`;
-    const aside = loaded.setAside === null ? "" : `set aside as ${loaded.setAside}; `;
-    const text = `${loaded.reason}; ${aside}${used}`;
-    options.log.warn(`state file: ${text}`);
-    report.problem({ area: "state", subject: path, text });
-    journal.append([{ kind: "state.corrupt", level: "warn", subject: path, text, atMs: nowMs() }]);
-  }
-  return loaded.value ?? NOTHING_KEPT;
-}
-
-function tellSaved({ options, report }: Base, problem: string | null): void {
-  if (problem !== null && report.saveProblem !== problem)
-    options.log.error(`state cannot be kept: ${problem}`);
-  if (problem === null && report.saveProblem !== null) options.log.info("state is kept again");
-  report.saveProblem = problem;
 }
 
 async function openPool({ options, lifecycle, report }: Base): Promise<Prefix> {
@@ -281,73 +276,12 @@ function endpointOf(node: Node, id: string, port: number): ReturnType<ResolveRep
   return endpoint !== null && isDeclared === true ? { address: endpoint.address, port } : null;
 }
 
-/** The admin API. */
-async function openDoors(
-  base: Base,
-  parts: {
-    readonly node: Node;
-    readonly driver: Driver;
-    readonly consumers: Consumers;
-    readonly credentials: Credentials;
-    readonly desk: TrustParts;
-    readonly onHappenings: (happenings: readonly Happening[]) => void;
-    /** Settles when farewell is said. */
-    readonly departed: Promise<LeaveResult>;
-  },
-): Promise<void> {
-  const { options, lifecycle, metrics, journal, report } = base;
-  const { node, driver, consumers, credentials, desk, departed } = parts;
-  const { listen } = options.config.admin;
-  const { proxy, served } = consumers;
-  const expectRight = ({ local, nodeName }: Replica): void => {
-    if (!local) expectManager(desk, `draining a replica of another host (${nodeName})`);
-  };
-  const draining = { node, driver, view: desk.view, expectRight };
-  const admin = await openAdmin({
-    tcp: listen === "off" ? null : listen,
-    adminToken: await adminTokenOf(options.config),
-    socket: options.socket,
-    snapshot: () => report.snapshot({ served: served(), node, credentials, proxy, events: journal.events }),
-    resolve: (name, type, as) => report.resolve(served(), node, { name, type, as }),
-    drain: (replica, waits) => drain(draining, replica, waits),
-    undrain: (replica) => undrain(draining, replica),
-    async leave(force) {
-      if (!force) expectSuccessor(desk);
-      options.onLeave();
-      return await departed;
-    },
-    ...trustCommands(base, desk),
-    metricsText: () => metrics.registry.metrics(),
-    subscribe: (onEvent) => journal.subscribe(onEvent),
-    onRefused({ reason, detail }) {
-      metrics.adminRefused.inc({ reason });
-      const happening = { level: "warn", subject: "admin listener", text: detail, atMs: nowMs() } as const;
-      parts.onHappenings([{ kind: "admin.refused", ...happening }]);
-    },
-    log: options.log,
-  });
-  lifecycle.opened({ name: "admin", close: () => admin.close(), deadlineMs: 2500 });
-  const { tcp, socket } = admin.addresses;
-  report.listen("admin", () =>
-    [socket, tcp === null ? null : renderHostPort(tcp)].filter((at) => at !== null),
-  );
-}
-
-/** The token of the TCP door; null for none. @throws Failure `invalid` for one that its file holds in another form */
-async function adminTokenOf({ admin }: Config): Promise<string | null> {
-  const token = await secretOf(admin, "admin token file (admin.tokenFile)");
-  if (token === null || isBearerToken(token)) return token;
-  throw new Failure(
-    "invalid",
-    `admin token in ${admin.tokenFile} is malformed; expected ${BEARER_TOKEN_FORM}`,
-  );
-}
-
 /** Everything `auto` picked and where to turn, once, for whoever reads the log first. */
 function tellStart({ options, report, journal }: Base, { identity, credentials }: Membership): void {
   const { log, config, version } = options;
   const { id, isNew } = identity;
-  const who = `${id}${isNew ? ", a new identity" : ""}, ${credentials.role} of cluster ${credentials.clusterId}`;
+  const { role, clusterId } = credentials;
+  const who = `${id}${isNew ? ", a new identity" : ""}, ${role} of cluster ${clusterId}`;
   const text = `skein ${version} on ${config.node.name} (${who})`;
   log.info(text);
   for (const { key, value, reason } of report.choices) log.info(`${key}: ${value} (${reason})`);

@@ -1,24 +1,27 @@
 /**
  * Offline: what may be done with a data dir while no daemon uses it: make a cluster, join one, forget it.
  *
- * The same functions as a daemon's first start, under the same lock: whoever is first has the data dir, and the other is
- * told who.
+ * The same functions as a daemon's first start, under the same lock: whoever is first has the data dir, and the other
+ * is told who.
  *
  * Touches: the data dir, the mesh port of other hosts.
  */
 
+import { join } from "node:path";
+
 import { Failure } from "../base/failure.ts";
 import { parseHostPort } from "../base/ip.ts";
 import type { JoinRequest, JoinResult } from "../admin/contract-trust.ts";
+import { KEPT_SCHEMA, NOTHING_KEPT, parseKept } from "../model/kept.ts";
 import { nowMs } from "../runtime/clock.ts";
-import { ensureFolder } from "../runtime/files.ts";
+import { ensureFolder, loadState, saveState } from "../runtime/files.ts";
 import { lockFolder } from "../runtime/lock.ts";
 import type { CredentialsOptions } from "../trust/credentials.ts";
 import { joinCluster } from "../trust/joining.ts";
 import { openIdentity } from "../trust/keyfile.ts";
 import { adopt, foundCluster, openCredentials } from "../trust/membership.ts";
 
-import { forgetMembership, tokenFrom } from "./membership.ts";
+import { forgetMembership, STATE_FILE, tokenFrom } from "./membership.ts";
 
 /** The mesh port of a host that is named without one. */
 const MESH_PORT = 7650;
@@ -64,6 +67,10 @@ export function joinOffline(
     const { identity } = options;
     const joined = await joinCluster({ seeds: [at.value], token, identity, name, now: nowMs });
     const { clusterId, role } = await adopt(options, joined);
+    // Its first start finds the others there, whatever the configuration says.
+    const path = join(dataDir, STATE_FILE);
+    const kept = await loadState(path, { schema: KEPT_SCHEMA, parse: parseKept }, nowMs());
+    await saveState(path, KEPT_SCHEMA, { ...(kept.value ?? NOTHING_KEPT), addresses: joined.members });
     return { node: name, clusterId, role, joined: true };
   });
 }

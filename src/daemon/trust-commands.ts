@@ -115,6 +115,9 @@ class TrustDesk {
     const node = this.#base.options.config.node.name;
     if (charter.roots.some(({ fingerprint }) => fingerprint === token.fingerprint)) {
       if (credentials.admission.isRevoked(credentials.id)) throw wasRemoved(credentials.id);
+      // It is in that cluster by its own idea alone.
+      const { trustProblem } = this.#base.report;
+      if (trustProblem !== null) throw new Failure("not-allowed", trustProblem);
       return { node, clusterId, role, joined: false };
     }
     const others = othersIn(view()).map(({ name }) => name);
@@ -201,7 +204,8 @@ class TrustDesk {
     }
     const others = othersIn(view());
     if (others.length > 0) {
-      const why = `this node is in cluster ${credentials.clusterId}, the backup is of ${backup.charter.clusterId}`;
+      const own = credentials.clusterId;
+      const why = `this node is in cluster ${own}, the backup is of ${backup.charter.clusterId}`;
       throw new Failure("busy", `${why}; leave first: skein leave`);
     }
     onAnew({ kind: "restore", backup });

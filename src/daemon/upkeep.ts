@@ -9,7 +9,7 @@
  * Touches: timers; the mesh port of other hosts and the data dir, through trust.
  */
 
-import { textOf } from "../base/failure.ts";
+import { Failure, textOf } from "../base/failure.ts";
 import { renderHostPort, type HostPort } from "../base/ip.ts";
 import { pick } from "../base/random.ts";
 import { Repeats } from "../base/repeats.ts";
@@ -29,7 +29,7 @@ import type { Base } from "./base.ts";
 
 const LOOK_EVERY_MS = 1000;
 /** Between two attempts at what is not urgent. */
-const AGAIN_MS = 15_000;
+const AGAIN_MS = 5000;
 const TOLD_EVERY_MS = 60_000;
 
 /** What upkeep needs to know. */
@@ -40,7 +40,7 @@ export interface UpkeepParts {
   /** As a member's log says; undefined while that is not known. */
   readonly credentialOf: (member: NodeId) => Credential | undefined;
   /** Where members were at some time, for who hears none of them. */
-  readonly addresses: readonly HostPort[];
+  readonly addresses: () => readonly HostPort[];
   readonly feed: (input: Input) => void;
 }
 
@@ -60,6 +60,8 @@ class Upkeep {
   #isBusy = false;
   #againAtMs = 0;
   #addressesAsked = 0;
+  /** What a manager said when it refused this node. */
+  #refusal: string | null = null;
 
   constructor(base: Base, parts: UpkeepParts) {
     this.#base = base;
@@ -76,7 +78,7 @@ class Upkeep {
       if (nowMs() < this.#againAtMs) return;
       this.#againAtMs = nowMs() + this.#pauseMs();
       await this.#fetchKeys();
-      await this.#learnRoots();
+      await this.#findOut();
       this.#retireRoots();
     } catch (thrown) {
       this.#warn(textOf(thrown));
@@ -151,20 +153,32 @@ class Upkeep {
     await fetchKeysAt(addressOf(manager), { credentials });
   }
 
-  /** Who hears nobody may have missed a new authority, and takes all that it issued for strangers. */
-  async #learnRoots(): Promise<void> {
-    const { credentials, view, addresses, feed } = this.#parts;
+  /**
+   * Who hears nobody may have missed a new authority, and takes all that it issued for strangers; or was removed, and
+   * nobody speaks to it any more. A manager says which: it is known by its certificate, so it is believed.
+   */
+  async #findOut(): Promise<void> {
+    const { credentials, identity, view, feed } = this.#parts;
+    const addresses = this.#parts.addresses();
+    const { report, options } = this.#base;
     const isAlone = view().members.every(({ self, state }) => self || state !== "alive");
-    if (!isAlone || addresses.length === 0) return;
+    if (!isAlone && report.trustProblem === this.#refusal) report.trustProblem = null;
     const address = addresses[this.#addressesAsked % addresses.length];
+    if (!isAlone || address === undefined) return;
     this.#addressesAsked += 1;
-    if (address === undefined) return;
-    const isNew = await fetchRootsAt(address, { credentials }).catch((thrown: unknown) => {
+    try {
+      const isNew = await fetchRootsAt(address, { credentials });
+      // Somebody of the cluster answers there, and yet there is no link.
+      await renewAt(address, { credentials, identity });
+      if (isNew) feed({ kind: "charter", charter: credentials.charter });
+    } catch (thrown) {
+      const text = `asked ${renderHostPort(address)} why there is no link: ${textOf(thrown)}`;
       // Mostly nobody is there, which gossip tells as well.
-      this.#base.options.log.debug(`asked ${renderHostPort(address)} for authorities: ${textOf(thrown)}`);
-      return false;
-    });
-    if (isNew) feed({ kind: "charter", charter: credentials.charter });
+      if (!(thrown instanceof Failure) || thrown.code !== "not-allowed") return options.log.debug(text);
+      this.#refusal = textOf(thrown);
+      report.trustProblem = this.#refusal;
+      this.#warn(this.#refusal);
+    }
   }
 
   /** An authority goes when no member has a certificate of it; who is away counts, and who is not known stops it. */

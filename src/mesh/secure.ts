@@ -11,7 +11,7 @@
 
 import { constants } from "node:crypto";
 import type { Socket } from "node:net";
-import { createSecureContext, type PeerCertificate, type SecureContext, type TLSSocket } from "node:tls";
+import { createSecureContext, type SecureContext, type TLSSocket } from "node:tls";
 
 import type { Credential } from "../model/credential.ts";
 import type { NodeId } from "../model/ids.ts";
@@ -26,9 +26,6 @@ export const JOIN_ALPN = "skein-join/1";
 
 /** One of them. */
 export type MeshProtocol = typeof GOSSIP_ALPN | typeof STREAM_ALPN | typeof JOIN_ALPN;
-
-/** Certificates above a leaf that are looked at: a cross-signed authority, and its own issuer, and room. */
-const ABOVE_MAX = 4;
 
 /** Options that both ends share. The certificate is judged by `vouch`, and by nobody else. */
 export const TLS_OPTIONS = {
@@ -78,7 +75,7 @@ export function vouch(socket: TLSSocket, trust: MeshTrust): Vouched {
   const certificate = socket.getPeerX509Certificate()?.raw;
   if (certificate === undefined)
     return { ok: false, reason: "no-certificate", peer: null, text: "it showed no certificate" };
-  const admitted = trust.admit(certificate, () => certificatesAbove(socket));
+  const admitted = trust.admit(certificate);
   if (admitted.ok) return { ok: true, credential: admitted.value };
   const owner = trust.ownerOf(certificate);
   const reason = owner?.revoked === true ? "revoked" : "certificate";
@@ -88,25 +85,6 @@ export function vouch(socket: TLSSocket, trust: MeshTrust): Vouched {
 /** What a peer is told whose certificate does not count. */
 export function refusalOf(text: string): Refusal {
   return { status: 403, reason: printable(`you are refused: ${text}`) };
-}
-
-/** Those that came with a peer's own, from its issuer upward. A root names itself as its issuer. */
-function certificatesAbove(socket: TLSSocket): readonly Uint8Array[] {
-  const above: Uint8Array[] = [];
-  let last: PeerCertificate = socket.getPeerCertificate(true);
-  while (above.length < ABOVE_MAX) {
-    const next: PeerCertificate | undefined = "issuerCertificate" in last ? issuerOf(last) : undefined;
-    if (next === undefined || next.raw.equals(last.raw)) break;
-    above.push(next.raw);
-    last = next;
-  }
-  return above;
-}
-
-function issuerOf(
-  certificate: PeerCertificate & { readonly issuerCertificate?: unknown },
-): PeerCertificate | undefined {
-  return certificate.issuerCertificate as PeerCertificate | undefined;
 }
 
 /**

@@ -16,7 +16,7 @@ import type { NodeId } from "../model/ids.ts";
 /** What a node shows and whom it asks others to be vouched for by, all in PEM. */
 export interface TlsMaterial {
   readonly key: string;
-  /** This node's certificate first, then what links it with authorities that a peer may know instead of its own. */
+  /** This node's certificate. A peer that does not know its authority yet asks for it, and who vouches for it. */
   readonly chain: string;
   readonly roots: readonly string[];
 }
@@ -32,12 +32,8 @@ export interface KeyOwner {
 export interface MeshTrust {
   /** As it is now; another object after a renewal or a change of authorities, the same one otherwise. */
   readonly material: () => TlsMaterial;
-  /**
-   * Who holds this certificate (DER), when it is one of this cluster, within its time and not revoked.
-   *
-   * @param above  the other certificates that came with it, DER, from its issuer upward; none when there were none
-   */
-  readonly admit: (certificate: Uint8Array, above: () => readonly Uint8Array[]) => Result<Credential>;
+  /** Who holds this certificate (DER), when it is one of this cluster, within its time and not revoked. */
+  readonly admit: (certificate: Uint8Array) => Result<Credential>;
   /** Whose key is in this certificate (DER); null when it cannot be read. Only for telling who was refused. */
   readonly ownerOf: (certificate: Uint8Array) => KeyOwner | null;
 }

@@ -10,7 +10,7 @@
 
 import { connect, type Socket } from "node:net";
 
-import { Failure } from "../base/failure.ts";
+import { Failure, systemCodeOf } from "../base/failure.ts";
 import type { HostPort } from "../base/ip.ts";
 
 /**
@@ -19,6 +19,13 @@ import type { HostPort } from "../base/ip.ts";
  */
 export const KEEPALIVE_MS = 30_000;
 
+const SOCKET_OPTIONS = {
+  allowHalfOpen: true,
+  noDelay: true,
+  keepAlive: true,
+  keepAliveInitialDelay: KEEPALIVE_MS,
+} as const;
+
 /** Calls `passed` in due time unless what it returns is called before. */
 export type StartDeadline = (passed: () => void) => () => void;
 
@@ -26,30 +33,34 @@ export type StartDeadline = (passed: () => void) => () => void;
  * Connects over TCP. The socket keeps its writing half open when the other side ends, sends small writes at once, and
  * has no `error` listener: the caller attaches one before it awaits anything else.
  *
+ * A host without a way to it is tried once more at once: Linux fails what waits for an address to be resolved together
+ * with the attempt that began seconds before it (arp(7)), when the host may not have been there yet.
+ *
  * Rejects with what the system threw, or with a Failure `timeout` when the deadline passed.
  */
-export function connectTcp({ host, port }: HostPort, startDeadline: StartDeadline): Promise<Socket> {
+export function connectTcp(to: HostPort, startDeadline: StartDeadline): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = connect({
-      host,
-      port,
-      allowHalfOpen: true,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: KEEPALIVE_MS,
-    });
+    let socket: Socket;
     const fail = (thrown: unknown): void => {
       clear();
       socket.destroy();
       reject(thrown);
     };
     const clear = startDeadline(() => fail(new Failure("timeout", "the deadline passed")));
-    // Stays until it is connected, also after a failure: what is said of a destroyed socket harms nobody.
-    socket.on("error", fail);
-    socket.once("connect", () => {
-      clear();
-      socket.off("error", fail);
-      resolve(socket);
+    const attempt = (failed: (thrown: unknown) => void): void => {
+      const { host, port } = to;
+      socket = connect({ host, port, ...SOCKET_OPTIONS });
+      // Stays until it is connected, also after a failure: what is said of a destroyed socket harms nobody.
+      socket.on("error", failed);
+      socket.once("connect", () => {
+        clear();
+        socket.off("error", failed);
+        resolve(socket);
+      });
+    };
+    attempt((thrown) => {
+      if (systemCodeOf(thrown) !== "EHOSTUNREACH") fail(thrown);
+      else attempt(fail);
     });
   });
 }

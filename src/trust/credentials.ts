@@ -19,6 +19,7 @@ import { latest, type Latest } from "../base/latest.ts";
 import type { Charter, Root } from "../model/charter.ts";
 import type { Credential, Role } from "../model/credential.ts";
 import { isNodeId, type NodeId } from "../model/ids.ts";
+import { LIMITS } from "../model/limits.ts";
 
 import { Admission } from "./admission.ts";
 import {
@@ -212,9 +213,16 @@ export class Credentials {
    * as well (see Renewal); then `retireRoots` ends the old one.
    *
    * @returns the charter that says so; the key is on the disk by then
+   * @throws Failure `not-allowed` as `issue`, `busy` while too many earlier ones are not retired
    */
   async rotateAuthority(): Promise<Charter> {
     const before = this.#keyring.issuing(this.#charter);
+    const inUse = trustedRoots(this.#charter).length;
+    // One more than a charter holds would push out the oldest, and all who still have a certificate of it.
+    if (inUse >= LIMITS.rootsMax / 2) {
+      const text = `${inUse} authorities are in use; expected that members take over the newest before the next`;
+      throw new Failure("busy", text);
+    }
     const nowMs = this.#options.now();
     const generation = this.newestRoot.generation + 1;
     const { root, privateKey } = await createAuthority(this.clusterId, generation, nowMs);
@@ -258,6 +266,8 @@ export class Credentials {
   /** Puts a new certificate (DER) in the place of this node's. @throws Failure `refused` when it is not this node's */
   async takeCertificate(certificate: Uint8Array): Promise<void> {
     const credential = this.#expectOwn(certificate);
+    // First the authority, if it is a new one: after a crash in between a certificate of none that is known is useless.
+    await this.saved();
     await this.#vault.saveCertificate(certificate);
     this.#certificate = certificate;
     this.#credential = credential;

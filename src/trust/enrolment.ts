@@ -227,6 +227,7 @@ class Door {
 
   async #renew(body: () => Promise<string>, caller: Caller): Promise<Granted> {
     const { credentials } = this.#options;
+    if (caller.credential === null) await this.#expectNotRemoved(body, caller);
     const { id, role } = this.#expectMember(caller);
     this.#expectIssuer();
     const parsed = parseRenewRequest(await body());
@@ -240,6 +241,16 @@ class Door {
     }
     const certificate = pemOf(await credentials.issue(requester.publicKey, id, role));
     return { body: { certificate, charter: credentials.charter }, id, role };
+  }
+
+  /** Its certificate does not count; a removed node is told that this is why, as nobody else tells it. */
+  async #expectNotRemoved(body: () => Promise<string>, caller: Caller): Promise<void> {
+    this.#expectPatience(caller);
+    const parsed = parseRenewRequest(await body());
+    if (!parsed.ok) throw this.#guessed(caller, "malformed", parsed.failure.message);
+    const { id } = await this.#prove("renew", caller, parsed.value);
+    if (this.#options.credentials.admission.isRevoked(id))
+      throw new Refused("removed", wasRemoved(id).message);
   }
 
   async #authority(caller: Caller): Promise<Granted> {

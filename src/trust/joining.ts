@@ -286,8 +286,16 @@ async function expectManager(call: Call, credentials: Credentials): Promise<void
 async function learnRoots(call: Call, credentials: Credentials): Promise<boolean> {
   const cluster = trusted(parseClusterAnswer(granted(call, await call.ask("GET", "/cluster"))));
   const { charter } = credentials;
-  if (cluster.clusterId !== charter.clusterId) return false;
-  return credentials.apply({ ...charter, roots: unretired(cluster.roots) });
+  return cluster.clusterId === charter.clusterId && credentials.apply(vouchedFor(charter, cluster.roots));
+}
+
+/**
+ * The charter with those of somebody's authorities for which one that counts here vouches. One that is retired does
+ * not: its key may be in wrong hands, and who says this has not proved anything yet.
+ */
+function vouchedFor(charter: Charter, roots: Charter["roots"]): Charter {
+  const start = { ...charter, roots: trustedRoots(charter) };
+  return mergeCharter(start, { ...start, roots: unretired(roots) }, rootVerifier(charter.clusterId));
 }
 
 async function prove(

@@ -38,10 +38,22 @@ export async function openCredentials(options: CredentialsOptions): Promise<Cred
   return holdings === null ? null : new Credentials(options, holdings);
 }
 
-/** Makes a cluster with this node as its one manager. The data dir must be in none. */
+/** Before this was written: a clock that shows less has not been set yet. */
+const CLOCK_SET_MS = Date.UTC(2025, 0, 1);
+
+/**
+ * Makes a cluster with this node as its one manager. The data dir must be in none.
+ *
+ * @throws Failure `invalid` when this host's clock is not set: the authority would have ended before it is needed
+ */
 export async function foundCluster(options: CredentialsOptions): Promise<Credentials> {
+  const nowMs = options.now();
+  if (nowMs < CLOCK_SET_MS) {
+    const shown = new Date(nowMs).toISOString();
+    throw new Failure("invalid", `this host's clock shows ${shown}; expected one that is set`);
+  }
   const clusterId = drawClusterId();
-  const authority = await createAuthority(clusterId, 1, options.now());
+  const authority = await createAuthority(clusterId, 1, nowMs);
   const charter = { clusterId, roots: [authority.root], tokens: { worker: 1, manager: 1 }, revoked: [] };
   return createMembership(options, charter, [authority]);
 }

@@ -7,7 +7,7 @@
  * has a certificate of it. But not at once: first all must have heard of the new one, or they refuse what it issued.
  * A failed try is repeated with backoff, with another manager when there is one.
  *
- * Pure: the memory of one node. credentials.ts issues, enrolment-client.ts asks.
+ * Pure: the memory of one node. credentials.ts issues, joining.ts asks.
  */
 
 import { backoffMs, type BackoffRange } from "../base/backoff.ts";

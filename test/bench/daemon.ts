@@ -18,8 +18,9 @@ import { until } from "../support/wait.ts";
 
 const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 
-/** The flags of `npm start` and of the image. */
+/** The flags of `npm start` and of the image, and the image's environment. */
 const AS_STARTED = ["--max-semi-space-size=2"];
+const ENVIRONMENT = { MALLOC_ARENA_MAX: "1", MALLOC_TRIM_THRESHOLD_: "131072" };
 
 /** A daemon that is measured. */
 export interface MeasuredDaemon {
@@ -73,6 +74,7 @@ export async function startDaemon(
   writeFileSync(file, JSON.stringify({ ...base, services }));
   const startMs = performance.now();
   const child = spawn(process.execPath, [...AS_STARTED, MAIN, "run", "--config", file], {
+    env: { ...process.env, ...ENVIRONMENT },
     stdio: ["ignore", "ignore", "inherit"],
   });
   const end = async (): Promise<void> => {

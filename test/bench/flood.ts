@@ -132,11 +132,9 @@ async function startFlooder(
   const args = [FLOODER, ADDRESS, "7650", String(links), String(SECONDS), FLOODERS];
   const flooder = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "inherit"] });
   flooder.stdin.write(`${token}\n`);
-  const exited = once(flooder, "exit").then(() => {
-    throw new Error("the flooder ended before its members had joined");
-  });
-  await Promise.race([once(flooder.stdout, "data"), exited]);
-  exited.catch(() => undefined);
+  const exited = once(flooder, "exit").then(() => "ended");
+  const first = await Promise.race([once(flooder.stdout, "data"), exited]);
+  if (first === "ended") throw new Error("the flooder ended before its members had joined");
   return flooder;
 }
 

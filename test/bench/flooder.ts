@@ -4,11 +4,11 @@
  *     node flooder.ts HOST PORT LINKS SECONDS LOCAL
  *
  * It reads the cluster's token from standard input, joins with a member for each link, says `joined`, and floods from
- * the next line that it reads. Each link says a good hello, at an address of its own (LOCAL.10, LOCAL.11, ...), and then
- * what is well-formed and of no use, at the largest size allowed: deltas with a hole before them, digests of owners
- * nobody knows, requests for everything, pings. Every second link reads nothing of the answers. A link that the daemon
- * ends is opened anew. Frames are put on the wire as they are, masked with zeros, so that sending costs little more than
- * their encryption and the daemon is the slower side.
+ * the next line on that it reads. Each link says a good hello, at an address of its own (LOCAL.10, LOCAL.11, ...), and
+ * then what is well-formed and of no use, at the largest size allowed: deltas with a hole before them, digests of
+ * owners nobody knows, requests for everything, pings. Every second link reads nothing of the answers. A link that the
+ * daemon ends is opened anew. Frames are put on the wire as they are, masked with zeros, so that sending costs little
+ * more than their encryption and the daemon is the slower side.
  *
  * A process of its own, so that whoever measures is not kept from its clock.
  *

@@ -62,7 +62,7 @@ test("cli: join asks the daemon with the token of a file, and ends when its next
   assert.deepEqual(asked, ["/run/t", "-"]);
 });
 
-test("cli: join sends host and token as they are given; a member already is left as it is, and that is no failure", async (t) => {
+test("cli: join sends host and token as given; for a member already nothing changes", async (t) => {
   const doors = await exampleDoors(t);
   const node = { node: "host-1", clusterId: CLUSTER, role: "manager" } as const;
   doors.daemon.trust = {
@@ -135,7 +135,7 @@ test("cli: node rm names whom it removed, by name or by the start of an id", asy
   ]);
 });
 
-test("cli: a backup goes to a new file of its owner alone, never over one that is there; restore sends it back", async (t) => {
+test("cli: a backup goes to a new file of its owner alone; restore sends it back", async (t) => {
   const doors = await exampleDoors(t);
   const dir = folder(t);
   const file = join(dir, "backup");

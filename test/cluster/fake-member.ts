@@ -1,5 +1,5 @@
-// A member that is none: it joined for real and speaks the wire as a daemon does, but keeps only those of the rules that
-// a test tells it.
+// A member that is none: it joined for real and speaks the wire as a daemon does, but keeps only those rules that a
+// test tells it.
 
 import { randomInt } from "node:crypto";
 import { once } from "node:events";

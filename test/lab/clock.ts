@@ -1,9 +1,9 @@
 /**
  * Clock: another time of day for one program of the lab.
  *
- * All hosts share the kernel's clock, and there is no namespace for the time of day; so the library of `faketime` stands
- * between the program and the kernel. Everything in the program sees the other time, OpenSSL too. The monotonic clock is
- * left as it is, as on a machine whose clock was set wrong before it booted.
+ * All hosts share the kernel's clock, and there is no namespace for the time of day; so the library of `faketime`
+ * stands between the program and the kernel. Everything in the program sees the other time, OpenSSL too. The monotonic
+ * clock is left as it is, as on a machine whose clock was set wrong before it booted.
  *
  * Touches: the library's folder.
  */

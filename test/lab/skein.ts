@@ -2,9 +2,9 @@
  * Skein: our daemon on hosts of the lab, and what a test asks of it.
  *
  * It runs as a user would run it: `skein run` on each host with nothing configured but the host to join and the file
- * with the token, the node's name being the host's. The first host makes the cluster and its tokens; the second joins as
- * a manager and all others as workers, so that tests meet both. What is asked often, while waiting, goes over the admin
- * socket, which the host's /run shares with the outside; what a user types goes through the CLI inside.
+ * with the token, the node's name being the host's. The first host makes the cluster and its tokens; the second joins
+ * as a manager and all others as workers, so that tests meet both. What is asked often, while waiting, goes over the
+ * admin socket, which the host's /run shares with the outside; what a user types goes through the CLI inside.
  *
  * Each node has two clients (lab-client.ts) whose questions are those of users' programs: one in a container with its
  * bridge's gateway as name server, and one that is a process of the host.

@@ -162,7 +162,8 @@ export function daemonFor(
   const configure = (over: ConfigTree): void => writeFileSync(file, JSON.stringify(overlaid(base, over)));
   configure({});
   const spawned = (): ChildProcess => {
-    const program = pace === undefined ? [MAIN, "run", "--config", file] : [PACED, file, JSON.stringify(pace)];
+    const plain = [MAIN, "run", "--config", file];
+    const program = pace === undefined ? plain : [PACED, file, JSON.stringify(pace)];
     const started = spawn(process.execPath, program, {
       env: plainEnv(),
       stdio: ["ignore", "ignore", "pipe"],

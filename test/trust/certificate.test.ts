@@ -221,9 +221,9 @@ describe("certificate", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat({ max: der.length }), (bytes, at) => {
         assert.ok(!check(bytes).ok);
-        assert.ok(
-          !check(Buffer.concat([der.subarray(0, at), bytes, der.subarray(at + bytes.length + 1)])).ok,
-        );
+        const damaged = Buffer.concat([der.subarray(0, at), bytes, der.subarray(at + bytes.length + 1)]);
+        // At its very end nothing is cut off.
+        assert.ok(damaged.equals(der) || !check(damaged).ok);
       }),
     );
   });

@@ -5,6 +5,7 @@ import { X509Certificate } from "node:crypto";
 import { describe, it } from "node:test";
 
 import { Failure } from "../../src/base/failure.ts";
+import { LIMITS } from "../../src/model/limits.ts";
 import { openCredentials } from "../../src/trust/membership.ts";
 import { renderBackup, readBackup } from "../../src/trust/backup.ts";
 
@@ -124,6 +125,20 @@ describe("credentials", () => {
     assert.equal(again?.admit(again.certificate).ok, false);
   });
 
+  it("credentials: authorities are not rotated so often that members lose theirs", async (t) => {
+    const manager = await newManager(t);
+    const { credentials } = manager;
+    const member = await newMember(t, credentials, "worker");
+    await assert.rejects(async () => {
+      for (let times = 0; times < LIMITS.rootsMax; times += 1) await credentials.rotateAuthority();
+    }, isRefusal("busy"));
+    assert.ok(credentials.admit(member.credentials.certificate).ok);
+    assert.ok((await openCredentials(manager.options))?.admit(credentials.certificate).ok);
+    await credentials.renewOwn();
+    credentials.retireRoots([]);
+    assert.ok((await credentials.rotateAuthority()).roots.length > LIMITS.rootsMax / 2);
+  });
+
   it("credentials: two managers that rotate at the same time agree in the end", async (t) => {
     const one = await newManager(t);
     const other = await newMember(t, one.credentials, "manager");
@@ -141,6 +156,23 @@ describe("credentials", () => {
     await other.credentials.renewOwn();
     assert.equal(one.credentials.token("worker"), other.credentials.token("worker"));
     assert.ok(one.credentials.admit(other.credentials.certificate).ok);
+  });
+
+  it("credentials: with a certificate of a new authority, that authority is on the disk as well", async (t) => {
+    const manager = await newManager(t);
+    const { credentials, identity, options } = await newMember(t, manager.credentials, "worker");
+    const before = manager.credentials.rotateToken("worker");
+    const after = await manager.credentials.rotateAuthority();
+    const { publicKey, id } = identity;
+    const certificate = await manager.credentials.issue(publicKey, id, "worker");
+    // Two decisions: while the first is written, the one that counts here waits.
+    credentials.apply(before);
+    await new Promise(setImmediate);
+    credentials.apply(after);
+    await credentials.takeCertificate(certificate);
+    // As after a power cut in this moment.
+    const again = await openCredentials(options);
+    assert.equal(again?.credential.issuer, manager.credentials.newestRoot.fingerprint);
   });
 
   it("credentials: the certificate of another is not taken for one's own", async (t) => {

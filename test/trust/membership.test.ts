@@ -17,7 +17,7 @@ import {
   restoreAuthority,
 } from "../../src/trust/membership.ts";
 
-import { DAY_MS, newApplicant, newManager, newMember, type Applicant } from "./doors.ts";
+import { DAY_MS, newApplicant, newManager, newMember, NOW_MS, type Applicant } from "./doors.ts";
 
 const failureOf = async (work: Promise<unknown>): Promise<Failure> => {
   const thrown = await work.then(
@@ -57,6 +57,15 @@ describe("membership", () => {
     const other = await newManager(t);
     assert.notEqual(other.credentials.clusterId, credentials.clusterId);
     assert.equal(other.credentials.admit(credentials.certificate).ok, false);
+  });
+
+  it("membership: no cluster is made by a clock that is not set, and nothing is written", async (t) => {
+    const applicant = await newApplicant(t, { nowMs: 5 * DAY_MS });
+    await assert.rejects(foundCluster(applicant.options), /clock shows 1970-01-06/);
+    assert.equal(await openCredentials(applicant.options), null);
+    applicant.clock.nowMs = NOW_MS;
+    const credentials = await foundCluster(applicant.options);
+    assert.ok(credentials.admit(credentials.certificate).ok);
   });
 
   it("membership: its files are for their owner alone, and none but keys holds a key", async (t) => {

@@ -4,8 +4,8 @@
  * A signal cannot tell a restart from a removal, so the daemon takes it for a restart and the others wait for its
  * return. This says that there is none: nothing of this host is offered any more, and its names go where no other host
  * serves them. Its data dir forgets the cluster: the next start is that of a new node. It ends when the daemon has, so
- * that what follows in a script finds ports and data dir free. That its supervisor has started the daemon again is told,
- * for only the supervisor can be asked not to.
+ * that what follows in a script finds ports and data dir free. When its supervisor has started the daemon again that is
+ * told, for only the supervisor can be asked not to.
  *
  * Touches: the daemon, through the session; a timer between looks.
  */

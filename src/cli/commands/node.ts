@@ -155,7 +155,8 @@ function detailText(member: MemberDetail, style: Style): string {
 export function certificateText({ endsAtMs, issuerGeneration }: CertificateLine, style: Style): string {
   const leftMs = endsAtMs - style.nowMs;
   const left = leftMs > 0 ? `good for another ${durationText(leftMs)}` : `ended ${agoText(endsAtMs, style)}`;
-  return `${left}, of ${issuerGeneration === null ? "an unknown authority" : `authority ${issuerGeneration}`}`;
+  const issuer = issuerGeneration === null ? "an unknown authority" : `authority ${issuerGeneration}`;
+  return `${left}, of ${issuer}`;
 }
 
 function stateCell({ state, via, settlesAtMs }: MemberLine, style: Style): Cell {
