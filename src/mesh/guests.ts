@@ -2,7 +2,9 @@
  * Guests: the connections of the mesh port that are no strangers any more, by what became of them and whose they are.
  *
  * A member's links, streams and kept-ready connections end with its membership, so they are found by member. What one
- * member may keep ready here is bounded: the oldest gives way, for it is the one that is nearest to its end anyway.
+ * member may have of each is bounded, whatever address it comes from: a worker that turned hostile must not take the
+ * places of all others. Of its links and kept-ready connections its own oldest gives way, for that is the one that is
+ * nearest to its end anyway. So does the oldest of those who ask to join: whoever means it is done in milliseconds.
  *
  * Touches: the sockets it is given.
  */
@@ -20,13 +22,17 @@ const READY_IDLE_MS = 90_000;
 /** How long links get to say goodbye when the listener closes. */
 const GOODBYE_MS = 1500;
 
+/** How many times as many streams as are left free one member may have: three quarters of all while it is alone. */
+const STREAMS_PER_FREE = 3;
+
 /** The guests of one listener; a socket is in one of the sets at most. */
 export class Guests {
   readonly links = new Map<TLSSocket, Link>();
   readonly #streams = new Map<TLSSocket, NodeId>();
+  readonly #streamsByMember = new Map<NodeId, number>();
   /** Oldest first. */
   readonly #ready = new Map<TLSSocket, NodeId>();
-  /** Whoever asks to join, by address. */
+  /** Whoever asks to join, by address; oldest first. */
   readonly #joins = new Map<TLSSocket, string>();
 
   get streamCount(): number {
@@ -37,15 +43,20 @@ export class Guests {
     return this.#ready.size;
   }
 
-  /** How many ask to join now, in all and from an address. */
-  joinCounts(address: string): { readonly all: number; readonly ofAddress: number } {
-    const ofAddress = Array.from(this.#joins.values()).filter((one) => one === address).length;
-    return { all: this.#joins.size, ofAddress };
+  /** How many ask to join from an address now. */
+  joinsOf(address: string): number {
+    return Array.from(this.#joins.values()).filter((one) => one === address).length;
   }
 
-  addLink(socket: TLSSocket, link: Link): void {
+  /** @returns whether an older link of this member gave way */
+  addLink(socket: TLSSocket, link: Link): boolean {
+    const own = Array.from(this.links).filter(([, { peer }]) => peer.id === link.peer.id);
+    const oldest = own.length < LIMITS.linksPerMember ? undefined : own[0]?.[0];
+    oldest?.destroy();
+    if (oldest !== undefined) this.links.delete(oldest);
     this.links.set(socket, link);
     socket.once("close", () => this.links.delete(socket));
+    return oldest !== undefined;
   }
 
   /** Whether this connection has asked to join before. */
@@ -53,9 +64,14 @@ export class Guests {
     return this.#joins.has(socket);
   }
 
-  addJoin(socket: TLSSocket, address: string): void {
+  /** @returns whoever gave way to it */
+  addJoin(socket: TLSSocket, address: string): TLSSocket | null {
+    const oldest = this.#joins.size < LIMITS.joinersMax ? undefined : this.#joins.keys().next().value;
+    oldest?.destroy();
+    if (oldest !== undefined) this.#joins.delete(oldest);
     this.#joins.set(socket, address);
     socket.once("close", () => this.#joins.delete(socket));
+    return oldest ?? null;
   }
 
   /** A member keeps this connection ready for a stream. @returns whether an older one of its gave way */
@@ -70,9 +86,16 @@ export class Guests {
     });
     socket.once("close", () => {
       this.#ready.delete(socket);
-      this.#streams.delete(socket);
+      if (this.#streams.delete(socket)) this.#countStream(member, -1);
     });
     return oldest !== undefined;
+  }
+
+  /** Whether the member of a kept-ready connection may have one more stream. */
+  hasRoomFor(socket: TLSSocket): boolean {
+    const member = this.#ready.get(socket);
+    const own = member === undefined ? 0 : (this.#streamsByMember.get(member) ?? 0);
+    return own < STREAMS_PER_FREE * (LIMITS.streamsMax - this.streamCount);
   }
 
   /** A kept-ready connection is used for a stream from now on. */
@@ -82,6 +105,7 @@ export class Guests {
     this.#ready.delete(socket);
     socket.setTimeout(0);
     this.#streams.set(socket, member);
+    this.#countStream(member, 1);
   }
 
   /** Ends all that this member has here, links with a word. */
@@ -89,6 +113,12 @@ export class Guests {
     for (const link of this.links.values()) if (link.peer.id === member) link.close(reason);
     for (const [socket, owner] of this.#streams) if (owner === member) reset(socket);
     for (const [socket, owner] of this.#ready) if (owner === member) socket.destroy();
+  }
+
+  #countStream(member: NodeId, more: 1 | -1): void {
+    const count = (this.#streamsByMember.get(member) ?? 0) + more;
+    if (count === 0) this.#streamsByMember.delete(member);
+    else this.#streamsByMember.set(member, count);
   }
 
   /** Ends all there are; links get a moment for their goodbye. @param gone  settles when no socket is left */

@@ -217,13 +217,14 @@ class Door {
     const answer = this.#acceptor.accept(upgrade, { id: this.#options.nextLinkId(), peer });
     if ("status" in answer) return this.#turnAway(caller, "upgrade", answer);
     this.gate.settle(caller.socket);
-    this.#guests.addLink(caller.socket, answer);
+    if (this.#guests.addLink(caller.socket, answer))
+      this.#tell(caller, "links", `more than ${LIMITS.linksPerMember} links of one member`);
     this.#options.onLink(answer);
   }
 
   #openStream(caller: Caller, upgrade: Upgrade): void {
     const { resolve, wayTo, streams, metrics } = this.#options;
-    if (this.#guests.streamCount >= LIMITS.streamsMax) {
+    if (!this.#guests.hasRoomFor(caller.socket)) {
       metrics.streams.inc({ result: "busy" });
       return this.#turnAway(caller, "streams", FULL);
     }
@@ -240,8 +241,7 @@ class Door {
   #join(caller: Caller, request: IncomingMessage, response: ServerResponse): void {
     const { socket, credential, problem, address } = caller;
     const isKnown = this.#guests.isJoining(socket);
-    const { all, ofAddress } = this.#guests.joinCounts(address);
-    if (!isKnown && (all >= LIMITS.enrolmentsMax || ofAddress >= LIMITS.enrolmentsPerAddress))
+    if (!isKnown && this.#guests.joinsOf(address) >= LIMITS.enrolmentsPerAddress)
       return this.#turnAway(caller, "joins", FULL);
     const { headers } = request;
     if (headers.origin !== undefined) return this.#turnAway(caller, "request", BROWSER);
@@ -251,7 +251,9 @@ class Door {
       return this.#turnAway(caller, "request", TOO_LONG);
     if (!isKnown) {
       this.gate.settle(socket);
-      this.#guests.addJoin(socket, address);
+      const oldest = this.#guests.addJoin(socket, address);
+      const late = oldest === null ? undefined : this.#callers.get(oldest);
+      if (late !== undefined) this.#tell(late, "joins", "too many ask to join, and it was the slowest");
       const timer = setTimeout(() => socket.destroy(), JOIN_MS);
       socket.once("close", () => clearTimeout(timer));
     }

@@ -8,8 +8,10 @@
  *
  * A handshake costs us a signature and an agreement on keys before the other end has proved anything. So beginning one
  * takes credit, in all and for each address, which comes back with time, and at once when the peer turns out to be one
- * of us: members are not slowed, however many streams they open. Without credit a connection waits unread; then the
- * address with most credit left goes first, and of one address the newest, since the older ones gave up more likely.
+ * of us: members are not slowed, however many streams they open. Without credit a connection waits unread; then those
+ * go first from whose address somebody has proved to be one of us before, as whoever floods us may have more addresses
+ * than we have members. After them the address with most credit left, and of one address the newest, since the older
+ * ones gave up more likely.
  *
  * Pure. gate.ts has the sockets.
  */
@@ -41,6 +43,9 @@ interface Address {
   readonly strangers: Set<Stranger>;
 }
 
+/** Addresses that are remembered because members came from them: one a member. */
+const PROVED_MAX = LIMITS.ownersMax;
+
 /** Who is to begin a handshake, and who has to go for it. */
 export interface Granted {
   readonly begin: readonly number[];
@@ -55,6 +60,8 @@ export class Strangers {
   /** Newest last. */
   readonly #waiting = new Set<Stranger>();
   readonly #begun = new Set<Stranger>();
+  /** Addresses from which somebody proved to be one of us; he who did last is last. */
+  readonly #proved = new Set<string>();
   #credit = ALL_CREDIT;
   #refilledAtMs: number;
 
@@ -101,6 +108,11 @@ export class Strangers {
     if (stranger === undefined) return;
     this.#credit = Math.min(ALL_CREDIT, this.#credit + 1);
     stranger.from.credit = Math.min(ADDRESS_CREDIT, stranger.from.credit + 1);
+    const { text } = stranger.from;
+    this.#proved.delete(text);
+    this.#proved.add(text);
+    const oldest = this.#proved.size > PROVED_MAX ? first(this.#proved) : undefined;
+    if (oldest !== undefined) this.#proved.delete(oldest);
   }
 
   /** It is gone, or no stranger any more. */
@@ -165,14 +177,21 @@ export class Strangers {
     }
   }
 
-  /** Of the address with most credit left the newest; null when none has any. */
+  /** Of the address with the best right, and most credit left, the newest; null when none has any credit. */
   #nextWaiting(): Stranger | null {
     let next: Stranger | null = null;
     for (const stranger of this.#waiting) {
       if (stranger.from.credit < 1) continue;
-      if (next === null || stranger.from.credit >= next.from.credit) next = stranger;
+      if (next === null || this.#isBefore(stranger.from, next.from)) next = stranger;
     }
     return next;
+  }
+
+  /** Whether the newest of one address goes before all of another; those of the same too, since it is newer. */
+  #isBefore(one: Address, other: Address): boolean {
+    const isProved = this.#proved.has(one.text);
+    if (isProved !== this.#proved.has(other.text)) return isProved;
+    return one.credit >= other.credit;
   }
 
   #mostCrowded(): Address | null {

@@ -92,6 +92,8 @@ export const LIMITS = {
   linksMax: 512,
   /** Links from one address: the full mesh of 24 hosts behind one address translator, twice over while dials cross. */
   linksPerAddress: 64,
+  /** Accepted links of one member: two while dials cross, and as many that it does not know to be dead. */
+  linksPerMember: 4,
   /** Accepted links that have not said a word yet: a peer that means it says hello at once. */
   silentLinksMax: 64,
   /** Connections to the mesh port that have not yet said what they want, in all and from one address. */
@@ -110,6 +112,8 @@ export const LIMITS = {
   /** Such requests being answered at once, in all and from one address: each is a short wait for a body. */
   enrolmentsMax: 256,
   enrolmentsPerAddress: 16,
+  /** Connections of theirs: fewer, so that one that gave way is forgotten before the next needs its place. */
+  joinersMax: 192,
   /** Wrong join secrets in a minute, from one address and from all; then those who failed wait. */
   joinFailuresPerAddress: 10,
   joinFailuresMax: 1000,

@@ -17,6 +17,7 @@ import { skipReason } from "../lab/requirements.ts";
 
 import { measureFailover } from "./failover.ts";
 import { measureFlood } from "./flood.ts";
+import { measureJoin } from "./join.ts";
 import { measureMemory } from "./memory.ts";
 import { linesOfMerge, measureMerge } from "./merge.ts";
 import { EVENTS, measurePartition, type PartitionEvent, type PartitionFigures } from "./partition.ts";
@@ -75,6 +76,22 @@ const BENCHES: readonly Bench[] = [
     async run() {
       const figures = measureMerge();
       return { figures, lines: linesOfMerge(figures) };
+    },
+  },
+  {
+    name: "join",
+    obstacle: always,
+    async run() {
+      const figures = await measureJoin();
+      const asked = `${figures.medianMs.toFixed(0)} ms (the first ${figures.firstMs.toFixed(0)} ms)`;
+      const started = `${figures.startedMs.toFixed(0)} ms`;
+      return {
+        figures,
+        lines: [
+          { what: "a certificate for a token", promised: "500 ms", measured: asked },
+          { what: "a host's first start with a token, until it serves", promised: "-", measured: started },
+        ],
+      };
     },
   },
   {

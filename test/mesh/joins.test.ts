@@ -106,4 +106,20 @@ describe("join requests", () => {
     const elsewhere = await openJoiner(t, port, { localAddress: "127.0.4.1" });
     assert.match(await answerOf(elsewhere, post("/join", "")), /^HTTP\/1\.1 200 /);
   });
+
+  it("when too many ask and do not come to an end, the slowest gives way and a newcomer is served", async (t) => {
+    const { port, held } = await openDoor(t);
+    const slow: RawTls[] = [];
+    while (slow.length < LIMITS.joinersMax) {
+      const localAddress = `127.0.4.${1 + Math.floor(slow.length / LIMITS.enrolmentsPerAddress)}`;
+      const joiner = await openJoiner(t, port, { localAddress });
+      joiner.socket.write(post("/hold", ""));
+      await until(() => held.length > slow.length, { everyMs: 1 });
+      slow.push(joiner);
+    }
+    assert.match(await answerOf(await openJoiner(t, port), post("/join", "")), /^HTTP\/1\.1 200 /);
+    await until(() => slow[0]?.socket.readableEnded === true || slow[0]?.socket.destroyed === true);
+    assert.equal(slow.filter(({ socket }) => socket.readableEnded || socket.destroyed).length, 1);
+    assert.equal(await refusalsOf(port, "joins"), 1);
+  });
 });

@@ -9,9 +9,10 @@ import type { WebSocket } from "ws";
 
 import { Failure } from "../../src/base/failure.ts";
 import type { Link, LinkEnd } from "../../src/mesh/link.ts";
+import type { MeshTrust } from "../../src/mesh/trust.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import { dialPort, openMeshPort, openRawWebSocket, openTls, type MeshPort } from "../support/mesh-port.ts";
-import { papersOf, refusalsOf } from "../support/mesh-trust.ts";
+import { openMember, papersOf, refusalsOf } from "../support/mesh-trust.ts";
 import { openTcp } from "../support/tcp.ts";
 import { until } from "../support/wait.ts";
 
@@ -175,8 +176,20 @@ describe("listener: what is bounded", () => {
     (thrown: unknown): boolean =>
       thrown instanceof Failure && thrown.code === "busy" && thrown.message.includes(text);
 
+  /** A port to which each connection that is looked at is another member's: papers take long to make. */
+  function openToMany(t: TestContext): Promise<MeshPort> {
+    const { trust } = openMember(papersOf(0));
+    let count = 0;
+    const admit: MeshTrust["admit"] = (certificate) => {
+      const admitted = trust.admit(certificate);
+      count += 1;
+      return admitted.ok ? { ok: true, value: { ...admitted.value, id: `member ${count}` } } : admitted;
+    };
+    return openMeshPort(t, { trust: { ...trust, admit } });
+  }
+
   it("links past the bound are told that it is full, and the next gets in once one has gone", async (t) => {
-    const host = await openMeshPort(t);
+    const host = await openToMany(t);
     const guests: WebSocket[] = [];
     while (guests.length < LIMITS.linksMax) {
       const from = `127.0.1.${1 + Math.floor(guests.length / LIMITS.linksPerAddress)}`;
@@ -189,7 +202,7 @@ describe("listener: what is bounded", () => {
   });
 
   it("one address gets so many links, and others do not suffer for it", async (t) => {
-    const host = await openMeshPort(t);
+    const host = await openToMany(t);
     for (let count = 0; count < LIMITS.linksPerAddress; count += 1) await openGuest(t, host, "127.0.0.1");
     await assert.rejects(dialTo(host), busy("too many links from your address"));
     assert.equal(await refusalsOf(host, "address"), 1);
@@ -197,7 +210,7 @@ describe("listener: what is bounded", () => {
   });
 
   it("links that say nothing are few, and those that have spoken keep theirs", async (t) => {
-    const host = await openMeshPort(t);
+    const host = await openToMany(t);
     await openGuest(t, host, "127.0.1.1");
     const silent: WebSocket[] = [];
     while (silent.length < LIMITS.silentLinksMax)
@@ -206,6 +219,18 @@ describe("listener: what is bounded", () => {
     assert.equal(await refusalsOf(host, "silent"), 1);
     silent[0]?.send(new Uint8Array(1));
     (await until(() => dialTo(host))).close("got in");
+  });
+
+  it("one member that opens link after link and says nothing loses its own oldest; another gets in", async (t) => {
+    const host = await openMeshPort(t);
+    const silent: WebSocket[] = [];
+    while (silent.length < LIMITS.silentLinksMax + 2)
+      silent.push(await openGuest(t, host, `127.0.1.${1 + (silent.length % 2)}`, true));
+    const isOpen = ({ readyState, OPEN }: WebSocket): boolean => readyState === OPEN;
+    await until(() => silent.filter(isOpen).length === LIMITS.linksPerMember);
+    assert.ok(silent.slice(-LIMITS.linksPerMember).every(isOpen));
+    assert.equal(await refusalsOf(host, "links"), silent.length - LIMITS.linksPerMember);
+    (await dialPort(host.address, { from: openMember(papersOf(2)) })).close("got in");
   });
 });
 

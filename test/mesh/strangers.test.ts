@@ -131,4 +131,28 @@ describe("strangers", () => {
       strangers.leave(id);
     }
   });
+
+  it("a flood from ever new addresses does not keep out an address that a member came from before", () => {
+    const strangers = new Strangers(0);
+    strangers.enter(0, "member", 0);
+    strangers.spoke(0);
+    strangers.grant(0);
+    strangers.admitted(0);
+    strangers.leave(0);
+    const flood = (from: number): void => {
+      for (let id = from; id < from + 500; id += 1) {
+        strangers.enter(id, `flood ${id}`, 0);
+        strangers.spoke(id);
+      }
+    };
+    flood(1);
+    strangers.grant(0);
+    strangers.enter(5000, "member", 0);
+    strangers.spoke(5000);
+    // Newer ones, each of an address that has all its credit.
+    flood(6000);
+    const againInMs = strangers.againInMs(0);
+    assert.ok(againInMs !== null);
+    assert.equal(strangers.grant(againInMs).begin[0], 5000);
+  });
 });
