@@ -19,6 +19,7 @@ import { parseHostPort, type HostPort } from "../base/ip.ts";
 import type { Role } from "../model/credential.ts";
 import { isNodeId, type NodeId, type ReplicaId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
+import { MESH_PORT } from "../model/mesh-port.ts";
 
 import { json, problem, valueOf, within } from "./answers.ts";
 import type {
@@ -65,9 +66,6 @@ const LEAVE_DEADLINE_MS = 10_000;
 const JOIN_DEADLINE_MS = 20_000;
 /** A key is derived from a passphrase in about a second on a small machine. */
 const TRUST_DEADLINE_MS = 20_000;
-
-/** The mesh port of a host that is named without one. */
-const MESH_PORT = 7650;
 
 /** Routes of this file. */
 export type ChangeId = Extract<

@@ -49,6 +49,8 @@ export interface TokenReport {
 export interface RemoveResult {
   readonly node: string;
   readonly id: NodeId;
+  /** What it was; null when it is not known any more. */
+  readonly role: Role | null;
 }
 
 /** Body of `POST authority/backup`. */

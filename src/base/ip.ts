@@ -98,6 +98,47 @@ export function isPrivate(address: string): boolean {
   return PRIVATE_PREFIXES.some((prefix) => contains(prefix, plain));
 }
 
+/**
+ * What an address counts as where each may do so much: itself, or the /64 of an IPv6 address, which one host has all
+ * of. Other text is itself.
+ */
+export function networkOf(address: string): string {
+  const plain = unmapped(address);
+  if (!isIpv6(plain)) return plain;
+  const groups = groupsOf(plain).slice(0, 4);
+  return `${groups.map((group) => group.toString(16)).join(":")}::/64`;
+}
+
+/**
+ * True for an address that means another machine on each host that uses it: unspecified, loopback, link-local, and
+ * every IPv6 form of an IPv4 address (RFC 1122 3.2.1.3, 3927, 4291 2.5), however it is written.
+ */
+export function isLocalToHost(address: string): boolean {
+  if (isIpv4(address)) return /^(0|127|169\.254)\./.test(address);
+  if (!isIpv6(address)) return false;
+  const [first = 0, ...rest] = groupsOf(address);
+  if ((first & 0xffc0) === 0xfe80) return true;
+  const holdsIpv4 = rest.slice(0, 3).every((group) => group === 0) && [0, 0xffff].includes(rest[3] ?? 0);
+  return first === 0 && holdsIpv4;
+}
+
+/** The eight groups of an IPv6 address. */
+function groupsOf(address: string): readonly number[] {
+  const [text = ""] = address.toLowerCase().split("%");
+  const dotted = /[^:]+\.[^:]+$/.exec(text)?.[0];
+  const low = dotted === undefined ? 0 : ipv4ToNumber(dotted);
+  const plain = dotted === undefined ? text : text.replace(dotted, hexGroups(low));
+  const [before = "", after] = plain.split("::");
+  const [head, tail] = [before, after ?? ""].map((part) => (part === "" ? [] : part.split(":")));
+  const [known, last] = [head ?? [], tail ?? []];
+  const missing = Array.from({ length: Math.max(0, 8 - known.length - last.length) }, () => "0");
+  return [...known, ...missing, ...last].map((group) => Number.parseInt(group, 16));
+}
+
+function hexGroups(value: number): string {
+  return `${(value >>> 16).toString(16)}:${(value & 0xffff).toString(16)}`;
+}
+
 /** Renders host and port, with brackets around an IPv6 address. */
 export function renderHostPort(pair: HostPort): string {
   return isIpv6(pair.host) ? `[${pair.host}]:${pair.port}` : `${pair.host}:${pair.port}`;

@@ -15,6 +15,7 @@ import type { Result } from "../base/failure.ts";
 import { isIpv4, isIpv6, parseHostPort, parsePrefix } from "../base/ip.ts";
 import { DEFAULT_NETWORK, parseLabel } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
+import { MESH_PORT } from "../model/mesh-port.ts";
 import * as service from "../model/service.ts";
 import { parseDuration, type DurationRange } from "../base/duration.ts";
 import { INTERVAL_RANGE, isProbePath, STREAK_MAX, TIMEOUT_RANGE } from "../source/probe-plan.ts";
@@ -44,7 +45,13 @@ export function defaults({ hostName, stateDir }: Ambience) {
       zone: "",
       labels: {} as Record<string, string>,
     },
-    mesh: { listen: "0.0.0.0:7650", advertise: "auto", join: [] as string[], token: "", tokenFile: "" },
+    mesh: {
+      listen: `0.0.0.0:${MESH_PORT}`,
+      advertise: "auto",
+      join: [] as string[],
+      token: "",
+      tokenFile: "",
+    },
     docker: { socket: "auto", exposeByDefault: false },
     dns: {
       listen: ["127.0.0.1:5300"],
@@ -196,9 +203,9 @@ export const CONFIG_SCHEMA = v.strictObject({
     labels,
   }),
   mesh: v.strictObject({
-    listen: address(7650),
-    advertise: v.union([v.literal("auto"), address(7650)], "auto or host:port"),
-    join: listOf(address(7650), "host:port", 256),
+    listen: address(MESH_PORT),
+    advertise: v.union([v.literal("auto"), address(MESH_PORT)], "auto or host:port"),
+    join: listOf(address(MESH_PORT), "host:port", 256),
     token: joinToken,
     tokenFile: filePath,
   }),

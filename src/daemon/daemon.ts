@@ -30,13 +30,14 @@ import type { NodeRecord } from "../model/record.ts";
 import { transportOf } from "../model/service.ts";
 import type { View } from "../model/view.ts";
 import { Node } from "../node.ts";
-import { nowMs } from "../runtime/clock.ts";
+import { nowMs, wallMs } from "../runtime/clock.ts";
 import { ensureFolder } from "../runtime/files.ts";
 import { openLifecycle } from "../runtime/lifecycle.ts";
 import { lockFolder } from "../runtime/lock.ts";
 import { openMetrics, watchEventLoop } from "../runtime/metrics.ts";
 import type { Farewell } from "../step.ts";
 import type { Credentials } from "../trust/credentials.ts";
+import { judgedBy } from "../trust/seals.ts";
 
 import type { Base } from "./base.ts";
 import { openConsumers } from "./consumers.ts";
@@ -165,7 +166,8 @@ function nodeOf(
   { record, pool }: { readonly record: Omit<NodeRecord, "kind">; readonly pool: Prefix },
 ): Node {
   const { identity, credentials } = membership;
-  const { seals, charter } = credentials;
+  const { charter } = credentials;
+  const seals = judgedBy(wallMs, credentials.seals);
   const seeds = options.config.mesh.join;
   const sources = sourceNames(options);
   const { id } = identity;
@@ -187,11 +189,10 @@ async function openGround(base: Base): Promise<Ground | null> {
   lifecycle.opened({ name: "data dir lock", close: () => lock.release() });
   const membership = await openMembership(base);
   if (membership === null) return null;
-  lifecycle.opened({ name: "membership", close: () => membership.credentials.saved() });
-  const state = await openState(base);
-  const kept = { ...state.kept, addresses: [...membership.members, ...state.kept.addresses] };
+  lifecycle.opened({ name: "membership", close: () => membership.credentials.close() });
+  const { kept, save } = await openState(base);
   report.isStray = mesh.join.length > 0 && kept.addresses.length === 0;
-  return { membership, kept, save: state.save };
+  return { membership, kept, save };
 }
 
 /** The mesh, answered by the node as soon as there is one. */
@@ -211,6 +212,7 @@ async function openMeshOf(
   });
   const mesh = await openMesh(base, {
     credentials,
+    credentialOf: (id) => running()?.gossip.credentialOf(id),
     resolve(id, port) {
       const node = running();
       return node === null ? null : endpointOf(node, id, port);
@@ -233,15 +235,9 @@ function addressesOf({ view }: Node, before: readonly HostPort[]): readonly Host
 
 /** Ends what is not trusted any more as soon as it is heard of. */
 function cutOff(credentials: Credentials, mesh: Mesh): (charter: Charter) => void {
-  const cutIds = new Set(credentials.charter.revoked.map(({ id }) => id));
   return (charter) => {
     credentials.apply(charter);
-    for (const { id } of charter.revoked) {
-      if (cutIds.has(id)) continue;
-      cutIds.add(id);
-      // Not of this node itself: it goes on alone, and what it serves here with it.
-      if (id !== credentials.id) mesh.closeMember(id, "removed from the cluster");
-    }
+    mesh.recheck();
   };
 }
 

@@ -10,17 +10,14 @@
  * Touches: the data dir, the mesh port of other hosts, timers.
  */
 
-import { rm } from "node:fs/promises";
-import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
 import { backoffMs, type BackoffRange } from "../base/backoff.ts";
 import { Failure, textOf, type FailureCode } from "../base/failure.ts";
-import type { HostPort } from "../base/ip.ts";
 import { Repeats } from "../base/repeats.ts";
 import { secretOf } from "../config/secret-file.ts";
 import { LIMITS } from "../model/limits.ts";
-import { nowMs } from "../runtime/clock.ts";
+import { nowMs, wallMs } from "../runtime/clock.ts";
 import type { Credentials, CredentialsOptions } from "../trust/credentials.ts";
 import { joinCluster, type Joined } from "../trust/joining.ts";
 import { openIdentity, type Identity } from "../trust/keyfile.ts";
@@ -34,6 +31,7 @@ import {
 import { parseToken, type Token } from "../trust/token.ts";
 
 import type { Base } from "./base.ts";
+import { forgetState, keepAddresses, openState } from "./state.ts";
 
 /** Between two attempts to join while nobody answers. */
 const JOIN_AGAIN: BackoffRange = { firstMs: 500, longestMs: 10_000 };
@@ -41,15 +39,10 @@ const TOLD_EVERY_MS = 60_000;
 /** What may be otherwise in a moment, without anybody doing something about the token. */
 const PASSING: ReadonlySet<FailureCode> = new Set(["unreachable", "timeout", "busy", "refused"]);
 
-/** What a node remembers besides, in its data dir. */
-export const STATE_FILE = "state.json";
-
 /** Who this daemon is, and of which cluster. */
 export interface Membership {
   readonly identity: Identity;
   readonly credentials: Credentials;
-  /** Where others of the cluster are, as far as joining told it. */
-  readonly members: readonly HostPort[];
 }
 
 /**
@@ -66,9 +59,9 @@ export async function openMembership(base: Base): Promise<Membership | null> {
   const given = credentialsOptions(base, identity);
   switch (opening.kind) {
     case "adopt":
-      return await adopted(given, opening.joined);
+      return await adopted(base, given, opening.joined);
     case "restore":
-      return { identity, credentials: await restoreAuthority(given, opening.backup), members: [] };
+      return { identity, credentials: await restoreAuthority(given, opening.backup) };
     case "usual":
       return await usual(base, given);
   }
@@ -80,7 +73,7 @@ export function credentialsOptions({ options }: Base, identity: Identity): Crede
   return {
     dataDir: options.config.node.dataDir,
     identity,
-    now: nowMs,
+    now: wallMs,
     saveFailed: (thrown) => options.log.error(`what the cluster decided cannot be kept: ${textOf(thrown)}`),
     ...(lifeMs !== undefined && { lifeMs }),
   };
@@ -96,24 +89,24 @@ export function tokenFrom(text: string): Token {
 /** Makes a data dir forget its cluster, its node's key and all that the node remembered of others. */
 export async function forgetMembership(dataDir: string): Promise<void> {
   await forgetCluster(dataDir);
-  for (const suffix of ["", ".previous"]) await rm(join(dataDir, `${STATE_FILE}${suffix}`), { force: true });
+  await forgetState(dataDir);
 }
 
 async function usual(base: Base, given: CredentialsOptions): Promise<Membership | null> {
   const { identity } = given;
   const { mesh } = base.options.config;
   const held = await openCredentials(given);
-  if (held !== null) return { identity, credentials: held, members: [] };
+  if (held !== null) return { identity, credentials: held };
   // Not read before: where the host is a member already the file may be gone, as it should be.
   const token = mesh.join.length === 0 ? null : await secretOf(mesh, "token file (mesh.tokenFile)");
-  if (token === null) return { identity, credentials: await foundCluster(given), members: [] };
+  if (token === null) return { identity, credentials: await foundCluster(given) };
   const joined = await joinPatiently(base, identity, tokenFrom(token));
-  return joined === null ? null : await adopted(given, joined);
+  return joined === null ? null : await adopted(base, given, joined);
 }
 
-async function adopted(given: CredentialsOptions, joined: Joined): Promise<Membership> {
-  const credentials = await adopt(given, joined);
-  return { identity: given.identity, credentials, members: joined.members };
+async function adopted(base: Base, given: CredentialsOptions, joined: Joined): Promise<Membership> {
+  await keepAddresses(await openState(base), joined.members);
+  return { identity: given.identity, credentials: await adopt(given, joined) };
 }
 
 /** Tries until a host of the cluster lets this one in. @returns null when the process is to stop */
@@ -123,7 +116,7 @@ async function joinPatiently(base: Base, identity: Identity, token: Token): Prom
   const { name } = config.node;
   for (let attempt = 0; !stopping.aborted; attempt += 1) {
     try {
-      const joined = await joinCluster({ seeds: config.mesh.join, token, identity, name, now: nowMs });
+      const joined = await joinCluster({ seeds: config.mesh.join, token, identity, name, now: wallMs });
       log.info(`joined cluster ${joined.charter.clusterId} as a ${joined.role}`);
       return joined;
     } catch (thrown) {

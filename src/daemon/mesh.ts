@@ -2,12 +2,11 @@
  * Mesh: the mesh port, the links and the streams of one daemon, opened as one thing with one idea of whom to trust.
  *
  * What was refused at the port or by us goes to the events, with the peer and the reason. A member that was removed
- * loses all that it has here in the same turn in which this node hears of it.
+ * loses all that it has here in the same turn in which this node hears of it, and one whose certificate has ended soon
+ * after that: TLS looks at a certificate once, and a connection may last for months.
  *
  * Touches: the mesh port, through its shells.
  */
-
-import { X509Certificate } from "node:crypto";
 
 import { renderHostPort, type HostPort } from "../base/ip.ts";
 import { chooseAdvertised } from "../mesh/advertise.ts";
@@ -19,15 +18,18 @@ import { openListener, type ListenerOptions } from "../mesh/listener.ts";
 import { openRefusals, type MeshRefusal } from "../mesh/refusals.ts";
 import type { OpenStream } from "../mesh/stream.ts";
 import { openStreams } from "../mesh/streams.ts";
-import type { KeyOwner, MeshTrust } from "../mesh/trust.ts";
+import type { MeshTrust, Objection } from "../mesh/trust.ts";
+import type { Credential } from "../model/credential.ts";
 import type { Happening } from "../model/event.ts";
 import type { NodeId } from "../model/ids.ts";
-import { nowMs } from "../runtime/clock.ts";
+import { nowMs, wallMs } from "../runtime/clock.ts";
 import type { Credentials } from "../trust/credentials.ts";
-import { nodeIdOf, spkiOf } from "../trust/identity.ts";
 
 import type { Base } from "./base.ts";
 import type { Driver } from "./driver.ts";
+
+/** How often it is looked whether those who were let in still count. */
+const RECHECK_MS = 10_000;
 
 /** What the mesh port and the links are to the rest. */
 export interface Mesh {
@@ -36,8 +38,8 @@ export interface Mesh {
   readonly advertised: HostPort;
   readonly streamCount: () => number;
   readonly openStream: OpenStream;
-  /** Ends all that this member has here. */
-  readonly closeMember: (member: NodeId, reason: string) => void;
+  /** Ends all that goes to or comes from members who do not count any more; done now and then by itself. */
+  readonly recheck: () => void;
   /** Takes links from now on; those that came before waited, unread. */
   readonly admit: () => void;
 }
@@ -45,6 +47,8 @@ export interface Mesh {
 /** What the mesh asks the rest. */
 export interface MeshParts extends Pick<ListenerOptions, "resolve" | "wayTo" | "onJoin"> {
   readonly credentials: Credentials;
+  /** By the certificate in a member's log; undefined while that is not known. */
+  readonly credentialOf: (member: NodeId) => Credential | undefined;
   readonly onInput: Driver["feed"];
   readonly onHappenings: (happenings: readonly Happening[]) => void;
   /** What a member is called, by its id; null for one that is not known. */
@@ -86,16 +90,18 @@ export async function openMesh(base: Base, parts: MeshParts): Promise<Mesh> {
   lifecycle.opened({ name: "mesh listener", close: () => listener.close(), deadlineMs: 2500 });
   const { address, streamCount } = listener;
   report.listen("mesh", () => [renderHostPort(address)]);
+  const objection = objectionOf(parts);
+  const recheck = (): void => {
+    for (const part of [links, streams, listener]) part.cut(objection);
+  };
+  const timer = setInterval(recheck, RECHECK_MS);
+  lifecycle.opened({ name: "mesh recheck", close: () => clearInterval(timer) });
   const opened = {
     links,
     address,
     streamCount,
     openStream: streams.open,
-    closeMember(member: NodeId, reason: string): void {
-      links.closeMember(member, reason);
-      streams.closeMember(member);
-      listener.closeMember(member, reason);
-    },
+    recheck,
     admit(): void {
       isAdmitting = true;
       for (const link of early.splice(0)) links.accept(link);
@@ -113,18 +119,23 @@ export function meshTrustOf(credentials: Credentials): MeshTrust {
   return {
     material: () => credentials.material(),
     admit: (certificate) => credentials.admit(certificate),
-    ownerOf: (certificate) => ownerOf(certificate, credentials),
+    ownerOf: (certificate) => credentials.ownerOf(certificate),
   };
 }
 
-function ownerOf(certificate: Uint8Array, { admission }: Credentials): KeyOwner | null {
-  try {
-    const id = nodeIdOf(spkiOf(new X509Certificate(certificate).publicKey));
-    return { id, revoked: admission.isRevoked(id) };
-  } catch {
-    // A stranger's certificate may hold any kind of key, or none that can be read.
-    return null;
-  }
+/**
+ * Judges who was let in a while ago. A connection goes on with the certificate that it was opened with, and streams may
+ * live for months: who has renewed meanwhile, as his log shows, has done so for the same key, and is cut for nothing.
+ */
+export function objectionOf({
+  credentials: { admission },
+  credentialOf,
+}: Pick<MeshParts, "credentials" | "credentialOf">): Objection {
+  return (peer) => {
+    const why = admission.objection(peer, wallMs());
+    const renewed = why === null ? undefined : credentialOf(peer.id);
+    return renewed !== undefined && admission.objection(renewed, wallMs()) === null ? null : why;
+  };
 }
 
 function happeningOf({ reason, address, peer, text }: MeshRefusal, nameOf: MeshParts["nameOf"]): Happening {

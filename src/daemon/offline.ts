@@ -7,24 +7,20 @@
  * Touches: the data dir, the mesh port of other hosts.
  */
 
-import { join } from "node:path";
-
 import { Failure } from "../base/failure.ts";
 import { parseHostPort } from "../base/ip.ts";
 import type { JoinRequest, JoinResult } from "../admin/contract-trust.ts";
-import { KEPT_SCHEMA, NOTHING_KEPT, parseKept } from "../model/kept.ts";
-import { nowMs } from "../runtime/clock.ts";
-import { ensureFolder, loadState, saveState } from "../runtime/files.ts";
+import { MESH_PORT } from "../model/mesh-port.ts";
+import { wallMs } from "../runtime/clock.ts";
+import { ensureFolder } from "../runtime/files.ts";
 import { lockFolder } from "../runtime/lock.ts";
 import type { CredentialsOptions } from "../trust/credentials.ts";
 import { joinCluster } from "../trust/joining.ts";
 import { openIdentity } from "../trust/keyfile.ts";
 import { adopt, foundCluster, openCredentials } from "../trust/membership.ts";
 
-import { forgetMembership, STATE_FILE, tokenFrom } from "./membership.ts";
-
-/** The mesh port of a host that is named without one. */
-const MESH_PORT = 7650;
+import { forgetMembership, tokenFrom } from "./membership.ts";
+import { keepAddresses, openStateOffline } from "./state.ts";
 
 /** Which data dir, and what its node is called. */
 export interface Place {
@@ -65,12 +61,10 @@ export function joinOffline(
       throw new Failure("busy", `${dataDir} is in cluster ${clusterId}; ${remedy}`);
     }
     const { identity } = options;
-    const joined = await joinCluster({ seeds: [at.value], token, identity, name, now: nowMs });
-    const { clusterId, role } = await adopt(options, joined);
+    const joined = await joinCluster({ seeds: [at.value], token, identity, name, now: wallMs });
     // Its first start finds the others there, whatever the configuration says.
-    const path = join(dataDir, STATE_FILE);
-    const kept = await loadState(path, { schema: KEPT_SCHEMA, parse: parseKept }, nowMs());
-    await saveState(path, KEPT_SCHEMA, { ...(kept.value ?? NOTHING_KEPT), addresses: joined.members });
+    await keepAddresses(await openStateOffline(dataDir), joined.members);
+    const { clusterId, role } = await adopt(options, joined);
     return { node: name, clusterId, role, joined: true };
   });
 }
@@ -88,7 +82,7 @@ async function optionsOf(dataDir: string): Promise<CredentialsOptions> {
   const saveFailed = (thrown: unknown): void => {
     throw thrown;
   };
-  return { dataDir, identity, now: nowMs, saveFailed };
+  return { dataDir, identity, now: wallMs, saveFailed };
 }
 
 async function locked<T>(dataDir: string, work: () => Promise<T>): Promise<T> {

@@ -25,6 +25,8 @@ export interface TrustPace {
   /** When members renew after a rotation of the authority: the grace, and the time over which they spread. */
   readonly graceMs?: number;
   readonly spreadMs?: number;
+  /** How old the newest authority has to be before older ones are retired. */
+  readonly retireMs?: number;
 }
 
 /** What the process hands to its daemon. */

@@ -10,7 +10,13 @@
  */
 
 import type { Commands } from "../admin/changes.ts";
-import type { AuthorityReport, BackupReport, JoinResult, TokenReport } from "../admin/contract-trust.ts";
+import type {
+  AuthorityReport,
+  BackupReport,
+  JoinResult,
+  RemoveResult,
+  TokenReport,
+} from "../admin/contract-trust.ts";
 import { Failure } from "../base/failure.ts";
 import { renderHostPort, type HostPort } from "../base/ip.ts";
 import type { Charter } from "../model/charter.ts";
@@ -18,16 +24,16 @@ import type { Role } from "../model/credential.ts";
 import type { NodeId } from "../model/ids.ts";
 import type { Member } from "../model/member.ts";
 import type { View } from "../model/view.ts";
-import { nowMs } from "../runtime/clock.ts";
+import { wallMs } from "../runtime/clock.ts";
 import type { Input } from "../step.ts";
 import { readBackup, renderBackup, type Backup } from "../trust/backup.ts";
 import type { Credentials } from "../trust/credentials.ts";
 import { joinCluster } from "../trust/joining.ts";
 import type { Identity } from "../trust/keyfile.ts";
-import { restoreAuthority, wasRemoved } from "../trust/membership.ts";
+import { restoreMember, wasRemoved } from "../trust/membership.ts";
 
 import type { Base } from "./base.ts";
-import { credentialsOptions, tokenFrom } from "./membership.ts";
+import { tokenFrom } from "./membership.ts";
 
 /** What the commands work with. */
 export interface TrustParts {
@@ -127,7 +133,7 @@ class TrustDesk {
     }
     this.#begin();
     try {
-      const joined = await joinCluster({ seeds: [host], token, identity, name: node, now: nowMs });
+      const joined = await joinCluster({ seeds: [host], token, identity, name: node, now: wallMs });
       this.#base.options.onAnew({ kind: "adopt", joined });
       return { node, clusterId: joined.charter.clusterId, role: joined.role, joined: true };
     } catch (thrown) {
@@ -149,21 +155,21 @@ class TrustDesk {
     return this.token(role);
   }
 
-  async remove(id: NodeId): Promise<{ readonly node: string; readonly id: NodeId }> {
+  async remove(id: NodeId): Promise<RemoveResult> {
     const { credentials, view } = this.#parts;
     if (id === credentials.id)
       throw new Failure("usage", "this is the daemon's own node; to take it out: skein leave");
     expectManager(this.#parts, "removing a member");
-    const node = view().members.find((member) => member.id === id)?.name ?? id;
+    const { name = id, role = null } = view().members.find((member) => member.id === id) ?? {};
     await this.#decided(credentials.revoke(id));
-    return { node, id };
+    return { node: name, id, role };
   }
 
   async backup(passphrase: string): Promise<BackupReport> {
     const { credentials } = this.#parts;
     expectManager(this.#parts, "a backup of the authority");
     const content = { charter: credentials.charter, keys: credentials.keys() };
-    return { backup: await renderBackup(content, passphrase, nowMs()), clusterId: credentials.clusterId };
+    return { backup: await renderBackup(content, passphrase, wallMs()), clusterId: credentials.clusterId };
   }
 
   async restore(text: string, passphrase: string): Promise<AuthorityReport> {
@@ -192,15 +198,12 @@ class TrustDesk {
 
   /** @returns the generation of the authority that issues then */
   async #restore(backup: Backup): Promise<number> {
-    const { credentials, identity, view } = this.#parts;
+    const { credentials, view } = this.#parts;
     const { onAnew } = this.#base.options;
     if (backup.charter.clusterId === credentials.clusterId) {
-      // In the place of what runs: this one writes nothing any more that the next one would not read.
-      credentials.apply(backup.charter);
-      await credentials.saved();
-      const restored = await restoreAuthority(credentialsOptions(this.#base, identity), backup);
+      await restoreMember(credentials, backup);
       onAnew({ kind: "usual" });
-      return restored.newestRoot.generation;
+      return credentials.newestRoot.generation;
     }
     const others = othersIn(view());
     if (others.length > 0) {

@@ -4,11 +4,15 @@
  * Once a second it is looked whether this node's certificate is to be renewed, whether it lacks an authority's key that
  * a manager should have, whether it has been cut off by a rotation that it missed, and whether an old authority has
  * nobody left; one thing at a time, as each may take a while. What fails is tried again, and stands in `skein status`
- * until it succeeds.
+ * until it succeeds. When the daemon closes, what is under way is waited for, but not long: from then on credentials
+ * write nothing.
  *
  * Touches: timers; the mesh port of other hosts and the data dir, through trust.
  */
 
+import { setTimeout as pause } from "node:timers/promises";
+
+import { backoffMs } from "../base/backoff.ts";
 import { Failure, textOf } from "../base/failure.ts";
 import { renderHostPort, type HostPort } from "../base/ip.ts";
 import { pick } from "../base/random.ts";
@@ -18,7 +22,7 @@ import type { NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 import type { Member } from "../model/member.ts";
 import type { View } from "../model/view.ts";
-import { nowMs } from "../runtime/clock.ts";
+import { nowMs, wallMs } from "../runtime/clock.ts";
 import type { Input } from "../step.ts";
 import type { Credentials } from "../trust/credentials.ts";
 import { fetchKeysAt, fetchRootsAt, renewAt } from "../trust/joining.ts";
@@ -30,7 +34,11 @@ import type { Base } from "./base.ts";
 const LOOK_EVERY_MS = 1000;
 /** Between two attempts at what is not urgent. */
 const AGAIN_MS = 5000;
+/** Between two rounds in which all known addresses were asked in vain why nobody speaks to this node, at most. */
+const ALONE_AGAIN_MS = 60_000;
 const TOLD_EVERY_MS = 60_000;
+/** For a look under way to end before the daemon closes without it: it may be waiting for another host. */
+const CLOSE_MS = 500;
 
 /** What upkeep needs to know. */
 export interface UpkeepParts {
@@ -48,42 +56,73 @@ export interface UpkeepParts {
 export function openUpkeep(base: Base, parts: UpkeepParts): void {
   const upkeep = new Upkeep(base, parts);
   const timer = setInterval(() => void upkeep.look(), LOOK_EVERY_MS);
-  base.lifecycle.opened({ name: "certificate upkeep", close: () => clearInterval(timer) });
+  const close = (): Promise<void> => {
+    clearInterval(timer);
+    return upkeep.close();
+  };
+  base.lifecycle.opened({ name: "certificate upkeep", close });
   upkeep.note();
 }
 
-class Upkeep {
+/** What time it is; see clock.ts for which is for what. */
+export interface UpkeepClock {
+  readonly nowMs: () => number;
+  readonly wallMs: () => number;
+}
+
+/** The upkeep itself, which looks when it is told to. */
+export class Upkeep {
   readonly #base: Base;
   readonly #parts: UpkeepParts;
   readonly #renewal: Renewal;
   readonly #told = new Repeats(TOLD_EVERY_MS, LIMITS.repeatsKept);
-  #isBusy = false;
+  readonly #clock: UpkeepClock;
+  /** The look under way; null when there is none. */
+  #looking: Promise<void> | null = null;
+  #isClosed = false;
   #againAtMs = 0;
+  #aloneAgainAtMs = 0;
+  /** Since it was alone. */
   #addressesAsked = 0;
   /** What a manager said when it refused this node. */
   #refusal: string | null = null;
 
-  constructor(base: Base, parts: UpkeepParts) {
+  constructor(base: Base, parts: UpkeepParts, clock: UpkeepClock = { nowMs, wallMs }) {
     this.#base = base;
     this.#parts = parts;
+    this.#clock = clock;
     this.#renewal = new Renewal(base.random, base.options.pace);
   }
 
   /** Does what is due. Never throws. */
   async look(): Promise<void> {
-    if (this.#isBusy) return;
-    this.#isBusy = true;
+    if (this.#looking !== null || this.#isClosed) return;
+    this.#looking = this.#look();
+    await this.#looking;
+    this.#looking = null;
+  }
+
+  /** Looks no more. @returns settles when a look under way has ended, or after CLOSE_MS */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    if (this.#looking === null) return;
+    const given = new AbortController();
+    // Given up when the look was faster: that is no error.
+    const late = pause(CLOSE_MS, undefined, { signal: given.signal }).catch(() => undefined);
+    await Promise.race([this.#looking, late]);
+    given.abort();
+  }
+
+  async #look(): Promise<void> {
     try {
       await this.#renew();
-      if (nowMs() < this.#againAtMs) return;
-      this.#againAtMs = nowMs() + this.#pauseMs();
+      if (this.#isClosed || this.#clock.nowMs() < this.#againAtMs) return;
+      this.#againAtMs = this.#clock.nowMs() + this.#pauseMs();
       await this.#fetchKeys();
-      await this.#findOut();
-      this.#retireRoots();
+      if (!this.#isClosed) await this.#findOut();
+      if (!this.#isClosed) this.#retireRoots();
     } catch (thrown) {
       this.#warn(textOf(thrown));
-    } finally {
-      this.#isBusy = false;
     }
   }
 
@@ -108,7 +147,7 @@ class Upkeep {
         hasKey: credentials.hasNewestKey,
         managers: managers.map(({ id }) => id),
       },
-      nowMs(),
+      this.#clock.wallMs(),
     );
     if (step.kind === "wait") return;
     if (step.kind === "ended") {
@@ -121,7 +160,8 @@ class Upkeep {
       await this.#renewBy(manager);
       report.trustProblem = null;
     } catch (thrown) {
-      this.#renewal.failed(manager?.id ?? null, nowMs());
+      if (this.#isClosed) return;
+      this.#renewal.failed(manager?.id ?? null, this.#clock.wallMs());
       const text = `certificate cannot be renewed, it is tried again: ${textOf(thrown)}`;
       report.trustProblem = text;
       this.#warn(text);
@@ -136,13 +176,18 @@ class Upkeep {
       await renewAt(addressOf(manager), { credentials, identity });
       feed({ kind: "charter", charter: credentials.charter });
     }
+    this.#tellRenewed(manager === undefined ? "by this node itself" : `by ${manager.name}`);
+  }
+
+  #tellRenewed(by: string): void {
     this.note();
+    const { credentials } = this.#parts;
     const { config } = this.#base.options;
-    const by = manager === undefined ? "by this node itself" : `by ${manager.name}`;
     const text = `good until ${new Date(credentials.credential.notAfterMs).toISOString()}, issued ${by}`;
     const subject = config.node.name;
+    const atMs = this.#clock.nowMs();
     this.#base.options.log.info(`certificate.renewed ${subject}: ${text}`);
-    this.#base.journal.append([{ kind: "certificate.renewed", level: "info", subject, text, atMs: nowMs() }]);
+    this.#base.journal.append([{ kind: "certificate.renewed", level: "info", subject, text, atMs }]);
   }
 
   /** A manager that came to be one, or missed a rotation, gets the keys from another. */
@@ -155,23 +200,32 @@ class Upkeep {
 
   /**
    * Who hears nobody may have missed a new authority, and takes all that it issued for strangers; or was removed, and
-   * nobody speaks to it any more. A manager says which: it is known by its certificate, so it is believed.
+   * nobody speaks to it any more. A manager says which: it is known by its certificate, so it is believed. Where the
+   * certificate counts nothing is the matter with it: no new one is asked for. All known addresses are asked one after
+   * the other, then again after a longer and longer while.
    */
   async #findOut(): Promise<void> {
-    const { credentials, identity, view, feed } = this.#parts;
     const addresses = this.#parts.addresses();
     const { report, options } = this.#base;
-    const isAlone = view().members.every(({ self, state }) => self || state !== "alive");
-    if (!isAlone && report.trustProblem === this.#refusal) report.trustProblem = null;
+    const isAlone = this.#parts.view().members.every(({ self, state }) => self || state !== "alive");
+    if (!isAlone) {
+      if (report.trustProblem === this.#refusal) report.trustProblem = null;
+      this.#addressesAsked = 0;
+      this.#aloneAgainAtMs = 0;
+      return;
+    }
     const address = addresses[this.#addressesAsked % addresses.length];
-    if (!isAlone || address === undefined) return;
+    if (address === undefined || this.#clock.nowMs() < this.#aloneAgainAtMs) return;
     this.#addressesAsked += 1;
+    if (this.#addressesAsked % addresses.length === 0) {
+      const range = { firstMs: this.#pauseMs(), longestMs: ALONE_AGAIN_MS };
+      const rounds = this.#addressesAsked / addresses.length;
+      this.#aloneAgainAtMs = this.#clock.nowMs() + backoffMs(range, rounds, this.#base.random);
+    }
     try {
-      const isNew = await fetchRootsAt(address, { credentials });
-      // Somebody of the cluster answers there, and yet there is no link.
-      await renewAt(address, { credentials, identity });
-      if (isNew) feed({ kind: "charter", charter: credentials.charter });
+      await this.#askWhy(address);
     } catch (thrown) {
+      if (this.#isClosed) return;
       const text = `asked ${renderHostPort(address)} why there is no link: ${textOf(thrown)}`;
       // Mostly nobody is there, which gossip tells as well.
       if (!(thrown instanceof Failure) || thrown.code !== "not-allowed") return options.log.debug(text);
@@ -181,7 +235,20 @@ class Upkeep {
     }
   }
 
-  /** An authority goes when no member has a certificate of it; who is away counts, and who is not known stops it. */
+  async #askWhy(address: HostPort): Promise<void> {
+    const { credentials, identity, feed } = this.#parts;
+    const { report } = this.#base;
+    const { isNew, counts } = await fetchRootsAt(address, { credentials });
+    if (isNew) feed({ kind: "charter", charter: credentials.charter });
+    if (counts && report.trustProblem === this.#refusal) report.trustProblem = null;
+    // One of an older authority is renewed in any case, as soon as a manager answers.
+    if (counts && credentials.credential.issuer === credentials.newestRoot.fingerprint) return;
+    await renewAt(address, { credentials, identity });
+    feed({ kind: "charter", charter: credentials.charter });
+    this.#tellRenewed(`at ${renderHostPort(address)}`);
+  }
+
+  /** An authority goes when all members have left it behind; who is away counts, and who is not known stops it. */
   #retireRoots(): void {
     const { credentials, view, credentialOf, feed } = this.#parts;
     const { complete, members } = view();
@@ -189,7 +256,8 @@ class Upkeep {
     const others = members.filter(({ self, state }) => !self && state !== "left");
     const known = others.flatMap(({ id }) => credentialOf(id) ?? []);
     if (known.length < others.length) return;
-    const charter = credentials.retireRoots(known.map(({ issuer }) => issuer));
+    const issuers = known.map(({ issuer }) => issuer);
+    const charter = credentials.retireRoots(issuers, this.#base.options.pace.retireMs);
     feed({ kind: "charter", charter });
   }
 
@@ -205,7 +273,7 @@ class Upkeep {
   }
 
   #warn(text: string): void {
-    if (this.#told.isNew(text, nowMs())) this.#base.options.log.warn(text);
+    if (!this.#isClosed && this.#told.isNew(text, this.#clock.nowMs())) this.#base.options.log.warn(text);
   }
 }
 

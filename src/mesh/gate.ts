@@ -20,6 +20,7 @@ import { unmapped } from "../base/ip.ts";
 import type { Credential } from "../model/credential.ts";
 import type { NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
+import { JOIN_ALPN } from "../model/mesh-port.ts";
 import { nowMs } from "../runtime/clock.ts";
 import { KEEPALIVE_MS } from "../runtime/connect.ts";
 import { startDeadline, type RunningDeadline } from "../runtime/deadline.ts";
@@ -28,7 +29,6 @@ import type { RefusalReason, Refusals } from "./refusals.ts";
 import {
   contextOptions,
   GOSSIP_ALPN,
-  JOIN_ALPN,
   refusalOf,
   resettable,
   STREAM_ALPN,

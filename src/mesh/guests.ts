@@ -1,7 +1,7 @@
 /**
  * Guests: the connections of the mesh port that are no strangers any more, by what became of them and whose they are.
  *
- * A member's links, streams and kept-ready connections end with its membership, so they are found by member. What one
+ * A member's links, streams and kept-ready connections end with its credential, so each is kept with its own. What one
  * member may have of each is bounded, whatever address it comes from: a worker that turned hostile must not take the
  * places of all others. Of its links and kept-ready connections its own oldest gives way, for that is the one that is
  * nearest to its end anyway. So does the oldest of those who ask to join: whoever means it is done in milliseconds.
@@ -11,11 +11,14 @@
 
 import type { TLSSocket } from "node:tls";
 
+import { networkOf } from "../base/ip.ts";
+import type { Credential } from "../model/credential.ts";
 import type { NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 import { reset } from "../runtime/pump.ts";
 
 import type { Link } from "./link.ts";
+import type { Objection } from "./trust.ts";
 
 /** How long a kept-ready connection may lie here unused: longer than the other end keeps it. */
 const READY_IDLE_MS = 90_000;
@@ -28,11 +31,11 @@ const STREAMS_PER_FREE = 3;
 /** The guests of one listener; a socket is in one of the sets at most. */
 export class Guests {
   readonly links = new Map<TLSSocket, Link>();
-  readonly #streams = new Map<TLSSocket, NodeId>();
+  readonly #streams = new Map<TLSSocket, Credential>();
   readonly #streamsByMember = new Map<NodeId, number>();
   /** Oldest first. */
-  readonly #ready = new Map<TLSSocket, NodeId>();
-  /** Whoever asks to join, by address; oldest first. */
+  readonly #ready = new Map<TLSSocket, Credential>();
+  /** Whoever asks to join, and from which network; oldest first. */
   readonly #joins = new Map<TLSSocket, string>();
 
   get streamCount(): number {
@@ -45,7 +48,8 @@ export class Guests {
 
   /** How many ask to join from an address now. */
   joinsOf(address: string): number {
-    return Array.from(this.#joins.values()).filter((one) => one === address).length;
+    const network = networkOf(address);
+    return Array.from(this.#joins.values()).filter((one) => one === network).length;
   }
 
   /** @returns whether an older link of this member gave way */
@@ -69,24 +73,24 @@ export class Guests {
     const oldest = this.#joins.size < LIMITS.joinersMax ? undefined : this.#joins.keys().next().value;
     oldest?.destroy();
     if (oldest !== undefined) this.#joins.delete(oldest);
-    this.#joins.set(socket, address);
+    this.#joins.set(socket, networkOf(address));
     socket.once("close", () => this.#joins.delete(socket));
     return oldest ?? null;
   }
 
   /** A member keeps this connection ready for a stream. @returns whether an older one of its gave way */
-  addReady(socket: TLSSocket, member: NodeId): boolean {
-    const own = Array.from(this.#ready).filter(([, owner]) => owner === member);
+  addReady(socket: TLSSocket, peer: Credential): boolean {
+    const own = Array.from(this.#ready).filter(([, { id }]) => id === peer.id);
     const oldest = own.length < LIMITS.readyAcceptedPerMember ? undefined : own[0]?.[0];
     oldest?.destroy();
     if (oldest !== undefined) this.#ready.delete(oldest);
-    this.#ready.set(socket, member);
+    this.#ready.set(socket, peer);
     socket.setTimeout(READY_IDLE_MS, () => {
       if (this.#ready.has(socket)) socket.destroy();
     });
     socket.once("close", () => {
       this.#ready.delete(socket);
-      if (this.#streams.delete(socket)) this.#countStream(member, -1);
+      if (this.#streams.delete(socket)) this.#countStream(peer.id, -1);
     });
     return oldest !== undefined;
   }
@@ -94,7 +98,7 @@ export class Guests {
   /** Whether the member of a kept-ready connection may have one more stream. */
   hasRoomFor(socket: TLSSocket): boolean {
     const member = this.#ready.get(socket);
-    const own = member === undefined ? 0 : (this.#streamsByMember.get(member) ?? 0);
+    const own = member === undefined ? 0 : (this.#streamsByMember.get(member.id) ?? 0);
     return own < STREAMS_PER_FREE * (LIMITS.streamsMax - this.streamCount);
   }
 
@@ -105,14 +109,17 @@ export class Guests {
     this.#ready.delete(socket);
     socket.setTimeout(0);
     this.#streams.set(socket, member);
-    this.#countStream(member, 1);
+    this.#countStream(member.id, 1);
   }
 
-  /** Ends all that this member has here, links with a word. */
-  closeMember(member: NodeId, reason: string): void {
-    for (const link of this.links.values()) if (link.peer.id === member) link.close(reason);
-    for (const [socket, owner] of this.#streams) if (owner === member) reset(socket);
-    for (const [socket, owner] of this.#ready) if (owner === member) socket.destroy();
+  /** Ends all that whoever there is an objection to has here, links with that as a word. */
+  cut(objection: Objection): void {
+    for (const link of this.links.values()) {
+      const reason = objection(link.peer);
+      if (reason !== null) link.close(reason);
+    }
+    for (const [socket, peer] of this.#streams) if (objection(peer) !== null) reset(socket);
+    for (const [socket, peer] of this.#ready) if (objection(peer) !== null) socket.destroy();
   }
 
   #countStream(member: NodeId, more: 1 | -1): void {

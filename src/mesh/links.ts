@@ -22,6 +22,7 @@ import type { DialMember } from "./dial.ts";
 import type { Lanes } from "./lanes.ts";
 import type { Link } from "./link.ts";
 import type { Refusals } from "./refusals.ts";
+import type { Objection } from "./trust.ts";
 import { dialLink } from "./websocket.ts";
 
 /** For the whole of a dial: connection and handshake. */
@@ -78,8 +79,8 @@ export interface Links {
   dial(address: HostPort): void;
   send(outgoing: Outgoing): void;
   close(link: number, reason: string): void;
-  /** Ends every link to this member with a word, whoever dialled. */
-  closeMember(member: NodeId, reason: string): void;
+  /** Ends every link to whom there is an objection, with that as the word, whoever dialled. */
+  cut(objection: Objection): void;
   /** Ends every link with a word, and dials no more. */
   closeAll(reason: string): void;
 }
@@ -141,8 +142,11 @@ export function openLinks(options: LinksOptions): Links {
       metrics.gossipBytes.inc({ kind, direction: "out" }, frame.byteLength);
     },
     close: (link, reason) => linkById.get(link)?.close(reason),
-    closeMember(member, reason) {
-      for (const link of linkById.values()) if (link.peer.id === member) link.close(reason);
+    cut(objection) {
+      for (const link of linkById.values()) {
+        const reason = objection(link.peer);
+        if (reason !== null) link.close(reason);
+      }
     },
     closeAll(reason) {
       closed = true;

@@ -26,6 +26,7 @@ import { renderHostPort, type HostPort } from "../base/ip.ts";
 import type { Credential } from "../model/credential.ts";
 import type { NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
+import { JOIN_ALPN, JOIN_BINDING_BYTES, JOIN_BINDING_LABEL } from "../model/mesh-port.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
@@ -34,10 +35,10 @@ import { Guests } from "./guests.ts";
 import type { Lanes } from "./lanes.ts";
 import type { Link } from "./link.ts";
 import type { RefusalReason, Refusals } from "./refusals.ts";
-import { GOSSIP_ALPN, JOIN_ALPN, refusalOf, STREAM_ALPN, vouch } from "./secure.ts";
+import { GOSSIP_ALPN, refusalOf, STREAM_ALPN, vouch } from "./secure.ts";
 import { serveStream, STREAM_PROTOCOL, type OwnerWay, type ResolveReplica } from "./stream.ts";
 import type { Streams } from "./streams.ts";
-import type { MeshTrust } from "./trust.ts";
+import type { MeshTrust, Objection } from "./trust.ts";
 import { refuse, type Refusal, type Upgrade } from "./upgrade.ts";
 import { GOSSIP_PATH, HANDSHAKE_MS, openLinkAcceptor } from "./websocket.ts";
 
@@ -55,13 +56,9 @@ export interface JoinCaller {
   /** Why there is no credential: none shown, expired, revoked, ...; null when there is one. */
   readonly problem: string | null;
   readonly address: string;
-  /** A value that both ends of this connection know and nobody else (RFC 8446 7.5); 32 bytes. */
+  /** What both ends of this connection know and nobody else: JOIN_BINDING_BYTES of JOIN_BINDING_LABEL. */
   readonly binding: Buffer;
 }
-
-/** Label of the exported value that a joiner's proof is bound to. */
-export const JOIN_BINDING_LABEL = "EXPORTER-skein-join";
-const BINDING_BYTES = 32;
 
 /** What openListener needs. */
 export interface ListenerOptions {
@@ -82,7 +79,7 @@ export interface ListenerOptions {
   readonly wayTo: (node: NodeId) => OwnerWay;
   /** Opens the streams that are passed on. */
   readonly streams: Pick<Streams, "open">;
-  /** Answers whoever asks to join. A request has at most LIMITS.meshBodyBytes. */
+  /** Answers whoever asks to join. A request has at most LIMITS.enrolBodyBytes. */
   readonly onJoin: (request: IncomingMessage, response: ServerResponse, caller: JoinCaller) => void;
   readonly log: Log;
   readonly metrics: Pick<Metrics, "streams">;
@@ -98,8 +95,8 @@ export interface Listener {
   readonly streamCount: () => number;
   /** How many connections members keep ready here. */
   readonly readyCount: () => number;
-  /** Ends all that this member has here: links with a word, streams with a reset. */
-  closeMember(member: NodeId, reason: string): void;
+  /** Ends all that whoever there is an objection to has here: links with a word, streams with a reset. */
+  cut(objection: Objection): void;
   /**
    * Takes no more connections, says goodbye on its links, resets its streams; done within two seconds.
    * Settles when the last socket is gone. May be called again.
@@ -125,7 +122,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     address: addressOf(server, options.listen),
     streamCount: () => guests.streamCount,
     readyCount: () => guests.readyCount,
-    closeMember: (member, reason) => guests.closeMember(member, reason),
+    cut: (objection) => guests.cut(objection),
     close() {
       if (closing === null) {
         const gone = new Promise((resolve) => server.close(resolve));
@@ -189,7 +186,7 @@ class Door {
     this.#callers.set(socket, caller);
     if (protocol === STREAM_ALPN && credential !== null) {
       this.gate.settle(socket);
-      if (this.#guests.addReady(socket, credential.id))
+      if (this.#guests.addReady(socket, credential))
         this.#tell(caller, "ready", `more than ${LIMITS.readyAcceptedPerMember} connections kept ready`);
     }
     // It takes the connections that it is given (node:http, Event: 'connection').
@@ -224,6 +221,9 @@ class Door {
 
   #openStream(caller: Caller, upgrade: Upgrade): void {
     const { resolve, wayTo, streams, metrics } = this.#options;
+    // Again: the connection was kept ready, and it may have been removed since.
+    const vouched = vouch(caller.socket, this.#options.trust);
+    if (!vouched.ok) return this.#turnAway(caller, vouched.reason, refusalOf(vouched.text));
     if (!this.#guests.hasRoomFor(caller.socket)) {
       metrics.streams.inc({ result: "busy" });
       return this.#turnAway(caller, "streams", FULL);
@@ -247,7 +247,7 @@ class Door {
     if (headers.origin !== undefined) return this.#turnAway(caller, "request", BROWSER);
     const bytes = Number(headers["content-length"] ?? 0);
     // Not in chunks: node:http holds a body to the length that its head tells.
-    if (headers["transfer-encoding"] !== undefined || !(bytes <= LIMITS.meshBodyBytes))
+    if (headers["transfer-encoding"] !== undefined || !(bytes <= LIMITS.enrolBodyBytes))
       return this.#turnAway(caller, "request", TOO_LONG);
     if (!isKnown) {
       this.gate.settle(socket);
@@ -257,7 +257,7 @@ class Door {
       const timer = setTimeout(() => socket.destroy(), JOIN_MS);
       socket.once("close", () => clearTimeout(timer));
     }
-    const binding = socket.exportKeyingMaterial(BINDING_BYTES, JOIN_BINDING_LABEL, Buffer.alloc(0));
+    const binding = socket.exportKeyingMaterial(JOIN_BINDING_BYTES, JOIN_BINDING_LABEL, Buffer.alloc(0));
     this.#options.onJoin(request, response, { credential, problem, address, binding });
   }
 
@@ -275,6 +275,7 @@ class Door {
 function crowdOf({ links }: Guests, address: string): "links" | "address" | "silent" | null {
   if (links.size >= LIMITS.linksMax) return "links";
   const all = Array.from(links.values());
+  // By whole addresses: an IPv6 network may hold all hosts of a cluster, and each member has a bound of its own.
   if (all.filter(({ remote }) => remote.host === address).length >= LIMITS.linksPerAddress) return "address";
   return all.filter(({ hasSpoken }) => !hasSpoken).length >= LIMITS.silentLinksMax ? "silent" : null;
 }
@@ -286,7 +287,7 @@ const JUNK: Refusal = { status: 400, reason: "expected an HTTP/1.1 upgrade reque
 const BROWSER: Refusal = { status: 403, reason: "browsers are not served here" };
 const TOO_LONG: Refusal = {
   status: 413,
-  reason: `expected a body of a told length, at most ${LIMITS.meshBodyBytes} bytes`,
+  reason: `expected a body of a told length, at most ${LIMITS.enrolBodyBytes} bytes`,
 };
 const NO_UPGRADE: Refusal = {
   status: 426,

@@ -12,12 +12,13 @@
 import type { TLSSocket } from "node:tls";
 
 import { renderHostPort } from "../base/ip.ts";
-import type { NodeId } from "../model/ids.ts";
+import type { Credential } from "../model/credential.ts";
 import { LIMITS } from "../model/limits.ts";
 
-import type { DialMember } from "./dial.ts";
+import type { Dialled, DialMember } from "./dial.ts";
 import { STREAM_ALPN } from "./secure.ts";
 import type { StreamPeer } from "./stream.ts";
+import type { Objection } from "./trust.ts";
 
 /** How long one lies unused before it is closed; the other end waits longer. */
 const IDLE_MS = 60_000;
@@ -27,6 +28,7 @@ const DIAL_MS = 2000;
 interface Entry {
   readonly peer: StreamPeer;
   readonly socket: TLSSocket;
+  readonly credential: Credential;
   /** Stops watching it. */
   readonly release: () => void;
 }
@@ -48,12 +50,12 @@ export class Ready {
   }
 
   /** The newest that is open to this member, paused, and the caller's from now on; null when there is none. */
-  take(peer: StreamPeer): TLSSocket | null {
+  take(peer: StreamPeer): Dialled | null {
     const newest = this.#of(peer).at(-1);
     if (newest === undefined) return null;
     this.#entries.delete(newest);
     newest.release();
-    return newest.socket;
+    return newest;
   }
 
   /** A stream went to this member: sees to it that the next finds a connection. Never throws. */
@@ -67,9 +69,9 @@ export class Ready {
     if (dialling > 0) this.#dialling.set(key, dialling);
   }
 
-  /** Drops those to this member. */
-  closeMember(id: NodeId): void {
-    for (const entry of this.#entries) if (entry.peer.id === id) this.#drop(entry);
+  /** Drops those to whom there is an objection. */
+  cut(objection: Objection): void {
+    for (const entry of this.#entries) if (objection(entry.credential) !== null) this.#drop(entry);
   }
 
   /** Drops all and opens no more. */
@@ -82,9 +84,9 @@ export class Ready {
     const { address, id } = peer;
     try {
       const options = { alpn: STREAM_ALPN, deadlineMs: DIAL_MS, expect: id } as const;
-      const { socket } = await this.#dialMember(address, options);
-      if (this.#isClosed) socket.destroy();
-      else this.#keep(peer, socket);
+      const dialled = await this.#dialMember(address, options);
+      if (this.#isClosed) dialled.socket.destroy();
+      else this.#keep(peer, dialled);
     } catch {
       // Whoever opens the next stream dials himself, and learns what is wrong.
     } finally {
@@ -95,7 +97,7 @@ export class Ready {
     }
   }
 
-  #keep(peer: StreamPeer, socket: TLSSocket): void {
+  #keep(peer: StreamPeer, { socket, credential }: Dialled): void {
     const drop = (): void => this.#drop(entry);
     const timer = setTimeout(drop, IDLE_MS);
     timer.unref();
@@ -104,7 +106,7 @@ export class Ready {
       for (const event of ["data", "end", "close"]) socket.off(event, drop);
       socket.pause();
     };
-    const entry: Entry = { peer, socket, release };
+    const entry: Entry = { peer, socket, credential, release };
     // Nobody has asked for anything: what comes is a refusal.
     for (const event of ["data", "end", "close"]) socket.on(event, drop);
     this.#entries.add(entry);

@@ -8,6 +8,7 @@
  * Touches: metrics, the clock.
  */
 
+import { networkOf } from "../base/ip.ts";
 import { Repeats } from "../base/repeats.ts";
 import type { NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
@@ -84,7 +85,7 @@ export function openRefusals({ metrics, onRefused }: RefusalsOptions): Refusals 
       const { reason, address, peer } = refusal;
       metrics.meshRefused.inc({ reason });
       // Not the text: it may hold what the peer makes up, or a duration.
-      if (told.isNew(`${reason} ${address} ${peer ?? ""}`, nowMs())) onRefused(refusal);
+      if (told.isNew(`${reason} ${networkOf(address)} ${peer ?? ""}`, nowMs())) onRefused(refusal);
     },
   };
 }

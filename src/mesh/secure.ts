@@ -15,14 +15,14 @@ import { createSecureContext, type SecureContext, type TLSSocket } from "node:tl
 
 import type { Credential } from "../model/credential.ts";
 import type { NodeId } from "../model/ids.ts";
+import type { JOIN_ALPN } from "../model/mesh-port.ts";
 
 import type { MeshTrust, TlsMaterial } from "./trust.ts";
 import { printable, type Refusal } from "./upgrade.ts";
 
-/** What a connection to the mesh port is for, as agreed in the handshake (ALPN, RFC 7301). */
+/** What a connection to the mesh port is for, as agreed in the handshake (ALPN, RFC 7301); JOIN_ALPN is the third. */
 export const GOSSIP_ALPN = "skein-gossip/1";
 export const STREAM_ALPN = "skein-stream/1";
-export const JOIN_ALPN = "skein-join/1";
 
 /** One of them. */
 export type MeshProtocol = typeof GOSSIP_ALPN | typeof STREAM_ALPN | typeof JOIN_ALPN;

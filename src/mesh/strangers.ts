@@ -17,6 +17,7 @@
  */
 
 import { assert } from "../base/assert.ts";
+import { networkOf } from "../base/ip.ts";
 import { LIMITS } from "../model/limits.ts";
 
 /** Handshakes that may be begun at once, and that many more in a second: some fifth of a core at most. */
@@ -36,6 +37,7 @@ interface Stranger {
 }
 
 interface Address {
+  /** Of IPv6 the /64. */
   readonly text: string;
   credit: number;
   refilledAtMs: number;
@@ -81,14 +83,15 @@ export class Strangers {
 
   /** Somebody came. @returns who gives way to him, one at most */
   enter(id: number, address: string, nowMs: number): readonly number[] {
-    const from = this.#addressOf(address, nowMs);
+    const text = networkOf(address);
+    const from = this.#addressOf(text, nowMs);
     const isCrowded = from.strangers.size >= LIMITS.meshStrangersPerAddress;
     const payer = isCrowded ? from : this.size >= LIMITS.meshStrangersMax ? this.#mostCrowded() : null;
     const oldest = payer === null ? undefined : first(payer.strangers);
     if (oldest !== undefined) this.leave(oldest.id);
     const stranger: Stranger = { id, from, stage: "silent" };
     // Again: the address is forgotten when its last stranger leaves with all its credit.
-    this.#addressByText.set(address, from);
+    this.#addressByText.set(text, from);
     from.strangers.add(stranger);
     this.#strangerById.set(id, stranger);
     return oldest === undefined ? [] : [oldest.id];

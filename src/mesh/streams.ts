@@ -13,22 +13,23 @@ import type { Socket } from "node:net";
 
 import { Failure, textOf } from "../base/failure.ts";
 import { renderHostPort } from "../base/ip.ts";
-import type { NodeId } from "../model/ids.ts";
+import type { Credential } from "../model/credential.ts";
 import { nowMs } from "../runtime/clock.ts";
 import { reset } from "../runtime/pump.ts";
 
-import type { DialMember } from "./dial.ts";
+import type { Dialled, DialMember } from "./dial.ts";
 import { Ready } from "./ready.ts";
 import { STREAM_ALPN } from "./secure.ts";
 import { askStream, type OpenStream } from "./stream.ts";
+import type { Objection } from "./trust.ts";
 
 /** The streams that this daemon opened. */
 export interface Streams {
   readonly open: OpenStream;
   /** How many connections are kept ready. */
   readonly readyCount: () => number;
-  /** Resets all streams that go through this member, and keeps none ready to it. */
-  closeMember(member: NodeId): void;
+  /** Resets all streams that go through whoever there is an objection to, and keeps none ready to him. */
+  cut(objection: Objection): void;
   /** Drops what is kept ready. Streams that are open stay their openers'. */
   close(): void;
 }
@@ -36,25 +37,25 @@ export interface Streams {
 /** Opens an empty set of streams. */
 export function openStreams({ dialMember }: { readonly dialMember: DialMember }): Streams {
   const ready = new Ready(dialMember);
-  const memberBySocket = new Map<Socket, NodeId>();
+  const credentialBySocket = new Map<Socket, Credential>();
   const open: OpenStream = async (peer, ask) => {
     const startedMs = nowMs();
     const leftMs = (): number => Math.max(1, ask.deadlineMs - (nowMs() - startedMs));
     for (;;) {
       const kept = ready.take(peer);
-      const socket = kept ?? (await dial(peer));
+      const { socket, credential } = kept ?? (await dial(peer));
       const asked = await askStream(socket, { ...ask, deadlineMs: leftMs() });
       if (asked.kind === "stale" && kept !== null) continue;
       if (asked.kind !== "open")
         throw named(`stream to ${ask.replica} through ${renderHostPort(peer.address)}`, asked.failure);
       ready.refill(peer);
-      memberBySocket.set(socket, peer.id);
-      socket.once("close", () => memberBySocket.delete(socket));
+      credentialBySocket.set(socket, credential);
+      socket.once("close", () => credentialBySocket.delete(socket));
       return socket;
     }
-    async function dial({ address, id }: typeof peer): Promise<Socket> {
+    async function dial({ address, id }: typeof peer): Promise<Dialled> {
       try {
-        return (await dialMember(address, { alpn: STREAM_ALPN, deadlineMs: leftMs(), expect: id })).socket;
+        return await dialMember(address, { alpn: STREAM_ALPN, deadlineMs: leftMs(), expect: id });
       } catch (thrown) {
         // Whatever kept us from the daemon says nothing of the replica.
         const code = thrown instanceof Failure && thrown.code === "timeout" ? "timeout" : "unreachable";
@@ -65,9 +66,9 @@ export function openStreams({ dialMember }: { readonly dialMember: DialMember })
   return {
     open,
     readyCount: () => ready.size,
-    closeMember(member) {
-      ready.closeMember(member);
-      for (const [socket, id] of memberBySocket) if (id === member) reset(socket);
+    cut(objection) {
+      ready.cut(objection);
+      for (const [socket, peer] of credentialBySocket) if (objection(peer) !== null) reset(socket);
     },
     close: () => ready.close(),
   };

@@ -28,6 +28,9 @@ export interface KeyOwner {
   readonly revoked: boolean;
 }
 
+/** Why whoever was admitted with this credential is not one of us any more; null while he is. */
+export type Objection = (peer: Credential) => string | null;
+
 /** What the mesh needs of trust. */
 export interface MeshTrust {
   /** As it is now; another object after a renewal or a change of authorities, the same one otherwise. */

@@ -124,8 +124,6 @@ export const LIMITS = {
   /** A backup of the authority: a few keys, and the charter. */
   backupBytes: 2 * 1024 * 1024,
 
-  /** A request to join or to renew on the mesh port, without its head. */
-  meshBodyBytes: 64 * 1024,
   /** Relayed streams at once through one daemon, each two sockets. */
   streamsMax: 16_384,
   /** Connections kept ready for streams to one member, and to all: each costs some 40 KiB here and there. */

@@ -14,7 +14,7 @@
  * Pure. proxy.ts serves the plan, match.ts indexes its HTTP routes.
  */
 
-import { isLoopback, renderHostPort } from "../base/ip.ts";
+import { isLocalToHost, renderHostPort } from "../base/ip.ts";
 import type { NodeId, ReplicaId, ServiceKey } from "../model/ids.ts";
 import { httpPortOf, transportOf, type PublishedPort, type ServicePort } from "../model/service.ts";
 import { TIERS, type Replica, type Service, type View } from "../model/view.ts";
@@ -293,7 +293,5 @@ function upstreamOf(service: ServiceKey, port: number, replica: Replica): readon
  * itself, whatever its record says: a published port must not lead to what listens on this host's loopback only.
  */
 function isReachable({ reach, address }: Replica): boolean {
-  const meansHere =
-    isLoopback(address) || address === "0.0.0.0" || address === "::" || address.startsWith("169.254.");
-  return reach === "direct" && !meansHere;
+  return reach === "direct" && !isLocalToHost(address);
 }

@@ -60,6 +60,13 @@ export class Admission {
     );
   }
 
+  /** Why who was admitted once is not any more, by now, in a text for both ends; null while he is. */
+  objection(credential: Credential, nowMs: number): string | null {
+    if (this.isRevoked(credential.id)) return "removed from the cluster";
+    if (!this.isAccepted(credential)) return "certificate of a retired authority";
+    return nowMs > credential.notAfterMs ? "certificate of this connection has ended" : null;
+  }
+
   /** Whether the managers have removed this node. */
   isRevoked(id: NodeId): boolean {
     const { revoked } = this.#charter();

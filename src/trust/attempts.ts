@@ -12,7 +12,7 @@
  * Pure. enrolment.ts asks before it compares, in the same turn.
  */
 
-import { isIpv6, unmapped } from "../base/ip.ts";
+import { networkOf } from "../base/ip.ts";
 
 /** How many failures, of how many. Each at least 1. */
 export interface AttemptBounds {
@@ -67,28 +67,6 @@ export class Attempts {
   #isCrowded(nowMs: number): boolean {
     return recent(this.#failures, nowMs).length >= this.#bounds.overall;
   }
-}
-
-/** What an address counts as: itself, or the /64 of an IPv6 address. */
-export function networkOf(address: string): string {
-  const plain = unmapped(address);
-  if (!isIpv6(plain)) return plain;
-  const [text = ""] = plain.toLowerCase().split("%");
-  const [before = "", after] = text.split("::");
-  const head = groupsOf(before);
-  // Dotted groups at the end stand for two; none of them is in the first four unless there is no `::`.
-  const tail = after === undefined ? [] : groupsOf(after);
-  const missing = after === undefined ? 0 : 8 - head.length - tail.length - (text.includes(".") ? 1 : 0);
-  const groups = [...head, ...Array.from({ length: Math.max(0, missing) }, () => "0"), ...tail];
-  return `${groups.slice(0, 4).map(withoutZeros).join(":")}::/64`;
-}
-
-function groupsOf(part: string): readonly string[] {
-  return part === "" ? [] : part.split(":");
-}
-
-function withoutZeros(group: string): string {
-  return group.replace(/^0+(?=.)/, "");
 }
 
 /** Those within the period; the same list when all are. */

@@ -83,7 +83,8 @@ export async function renderBackup(
  * Reads a backup, and checks that what is in it fits together.
  *
  * @returns a failure: `invalid` when it is none, or of a later version; `not-allowed` when the passphrase is wrong or
- *   the file was altered; `corrupt` when it makes no sense. No text holds anything of passphrase or keys.
+ *   the file was altered; `corrupt` when it makes no sense. No text holds anything of the passphrase, or of what the
+ *   file keeps secret.
  */
 export async function readBackup(text: string, passphrase: string): Promise<Result<Backup>> {
   const parsed = parseArmour(text);
@@ -148,26 +149,47 @@ function parseArmour(text: string): Result<Armour> {
 }
 
 function readContent(text: string, clusterId: string): Result<Backup> {
+  // In words of our own: what a parser says may repeat what it met, and that may be a key.
   const refuse = (why: string): Result<never> => failed("corrupt", `the backup makes no sense: ${why}`);
-  // Authenticated, so JSON: whoever has the passphrase may have put in something else, yet not by accident.
-  const content = JSON.parse(text) as { readonly charter?: unknown; readonly keys?: KeysByFingerprint };
-  const charter = parseCharter(content.charter);
-  if (!charter.ok) return refuse(charter.failure.message);
+  const content = objectOf(text);
+  const charter = parseCharter(content?.["charter"]);
+  if (!charter.ok) return refuse("its charter cannot be read");
   if (charter.value.clusterId !== clusterId) return refuse("its head names another cluster than its charter");
-  for (const root of charter.value.roots) {
-    const read = readRoot(clusterId, root);
-    if (!read.ok) return refuse(read.failure.message);
-  }
-  const authorities = readKeys(charter.value, content.keys ?? {});
-  if (!authorities.ok) return refuse(authorities.failure.message);
+  if (charter.value.roots.some((root) => !readRoot(clusterId, root).ok))
+    return refuse("it has an authority that is damaged or of another cluster");
+  const keys = keysOf(content?.["keys"]);
+  const authorities = keys === null ? null : readKeys(charter.value, keys);
+  if (authorities?.ok !== true) return refuse("its keys are damaged, or not those of its authorities");
   const keyring = new Keyring(authorities.value);
   if (keyring.issuers(charter.value).length === 0) return refuse("it has no key of an authority that counts");
   return success({ charter: charter.value, keys: keyring.keys() });
 }
 
+/** Null for what is no JSON, or no object: authenticated, but whoever had the passphrase may have put in anything. */
+function objectOf(text: string): Readonly<Record<string, unknown>> | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+function keysOf(value: unknown): KeysByFingerprint | null {
+  const entries = isObject(value) ? Object.entries(value) : [];
+  const keys = entries.flatMap(([fingerprint, pem]) =>
+    typeof pem === "string" ? [[fingerprint, pem] as const] : [],
+  );
+  return keys.length === entries.length ? Object.fromEntries(keys) : null;
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
+}
+
 function keyFrom(passphrase: string, salt: Buffer, cost: number): Promise<Buffer> {
-  // Twice what it needs: OpenSSL counts more than the formula's 128 * N * r.
-  const options: ScryptOptions = { N: cost, r: BLOCK, p: 1, maxmem: 256 * cost * BLOCK };
+  // Twice what it needs, and some for a small cost: OpenSSL counts more than the formula's 128 * N * r.
+  const options: ScryptOptions = { N: cost, r: BLOCK, p: 1, maxmem: 256 * cost * BLOCK + 2 ** 20 };
   return new Promise((resolve, reject) => {
     // As people type it, not as their keyboard composes it (Unicode TR15).
     scrypt(passphrase.normalize("NFC"), salt, 32, options, (error, key) =>

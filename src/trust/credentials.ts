@@ -7,7 +7,8 @@
  * what others decided comes in by `apply`.
  *
  * Memory changes at once and the disk follows: a node that is told of a removal must not wait for a disk to act on it.
- * A key is on the disk before anything speaks of it.
+ * A key is on the disk before anything speaks of it. Each file has one writer at a time, and none once it is closed:
+ * whoever forgets or replaces a membership must not find what was still being written of the one before.
  *
  * Touches: the data dir, by way of vault.ts. Time is handed in.
  */
@@ -28,13 +29,14 @@ import {
   createAuthority,
   crossSign,
   issueCertificate,
+  type Authority,
 } from "./authority.ts";
 import { checkCertificate, parseCertificate } from "./certificate.ts";
 import { GENERATION_MAX, mergeCharter, trustedRoots, withoutEnded } from "./charter.ts";
 import { nodeIdOf, spkiOf } from "./identity.ts";
 import { Keyring, needsManager, readKeys, type KeysByFingerprint, type SecretVerdict } from "./keyring.ts";
 import type { Identity } from "./keyfile.ts";
-import type { Term } from "./renewal.ts";
+import { RETIRE_AFTER_MS, type Term } from "./renewal.ts";
 import { rootVerifier } from "./root.ts";
 import { NodeSeals } from "./seals.ts";
 import { Vault, type Holdings } from "./vault.ts";
@@ -72,6 +74,9 @@ export class Credentials {
   #credential: Credential;
   #keyring: Keyring;
   #material: Material | null = null;
+  #isClosed = false;
+  /** The last of those that write the certificate or keys, which do so one after the other. Never rejects. */
+  #lastTurn: Promise<unknown> = Promise.resolve();
 
   /** @throws Failure `corrupt` when the certificate is not this node's in this cluster */
   constructor(options: CredentialsOptions, { charter, certificate, authorities }: Holdings) {
@@ -169,13 +174,26 @@ export class Credentials {
     if (merged === this.#charter) return false;
     if (merged.roots !== this.#charter.roots) this.#material = null;
     this.#charter = merged;
-    this.#saving.set(merged);
+    // What comes in while the daemon closes others have as well.
+    if (!this.#isClosed) this.#saving.set(merged);
     return true;
   }
 
   /** Settles when the charter as it is now is on the disk, or `saveFailed` was told. */
   saved(): Promise<void> {
     return this.#saving.idle();
+  }
+
+  /**
+   * Writes no more: what would is refused from now on (`busy`), and a charter that comes in is kept in memory alone.
+   * For whoever is about to forget this membership, or to put another in its place.
+   *
+   * @returns settles when what was being written has been, as far as it goes
+   */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#lastTurn;
+    await this.saved();
   }
 
   /**
@@ -215,37 +233,50 @@ export class Credentials {
    * @returns the charter that says so; the key is on the disk by then
    * @throws Failure `not-allowed` as `issue`, `busy` while too many earlier ones are not retired
    */
-  async rotateAuthority(): Promise<Charter> {
+  rotateAuthority(): Promise<Charter> {
+    return this.#inTurn(() => this.#rotateAuthority());
+  }
+
+  async #rotateAuthority(): Promise<Charter> {
     const before = this.#keyring.issuing(this.#charter);
     const inUse = trustedRoots(this.#charter).length;
     // One more than a charter holds would push out the oldest, and all who still have a certificate of it.
     if (inUse >= LIMITS.rootsMax / 2) {
-      const text = `${inUse} authorities are in use; expected that members take over the newest before the next`;
+      const rule = "one is retired a day after the latest rotation, once all members have renewed";
+      const text = `${inUse} authorities are in use; expected fewer before the next: ${rule}`;
       throw new Failure("busy", text);
     }
     const nowMs = this.#options.now();
     const generation = this.newestRoot.generation + 1;
     const { root, privateKey } = await createAuthority(this.clusterId, generation, nowMs);
     const authority = { root: await crossSign(before, root, nowMs), privateKey };
-    await this.#vault.saveKey(authority);
-    this.#keyring = new Keyring([...this.#keyring.authorities, authority]);
+    await this.#saveKey(authority);
     const charter = this.#decide({ roots: [authority.root] });
     await this.saved();
     return charter;
   }
 
   /**
-   * Retires the authorities before the newest that nobody has a certificate of any more.
+   * Retires the authorities that all members have left behind: each has a certificate of a later one. Not before the
+   * newest has been there for a while: a manager that was started anew does not know who is away, and whoever has a
+   * certificate of a retired authority alone never gets in again.
    *
    * @param issuers  those of all members' certificates, also of members that are away
+   * @param afterMs  how old the newest has to be, by its certificate
    * @returns the charter that says so; the same one when there is none to retire
    */
-  retireRoots(issuers: Iterable<string>): Charter {
+  retireRoots(issuers: Iterable<string>, afterMs = RETIRE_AFTER_MS): Charter {
     if (this.role !== "manager") throw needsManager("retiring an authority");
-    const used = new Set([...issuers, this.#credential.issuer, this.newestRoot.fingerprint]);
-    const unused = this.#charter.roots.filter((root) => !root.retired && !used.has(root.fingerprint));
-    if (unused.length === 0) return this.#charter;
-    return this.#decide({ roots: unused.map((root) => ({ ...root, retired: true })) });
+    const newest = Buffer.from(this.newestRoot.certificate, "base64");
+    if (this.#options.now() - issuedAtMs(newest) < afterMs) return this.#charter;
+    const trusted = trustedRoots(this.#charter);
+    const places = Array.from([...issuers, this.#credential.issuer], (issuer) =>
+      trusted.findIndex(({ fingerprint }) => fingerprint === issuer),
+    );
+    // Of one that is not among them somebody is left behind already; until he is forgotten it goes no further.
+    const outlived = places.includes(-1) ? [] : trusted.slice(Math.max(...places) + 1);
+    if (outlived.length === 0) return this.#charter;
+    return this.#decide({ roots: outlived.map((root) => ({ ...root, retired: true })) });
   }
 
   /** Issues a certificate: DER. @throws Failure `not-allowed` where this node has no authority's key */
@@ -263,11 +294,16 @@ export class Credentials {
     await this.takeCertificate(await this.issue(publicKey, this.id, this.role));
   }
 
-  /** Puts a new certificate (DER) in the place of this node's. @throws Failure `refused` when it is not this node's */
-  async takeCertificate(certificate: Uint8Array): Promise<void> {
+  /** Puts a new certificate (DER) in the place of this node's. @throws Failure `corrupt` when it is not this node's */
+  takeCertificate(certificate: Uint8Array): Promise<void> {
+    return this.#inTurn(() => this.#takeCertificate(certificate));
+  }
+
+  async #takeCertificate(certificate: Uint8Array): Promise<void> {
     const credential = this.#expectOwn(certificate);
     // First the authority, if it is a new one: after a crash in between a certificate of none that is known is useless.
     await this.saved();
+    this.#expectOpen();
     await this.#vault.saveCertificate(certificate);
     this.#certificate = certificate;
     this.#credential = credential;
@@ -286,15 +322,55 @@ export class Credentials {
   }
 
   /** Takes keys of authorities that another manager gave. @throws Failure `corrupt` for one that does not fit */
-  async takeKeys(keys: KeysByFingerprint): Promise<void> {
-    const read = readKeys(this.#charter, keys);
-    if (!read.ok) throw read.failure;
-    const fresh = read.value.filter(({ root }) => !this.#keyring.has(root.fingerprint));
-    for (const authority of fresh) await this.#vault.saveKey(authority);
-    this.#keyring = new Keyring([...this.#keyring.authorities, ...fresh]);
+  takeKeys(keys: KeysByFingerprint): Promise<void> {
+    return this.#inTurn(async () => {
+      const read = readKeys(this.#charter, keys);
+      if (!read.ok) throw read.failure;
+      for (const authority of read.value) await this.#saveKey(authority);
+    });
+  }
+
+  /**
+   * Makes this node a manager by the keys of a backup of its own cluster. Closed afterwards: what was on its way for
+   * the node as it was comes too late, and the daemon has to be opened anew.
+   *
+   * @throws Failure `corrupt` for a key that does not fit, `not-allowed` when none counts any more; all is as before
+   */
+  promote(keys: KeysByFingerprint): Promise<void> {
+    return this.#inTurn(async () => {
+      const read = readKeys(this.#charter, keys);
+      if (!read.ok) throw read.failure;
+      new Keyring(read.value).issuing(this.#charter);
+      for (const authority of read.value) await this.#saveKey(authority);
+      await this.#takeCertificate(await this.issue(this.#options.identity.publicKey, this.id, "manager"));
+      this.#isClosed = true;
+    });
+  }
+
+  async #saveKey(authority: Authority): Promise<void> {
+    if (this.#keyring.has(authority.root.fingerprint)) return;
+    this.#expectOpen();
+    await this.#vault.saveKey(authority);
+    this.#keyring = new Keyring([...this.#keyring.authorities, authority]);
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#lastTurn.then(() => {
+      this.#expectOpen();
+      return work();
+    });
+    // Told to whoever asked for it; the next one goes on all the same.
+    this.#lastTurn = done.catch(() => undefined);
+    return done;
+  }
+
+  #expectOpen(): void {
+    if (!this.#isClosed) return;
+    throw new Failure("busy", "this node's membership is being closed or replaced; expected no change of it");
   }
 
   #decide(part: Partial<Pick<Charter, "roots" | "tokens" | "revoked">>): Charter {
+    this.#expectOpen();
     this.apply({ ...this.#charter, roots: [], revoked: [], ...part });
     return this.#charter;
   }

@@ -19,9 +19,8 @@ import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
 import { Failure, systemCodeOf, textOf } from "../base/failure.ts";
 import { renderHostPort, type HostPort } from "../base/ip.ts";
 import { LIMITS } from "../model/limits.ts";
+import { JOIN_ALPN, JOIN_BINDING_BYTES, JOIN_BINDING_LABEL } from "../model/mesh-port.ts";
 import { startDeadline } from "../runtime/deadline.ts";
-
-import { BINDING_BYTES, BINDING_LABEL, JOIN_PROTOCOL } from "./enrolment-wire.ts";
 
 /** What a caller shows of itself: key and certificate in PEM. */
 export interface CallerMaterial {
@@ -88,7 +87,7 @@ function tlsOptions(to: HostPort, material: CallerMaterial | null): ConnectionOp
   return {
     host: to.host,
     port: to.port,
-    ALPNProtocols: [JOIN_PROTOCOL],
+    ALPNProtocols: [JOIN_ALPN],
     minVersion: "TLSv1.3",
     rejectUnauthorized: false,
     // Both are for names, and ours are keys.
@@ -104,7 +103,7 @@ async function connected(socket: TLSSocket, text: string): Promise<void> {
   } catch (thrown) {
     throw callFailure(text, thrown);
   }
-  if (socket.alpnProtocol === JOIN_PROTOCOL) return;
+  if (socket.alpnProtocol === JOIN_ALPN) return;
   throw new Failure(
     "refused",
     `${text} is not the mesh port of a skein daemon: it speaks TLS for something else`,
@@ -117,7 +116,7 @@ function callOver(socket: TLSSocket, agent: Agent, text: string): Call {
   return {
     to: text,
     certificate: certificate.raw,
-    binding: socket.exportKeyingMaterial(BINDING_BYTES, BINDING_LABEL, Buffer.alloc(0)),
+    binding: socket.exportKeyingMaterial(JOIN_BINDING_BYTES, JOIN_BINDING_LABEL, Buffer.alloc(0)),
     ask(method, path, body) {
       // A request over a connection that is gone would wait for ever: nothing of it ends any more.
       if (!socket.destroyed) return ask(agent, { method, path, body, text });
@@ -135,13 +134,22 @@ async function ask(
   const headers =
     sent === null ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(sent) };
   const request = startRequest({ agent, method, path, host: "skein", headers, setDefaultHeaders: true });
+  // What comes behind an answer that is whole may be junk, and nobody waits any more: it would end the process.
+  request.on("error", () => undefined);
+  const gone = new AbortController();
+  // An answer that switches protocols ends the request, and tells nothing else.
+  request.once("close", () => gone.abort(new Failure("refused", `${text} ends the call without an answer`)));
   try {
     request.end(sent);
-    const [response] = (await once(request, "response")) as [IncomingMessage];
+    const [response] = (await once(request, "response", { signal: gone.signal })) as [IncomingMessage];
     return { status: response.statusCode ?? 0, body: await readAnswer(response, text) };
   } catch (thrown) {
-    throw callFailure(text, thrown);
+    throw callFailure(text, gone.signal.aborted && isAbort(thrown) ? gone.signal.reason : thrown);
   }
+}
+
+function isAbort(thrown: unknown): boolean {
+  return thrown instanceof Error && thrown.name === "AbortError";
 }
 
 async function readAnswer(response: IncomingMessage, text: string): Promise<string> {

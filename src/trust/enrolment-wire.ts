@@ -23,12 +23,6 @@ import { LIMITS } from "../model/limits.ts";
 import { parseCharter } from "./charter.ts";
 import type { KeysByFingerprint } from "./keyring.ts";
 
-/** The protocol's name in the TLS handshake (RFC 7301). */
-export const JOIN_PROTOCOL = "skein-join/1";
-/** For the value that both ends of a connection have: 32 bytes under this label. */
-export const BINDING_LABEL = "EXPORTER-skein-join";
-export const BINDING_BYTES = 32;
-
 /** Why a request is refused: its HTTP status, and as what failure the asker meets it. */
 export const REFUSALS = {
   malformed: { status: 400, code: "invalid" },
@@ -67,6 +61,8 @@ export interface ClusterAnswer {
   readonly roots: readonly Root[];
   /** Where managers are reached. */
   readonly managers: readonly HostPort[];
+  /** Whether the certificate that the asker has shown counts there. */
+  readonly counts: boolean;
 }
 
 /** What a joiner or a renewing member gets. */
@@ -127,6 +123,7 @@ export function parseClusterAnswer(text: string): Result<ClusterAnswer> {
     clusterId: charter.value.clusterId,
     roots: charter.value.roots,
     managers: addressesOf(fields?.["managers"]),
+    counts: fields?.["counts"] === true,
   });
 }
 

@@ -16,12 +16,13 @@ import { X509Certificate } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 
 import { textOf } from "../base/failure.ts";
+import { networkOf } from "../base/ip.ts";
 import type { Credential, Role } from "../model/credential.ts";
 import type { NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 import { startDeadline } from "../runtime/deadline.ts";
 
-import { Attempts, networkOf } from "./attempts.ts";
+import { Attempts } from "./attempts.ts";
 import { readCsr, type Requester } from "./authority.ts";
 import type { Credentials } from "./credentials.ts";
 import {
@@ -38,9 +39,11 @@ import { wasRemoved } from "./membership.ts";
 export interface Caller {
   /** Of its client certificate; null without one that counts. */
   readonly credential: Credential | null;
+  /** Why there is none: none shown, ended, of another cluster, ... */
+  readonly problem: string | null;
   /** Its address, without port. */
   readonly address: string;
-  /** What both ends of this connection have and no other: BINDING_LABEL, BINDING_BYTES. */
+  /** What both ends of this connection have and no other: JOIN_BINDING_LABEL. */
   readonly binding: Uint8Array;
 }
 
@@ -122,7 +125,7 @@ class Door {
     // Whoever goes away before the answer has nothing to be told.
     response.on("error", () => undefined);
     const wanted = `${request.method} ${request.url}`;
-    if (wanted === "GET /cluster") return answer(response, 200, this.#cluster());
+    if (wanted === "GET /cluster") return answer(response, 200, this.#cluster(caller));
     const kind = wanted === "POST /join" ? "join" : wanted === "POST /renew" ? "renew" : "authority";
     if (kind === "authority" && wanted !== "POST /authority") {
       const text = "expected GET /cluster, POST /join, POST /renew or POST /authority";
@@ -289,9 +292,9 @@ class Door {
     throw new Refused("limited", text, waitMs);
   }
 
-  #expectMember({ credential }: Caller): Credential {
+  #expectMember({ credential, problem }: Caller): Credential {
     if (credential === null) {
-      throw new Refused("stranger", "expected a certificate of this cluster that has not ended; join again");
+      throw new Refused("stranger", `${problem ?? "no certificate counts here"}; join again with a token`);
     }
     // The connection may be older than the removal.
     if (!this.#options.credentials.admission.isAccepted(credential)) {
@@ -305,9 +308,11 @@ class Door {
     return new Refused(reason, text);
   }
 
-  #cluster(): unknown {
-    const { clusterId, roots } = this.#options.credentials.charter;
-    return { clusterId, roots, managers: this.#options.managers().slice(0, MEMBERS_NAMED) };
+  #cluster({ credential }: Caller): unknown {
+    const { charter, admission } = this.#options.credentials;
+    const { clusterId, roots } = charter;
+    const counts = credential !== null && admission.isAccepted(credential);
+    return { clusterId, roots, managers: this.#options.managers().slice(0, MEMBERS_NAMED), counts };
   }
 
   #refuse(response: ServerResponse, { reason, message, retryAfterMs }: Refused): void {

@@ -139,13 +139,19 @@ export async function fetchKeysAt(to: HostPort, options: Omit<MemberOptions, "id
   await credentials.takeKeys(known(credentials.charter, keys));
 }
 
+/** What somebody said who may be of this node's cluster. */
+export interface Learnt {
+  /** Whether an authority was new. */
+  readonly isNew: boolean;
+  /** Whether this node's certificate counts there. Not proved: to be believed only where a lie does no harm. */
+  readonly counts: boolean;
+}
+
 /**
  * Asks a member that this node cannot believe yet which authorities there are now: those are taken that one known here
- * vouches for.
- *
- * @returns whether any was new
+ * vouches for. And whether this node's certificate counts there.
  */
-export async function fetchRootsAt(to: HostPort, options: Omit<MemberOptions, "identity">): Promise<boolean> {
+export async function fetchRootsAt(to: HostPort, options: Omit<MemberOptions, "identity">): Promise<Learnt> {
   const { credentials, timeoutMs = CALL_MS } = options;
   return withCall(to, asMember(credentials, timeoutMs), (call) => learnRoots(call, credentials));
 }
@@ -277,16 +283,19 @@ function checked(
 /** Makes sure that a manager of this node's cluster is on the other side. */
 async function expectManager(call: Call, credentials: Credentials): Promise<void> {
   let server = credentials.admit(call.certificate);
-  if (!server.ok && (await learnRoots(call, credentials))) server = credentials.admit(call.certificate);
+  if (!server.ok && (await learnRoots(call, credentials)).isNew) server = credentials.admit(call.certificate);
   if (!server.ok) throw new Failure("refused", `${call.to}: ${server.failure.message}`);
   if (server.value.role !== "manager")
     throw new Failure("refused", `${call.to} is a worker; expected a manager`);
 }
 
-async function learnRoots(call: Call, credentials: Credentials): Promise<boolean> {
-  const cluster = trusted(parseClusterAnswer(granted(call, await call.ask("GET", "/cluster"))));
+async function learnRoots(call: Call, credentials: Credentials): Promise<Learnt> {
+  const { clusterId, roots, counts } = trusted(
+    parseClusterAnswer(granted(call, await call.ask("GET", "/cluster"))),
+  );
   const { charter } = credentials;
-  return cluster.clusterId === charter.clusterId && credentials.apply(vouchedFor(charter, cluster.roots));
+  if (clusterId !== charter.clusterId) return { isNew: false, counts: false };
+  return { isNew: credentials.apply(vouchedFor(charter, roots)), counts };
 }
 
 /**

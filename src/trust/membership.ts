@@ -12,10 +12,8 @@ import type { Charter } from "../model/charter.ts";
 import type { NodeId } from "../model/ids.ts";
 
 import { createAuthority, drawClusterId, issueCertificate, type Authority } from "./authority.ts";
-import { mergeCharter } from "./charter.ts";
 import { Credentials, type CredentialsOptions } from "./credentials.ts";
 import { Keyring, readKeys, type KeysByFingerprint } from "./keyring.ts";
-import { rootVerifier } from "./root.ts";
 import { Vault } from "./vault.ts";
 
 /** What a joiner is given. */
@@ -74,34 +72,38 @@ export async function adopt(options: CredentialsOptions, grant: Grant): Promise<
 }
 
 /**
- * Makes this node a manager by the keys of a backup: of the cluster it is in, or of the backup's when it is in none.
+ * Makes this node a manager of the cluster of a backup. The data dir must be in none.
  *
- * @throws Failure `busy` when it is in another cluster, `not-allowed` when it was removed from this one or the backup's
- *   authorities count no more, `corrupt` as Vault.load
+ * @throws Failure `not-allowed` when it was removed from that cluster or the backup's authorities count no more
  */
 export async function restoreAuthority(
   options: CredentialsOptions,
-  backup: Pick<Grant, "charter" | "keys">,
+  { charter, keys }: Pick<Grant, "charter" | "keys">,
 ): Promise<Credentials> {
-  const vault = new Vault(options.dataDir);
-  const held = await vault.load(options.now());
-  const { clusterId } = backup.charter;
-  if (held !== null && held.charter.clusterId !== clusterId) {
-    const text = `this node is in cluster ${held.charter.clusterId}, the backup is of ${clusterId}`;
-    throw new Failure("busy", `${text}; run "skein leave" first`);
-  }
-  const charter =
-    held === null ? backup.charter : mergeCharter(held.charter, backup.charter, rootVerifier(clusterId));
-  const authorities = readKeys(charter, backup.keys);
+  const authorities = readKeys(charter, keys);
   if (!authorities.ok) throw authorities.failure;
   if (charter.revoked.some(({ id }) => id === options.identity.id)) throw wasRemoved(options.identity.id);
-  if (held === null) return createMembership(options, charter, authorities.value);
-  const issuer = new Keyring(authorities.value).issuing(charter);
-  const certificate = await issueOwn(options, clusterId, issuer);
-  for (const authority of authorities.value) await vault.saveKey(authority);
-  await vault.saveCharter(charter);
-  await vault.saveCertificate(certificate);
-  return new Credentials(options, { charter, certificate, authorities: authorities.value });
+  return createMembership(options, charter, authorities.value);
+}
+
+/**
+ * Makes a member a manager of its own cluster by a backup. By way of its open credentials, which write its files: they
+ * are closed by it, and have to be opened anew.
+ *
+ * @throws Failure `busy` when it is in another cluster, `not-allowed` as restoreAuthority
+ */
+export async function restoreMember(
+  credentials: Credentials,
+  { charter, keys }: Pick<Grant, "charter" | "keys">,
+): Promise<void> {
+  const { id, clusterId } = credentials;
+  if (clusterId !== charter.clusterId) {
+    const text = `this node is in cluster ${clusterId}, the backup is of ${charter.clusterId}`;
+    throw new Failure("busy", `${text}; run "skein leave" first`);
+  }
+  credentials.apply(charter);
+  if (credentials.admission.isRevoked(id)) throw wasRemoved(id);
+  await credentials.promote(keys);
 }
 
 /** Forgets the cluster and the node's key. */

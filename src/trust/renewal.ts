@@ -49,7 +49,13 @@ const LATEST = 0.8;
 export const ROTATION_GRACE_MS = 30_000;
 export const ROTATION_SPREAD_MS = 60_000;
 
-/** In place of these two. For tests; nothing else sets it. */
+/**
+ * How old the newest authority has to be before older ones are retired. A member that is away is remembered by the
+ * others for as long (gossip), and by a manager that was started meanwhile not at all.
+ */
+export const RETIRE_AFTER_MS = 24 * 3_600_000;
+
+/** In place of the grace and the spread. For tests; nothing else sets it. */
 export interface RotationPace {
   readonly graceMs?: number;
   readonly spreadMs?: number;
@@ -57,13 +63,15 @@ export interface RotationPace {
 
 const RETRY: BackoffRange = { firstMs: 5000, longestMs: 600_000 };
 
-/** Decides for one node; time may not go back between calls. */
+/** Decides for one node, by the time of day: when that is set back nothing waits longer than it would have. */
 export class Renewal {
   readonly #random: Random;
   readonly #graceMs: number;
   readonly #spreadMs: number;
   #term: Term | null = null;
   #dueMs = 0;
+  /** When the newest authority is taken over; null while there is nothing to take over. */
+  #soonMs: number | null = null;
   /** The newest authority that is not the certificate's; null while it is. */
   #rotatedTo: string | null = null;
   #failures = 0;
@@ -79,7 +87,9 @@ export class Renewal {
   /** What to do now. The same step again until `failed` is told or the situation is another. */
   next({ term, newest, hasKey, managers }: RenewalSituation, nowMs: number): RenewalStep {
     this.#schedule(term, newest, nowMs);
-    const untilMs = Math.max(this.#dueMs, this.#retryAtMs);
+    this.#retryAtMs = Math.min(this.#retryAtMs, nowMs + RETRY.longestMs);
+    if (this.#soonMs !== null) this.#soonMs = Math.min(this.#soonMs, nowMs + this.#graceMs + this.#spreadMs);
+    const untilMs = Math.max(Math.min(this.#dueMs, this.#soonMs ?? this.#dueMs), this.#retryAtMs);
     if (nowMs < untilMs) return { kind: "wait", untilMs };
     if (hasKey) return { kind: "issue" };
     if (nowMs > term.notAfterMs) return { kind: "ended" };
@@ -106,6 +116,7 @@ export class Renewal {
       this.#term = term;
       this.#dueMs = term.issuedAtMs + lifeMs * (EARLIEST + (LATEST - EARLIEST) * this.#random());
       this.#rotatedTo = null;
+      this.#soonMs = null;
       this.#failures = 0;
       this.#retryAtMs = 0;
       this.#askedLast = null;
@@ -113,6 +124,6 @@ export class Renewal {
     if (newest === term.issuer || newest === this.#rotatedTo) return;
     this.#rotatedTo = newest;
     const soonMs = nowMs + this.#graceMs + this.#spreadMs * this.#random();
-    this.#dueMs = Math.min(this.#dueMs, soonMs);
+    this.#soonMs = Math.min(this.#soonMs ?? soonMs, soonMs);
   }
 }

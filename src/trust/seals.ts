@@ -34,6 +34,24 @@ export interface SealsOptions {
   readonly admission: Admission;
 }
 
+/**
+ * The same seals, judged by a clock of their own, whatever time the asker gives: his may run from the start of its
+ * process, where certificates are dated by the time of day.
+ */
+export function judgedBy(now: () => number, seals: Seals): Seals {
+  return {
+    get certificate() {
+      return seals.certificate;
+    },
+    emptySum: () => seals.emptySum(),
+    seal: (head, sum) => seals.seal(head, sum),
+    credentialOf: (owner, certificate) => seals.credentialOf(owner, certificate, now()),
+    isSealed: (by, head, sum, seal) => seals.isSealed(by, head, sum, seal, now()),
+    sign: (text) => seals.sign(text),
+    isSigned: (by, text, signature) => seals.isSigned(by, text, signature),
+  };
+}
+
 /** What was found of an owner's certificate. */
 interface Known {
   readonly certificate: string;

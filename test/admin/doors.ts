@@ -127,7 +127,7 @@ function trustOf(daemon: FakeDaemon): Omit<Commands, "snapshot" | "drain" | "und
     join: (host, given) => answer(["join", host, given], { ...node, role: "worker", joined: true }),
     token: (role) => answer(["token", role], { ...token, role, generation: 1 }),
     rotateToken: (role) => answer(["rotateToken", role], { ...token, role, generation: 2 }),
-    remove: (id) => answer(["remove", id], { node: "host-2", id }),
+    remove: (id) => answer(["remove", id], { node: "host-2", id, role: "worker" }),
     backup: (passphrase) => answer(["backup", passphrase], { backup: "sealed", clusterId: CLUSTER }),
     restore: (backup, passphrase) => answer(["restore", backup, passphrase], { ...node, generation: 1 }),
     rotateAuthority: () => answer(["rotateAuthority"], { ...node, generation: 2 }),

@@ -1,7 +1,7 @@
 // Addresses, prefixes and host:port pairs: what goes in comes out, and what could mean two things is refused.
 
 import assert from "node:assert/strict";
-import { BlockList } from "node:net";
+import { BlockList, isIPv6 } from "node:net";
 import { test } from "node:test";
 
 import * as fc from "fast-check";
@@ -11,8 +11,10 @@ import {
   ipv4ToNumber,
   isIpv4,
   isIpv6,
+  isLocalToHost,
   isLoopback,
   isPrivate,
+  networkOf,
   numberToIpv4,
   overlaps,
   parseHostPort,
@@ -197,4 +199,53 @@ test("loopback: 127/8 and ::1, mapped or not", () => {
     assert.ok(isLoopback(text), text);
   for (const text of ["128.0.0.1", "127.nonsense", "fd00::1", "::", "12.7.0.1"])
     assert.equal(isLoopback(text), false, text);
+});
+
+test("network: two IPv6 addresses count as one when their first 64 bits are equal, in any spelling", () => {
+  const group = fc.nat(0xffff);
+  const eight = fc.array(group, { minLength: 8, maxLength: 8 });
+  const full = (groups: readonly number[]): string =>
+    groups.map((one) => one.toString(16).padStart(4, "0")).join(":");
+  const short = (groups: readonly number[]): string =>
+    new URL(`http://[${full(groups)}]/`).hostname.slice(1, -1);
+  fc.assert(
+    fc.property(eight, eight, (one, other) => {
+      fc.pre(one.slice(0, 5).some((part) => part !== 0));
+      assert.ok(isIPv6(short(one)));
+      assert.equal(networkOf(full(one)), networkOf(short(one).toUpperCase()));
+      const neighbour = [...one.slice(0, 4), ...other.slice(4)];
+      fc.pre(neighbour.slice(0, 5).some((part) => part !== 0));
+      assert.equal(networkOf(short(one)), networkOf(short(neighbour)));
+      const stranger = [...other.slice(0, 4), ...one.slice(4)];
+      const same = one.slice(0, 4).join() === other.slice(0, 4).join();
+      assert.equal(networkOf(full(one)) === networkOf(full(stranger)), same);
+    }),
+  );
+  assert.equal(networkOf("fe80::1%eth0"), "fe80:0:0:0::/64");
+  assert.equal(networkOf("64:ff9b::192.0.2.1"), "64:ff9b:0:0::/64");
+  assert.equal(networkOf("::1"), "0:0:0:0::/64");
+});
+
+test("ip: an address that means the host itself, or its own link, is known in whatever form it is written", () => {
+  const local = ["0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.0.1", "169.254.169.254", "::", "::1", "0::1"];
+  const written = ["0:0:0:0:0:0:0:1", "0000::0001", "::ffff:127.0.0.1", "::ffff:7f00:1", "::ffff:0.0.0.0"];
+  const mapped = [
+    "0:0:0:0:0:ffff:7f00:1",
+    "::FFFF:169.254.169.254",
+    "::ffff:10.0.0.1",
+    "::127.0.0.1",
+    "::7f00:1",
+  ];
+  for (const address of [...local, ...written, ...mapped, "::ffff:0:127.0.0.1", "fe80::1", "FEBF::1%eth0"])
+    assert.ok(isLocalToHost(address), address);
+  const others = [
+    "10.0.0.1",
+    "192.168.169.254",
+    "128.0.0.1",
+    "2001:db8::1",
+    "fd00::7f00:1",
+    "64:ff9b::7f00:1",
+  ];
+  for (const address of [...others, "fec0::1", "1::", "::1:0:0:0:0:0", "web", ""])
+    assert.ok(!isLocalToHost(address), address);
 });

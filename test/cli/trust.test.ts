@@ -135,6 +135,19 @@ test("cli: node rm names whom it removed, by name or by the start of an id", asy
   ]);
 });
 
+test("cli: node rm of a manager, or of one that is forgotten, says what its key can still do", async (t) => {
+  const doors = await exampleDoors(t);
+  assert.equal((await at(doors, "node rm host-2")).err, "");
+  for (const role of ["manager", null] as const) {
+    doors.daemon.trust = { remove: (id) => Promise.resolve({ node: "host-2", id, role }) };
+    const { status, out, err } = await at(doors, "node rm host-2");
+    assert.equal(status, 0);
+    assert.match(out, /^host-2 \(b{20}\) was removed/);
+    assert.match(err, /has had the authority's key.*make members(.|\n)*skein node ls(.|\n)*authority rotate/);
+    assert.match(err, /when in doubt make a new cluster/);
+  }
+});
+
 test("cli: a backup goes to a new file of its owner alone; restore sends it back", async (t) => {
   const doors = await exampleDoors(t);
   const dir = folder(t);

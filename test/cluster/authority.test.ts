@@ -72,7 +72,7 @@ test("cluster: certificates of ten seconds are renewed again and again, under lo
 });
 
 test("cluster: a new authority takes over, all members end on it, and openssl agrees", async (t) => {
-  const pace = { graceMs: 1000, spreadMs: 1000 };
+  const pace = { graceMs: 1000, spreadMs: 1000, retireMs: 5000 };
   const { block, hosts } = await prepareCluster(t, { pace });
   const [first, second, third] = hosts;
   const [[one] = []] = await webReplicas(t, block, [1]);
@@ -109,6 +109,29 @@ test("cluster: a new authority takes over, all members end on it, and openssl ag
     });
     assert.match(said, /: OK/);
   }
+});
+
+test("cluster: a manager that was started anew after a rotation still lets in who was away for it", async (t) => {
+  const pace = { graceMs: 200, spreadMs: 200 };
+  const { hosts } = await prepareCluster(t, { pace });
+  const [first, second, third] = hosts;
+  await startAll(hosts);
+  await third.end("SIGTERM");
+  const { code, stderr } = await first.cli("authority", "rotate");
+  assert.equal(code, 0, stderr);
+  await untilIssuedBy([first, second], 2);
+  // Now nobody is left to tell the manager of the third.
+  await second.end("SIGTERM");
+  await first.end("SIGTERM");
+  await first.start();
+  const { startedAtMs } = await statusOf(first);
+  // Many times as long as it waits between two looks at what to retire.
+  await until(() => Date.now() > startedAtMs + 5000, { what: "it has looked" });
+  const charter = readFileSync(join(first.dataDir, "charter.json"), "utf8");
+  assert.doesNotMatch(charter, /"retired":true/);
+  await third.start();
+  await untilAlive(third, [first, third]);
+  await untilIssuedBy([first, third], 2);
 });
 
 test("cluster: all managers lost: it goes on, and a backup makes a manager of a worker", async (t) => {

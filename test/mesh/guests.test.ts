@@ -22,7 +22,7 @@ function fill(guests: Guests, member: string): TLSSocket[] {
   const streams: TLSSocket[] = [];
   for (;;) {
     const socket = connection();
-    guests.addReady(socket, member);
+    guests.addReady(socket, { id: member, role: "worker", issuer: "", notAfterMs: 0 });
     if (!guests.hasRoomFor(socket)) {
       socket.destroy();
       return streams;
@@ -42,6 +42,16 @@ describe("guests", () => {
     assert.ok(third.length > 500, `${third.length} streams`);
     assert.equal(guests.streamCount, first.length + second.length + third.length);
     assert.ok(guests.streamCount <= LIMITS.streamsMax);
+  });
+
+  it("who asks to join from many addresses of one IPv6 network counts as one", () => {
+    const guests = new Guests();
+    for (let last = 1; last <= 5; last += 1) guests.addJoin(connection(), `2001:db8:0:1::${last}`);
+    guests.addJoin(connection(), "2001:db8:0:2::1");
+    assert.deepEqual(
+      ["2001:db8:0:1::9", "2001:db8:0:2::9"].map((each) => guests.joinsOf(each)),
+      [5, 1],
+    );
   });
 
   it("what a member had comes back once its streams have ended", () => {

@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { describe, it, type TestContext } from "node:test";
 
-import { JOIN_BINDING_LABEL, type JoinCaller } from "../../src/mesh/listener.ts";
+import type { JoinCaller } from "../../src/mesh/listener.ts";
 import { LIMITS } from "../../src/model/limits.ts";
+import { JOIN_BINDING_LABEL } from "../../src/model/mesh-port.ts";
 import { openMeshPort, openTls, type MeshPort, type RawOptions, type RawTls } from "../support/mesh-port.ts";
 import { papersOf, refusalsOf } from "../support/mesh-trust.ts";
 import { until } from "../support/wait.ts";
@@ -84,7 +85,7 @@ describe("join requests", () => {
   it("long bodies, bodies of untold length, browsers and long heads are refused", async (t) => {
     const { port, callers } = await openDoor(t);
     for (const [status, text] of [
-      [413, `POST /join HTTP/1.1\r\nHost: mesh\r\nContent-Length: ${LIMITS.meshBodyBytes + 1}\r\n\r\n`],
+      [413, `POST /join HTTP/1.1\r\nHost: mesh\r\nContent-Length: ${LIMITS.enrolBodyBytes + 1}\r\n\r\n`],
       [413, "POST /join HTTP/1.1\r\nHost: mesh\r\nTransfer-Encoding: chunked\r\n\r\n"],
       [403, "POST /join HTTP/1.1\r\nHost: mesh\r\nOrigin: http://evil.example\r\nContent-Length: 0\r\n\r\n"],
       [400, `POST /join HTTP/1.1\r\nX: ${"x".repeat(LIMITS.meshHeadBytes)}\r\n\r\n`],

@@ -113,7 +113,7 @@ test("links: when a member is removed all links with it end, whoever dialled, an
   stays.links.dial(port.address);
   here.links.dial(goneAt);
   await until(() => here.kinds().length === 3 && gone.kinds().length === 2);
-  here.links.closeMember(gone.id, "removed from the cluster");
+  here.links.cut(({ id }) => (id === gone.id ? "removed from the cluster" : null));
   await until(() => gone.kinds().filter((kind) => kind === "linkDown").length === 2);
   await until(() => here.kinds().filter((kind) => kind === "linkDown").length === 2);
   const [, , down] = gone.inputs;

@@ -9,10 +9,9 @@ import type { WebSocket } from "ws";
 
 import { Failure } from "../../src/base/failure.ts";
 import type { Link, LinkEnd } from "../../src/mesh/link.ts";
-import type { MeshTrust } from "../../src/mesh/trust.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import { dialPort, openMeshPort, openRawWebSocket, openTls, type MeshPort } from "../support/mesh-port.ts";
-import { openMember, papersOf, refusalsOf } from "../support/mesh-trust.ts";
+import { openMember, papersOf, refusalsOf, trustOfMany } from "../support/mesh-trust.ts";
 import { openTcp } from "../support/tcp.ts";
 import { until } from "../support/wait.ts";
 
@@ -176,20 +175,8 @@ describe("listener: what is bounded", () => {
     (thrown: unknown): boolean =>
       thrown instanceof Failure && thrown.code === "busy" && thrown.message.includes(text);
 
-  /** A port to which each connection that is looked at is another member's: papers take long to make. */
-  function openToMany(t: TestContext): Promise<MeshPort> {
-    const { trust } = openMember(papersOf(0));
-    let count = 0;
-    const admit: MeshTrust["admit"] = (certificate) => {
-      const admitted = trust.admit(certificate);
-      count += 1;
-      return admitted.ok ? { ok: true, value: { ...admitted.value, id: `member ${count}` } } : admitted;
-    };
-    return openMeshPort(t, { trust: { ...trust, admit } });
-  }
-
   it("links past the bound are told that it is full, and the next gets in once one has gone", async (t) => {
-    const host = await openToMany(t);
+    const host = await openMeshPort(t, { trust: trustOfMany() });
     const guests: WebSocket[] = [];
     while (guests.length < LIMITS.linksMax) {
       const from = `127.0.1.${1 + Math.floor(guests.length / LIMITS.linksPerAddress)}`;
@@ -202,7 +189,7 @@ describe("listener: what is bounded", () => {
   });
 
   it("one address gets so many links, and others do not suffer for it", async (t) => {
-    const host = await openToMany(t);
+    const host = await openMeshPort(t, { trust: trustOfMany() });
     for (let count = 0; count < LIMITS.linksPerAddress; count += 1) await openGuest(t, host, "127.0.0.1");
     await assert.rejects(dialTo(host), busy("too many links from your address"));
     assert.equal(await refusalsOf(host, "address"), 1);
@@ -210,7 +197,7 @@ describe("listener: what is bounded", () => {
   });
 
   it("links that say nothing are few, and those that have spoken keep theirs", async (t) => {
-    const host = await openToMany(t);
+    const host = await openMeshPort(t, { trust: trustOfMany() });
     await openGuest(t, host, "127.0.1.1");
     const silent: WebSocket[] = [];
     while (silent.length < LIMITS.silentLinksMax)

@@ -16,6 +16,16 @@ function crowd(strangers: Strangers, address: string, from: number, count: numbe
 }
 
 describe("strangers", () => {
+  it("who comes from many addresses of one IPv6 network meets the bounds of one", () => {
+    const strangers = new Strangers(0);
+    const gaveWay: number[] = [];
+    for (let id = 0; id < LIMITS.meshStrangersPerAddress + 3; id += 1)
+      gaveWay.push(...strangers.enter(id, `2001:db8:0:1:${id.toString(16)}::1`, 0));
+    assert.deepEqual(gaveWay, [0, 1, 2]);
+    assert.deepEqual(strangers.enter(-1, "2001:db8:0:2::1", 0), []);
+    assert.equal(strangers.addresses, 2);
+  });
+
   it("the bounds hold whatever comes, speaks, goes and is let in, and nobody who went is named again", () => {
     const step = fc.oneof(
       {

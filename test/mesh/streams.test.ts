@@ -140,7 +140,8 @@ describe("streams: whose they are", () => {
     const ends: string[] = [];
     link.start({ frame: () => undefined, closed: ({ text }) => ends.push(text) });
     await until(() => port.links.length === 1);
-    port.listener.closeMember(papersOf(1).id, "removed from the cluster");
+    port.revoke(papersOf(1).id);
+    port.listener.cut(port.objection);
     await until(() => gone.destroyed && replica.sockets[0]?.destroyed === true && ends.length === 1);
     assert.equal(gone.errored?.message.includes("ECONNRESET"), true);
     assert.match(ends[0] ?? "", /removed from the cluster/);
@@ -150,11 +151,40 @@ describe("streams: whose they are", () => {
   });
 
   it("when a member is removed the streams through it are reset on the side that opened them", async (t) => {
-    const { port, client, open, replica } = await openScene(t);
+    const { port, member, client, open, replica } = await openScene(t);
     await echoed(await open(), "hello");
     await until(() => client.readyCount() === LIMITS.readyPerMember);
-    client.closeMember(port.id);
+    member.revoke(port.id);
+    client.cut(member.objection);
     assert.equal(client.readyCount(), 0);
     await until(() => replica.sockets[0]?.destroyed === true && port.listener.readyCount() === 0);
+  });
+
+  it("streams and links go on while their certificates are good, and end once these have ended", async (t) => {
+    const { port, member, client, open, replica } = await openScene(t);
+    const stream = await open();
+    await echoed(stream, "hello");
+    const link = await dialPort(port.address, { from: member });
+    const ends: string[] = [];
+    link.start({ frame: () => undefined, closed: ({ text }) => ends.push(text) });
+    await until(() => port.listener.readyCount() === LIMITS.readyPerMember && port.links.length === 1);
+    for (const part of [client, port.listener]) part.cut(port.objection);
+    await echoed(stream, "still there");
+    assert.deepEqual([ends, client.readyCount()], [[], LIMITS.readyPerMember]);
+    port.passDays(100);
+    port.listener.cut(port.objection);
+    await until(() => stream.destroyed && replica.sockets[0]?.destroyed === true && ends.length === 1);
+    assert.match(ends[0] ?? "", /certificate of this connection has ended/);
+    await until(() => port.listener.readyCount() === 0 && client.readyCount() === 0);
+  });
+
+  it("a connection kept ready before its member was removed serves no stream any more", async (t) => {
+    const { port, client, open } = await openScene(t);
+    await open();
+    await until(() => client.readyCount() === LIMITS.readyPerMember);
+    port.revoke(papersOf(1).id);
+    await assert.rejects(client.open(port, ASK), /you are refused: .*was removed/);
+    assert.equal(await refusalsOf(port, "revoked"), 1);
+    assert.equal(port.listener.streamCount(), 1);
   });
 });

@@ -16,14 +16,15 @@ import { openLanes } from "../../src/mesh/lanes.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import { linkContract } from "../contracts/link.ts";
 import { dialPort, openMeshPort, openRawWebSocket, openTlsServer } from "../support/mesh-port.ts";
-import { openMember, papersOf } from "../support/mesh-trust.ts";
+import { openMember, papersOf, trustOfMany } from "../support/mesh-trust.ts";
 import { closedPort, openTcpServer } from "../support/tcp.ts";
 import { until } from "../support/wait.ts";
 
 /** What opened a port outside of a test, to be closed by hand. */
 async function openHost() {
   const endings: (() => void | Promise<void>)[] = [];
-  const port = await openMeshPort({ after: (end: () => void) => endings.push(end) });
+  const trust = trustOfMany();
+  const port = await openMeshPort({ after: (end: () => void) => endings.push(end) }, { trust });
   const close = async (): Promise<void> => {
     for (const end of endings) await end();
   };

@@ -133,7 +133,7 @@ test("planRoutes: a replica is reached directly when it is here or has an addres
     replica("b", { local: false, reach: "direct", address: "192.0.2.7" }),
     replica("c", { local: false, reach: "stream", address: "172.17.0.2" }),
     // Whatever its record says: that address is this host, not the other.
-    replica("d", { local: false, reach: "direct", address: "127.0.0.1" }),
+    replica("d", { local: false, reach: "direct", address: "::ffff:7f00:1" }),
   ];
   const [frontend] = planRoutes(view([service("web", { replicas })]), OPTIONS).frontends;
   assert.deepEqual(

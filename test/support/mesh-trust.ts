@@ -4,7 +4,7 @@ import { X509Certificate } from "node:crypto";
 
 import { openDialler, type DialMember } from "../../src/mesh/dial.ts";
 import { openRefusals, type MeshRefusal, type Refusals } from "../../src/mesh/refusals.ts";
-import type { MeshTrust, TlsMaterial } from "../../src/mesh/trust.ts";
+import type { MeshTrust, Objection, TlsMaterial } from "../../src/mesh/trust.ts";
 import type { Charter } from "../../src/model/charter.ts";
 import type { NodeId } from "../../src/model/ids.ts";
 import { openMetrics, type Metrics } from "../../src/runtime/metrics.ts";
@@ -28,6 +28,8 @@ export interface TestMember {
   readonly revoke: (id: NodeId) => void;
   /** Its clock goes on, in its judgement of others. */
   readonly passDays: (days: number) => void;
+  /** As it is by what this member believes now. */
+  readonly objection: Objection;
   readonly dialMember: DialMember;
   readonly refusals: Refusals;
   /** What was told of them. */
@@ -74,11 +76,24 @@ export function openMember(papers: Papers): TestMember {
       charter = { ...charter, revoked: [...charter.revoked, { id, untilMs: Date.now() + 1e9 }] };
     },
     passDays: (days) => (laterMs += days * DAY_MS),
+    objection: (peer) => admission.objection(peer, Date.now() + laterMs),
     dialMember: openDialler(trust, refusals),
     refusals,
     told,
     metrics,
   };
+}
+
+/** To a port that trusts so each connection it looks at is another member's, as papers take long to make. */
+export function trustOfMany(): MeshTrust {
+  const { trust } = openMember(papersOf(0));
+  let count = 0;
+  const admit: MeshTrust["admit"] = (certificate) => {
+    const admitted = trust.admit(certificate);
+    count += 1;
+    return admitted.ok ? { ok: true, value: { ...admitted.value, id: `member ${count}` } } : admitted;
+  };
+  return { ...trust, admit };
 }
 
 /** How often this member refused somebody, for this reason or for any. */

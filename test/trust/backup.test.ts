@@ -1,6 +1,7 @@
 // A backup opens with its passphrase and not otherwise, and holds what was put in.
 
 import assert from "node:assert/strict";
+import { createCipheriv, randomBytes, scryptSync } from "node:crypto";
 import { before, describe, it } from "node:test";
 
 import * as fc from "fast-check";
@@ -17,6 +18,25 @@ const newBackup = async (clusterId = drawClusterId()): Promise<Backup> => {
   const revoked = [{ id: "a".repeat(20), untilMs: NOW_MS }];
   const charter: Charter = { clusterId, roots: [authority.root], tokens: { worker: 3, manager: 2 }, revoked };
   return { charter, keys: { [authority.root.fingerprint]: renderKey(authority) } };
+};
+
+/** A backup as somebody makes it who has the passphrase, whatever is inside. */
+const sealedAs = (plain: string, clusterId: string): string => {
+  const [salt, nonce] = [randomBytes(16), randomBytes(12)];
+  const values = [
+    "Version: 1",
+    `Cluster: ${clusterId}`,
+    "Created: now",
+    "Scrypt-N: 2",
+    `Salt: ${salt.toString("base64")}`,
+    `Nonce: ${nonce.toString("base64")}`,
+  ];
+  const head = values.join("\n");
+  const cipher = createCipheriv("aes-256-gcm", scryptSync(PASSPHRASE, salt, 32, { N: 2, r: 8, p: 1 }), nonce);
+  cipher.setAAD(Buffer.from(head));
+  const body = Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()]).toString("base64");
+  const [begin, end] = ["BEGIN", "END"].map((which) => `-----${which} SKEIN AUTHORITY BACKUP-----`);
+  return `${begin}\n${head}\n\n${body}\n${end}\n`;
 };
 
 const codeOf = (result: Awaited<ReturnType<typeof readBackup>>): string =>
@@ -104,6 +124,30 @@ describe("backup", () => {
       "x".repeat(3_000_000),
     ];
     for (const one of cases) assert.equal(codeOf(await readBackup(one, PASSPHRASE)), "invalid");
+  });
+
+  it("backup: what is inside and no backup is refused in words that repeat nothing of it", async () => {
+    const secret = "MIGHAgEAMBMGByqGSM49";
+    const fine = { charter: backup.charter, keys: backup.keys };
+    const cases: readonly unknown[] = [
+      null,
+      7,
+      secret,
+      [],
+      {},
+      { ...fine, charter: null },
+      { ...fine, charter: { ...backup.charter, clusterId: secret } },
+      { ...fine, keys: null },
+      { ...fine, keys: secret },
+      { ...fine, keys: { [secret]: secret } },
+      { ...fine, keys: { [Object.keys(backup.keys)[0] ?? ""]: 7 } },
+    ];
+    const texts = [...cases.map((one) => JSON.stringify(one)), secret, `{"keys":{"${secret}`];
+    for (const plain of texts) {
+      const read = await readBackup(sealedAs(plain, backup.charter.clusterId), PASSPHRASE);
+      assert.equal(codeOf(read), "corrupt", plain);
+      assert.ok(!read.ok && !read.failure.message.includes(secret.slice(0, 6)), plain);
+    }
   });
 
   it("backup: keys that do not fit its authorities are refused though the passphrase is right", async () => {

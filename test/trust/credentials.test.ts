@@ -2,14 +2,17 @@
 
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
+import { readdir } from "node:fs/promises";
 import { describe, it } from "node:test";
 
 import { Failure } from "../../src/base/failure.ts";
 import { LIMITS } from "../../src/model/limits.ts";
-import { openCredentials } from "../../src/trust/membership.ts";
+import { openEnrolment, type Enrolment } from "../../src/trust/enrolment.ts";
+import { renewAt } from "../../src/trust/joining.ts";
+import { forgetCluster, openCredentials } from "../../src/trust/membership.ts";
 import { renderBackup, readBackup } from "../../src/trust/backup.ts";
 
-import { DAY_MS, newApplicant, newManager, newMember } from "./doors.ts";
+import { DAY_MS, newApplicant, newManager, newMember, NOW_MS, openDoor } from "./doors.ts";
 
 const isRefusal =
   (code: string) =>
@@ -72,7 +75,7 @@ describe("credentials", () => {
     const { credentials } = await newMember(t, manager.credentials, "worker");
     assert.throws(() => credentials.rotateToken("worker"), isRefusal("not-allowed"));
     assert.throws(() => credentials.revoke("a".repeat(20)), isRefusal("not-allowed"));
-    assert.throws(() => credentials.retireRoots([]), isRefusal("not-allowed"));
+    assert.throws(() => credentials.retireRoots([], 0), isRefusal("not-allowed"));
     assert.throws(() => credentials.token("worker"), isRefusal("not-allowed"));
     await assert.rejects(credentials.rotateAuthority(), isRefusal("not-allowed"));
     await assert.rejects(credentials.renewOwn(), isRefusal("not-allowed"));
@@ -106,23 +109,107 @@ describe("credentials", () => {
     await credentials.rotateAuthority();
     const before = credentials.charter;
     // This node's own is of the old one still.
-    assert.equal(credentials.retireRoots([]), before);
+    assert.equal(credentials.retireRoots([], 0), before);
     await credentials.renewOwn();
-    assert.equal(credentials.retireRoots([oldIssuer]), before);
+    assert.equal(credentials.retireRoots([oldIssuer], 0), before);
     assert.ok(credentials.admit(member.credentials.certificate).ok);
-    const after = credentials.retireRoots([credentials.credential.issuer]);
+    const after = credentials.retireRoots([credentials.credential.issuer], 0);
     assert.deepEqual(
       after.roots.filter(({ retired }) => retired).map(({ fingerprint }) => fingerprint),
       [oldIssuer],
     );
     assert.equal(credentials.admit(member.credentials.certificate).ok, false);
-    assert.equal(credentials.retireRoots([]), after);
+    assert.equal(credentials.retireRoots([], 0), after);
     // Whoever was away for all that still knows his own name, and starts.
     member.credentials.apply(after);
     await member.credentials.saved();
     const again = await openCredentials(member.options);
     assert.equal(again?.id, member.identity.id);
     assert.equal(again?.admit(again.certificate).ok, false);
+  });
+
+  it("credentials: an old authority stays for a day after a rotation, whoever this manager knows of", async (t) => {
+    const manager = await newManager(t);
+    const { credentials } = manager;
+    const away = await newMember(t, credentials, "worker");
+    await credentials.rotateAuthority();
+    await credentials.renewOwn();
+    const before = credentials.charter;
+    // As a manager that was started anew, and has heard of nobody yet.
+    for (const afterMs of [0, DAY_MS / 2, DAY_MS - 60_000]) {
+      manager.clock.nowMs = NOW_MS + afterMs;
+      assert.equal(credentials.retireRoots([]), before);
+    }
+    assert.ok(credentials.admit(away.credentials.certificate).ok);
+    manager.clock.nowMs = NOW_MS + DAY_MS;
+    assert.equal(credentials.retireRoots([]).roots.filter(({ retired }) => retired).length, 1);
+  });
+
+  it("credentials: of three authorities none is retired that is not older than anybody's", async (t) => {
+    const manager = await newManager(t);
+    const { credentials } = manager;
+    const oldest = await newMember(t, credentials, "worker");
+    await credentials.rotateAuthority();
+    const middle = credentials.newestRoot;
+    await credentials.rotateAuthority();
+    await credentials.renewOwn();
+    const before = credentials.charter;
+    // Nobody has one of the middle authority, but whoever renews just now may get it.
+    assert.equal(credentials.retireRoots([oldest.credentials.credential.issuer], 0), before);
+    const after = credentials.retireRoots([middle.fingerprint], 0);
+    assert.deepEqual(
+      after.roots.filter(({ retired }) => retired).map(({ generation }) => generation),
+      [1],
+    );
+    // Somebody who was left behind: nobody else is, until he is forgotten.
+    assert.equal(credentials.retireRoots([oldest.credentials.credential.issuer], 0), after);
+  });
+
+  it("credentials: once closed they write nothing, so what is forgotten stays forgotten", async (t) => {
+    const manager = await newManager(t);
+    const member = await newMember(t, manager.credentials, "manager");
+    const { credentials, identity, options } = member;
+    const later = await manager.credentials.issue(identity.publicKey, identity.id, "manager");
+    const charter = await manager.credentials.rotateAuthority();
+    const writing = credentials.renewOwn();
+    const closed = credentials.close();
+    await assert.rejects(credentials.takeCertificate(later), isRefusal("busy"));
+    await assert.rejects(credentials.rotateAuthority(), isRefusal("busy"));
+    await assert.rejects(credentials.takeKeys(manager.credentials.keys()), isRefusal("busy"));
+    assert.throws(() => credentials.rotateToken("worker"), isRefusal("busy"));
+    // It counts as long as the daemon lives.
+    assert.ok(credentials.apply(charter));
+    await Promise.all([assert.rejects(writing, isRefusal("busy")), closed]);
+    await forgetCluster(options.dataDir);
+    await credentials.saved();
+    assert.deepEqual(await readdir(options.dataDir), []);
+  });
+
+  it("credentials: a renewal that is answered after the node has left writes no certificate", async (t) => {
+    const manager = await newManager(t);
+    const { credentials, identity, options } = await newMember(t, manager.credentials, "worker");
+    const [asked, answered] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const answer: Enrolment = openEnrolment({
+      credentials: manager.credentials,
+      now: () => manager.clock.nowMs,
+      members: () => [],
+      managers: () => [],
+      told: () => undefined,
+    });
+    const door = await openDoor(t, manager, {
+      answer: async (request, response, caller) => {
+        asked.resolve();
+        await answered.promise;
+        await answer(request, response, caller);
+      },
+    });
+    const renewed = assert.rejects(renewAt(door.address, { credentials, identity }), isRefusal("busy"));
+    await asked.promise;
+    await credentials.close();
+    await forgetCluster(options.dataDir);
+    answered.resolve();
+    await renewed;
+    assert.deepEqual(await readdir(options.dataDir), []);
   });
 
   it("credentials: authorities are not rotated so often that members lose theirs", async (t) => {
@@ -135,7 +222,7 @@ describe("credentials", () => {
     assert.ok(credentials.admit(member.credentials.certificate).ok);
     assert.ok((await openCredentials(manager.options))?.admit(credentials.certificate).ok);
     await credentials.renewOwn();
-    credentials.retireRoots([]);
+    credentials.retireRoots([], 0);
     assert.ok((await credentials.rotateAuthority()).roots.length > LIMITS.rootsMax / 2);
   });
 

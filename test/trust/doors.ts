@@ -6,9 +6,9 @@ import type { TestContext } from "node:test";
 import { createServer, type TLSSocket } from "node:tls";
 
 import type { HostPort } from "../../src/base/ip.ts";
+import { JOIN_ALPN, JOIN_BINDING_BYTES, JOIN_BINDING_LABEL } from "../../src/model/mesh-port.ts";
 import type { Credentials, CredentialsOptions } from "../../src/trust/credentials.ts";
 import { openEnrolment, type Enrolment, type EnrolmentAttempt } from "../../src/trust/enrolment.ts";
-import { BINDING_BYTES, BINDING_LABEL, JOIN_PROTOCOL } from "../../src/trust/enrolment-wire.ts";
 import { openIdentity, type Identity } from "../../src/trust/keyfile.ts";
 import { adopt, foundCluster } from "../../src/trust/membership.ts";
 import { openFolder } from "../support/folder.ts";
@@ -124,8 +124,9 @@ export async function openDoor(
     const admitted = certificate === undefined ? null : credentials.admit(certificate);
     const caller = {
       credential: admitted?.ok === true ? admitted.value : null,
+      problem: admitted?.ok === false ? admitted.failure.message : "it showed no certificate",
       address: options.address?.() ?? socket.remoteAddress ?? "",
-      binding: socket.exportKeyingMaterial(BINDING_BYTES, BINDING_LABEL, Buffer.alloc(0)),
+      binding: socket.exportKeyingMaterial(JOIN_BINDING_BYTES, JOIN_BINDING_LABEL, Buffer.alloc(0)),
     };
     void enrolment(request, response, caller);
   });
@@ -136,7 +137,7 @@ export async function openDoor(
       cert: chain,
       requestCert: true,
       rejectUnauthorized: false,
-      ALPNProtocols: [JOIN_PROTOCOL],
+      ALPNProtocols: [JOIN_ALPN],
       minVersion: options.maxVersion ?? "TLSv1.3",
       maxVersion: options.maxVersion ?? "TLSv1.3",
     },

@@ -7,14 +7,15 @@ import { describe, it, type TestContext } from "node:test";
 import { connect, type TLSSocket } from "node:tls";
 
 import { LIMITS } from "../../src/model/limits.ts";
+import { JOIN_ALPN } from "../../src/model/mesh-port.ts";
 import { createAuthority, issueCertificate, makeCsr } from "../../src/trust/authority.ts";
 import { withCall, type Answer, type Call, type CallerMaterial } from "../../src/trust/enrolment-call.ts";
-import { JOIN_PROTOCOL, proofText } from "../../src/trust/enrolment-wire.ts";
+import { proofText } from "../../src/trust/enrolment-wire.ts";
 import type { Identity } from "../../src/trust/keyfile.ts";
 import { parseToken } from "../../src/trust/token.ts";
 import { until } from "../support/wait.ts";
 
-import { newApplicant, newManager, newMember, NOW_MS, openDoor, type OpenDoor } from "./doors.ts";
+import { DAY_MS, newApplicant, newManager, newMember, NOW_MS, openDoor, type OpenDoor } from "./doors.ts";
 
 const secretOf = (token: string): string => {
   const parsed = parseToken(token);
@@ -55,7 +56,7 @@ const materialOf = ({ privateKey }: Identity, certificate: Uint8Array): CallerMa
 const rawTls = async (t: TestContext, door: OpenDoor) => {
   const socket: TLSSocket = connect({
     ...door.address,
-    ALPNProtocols: [JOIN_PROTOCOL],
+    ALPNProtocols: [JOIN_ALPN],
     rejectUnauthorized: false,
     minVersion: "TLSv1.3",
   });
@@ -179,6 +180,16 @@ describe("enrolment", () => {
       for (const answer of [...answers, keys]) assert.deepEqual(reasonOf(answer), [403, "stranger"]);
     }
     assert.ok(door.attempts.every(({ result, id }) => result === "stranger" && id === null));
+    // Which of all reasons it is: whoever runs the cluster cannot help with less.
+    const ended = materialOf(
+      identity,
+      await manager.credentials.issue(identity.publicKey, identity.id, "worker"),
+    );
+    manager.clock.nowMs += 400 * DAY_MS;
+    const answer = await call(door, (one) => one.ask("POST", "/authority", {}), ended);
+    const reasons = [door.attempts[0]?.reason, door.attempts[2]?.reason, door.attempts.at(-1)?.reason];
+    assert.match(reasons.join("\n"), /showed no certificate.*\n.*for another cluster.*\n.*has ended .* ago/);
+    assert.match(answer.body, /has ended .* ago/);
   });
 
   it("enrolment: a member that was removed while it was connected is refused", async (t) => {
@@ -360,6 +371,7 @@ describe("enrolment", () => {
       clusterId: manager.credentials.clusterId,
       roots: manager.credentials.charter.roots,
       managers: ["192.0.2.1:7650"],
+      counts: false,
     });
   });
 

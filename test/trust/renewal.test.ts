@@ -131,4 +131,17 @@ describe("renewal", () => {
       kind: "issue",
     });
   });
+
+  it("renewal: when the time of day is set back, what was to come soon still does", () => {
+    const weekMs = 7 * DAY_MS;
+    const rotated = situation({ newest: SECOND });
+    const renewal = new Renewal(seededRandom(1));
+    assert.equal(renewal.next(rotated, ISSUED_MS + weekMs).kind, "wait");
+    const backMs = ISSUED_MS + 1000;
+    assert.equal(renewal.next(rotated, backMs).kind, "wait");
+    const dueMs = dueAt(renewal, rotated, backMs);
+    assert.ok(dueMs <= backMs + ROTATION_GRACE_MS + ROTATION_SPREAD_MS);
+    renewal.failed("m1", dueMs + weekMs);
+    assert.ok(dueAt(renewal, rotated, dueMs) <= dueMs + 600_000);
+  });
 });

@@ -11,7 +11,7 @@ import type { Credential } from "../../src/model/credential.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import { SEAL_BYTES, type ContentSum, type SealedHead } from "../../src/model/seal.ts";
 import { Admission } from "../../src/trust/admission.ts";
-import { NodeSeals } from "../../src/trust/seals.ts";
+import { judgedBy, NodeSeals } from "../../src/trust/seals.ts";
 import { sealsContract } from "../contracts/seals.ts";
 
 import {
@@ -26,7 +26,8 @@ import {
   type TestAuthority,
 } from "./certificates.ts";
 
-const nowMs = Date.now() + 1000;
+/** Certificates made while the tests run are good from now on: on a busy machine that may be a while. */
+const nowMs = Date.now() + 600_000;
 
 /** A node with a charter that the test may change. */
 class Member {
@@ -225,5 +226,22 @@ describe("seals", () => {
       const found = holder.seals.credentialOf(owner.id, text, nowMs);
       assert.ok(!found.ok && found.failure.message.includes(owner.id), text.slice(0, 20));
     }
+  });
+});
+
+describe("seals judged by a clock of their own", () => {
+  it("whatever time the asker gives, a certificate and a seal end when that clock says so", () => {
+    let atMs = nowMs;
+    const judging = judgedBy(() => atMs, owner.seals);
+    const { certificate } = holder.seals;
+    const sealed: SealedHead = { owner: holder.id, incarnation: 1, version: 1 };
+    const sum = sumOf(holder, "a");
+    const seal = holder.seals.seal(sealed, sum);
+    const found = judging.credentialOf(holder.id, certificate, nowMs + 400 * DAY_MS);
+    assert.ok(found.ok, "the asker's clock is far ahead");
+    assert.ok(judging.isSealed(found.value, sealed, sum, seal, nowMs + 400 * DAY_MS));
+    atMs = nowMs + 400 * DAY_MS;
+    assert.ok(!judging.credentialOf(holder.id, certificate, nowMs).ok);
+    assert.ok(!judging.isSealed(found.value, sealed, sum, seal, nowMs));
   });
 });

@@ -12,7 +12,7 @@ import type { Command } from "commander";
 
 import type { CertificateLine, RemoveResult } from "../../admin/contract-trust.ts";
 import type { MemberDetail, MemberLine, MemberReplica } from "../../admin/contract.ts";
-import { show, type Act, type Session } from "../context.ts";
+import { show, tell, type Act, type Session } from "../context.ts";
 import {
   agoText,
   durationText,
@@ -88,6 +88,11 @@ For a host that is lost or not to be trusted any more; one that is to go in peac
 Its certificate is never taken again. It may join anew with a token, as a new node, once it has left: rotate the tokens
 (skein token worker --rotate) where it may know them.`;
 
+/** Said of a manager, and of who may have been one. */
+const KEY_TEXT = `a manager has had the authority's key, and can still make members with it, also for a day or more
+after a rotation: remove those in skein node ls that you do not know, run skein authority rotate, rotate both tokens,
+and look again; when in doubt make a new cluster (see SECURITY.md)`;
+
 /** Writing the charter to a slow disk may take a moment. */
 const REMOVE_DEADLINE_MS = 20_000;
 
@@ -96,6 +101,7 @@ async function remove(session: Session, name: string): Promise<number> {
   const result = await session.client.remove<RemoveResult>(path, REMOVE_DEADLINE_MS);
   const text = printable(`${result.node} (${result.id}) was removed: its certificate is never taken again`);
   await show(session, { value: result, table: () => `${text}\n`, names: [result.node] });
+  if (result.role !== "worker") tell(session, KEY_TEXT);
   return 0;
 }
 
