@@ -21,6 +21,7 @@ import { DEFAULT_NETWORK } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 
 import { CLASS_IN, isMetaType, TYPE, typeCodeOf, typeNameOf, type RcodeName } from "./codes.ts";
+import { contentText, type DnsRecord } from "./records.ts";
 import { NODE_LABEL, type AddressSet, type Zone, type ZoneService } from "./zone.ts";
 
 /** Who asks: a process on a host sees all networks, a container those it is on, its own first. */
@@ -35,24 +36,6 @@ export interface Question {
   readonly classCode: number;
 }
 
-/** A record of the zone; `name` is its owner, in the case in which it was asked for. */
-export type DnsRecord = { readonly name: string; readonly ttlSeconds: number } & RecordContent;
-
-/** What a record says, by type (SOA: RFC 1035 3.3.13). */
-export type RecordContent =
-  | { readonly type: "A" | "AAAA"; readonly address: string }
-  | { readonly type: "NS"; readonly target: string }
-  | {
-      readonly type: "SOA";
-      readonly primary: string;
-      readonly contact: string;
-      readonly serial: number;
-      readonly refreshSeconds: number;
-      readonly retrySeconds: number;
-      readonly expireSeconds: number;
-      readonly minimumSeconds: number;
-    };
-
 /** Our answer. An error or an empty answer about our names has the zone's SOA in `authority` (RFC 2308 2). */
 export interface OwnAnswer {
   readonly kind: "own";
@@ -60,6 +43,13 @@ export interface OwnAnswer {
   readonly authoritative: boolean;
   readonly records: readonly DnsRecord[];
   readonly authority: readonly DnsRecord[];
+  /** Addresses of names in `records`, as far as there is room for them (RFC 2181 9: never a reason to truncate). */
+  readonly additional: readonly DnsRecord[];
+  /**
+   * What of the zone the answer was made from: while a newer zone leads the same question to the same object, the
+   * answer holds as it is. Null where it depends on the zone as a whole (anything with an SOA).
+   */
+  readonly basis: object | null;
 }
 
 /** What becomes of a question: we answer it, or somebody upstream does. */
@@ -74,6 +64,8 @@ const REFUSED: OwnAnswer = {
   authoritative: false,
   records: [],
   authority: [],
+  additional: [],
+  basis: null,
 };
 
 /**
@@ -230,7 +222,10 @@ function answerFound(zone: Zone, question: Question, found: Found, random: Rando
   const { name } = question;
   const order = addresses.length === 1 ? addresses : shuffled(random, addresses);
   const told = order.slice(0, LIMITS.dnsRecordsMax);
-  return records(told.map((address) => ({ name, ttlSeconds, type, address })));
+  return records(
+    told.map((address) => ({ name, ttlSeconds, type, address })),
+    found.set,
+  );
 }
 
 function familyAsked(typeCode: number, set: AddressSet): "A" | "AAAA" | null {
@@ -240,8 +235,16 @@ function familyAsked(typeCode: number, set: AddressSet): "A" | "AAAA" | null {
   return set.v4.length > 0 ? "A" : "AAAA";
 }
 
-function records(list: readonly DnsRecord[]): OwnAnswer {
-  return { kind: "own", rcode: "NOERROR", authoritative: true, records: list, authority: [] };
+function records(list: readonly DnsRecord[], basis: object | null = null): OwnAnswer {
+  return {
+    kind: "own",
+    rcode: "NOERROR",
+    authoritative: true,
+    records: list,
+    authority: [],
+    additional: [],
+    basis,
+  };
 }
 
 /** The name is there, records of that type are not: NOERROR (musl takes NXDOMAIN to AAAA for "no A either"). */
@@ -262,21 +265,4 @@ function soaOf(zone: Zone, name: string, ttlSeconds: number): DnsRecord {
   const contact = `hostmaster.${zone.domain}`;
   const minimumSeconds = negativeTtlSeconds;
   return { name, ttlSeconds, type: "SOA", primary, contact, serial, ...SOA_TIMES, minimumSeconds };
-}
-
-function contentText(content: RecordContent): string {
-  switch (content.type) {
-    case "A":
-    case "AAAA":
-      return content.address;
-    case "NS":
-      return content.target;
-    case "SOA": {
-      const { primary, contact, serial, refreshSeconds, retrySeconds, expireSeconds, minimumSeconds } =
-        content;
-      return [primary, contact, serial, refreshSeconds, retrySeconds, expireSeconds, minimumSeconds].join(
-        " ",
-      );
-    }
-  }
 }

@@ -41,6 +41,9 @@ export type RcodeName = keyof typeof RCODE;
 /** The class of the internet, the only one we serve. */
 export const CLASS_IN = 1;
 
+/** The class in which servers tell of themselves: `id.server`, `version.server` (RFC 4892). */
+export const CLASS_CH = 3;
+
 const NAME_BY_TYPE = new Map<number, string>(Object.entries(TYPE).map(([name, code]) => [code, name]));
 const NAME_BY_RCODE = new Map<number, string>(Object.entries(RCODE).map(([name, code]) => [code, name]));
 

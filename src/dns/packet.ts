@@ -17,8 +17,9 @@ import { Packet, type Resource } from "dns2";
 
 import { LIMITS } from "../model/limits.ts";
 
-import type { DnsRecord, Question } from "./answer.ts";
+import type { Question } from "./answer.ts";
 import { CLASS_IN, RCODE, TYPE, type RcodeName } from "./codes.ts";
+import type { DnsRecord } from "./records.ts";
 
 /** What we say we take over UDP, and the most we send: no fragments on any usual path (DNS flag day 2020). */
 export const UDP_BYTES_MAX = 1232;
@@ -142,6 +143,7 @@ export interface Response {
   readonly recursionAvailable: boolean;
   readonly records: readonly DnsRecord[];
   readonly authority: readonly DnsRecord[];
+  readonly additional: readonly DnsRecord[];
 }
 
 /** Answer records of one size each, one after the other, whose order may be turned (see cache.ts). */
@@ -159,7 +161,14 @@ export interface Encoded {
 
 /** A response with nothing but a code. */
 export function emptyResponse(rcode: RcodeName): Response {
-  return { rcode, authoritative: false, recursionAvailable: false, records: [], authority: [] };
+  return {
+    rcode,
+    authoritative: false,
+    recursionAvailable: false,
+    records: [],
+    authority: [],
+    additional: [],
+  };
 }
 
 /** The largest answer that the client takes over UDP (RFC 6891 6.2.3: less than 512 means 512). */
@@ -284,6 +293,12 @@ function contentOf(record: DnsRecord): Partial<Resource> {
       return { address: withoutDottedTail(record.address) };
     case "NS":
       return { ns: record.target };
+    case "PTR":
+      return { domain: record.target };
+    case "SRV":
+      return { priority: record.priority, weight: record.weight, port: record.port, target: record.target };
+    case "TXT":
+      return { data: [...record.texts] };
     case "SOA":
       return {
         primary: record.primary,

@@ -18,6 +18,7 @@ function encoded(asked: Buffer, addresses: readonly string[]): Encoded {
     authoritative: true,
     recursionAvailable: true,
     authority: [],
+    additional: [],
   };
   return encodeResponse(decoded.query, { ...response, records }, TCP_BYTES_MAX);
 }

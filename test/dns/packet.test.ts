@@ -6,7 +6,6 @@ import { test } from "node:test";
 import packet from "dns-packet";
 import * as fc from "fast-check";
 
-import type { DnsRecord } from "../../src/dns/answer.ts";
 import {
   decodeQuery,
   emptyResponse,
@@ -17,6 +16,7 @@ import {
   type Query,
   type Response,
 } from "../../src/dns/packet.ts";
+import type { DnsRecord } from "../../src/dns/records.ts";
 import { decode, opt, query, reply } from "./fixture.ts";
 
 function understood(bytes: Buffer): Query {
@@ -32,7 +32,14 @@ function refusal(bytes: Buffer): Buffer {
 }
 
 function responseOf(records: readonly DnsRecord[], authority: readonly DnsRecord[] = []): Response {
-  return { rcode: "NOERROR", authoritative: true, recursionAvailable: true, records, authority };
+  return {
+    rcode: "NOERROR",
+    authoritative: true,
+    recursionAvailable: true,
+    records,
+    authority,
+    additional: [],
+  };
 }
 
 const a = (name: string, address: string): DnsRecord => ({ name, ttlSeconds: 5, type: "A", address });
