@@ -21,6 +21,7 @@ import { HEADERS, json, problem, text, valueOf, within } from "./answers.ts";
 import { Bearer } from "./bearer.ts";
 import { changesOf, checkName, TooLarge, type ChangeId, type Commands } from "./changes.ts";
 import { INTERNAL, problemOf, type ResolveReport } from "./contract.ts";
+import { diagnose, type DoctorFacts } from "./doctor.ts";
 import type { Followers } from "./follow.ts";
 import { strangerOf, TRESPASS, type Refusal } from "./guard.ts";
 import {
@@ -39,6 +40,8 @@ import { nearestRoute, ROUTES, routesAt, type RouteId } from "./routes.ts";
 export interface AdminParts extends Commands {
   /** What DNS would answer; `as` is a container's name or address, null for this host. May throw Failure. */
   readonly resolve: (name: string, type: string, as: string | null) => ResolveReport | Promise<ResolveReport>;
+  /** What `doctor` looks at beside the snapshot. */
+  readonly doctorFacts: () => Promise<DoctorFacts>;
   readonly metricsText: () => Promise<string>;
   /** Told of every caller of the TCP listener that is refused. */
   readonly onRefused: (refusal: Refusal) => void;
@@ -50,6 +53,7 @@ export type Door = { readonly kind: "socket" } | { readonly kind: "tcp"; readonl
 
 const METRICS_DEADLINE_MS = 5000;
 const RESOLVE_DEADLINE_MS = 5000;
+const DOCTOR_DEADLINE_MS = 5000;
 
 interface Env {
   readonly Bindings: HttpBindings;
@@ -110,6 +114,10 @@ function handlersOf(parts: AdminParts, followers: Followers): Readonly<Record<Ro
   };
   const reading: Readonly<Record<Exclude<RouteId, ChangeId>, Handler>> = {
     status: () => json(statusOf(parts.snapshot())),
+    async doctor() {
+      const facts = await within(parts.doctorFacts(), DOCTOR_DEADLINE_MS, "looking at containers");
+      return json(diagnose(parts.snapshot(), facts));
+    },
     members: () => json(membersOf(parts.snapshot())),
     member(call) {
       const name = call.req.param("name") ?? "";

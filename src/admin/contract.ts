@@ -150,6 +150,8 @@ export interface ResolveReport {
   /** In capitals: `NOERROR`, `NXDOMAIN`. */
   readonly rcode: string;
   readonly answers: readonly ResolveAnswer[];
+  /** Why, in words, where the answer does not tell: several networks have the name, only others see it. */
+  readonly note?: string;
   /** Who was taken to ask, in words: `this host`, `container web-1 (networks front, default)`. */
   readonly as: string;
 }
@@ -177,10 +179,19 @@ export interface SourceLine {
 
 /**
  * Something wrong that the daemon lives with. `area`: where to look: `label`, `port`, `bind`, `state`, `service`,
- * `source`, `network` (ranges of addresses), `trust` (certificates).
+ * `source`, `network` (ranges of addresses), `trust` (certificates), `upstream` (a server for foreign names).
  */
 export interface ProblemLine {
-  readonly area: "label" | "port" | "bind" | "state" | "service" | "source" | "network" | "trust";
+  readonly area:
+    | "label"
+    | "port"
+    | "bind"
+    | "state"
+    | "service"
+    | "source"
+    | "network"
+    | "trust"
+    | "upstream";
   readonly subject: string;
   readonly text: string;
 }
@@ -228,6 +239,28 @@ export interface StatusReport {
   /** This node's own certificate, and the generation of the newest authority of its cluster. */
   readonly certificate: CertificateLine;
   readonly authorityGeneration: number;
+}
+
+/** How a check came out: as it should be; it costs something; something that is there to work does not. */
+export type CheckState = "ok" | "warn" | "fail";
+
+/**
+ * One check of `doctor`. `area` is that of a problem (ProblemLine) or one of: `listener`, `gateway` (of a bridge
+ * network: where its containers ask for names), `vip`, `container` (how it asks for names).
+ */
+export interface DoctorCheck {
+  readonly area: ProblemLine["area"] | "listener" | "gateway" | "vip" | "container";
+  readonly subject: string;
+  readonly state: CheckState;
+  readonly text: string;
+  /** What to do about it, in words; null where there is nothing to do, or the text says it. */
+  readonly remedy: string | null;
+}
+
+/** `doctor`: what works here and what does not. */
+export interface DoctorReport {
+  /** By area, what runs first. */
+  readonly checks: readonly DoctorCheck[];
 }
 
 /** One event. In the stream (server-sent events) it is the data of a message. */

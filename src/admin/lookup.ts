@@ -30,7 +30,9 @@ export function findService(view: View, text: string, network: string | null): R
   if (first === undefined) return missing("service", text, seen.flatMap(namesOf));
   if (found.length > 1 && first.network !== DEFAULT_NETWORK) {
     const keys = found.map((service) => service.key);
-    return failed("usage", `service "${text}" could be ${listed(keys)}; expected one of these`);
+    // What DNS tells a process of the host, for the same reason.
+    const told = "so the name alone is NXDOMAIN";
+    return failed("usage", `service "${text}" could be ${listed(keys)}, ${told}; expected one of these`);
   }
   return success(first);
 }

@@ -69,6 +69,15 @@ export const ROUTES = [
     parameters: [],
   },
   {
+    id: "doctor",
+    method: "GET",
+    access: "read",
+    path: "/api/v1/doctor",
+    summary: "what works on this host and what does not, with the remedy",
+    response: "DoctorReport",
+    parameters: [],
+  },
+  {
     id: "members",
     method: "GET",
     access: "read",

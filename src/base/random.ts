@@ -41,3 +41,14 @@ export function shuffled<T>(random: Random, items: readonly T[]): T[] {
   }
   return copy;
 }
+
+/** At most `countMax` elements of a list in random order: what `shuffled` begins with, at the cost of their number. */
+export function sampled<T>(random: Random, items: readonly T[], countMax: number): T[] {
+  const copy = [...items];
+  const count = Math.min(countMax, copy.length);
+  for (let at = 0; at < count; at += 1) {
+    const chosen = at + below(random, copy.length - at);
+    [copy[at], copy[chosen]] = [copy[chosen] as T, copy[at] as T];
+  }
+  return copy.slice(0, count);
+}

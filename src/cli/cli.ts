@@ -16,6 +16,7 @@ import { CODES, Failure, textOf } from "../base/failure.ts";
 import { openClient, socketCandidates } from "./client.ts";
 import { addAuthority } from "./commands/authority.ts";
 import { addConfig } from "./commands/config.ts";
+import { addDoctor } from "./commands/doctor.ts";
 import { addDrain } from "./commands/drain.ts";
 import { addEvents } from "./commands/events.ts";
 import { addExplain } from "./commands/explain.ts";
@@ -37,6 +38,7 @@ Examples:
   skein run                          start the daemon on this host
   skein token worker                 how another host joins this one
   skein status                       what it does, and what auto picked
+  skein doctor                       what works and what does not, with the remedy
   skein service ls -o wide           services of the cluster
   skein explain web                  why each replica of web takes traffic, or does not
   skein resolve web --as my-app-1    what DNS answers to a container
@@ -119,6 +121,7 @@ function programOf(act: Act, surroundings: Surroundings): Command {
   addLeave(program, act);
   addToken(program, act);
   addStatus(program, act);
+  addDoctor(program, act);
   addNode(program, act);
   addService(program, act);
   addExplain(program, act);

@@ -10,12 +10,11 @@
 import { readFileSync } from "node:fs";
 
 import { Failure } from "../base/failure.ts";
-import { renderHostPort, type HostPort } from "../base/ip.ts";
-import type { Asker } from "../dns/answer.ts";
+import { renderHostPort } from "../base/ip.ts";
 import { allowOf } from "../dns/allow.ts";
+import type { Asker } from "../dns/lookup.ts";
 import { openDnsServer, type DnsServer } from "../dns/server.ts";
-import { readUpstreams } from "../dns/upstream.ts";
-import { planZone, type Zone } from "../dns/zone.ts";
+import { planZone, type Zone, type ZoneOptions } from "../dns/zone.ts";
 import type { OpenStream } from "../mesh/stream.ts";
 import { LIMITS } from "../model/limits.ts";
 import type { MemberState } from "../model/member.ts";
@@ -30,9 +29,7 @@ import type { Metrics } from "../runtime/metrics.ts";
 import type { Base } from "./base.ts";
 import { routeTo } from "./relay.ts";
 import type { Served } from "./served.ts";
-
-/** Where a host's resolver is configured. */
-const RESOLV_CONF = "/etc/resolv.conf";
+import { findUpstreams, followUpstreams } from "./upstreams.ts";
 
 /** DNS and the proxy of one daemon. */
 export interface Consumers {
@@ -53,15 +50,18 @@ export async function openConsumers(
   },
 ): Promise<Consumers> {
   const { metrics } = base;
-  const zoneOptions = zoneOptionsOf(base);
+  const zoneOptions = zoneOptionsOf(base, given.vipPool);
   const routeOptions = routeOptionsOf(base, given.meshPort);
-  let served = project(given.node.view, zoneOptions, routeOptions);
+  const project = (view: View, zone: Zone | null): Served => {
+    return { view, zone: planZone(view, zoneOptions, zone), table: planRoutes(view, routeOptions) };
+  };
+  let served = project(given.node.view, null);
   const dns = await openDns(base, given.node, served.zone);
   const dial: Dial = (upstream, deadlineMs) =>
     dialRelayed(served.view, { upstream, deadlineMs, openStream: given.openStream });
   const proxy = await openTraffic(base, given.vipPool, dial);
   const show = (view: View): void => {
-    served = project(view, zoneOptions, routeOptions);
+    served = project(view, served.zone);
     dns.setZone(served.zone);
     // At once and not one after the other: the pools of each table count from this moment, while listeners still open.
     void proxy.set(served.table);
@@ -70,17 +70,14 @@ export async function openConsumers(
   return { dns, proxy, show, served: () => served };
 }
 
-function project(
-  view: View,
-  zoneOptions: ReturnType<typeof zoneOptionsOf>,
-  routeOptions: RouteOptions,
-): Served {
-  return { view, zone: planZone(view, zoneOptions), table: planRoutes(view, routeOptions) };
-}
-
-function zoneOptionsOf({ options }: Base): { readonly domain: string; readonly ttlSeconds: number } {
+function zoneOptionsOf({ options }: Base, vipPool: string): ZoneOptions {
   const { domain, ttl } = options.config.dns;
-  return { domain, ttlSeconds: Math.round(ttl / 1000) };
+  return {
+    domain,
+    ttlSeconds: Math.round(ttl / 1000),
+    reverseRanges: [vipPool],
+    software: `skein ${options.version}`,
+  };
 }
 
 function routeOptionsOf({ options }: Base, meshPort: number): RouteOptions {
@@ -109,37 +106,37 @@ function openFilesMax(): number {
   }
 }
 
+const HOST: Asker = { kind: "host" };
+const STRANGER_INSIDE: Asker = { kind: "host", isolated: true };
+
 async function openDns(base: Base, node: Node, zone: Zone): Promise<DnsServer> {
   const { options, lifecycle, metrics, report, random } = base;
   const { dns } = options.config;
-  const upstreams: HostPort[] = [];
-  for (const upstream of dns.upstream) {
-    if (upstream !== "auto") upstreams.push(upstream);
-    else upstreams.push(...(await readUpstreams(RESOLV_CONF, dns.listen)));
-  }
-  if (dns.upstream.includes("auto")) {
-    const found = upstreams.map((upstream) => renderHostPort(upstream)).join(", ");
-    report.choose("dns.upstream", found === "" ? "none" : found, RESOLV_CONF);
-  }
   const server = await openDnsServer({
     listen: dns.listen,
     zone,
-    askerOf: (address) => askerOf(node, address),
+    askerOf: (address) => askerOf(node, report, address),
     isAllowed: allowOf(dns.allow),
-    upstreams,
+    upstreams: await findUpstreams(base),
     log: options.log,
     metrics,
     random,
   });
   lifecycle.opened({ name: "dns", close: () => server.close() });
+  followUpstreams(base, server);
   report.listen("dns", () => server.addresses.map((address) => renderHostPort(address)));
   return server;
 }
 
-/** A container of this host sees its networks; whoever else asks sees what a process of the host sees. */
-function askerOf(node: Node, address: string): Asker {
+/**
+ * A container of this host sees its networks; whoever else asks sees what a process of the host sees. A container that
+ * asks before Docker has told of it does so, too, but on an internal network no moment is too short for a leak.
+ */
+function askerOf(node: Node, report: Base["report"], address: string): Asker {
   const client = node.found.client(address);
-  return client === null ? { kind: "host" } : { kind: "container", networks: client.networks };
+  if (client === null) return report.isInternal(address) ? STRANGER_INSIDE : HOST;
+  const { networks, isolated } = client;
+  return { kind: "container", networks, isolated };
 }
 
 async function openTraffic(base: Base, vipPool: string, dial: Dial): Promise<Proxy> {

@@ -21,6 +21,7 @@ import { nowMs } from "../runtime/clock.ts";
 import type { Base } from "./base.ts";
 import type { Consumers } from "./consumers.ts";
 import { drain, undrain } from "./departure.ts";
+import { doctorFacts } from "./doctor-facts.ts";
 import type { Driver } from "./driver.ts";
 import { expectManager, expectSuccessor, trustCommands, type TrustParts } from "./trust-commands.ts";
 
@@ -41,7 +42,7 @@ export async function openDoors(base: Base, parts: DoorsParts): Promise<void> {
   const { node, driver, consumers, desk, departed } = parts;
   const { credentials } = desk;
   const { listen } = options.config.admin;
-  const { proxy, served } = consumers;
+  const { proxy, dns, served } = consumers;
   const expectRight = ({ local, nodeName }: Replica): void => {
     if (!local) expectManager(desk, `draining a replica of another host (${nodeName})`);
   };
@@ -50,7 +51,9 @@ export async function openDoors(base: Base, parts: DoorsParts): Promise<void> {
     tcp: listen === "off" ? null : listen,
     adminToken: await adminTokenOf(options.config),
     socket: options.socket,
-    snapshot: () => report.snapshot({ served: served(), node, credentials, proxy, events: journal.events }),
+    snapshot: () =>
+      report.snapshot({ served: served(), node, credentials, proxy, dns, events: journal.events }),
+    doctorFacts: () => doctorFacts(report, dns),
     resolve: (name, type, as) => report.resolve(served(), node, { name, type, as }),
     drain: (replica, waits) => drain(draining, replica, waits),
     undrain: (replica) => undrain(draining, replica),

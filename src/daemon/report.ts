@@ -9,10 +9,15 @@
 
 import type { Choice, ListenReport, ProblemLine, ResolveReport } from "../admin/contract.ts";
 import type { CertificateLine } from "../admin/contract-trust.ts";
+import { upstreamProblems, type UpstreamFacts } from "../admin/doctor.ts";
 import type { Snapshot, TrustSnapshot } from "../admin/handlers.ts";
 import { Failure } from "../base/failure.ts";
-import { explainAnswer, type Asker } from "../dns/answer.ts";
+import { renderHostPort } from "../base/ip.ts";
+import { explainAnswer } from "../dns/explain.ts";
+import type { Asker } from "../dns/lookup.ts";
+import type { DnsServer } from "../dns/server.ts";
 import type { Credential } from "../model/credential.ts";
+import type { NamePath } from "../model/endpoint.ts";
 import type { Event } from "../model/event.ts";
 import type { Node } from "../node.ts";
 import type { Proxy } from "../proxy/proxy.ts";
@@ -32,6 +37,12 @@ export class Report {
   readonly #problems: ProblemLine[] = [];
   readonly #listeningByPart = new Map<keyof ListenReport, Listening>();
 
+  /** The host's own addresses on bridge networks, where DNS is to be served. */
+  gateways: readonly string[] = [];
+  /** Whether an address is that of some container on an internal network, known to us or not yet. */
+  isInternal: (address: string) => boolean = () => false;
+  /** How this host's containers ask for names. */
+  namePaths: () => Promise<readonly NamePath[]> = async () => [];
   /** Bridge gateways on which DNS cannot be served at the moment. */
   unservedGateways: readonly ProblemLine[] = [];
   /** Why the state cannot be kept at the moment; null when it is. */
@@ -46,9 +57,10 @@ export class Report {
     this.#startedAtMs = startedAtMs;
   }
 
-  /** Notes what `auto` became. */
+  /** Notes what `auto` became; what was noted of the same key before no longer holds. */
   choose(key: string, value: string, reason: string): void {
-    this.#choices.push({ key, value, reason });
+    const at = this.#choices.findIndex((choice) => choice.key === key);
+    this.#choices.splice(at === -1 ? this.#choices.length : at, 1, { key, value, reason });
   }
 
   /** Notes something wrong that stays so until the next start. */
@@ -78,9 +90,10 @@ export class Report {
     readonly node: Node;
     readonly credentials: Credentials;
     readonly proxy: Proxy;
+    readonly dns: DnsServer;
     readonly events: readonly Event[];
   }): Snapshot {
-    const { served, node, credentials, proxy, events } = parts;
+    const { served, node, credentials, proxy, dns, events } = parts;
     const { config, version } = this.#options;
     const stats = proxy.stats();
     return {
@@ -100,6 +113,10 @@ export class Report {
         ...this.#ofState(),
         ...this.#ofTrust(served, credentials),
         ...this.unservedGateways,
+        ...dns.unserved.map(({ address, text }): ProblemLine => {
+          return { area: "bind", subject: renderHostPort(address), text };
+        }),
+        ...upstreamProblems(upstreamsOf(dns)),
         ...node.problems.map(({ subject, text }): ProblemLine => ({ area: "source", subject, text })),
         ...served.table.problems.map((text): ProblemLine => ({ area: "port", subject: "routes", text })),
         ...stats.failures.map(({ address, port, text }): ProblemLine => {
@@ -144,6 +161,13 @@ export class Report {
   }
 }
 
+/** The upstreams of DNS, as the admin API tells of them. */
+export function upstreamsOf(dns: DnsServer): readonly UpstreamFacts[] {
+  return dns.stats().forwarding.upstreams.map(({ address, state }) => {
+    return { address: renderHostPort(address), state };
+  });
+}
+
 function trustOf(node: Node, credentials: Credentials): TrustSnapshot {
   const { clusterId, role, credential, charter, newestRoot } = credentials;
   const generationByIssuer = new Map(charter.roots.map((root) => [root.fingerprint, root.generation]));
@@ -176,6 +200,7 @@ function askerNamed(node: Node, as: string | null): { readonly asker: Asker; rea
       known === "" ? "there is none on this host" : `expected one of this host, such as ${known}`;
     throw new Failure("not-found", `container is "${as}"; ${expected}`);
   }
-  const text = `container ${client.name} (networks ${client.networks.join(", ")})`;
-  return { asker: { kind: "container", networks: client.networks }, text };
+  const { name, networks, isolated } = client;
+  const text = `container ${name} (networks ${networks.join(", ")})`;
+  return { asker: { kind: "container", networks, isolated }, text };
 }

@@ -9,6 +9,7 @@
 
 import type { ProblemLine } from "../admin/contract.ts";
 import { textOf } from "../base/failure.ts";
+import { renderHostPort } from "../base/ip.ts";
 import { latest } from "../base/latest.ts";
 import type { Config } from "../config/schema.ts";
 import { probeTimesOf, staticServicesOf } from "../config/services.ts";
@@ -59,7 +60,7 @@ export function openSources(
     watch?.replan(planOf(config));
   };
   let watch: DockerWatch | null = null;
-  // The file's own time, not this start's: a replica that did not change since is the one that was drained.
+  // The file's own time, not this start's: what it declares is no newer for a restart of the daemon.
   load(options.config, options.configChangedAtMs);
 
   const { socket } = options.config.docker;
@@ -82,12 +83,16 @@ export function openSources(
       plan: planOf(options.config),
       random,
       onDiscovery: tell,
-      onGateways(addresses) {
-        wanted = addresses;
-        gateways.set(addresses);
+      onNetworks(networks) {
+        report.isInternal = rangeTestOf(networks);
+        if (isDeepStrictEqual(wanted, networks.gateways)) return;
+        wanted = networks.gateways;
+        report.gateways = wanted;
+        gateways.set(wanted);
       },
     });
     const opened = watch;
+    report.namePaths = () => opened.namePaths();
     // A port that was held for a moment must not leave a bridge's containers without names for good.
     const again = setInterval(() => gateways.set(wanted), GATEWAYS_AGAIN_MS);
     lifecycle.opened({ name: "gateway dns", close: () => clearInterval(again) });
@@ -98,6 +103,18 @@ export function openSources(
 
 function planOf(config: Config): DockerWatchOptions["plan"] {
   return { exposeByDefault: config.docker.exposeByDefault, health: probeTimesOf(config) };
+}
+
+/** Makes the test whether an address is that of a container on an internal network: the host has its own there, too. */
+function rangeTestOf({ internalRanges, gateways }: EngineNetworks): (address: string) => boolean {
+  if (internalRanges.length === 0) return () => false;
+  const ranges = new BlockList();
+  for (const range of internalRanges) {
+    const [address = "", bits] = range.split("/");
+    ranges.addSubnet(address, Number(bits), isIpv6(address) ? "ipv6" : "ipv4");
+  }
+  const own = new Set(gateways);
+  return (address) => !own.has(address) && ranges.check(address, isIpv6(address) ? "ipv6" : "ipv4");
 }
 
 /** Answers DNS on the host's own addresses on bridge networks, as far as this process may. */
@@ -117,7 +134,11 @@ async function serveGateways(
       await dns.listenOn({ host, port: DNS_PORT });
     } catch (thrown) {
       // Not a failure of the daemon: another resolver may hold the port, and containers can be given another address.
-      unserved.push({ area: "bind", subject: `${host}:${DNS_PORT}`, text: textOf(thrown) });
+      unserved.push({
+        area: "bind",
+        subject: renderHostPort({ host, port: DNS_PORT }),
+        text: textOf(thrown),
+      });
     }
   }
   const known = new Set(report.unservedGateways.map(({ subject, text }) => `${subject} ${text}`));

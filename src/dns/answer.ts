@@ -1,33 +1,34 @@
 /**
- * Answer: what a question deserves, given the zone and who asks.
+ * Answer: the records that a question deserves, given the zone and who asks.
  *
- * Three rules stand against each other, and this file is where they meet. People type short names, in any of their
- * forms. Names of networks that the asker is not on must not show, and own names must not leave for an upstream. And a
- * foreign name must never be captured: service and network names are chosen by users, and `app` and `dev` are also
- * top-level domains. Hence:
+ * Every answer is one record set of the name that was asked for, or none: then the zone's SOA tells how long that may
+ * be remembered (RFC 2308). What a name means is decided elsewhere; here it is only said in records, so that a name has
+ * all the types that make sense for it and any other type is an empty answer, never an error.
  *
- * - Below the domain everything is ours: found, or NXDOMAIN, never forwarded.
- * - Elsewhere a name of several labels is ours only if the asker sees exactly it; `x.app` is not ours because there
- *   is a service `app`.
- * - A single label is ours, too, when any network of the cluster has it: NXDOMAIN to those who may not see it.
+ * An answer knows what of the zone it was made from, its basis. The same steps lead to the basis without making the
+ * records: that is how the cache learns, after a change elsewhere, that its answer still holds.
  *
- * Pure. The server forwards where the answer says so, packet.ts makes bytes of the rest.
+ * Pure. lookup.ts and reverse.ts find meanings; the server forwards where the answer says so, encode.ts makes bytes.
  */
 
-import { failed, success, type Result } from "../base/failure.ts";
-import { isIpv6 } from "../base/ip.ts";
-import { seededRandom, shuffled, type Random } from "../base/random.ts";
-import { DEFAULT_NETWORK } from "../model/ids.ts";
+import { sampled, type Random } from "../base/random.ts";
 import { LIMITS } from "../model/limits.ts";
+import { transportOf } from "../model/service.ts";
 
-import { CLASS_IN, isMetaType, TYPE, typeCodeOf, typeNameOf, type RcodeName } from "./codes.ts";
-import { contentText, type DnsRecord } from "./records.ts";
-import { NODE_LABEL, type AddressSet, type Zone, type ZoneService } from "./zone.ts";
-
-/** Who asks: a process on a host sees all networks, a container those it is on, its own first. */
-export type Asker =
-  | { readonly kind: "host" }
-  | { readonly kind: "container"; readonly networks: readonly string[] };
+import { CLASS_CH, CLASS_IN, isMetaType, TYPE, type RcodeName } from "./codes.ts";
+import type { AddressSet, Instance } from "./entry.ts";
+import {
+  copyNames,
+  isStackToo,
+  isTellable,
+  lookUp,
+  type Asker,
+  type Meaning,
+  type ServiceMeaning,
+} from "./lookup.ts";
+import type { DnsRecord, RecordContent } from "./records.ts";
+import { lookUpReverse, type ReverseMeaning } from "./reverse.ts";
+import type { Zone } from "./zone.ts";
 
 /** A question as it was asked: `name` in its own case, without a dot at the end, odd bytes as `\DDD`. */
 export interface Question {
@@ -71,198 +72,269 @@ const REFUSED: OwnAnswer = {
 /**
  * Answers one question.
  *
- * Several addresses come shuffled, and at most `LIMITS.dnsRecordsMax` of them. ANY gets one record set (RFC 8482 4.1).
- * Other classes than IN and transfers are refused, whoever's name it is.
+ * Records come shuffled, and at most `LIMITS.dnsRecordsMax` of them. ANY gets one record set (RFC 8482 4.1). In the
+ * class CH this server tells of itself (RFC 4892). Other classes and transfers are refused, whoever's name it is.
  */
 export function answer(zone: Zone, question: Question, asker: Asker, random: Random): Answer {
-  if (question.classCode !== CLASS_IN || isMetaType(question.typeCode)) return REFUSED;
-  const name = question.name.toLowerCase();
-  if (name === zone.domain) return answerApex(zone, question);
-  const below = name.endsWith(`.${zone.domain}`);
-  const relative = below ? name.slice(0, -zone.domain.length - 1) : name;
-  const found = (below ? findNode(zone, relative) : null) ?? findService(zone, relative, asker);
-  if (found !== null) return answerFound(zone, question, found, random);
-  if (below) return hasNamesBelow(zone, relative, asker) ? noRecords(zone) : noSuchName(zone);
-  const isOwnLabel = !relative.includes(".") && zone.servicesByName.has(relative);
-  return isOwnLabel ? noSuchName(zone) : { kind: "forward" };
-}
-
-/** What `skein resolve` shows; `rcode` is `FORWARD` for a name that is answered upstream. */
-export interface Explanation {
-  readonly name: string;
-  readonly type: string;
-  readonly rcode: RcodeName | "FORWARD";
-  readonly answers: readonly { readonly type: string; readonly ttl: number; readonly data: string }[];
+  const { name, typeCode, classCode } = question;
+  if (isMetaType(typeCode)) return REFUSED;
+  if (classCode === CLASS_CH) return aboutServer(zone, question);
+  if (classCode !== CLASS_IN) return REFUSED;
+  const meaning = meaningOf(zone, name, asker);
+  if (meaning.kind === "foreign") return { kind: "forward" };
+  const set = recordSetOf(zone, meaning, typeCode);
+  if (set === null) return withoutRecords(zone, meaning, name);
+  return { ...written(zone, set, { name, random }), basis: set.basis };
 }
 
 /**
- * Explains what DNS would answer, and to whom; by the same `answer` that DNS uses.
- *
- * @param type  `A`, `aaaa`, `TYPE64`; other text is a failure with code `usage`
+ * The basis that an answer to this question would have, without making it; null also where nothing is answered.
  */
-export function explainAnswer(zone: Zone, name: string, type: string, asker: Asker): Result<Explanation> {
-  const typeCode = typeCodeOf(type);
-  if (typeCode === null)
-    return failed("usage", `record type is "${type}"; expected one such as A, AAAA, SOA`);
-  const asked = name.replace(/\.$/, "");
-  if (asked.length > LIMITS.nameBytes || asked.split(".").some((label) => label.length > LIMITS.labelBytes)) {
-    const expected = `expected labels of at most ${LIMITS.labelBytes} bytes, ${LIMITS.nameBytes} in all`;
-    return failed("usage", `name is "${name.slice(0, LIMITS.nameBytes)}"; ${expected}`);
+export function basisOf(zone: Zone, question: Question, asker: Asker): object | null {
+  const { name, typeCode, classCode } = question;
+  if (classCode !== CLASS_IN || isMetaType(typeCode)) return null;
+  // Their answers are made from the zone as a whole, and looking them up costs more than all else.
+  if (name.toLowerCase().endsWith(".arpa")) return null;
+  return recordSetOf(zone, meaningOf(zone, name, asker), typeCode)?.basis ?? null;
+}
+
+/** What a name means in the class IN, by whichever of the two kinds of name it is. */
+export function meaningOf(zone: Zone, name: string, asker: Asker): Meaning | ReverseMeaning {
+  const lower = name.toLowerCase();
+  return lookUpReverse(zone, lower, asker) ?? lookUp(zone, lower, asker);
+}
+
+/**
+ * A record set before it is written out: thousands of elements are chosen from before records are made of them.
+ * Never empty.
+ */
+type RecordSet = { readonly ttlSeconds: number; readonly basis: object | null } & Elements;
+
+type Elements =
+  | { readonly kind: "A" | "AAAA"; readonly elements: readonly string[] }
+  | { readonly kind: "SRV"; readonly elements: readonly Target[] }
+  | { readonly kind: "plain"; readonly elements: readonly RecordContent[] };
+
+/** Where a copy listens for a port. */
+interface Target {
+  readonly copy: Instance;
+  /** Its full name. */
+  readonly target: string;
+  readonly port: number;
+}
+
+/** The records of a type that a meaning has; null when it has none. */
+function recordSetOf(zone: Zone, meaning: Meaning | ReverseMeaning, typeCode: number): RecordSet | null {
+  switch (meaning.kind) {
+    case "node":
+      return ofAddresses(meaning.addresses, typeCode);
+    case "apex":
+      return ofApex(zone, typeCode);
+    case "reverse":
+      return ofReverse(zone, meaning, typeCode);
+    case "service":
+    case "tasks":
+    case "copies":
+    case "port":
+      return ofService(zone, meaning, typeCode);
+    case "between":
+    case "ambiguous":
+    case "missing":
+    case "foreign":
+      return null;
   }
-  // One seed for all: people compare, so the order is the same each time.
-  const given = answer(zone, { name: asked, typeCode, classCode: CLASS_IN }, asker, seededRandom(0));
-  const named = { name: asked, type: typeNameOf(typeCode) };
-  if (given.kind === "forward") return success({ ...named, rcode: "FORWARD", answers: [] });
-  const answers = given.records.map((record) => {
-    return { type: record.type, ttl: record.ttlSeconds, data: contentText(record) };
+}
+
+function ofService(zone: Zone, meaning: ServiceMeaning, typeCode: number): RecordSet | null {
+  const { service } = meaning;
+  const { ttlSeconds } = zone;
+  switch (meaning.kind) {
+    case "tasks":
+      return ofAddresses(service.tasks, typeCode);
+    case "port":
+      return isAsked(typeCode, TYPE.SRV) ? ofPort(zone, meaning) : null;
+    case "service": {
+      const set = ofAddresses(service.addresses, typeCode);
+      if (set !== null || !isAsked(typeCode, TYPE.TXT)) return set;
+      const { texts } = service;
+      return { kind: "plain", ttlSeconds, basis: texts, elements: [{ type: "TXT", texts }] };
+    }
+    case "copies": {
+      const { copies } = meaning;
+      const [first] = copies;
+      // Several of one name are one answer: it holds while none of the service's copies changes.
+      const basis = copies.length === 1 && first !== undefined ? first : service.instances;
+      const addresses = [...new Set(copies.map(({ address }) => address))];
+      const v4 = addresses.filter((address) => !address.includes(":"));
+      const v6 = addresses.filter((address) => address.includes(":"));
+      const set = ofAddresses({ ttlSeconds, v4, v6 }, typeCode);
+      if (set !== null) return { ...set, basis };
+      if (!isAsked(typeCode, TYPE.TXT)) return null;
+      return { kind: "plain", ttlSeconds, basis, elements: textsOf(copies) };
+    }
+  }
+}
+
+/** One TXT record a copy, each once. */
+function textsOf(copies: readonly Instance[]): readonly RecordContent[] {
+  const contentByText = new Map<string, RecordContent>();
+  for (const { nodeName, zone, slot } of copies) {
+    const texts = [`node=${nodeName}`];
+    if (zone !== "") texts.push(`zone=${zone}`);
+    if (slot !== null) texts.push(`slot=${slot}`);
+    contentByText.set(texts.join(" "), { type: "TXT", texts });
+  }
+  return [...contentByText.values()];
+}
+
+/** SRV (RFC 2782): every copy that takes traffic and has the port, by its weight. */
+function ofPort(zone: Zone, meaning: ServiceMeaning & { readonly kind: "port" }): RecordSet | null {
+  const { service, port, transport } = meaning;
+  const nameOf = copyNames(zone, service);
+  const elements = service.instances.flatMap((copy): readonly Target[] => {
+    if (!copy.eligible) return [];
+    const target = nameOf(copy);
+    const ports = copy.ports.filter(
+      ({ name, protocol }) => name === port && transportOf(protocol) === transport,
+    );
+    return isTellable(target) ? ports.map((own) => ({ copy, target, port: own.target })) : [];
   });
-  return success({ ...named, rcode: given.rcode, answers });
+  if (elements.length === 0) return null;
+  // The copies say all that is told, but for names that lead elsewhere while a stack is called like the service.
+  const basis = isStackToo(zone, service) ? null : service.instances;
+  const { ttlSeconds } = zone;
+  return { kind: "SRV", ttlSeconds, basis, elements };
 }
 
-/** Addresses that a name leads to, or the reason why it leads nowhere although somebody has it. */
-type Found =
-  | { readonly kind: "addresses"; readonly set: AddressSet; readonly ttlSeconds: number }
-  | { readonly kind: "ambiguous" };
-
-/** `<node>.node`; it outranks a service of that name in a network called `node`. */
-function findNode(zone: Zone, relative: string): Found | null {
-  const [node = "", below, ...rest] = relative.split(".");
-  if (below !== NODE_LABEL || rest.length > 0) return null;
-  const set = zone.addressesByNode.get(node);
-  return set === undefined ? null : { kind: "addresses", set, ttlSeconds: zone.ttlSeconds };
+/** SOA and NS, of the zone itself and of those of reverse names. */
+function ofApex(zone: Zone, typeCode: number): RecordSet | null {
+  const { ttlSeconds, primary } = zone;
+  const contents: RecordContent[] = [];
+  if (isAsked(typeCode, TYPE.SOA)) contents.push(soaContent(zone));
+  else if (typeCode === TYPE.NS) contents.push({ type: "NS", target: primary });
+  return contents.length === 0 ? null : { kind: "plain", ttlSeconds, basis: null, elements: contents };
 }
 
-/** A service's name in any form, `<name>.<network>` before `<name>` in whatever network the asker means by it. */
-function findService(zone: Zone, relative: string, asker: Asker): Found | null {
-  const dot = relative.lastIndexOf(".");
-  const network = relative.slice(dot + 1);
-  const qualified =
-    dot > 0 && sees(asker, network) ? findNamed(zone, relative.slice(0, dot), inNetwork(network)) : null;
-  return qualified ?? findNamed(zone, relative, inSight(asker));
-}
-
-/** Which of the services that share a name is meant; undefined when none is. */
-type Choose = (holders: readonly ZoneService[]) => ZoneService | "ambiguous" | undefined;
-
-function inNetwork(network: string): Choose {
-  return (holders) => holders.find((holder) => holder.network === network);
-}
-
-/** The asker's own network first; then the only other one it sees that has the name. */
-function inSight(asker: Asker): Choose {
-  const own = asker.kind === "host" ? DEFAULT_NETWORK : asker.networks[0];
-  return (holders) => {
-    const seen = holders.filter((holder) => sees(asker, holder.network));
-    return seen.find((holder) => holder.network === own) ?? (seen.length > 1 ? "ambiguous" : seen[0]);
-  };
-}
-
-function sees(asker: Asker, network: string): boolean {
-  return asker.kind === "host" || asker.networks.includes(network);
-}
-
-/** `tasks.<name>`, `<name>`, `<replica>.<name>`, `<slot>.<name>`, in this order where several could be meant. */
-function findNamed(zone: Zone, name: string, choose: Choose): Found | null {
-  const holder = (key: string): ReturnType<Choose> => choose(zone.servicesByName.get(key) ?? []);
-  const dot = name.indexOf(".");
-  const head = dot === -1 ? "" : name.slice(0, dot);
-  const parent = dot === -1 ? undefined : holder(name.slice(dot + 1));
-  if (head === "tasks" && parent !== undefined) {
-    if (parent === "ambiguous") return { kind: "ambiguous" };
-    return { kind: "addresses", set: parent.tasks, ttlSeconds: zone.ttlSeconds };
+function ofReverse(zone: Zone, meaning: ReverseMeaning, typeCode: number): RecordSet | null {
+  const { names, ttlSeconds, isApex } = meaning;
+  if (names.length > 0 && isAsked(typeCode, TYPE.PTR)) {
+    const elements = names.map((target): RecordContent => ({ type: "PTR", target }));
+    return { kind: "plain", ttlSeconds, basis: null, elements };
   }
-  const whole = holder(name);
-  if (whole === "ambiguous") return { kind: "ambiguous" };
-  if (whole !== undefined) return { kind: "addresses", set: whole.addresses, ttlSeconds: whole.ttlSeconds };
-  // Not "ambiguous" here: whether such a copy exists at all would depend on which service is meant.
-  if (parent === undefined || parent === "ambiguous") return null;
-  const set = instancesOf(parent, head);
-  return set === null ? null : { kind: "addresses", set, ttlSeconds: zone.ttlSeconds };
+  return isApex ? ofApex(zone, typeCode) : null;
 }
 
-/** Copies called `label`; null when there is none. Names outrank slots: a container may be called `2`. */
-function instancesOf(service: ZoneService, label: string): AddressSet | null {
-  const named = service.instances.filter((instance) => instance.name === label);
-  const bySlot = service.instances.filter(({ slot }) => slot !== null && String(slot) === label);
-  const chosen = named.length > 0 ? named : bySlot;
-  if (chosen.length === 0) return null;
-  const addresses = [...new Set(chosen.map((instance) => instance.address))];
-  return { v4: addresses.filter((address) => !isIpv6(address)), v6: addresses.filter(isIpv6) };
+function ofAddresses(set: AddressSet, typeCode: number): RecordSet | null {
+  const { ttlSeconds, v4, v6 } = set;
+  if (v4.length > 0 && isAsked(typeCode, TYPE.A)) return { kind: "A", ttlSeconds, basis: set, elements: v4 };
+  if (v6.length === 0 || !isAsked(typeCode, TYPE.AAAA)) return null;
+  return { kind: "AAAA", ttlSeconds, basis: set, elements: v6 };
 }
 
-/**
- * True for a name without records of its own and with names below it: `<network>`, `<stack>`, `<stack>.<network>`,
- * `node`. It exists (RFC 8020 2): with NXDOMAIN a resolver may give up all that is below.
- */
-function hasNamesBelow(zone: Zone, relative: string, asker: Asker): boolean {
-  if (relative === NODE_LABEL || (zone.networks.has(relative) && sees(asker, relative))) return true;
-  const [stack = "", network, ...rest] = relative.split(".");
-  const networks = zone.networksByStack.get(stack);
-  if (networks === undefined || rest.length > 0) return false;
-  if (network !== undefined) return networks.has(network) && sees(asker, network);
-  return [...networks].some((one) => sees(asker, one));
+function isAsked(typeCode: number, type: number): boolean {
+  return typeCode === type || typeCode === TYPE.ANY;
 }
 
-function answerApex(zone: Zone, question: Question): OwnAnswer {
-  const { typeCode, name } = question;
-  if (typeCode === TYPE.SOA || typeCode === TYPE.ANY) return records([soaOf(zone, name, zone.ttlSeconds)]);
-  if (typeCode !== TYPE.NS) return noRecords(zone);
-  return records([{ name, ttlSeconds: zone.ttlSeconds, type: "NS", target: zone.primary }]);
+/** The answer of a record set: its records in random order, and the addresses of names in them. */
+function written(
+  zone: Zone,
+  set: RecordSet,
+  { name, random }: { readonly name: string; readonly random: Random },
+): OwnAnswer {
+  const { ttlSeconds } = set;
+  switch (set.kind) {
+    case "A":
+    case "AAAA": {
+      const type = set.kind;
+      return own(
+        drawn(set.elements, random).map((address): DnsRecord => ({ name, ttlSeconds, type, address })),
+      );
+    }
+    case "SRV": {
+      const records: DnsRecord[] = [];
+      const additional: DnsRecord[] = [];
+      for (const { copy, target, port } of drawn(set.elements, random)) {
+        records.push({ name, ttlSeconds, type: "SRV", priority: 0, weight: copy.weight, port, target });
+        const { address } = copy;
+        additional.push({ name: target, ttlSeconds, type: address.includes(":") ? "AAAA" : "A", address });
+      }
+      return own(records, additional);
+    }
+    case "plain": {
+      const records = drawn(set.elements, random).map((content): DnsRecord => ({
+        name,
+        ttlSeconds,
+        ...content,
+      }));
+      return own(records, records[0]?.type === "NS" ? primaryAddresses(zone) : []);
+    }
+  }
 }
 
-function answerFound(zone: Zone, question: Question, found: Found, random: Random): OwnAnswer {
-  if (found.kind === "ambiguous") return noSuchName(zone);
-  const { v4, v6 } = found.set;
-  const type = familyAsked(question.typeCode, found.set);
-  const addresses = type === "A" ? v4 : type === "AAAA" ? v6 : [];
-  const { ttlSeconds } = found;
-  // What is not to be kept when there is an answer (a service that awaits its VIP) is not when there is none either.
-  if (type === null || addresses.length === 0)
-    return noRecords(zone, Math.min(ttlSeconds, zone.negativeTtlSeconds));
-  const { name } = question;
-  const order = addresses.length === 1 ? addresses : shuffled(random, addresses);
-  const told = order.slice(0, LIMITS.dnsRecordsMax);
-  return records(
-    told.map((address) => ({ name, ttlSeconds, type, address })),
-    found.set,
-  );
+function drawn<T>(elements: readonly T[], random: Random): readonly T[] {
+  return elements.length === 1 ? elements : sampled(random, elements, LIMITS.dnsRecordsMax);
 }
 
-function familyAsked(typeCode: number, set: AddressSet): "A" | "AAAA" | null {
-  if (typeCode === TYPE.A) return "A";
-  if (typeCode === TYPE.AAAA) return "AAAA";
-  if (typeCode !== TYPE.ANY) return null;
-  return set.v4.length > 0 ? "A" : "AAAA";
+/** The addresses of the zone's name server. */
+function primaryAddresses({ nodes, nodeName, primary, ttlSeconds }: Zone): readonly DnsRecord[] {
+  const set = nodes.addressesByName.get(nodeName);
+  if (set === undefined) return [];
+  const of = (type: "A" | "AAAA", addresses: readonly string[]): readonly DnsRecord[] =>
+    addresses.map((address) => ({ name: primary, ttlSeconds, type, address }));
+  return [...of("A", set.v4), ...of("AAAA", set.v6)];
 }
 
-function records(list: readonly DnsRecord[], basis: object | null = null): OwnAnswer {
+function own(records: readonly DnsRecord[], additional: readonly DnsRecord[] = []): OwnAnswer {
   return {
     kind: "own",
     rcode: "NOERROR",
     authoritative: true,
-    records: list,
+    records,
     authority: [],
-    additional: [],
-    basis,
+    additional,
+    basis: null,
   };
 }
 
-/** The name is there, records of that type are not: NOERROR (musl takes NXDOMAIN to AAAA for "no A either"). */
-function noRecords(zone: Zone, ttlSeconds: number = zone.negativeTtlSeconds): OwnAnswer {
-  return { ...records([]), authority: [soaOf(zone, zone.domain, ttlSeconds)] };
-}
-
 /**
- * There is no such name; or it is not known yet: a daemon that has just started must not say "no" for a service that
+ * A name without records of that type: NOERROR (musl takes NXDOMAIN to AAAA for "no A either"), with the SOA of the
+ * zone that it is in. What is not to be kept when there is an answer (a service that awaits its VIP) is not when there
+ * is none either.
+ *
+ * Or there is no such name; or it is not known yet: a daemon that has just started must not say "no" for a service that
  * its peers are about to tell of, since clients take NXDOMAIN for final and try another server after SERVFAIL.
  */
-function noSuchName(zone: Zone): OwnAnswer {
-  return { ...noRecords(zone), rcode: zone.complete ? "NXDOMAIN" : "SERVFAIL" };
+function withoutRecords(zone: Zone, meaning: Meaning | ReverseMeaning, name: string): OwnAnswer {
+  const isReverse = meaning.kind === "reverse";
+  const exists = isReverse ? meaning.exists : meaning.kind !== "missing" && meaning.kind !== "ambiguous";
+  const told = meaning.kind === "service" ? meaning.service.addresses.ttlSeconds : zone.negativeTtlSeconds;
+  const soa: DnsRecord = {
+    // A resolver between remembers it only when the SOA encloses the name: a short one is a zone by itself.
+    name: isReverse ? meaning.apex : isInDomain(zone, name) ? zone.domain : name,
+    ttlSeconds: Math.min(told, zone.negativeTtlSeconds),
+    ...soaContent(zone),
+  };
+  const rcode = exists ? "NOERROR" : zone.complete ? "NXDOMAIN" : "SERVFAIL";
+  return { ...own([]), rcode, authority: [soa] };
 }
 
-function soaOf(zone: Zone, name: string, ttlSeconds: number): DnsRecord {
-  const { primary, serial, negativeTtlSeconds } = zone;
-  const contact = `hostmaster.${zone.domain}`;
-  const minimumSeconds = negativeTtlSeconds;
-  return { name, ttlSeconds, type: "SOA", primary, contact, serial, ...SOA_TIMES, minimumSeconds };
+function isInDomain({ domain }: Zone, name: string): boolean {
+  return `.${name}`.toLowerCase().endsWith(`.${domain}`);
+}
+
+function soaContent({ primary, serial, negativeTtlSeconds, domain }: Zone): RecordContent {
+  const contact = `hostmaster.${domain}`;
+  return { type: "SOA", primary, contact, serial, ...SOA_TIMES, minimumSeconds: negativeTtlSeconds };
+}
+
+const NODE_QUESTIONS: readonly string[] = ["id.server", "hostname.bind"];
+const SOFTWARE_QUESTIONS: readonly string[] = ["version.server", "version.bind"];
+
+/** What this server tells of itself: who among several answers, and what it runs. Nobody is to keep it. */
+function aboutServer(zone: Zone, { name, typeCode }: Question): OwnAnswer {
+  const lower = name.toLowerCase();
+  const isNode = NODE_QUESTIONS.includes(lower);
+  if (!isNode && !SOFTWARE_QUESTIONS.includes(lower)) return REFUSED;
+  if (!isAsked(typeCode, TYPE.TXT)) return own([]);
+  return own([{ name, ttlSeconds: 0, type: "TXT", texts: [isNode ? zone.nodeName : zone.software] }]);
 }

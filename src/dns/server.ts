@@ -1,42 +1,37 @@
 /**
  * Server: the DNS server as the daemon sees it: addresses that come and go, a zone that is replaced whole.
  *
- * Each address is served over UDP and TCP on one port: a truncated answer sends the client to TCP (RFC 7766 5), so one
- * without the other is half a server. A port that is taken is a Failure that says what to do, never a server that
- * silently listens elsewhere. All addresses share one responder, cache and set of bounds.
+ * Here the parts become one: listeners that bring queries (listeners.ts), the responder that answers them, the
+ * forwarder for foreign names. All addresses share one responder, cache and set of bounds. A server that is its own
+ * upstream is refused: it would ask itself until its bounds stop it.
  *
- * Touches: UDP and TCP sockets, metrics, the log.
+ * Touches: UDP and TCP sockets, metrics, the log, through its parts.
  */
 
-import { Failure, systemCodeOf, textOf } from "../base/failure.ts";
+import { Failure } from "../base/failure.ts";
 import { renderHostPort, type HostPort } from "../base/ip.ts";
 import type { Random } from "../base/random.ts";
+import { nowMs } from "../runtime/clock.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
-import type { Asker } from "./answer.ts";
-import { openForwarder } from "./forward.ts";
-import { openResponder, type Responder } from "./responder.ts";
-import { countConnections, TcpListener, type ConnectionCount } from "./tcp.ts";
-import { UdpListener } from "./udp.ts";
+import type { Asker } from "./lookup.ts";
+import { openForwarder, type ForwarderStats } from "./forward.ts";
+import { Listeners, type ListenersOptions, type Unserved } from "./listeners.ts";
+import { openResponder } from "./responder.ts";
+import { countConnections } from "./tcp.ts";
 import { isOurself } from "./upstream.ts";
 import type { Zone } from "./zone.ts";
 
 /**
  * How long upstreams get. glibc asks again after 5 s and musl after 2.5 s: by then a second server must have had its
- * turn, and a client must not give up a moment before our SERVFAIL.
+ * turn, and a client must not give up a moment before our SERVFAIL. What is due is told earlier (RFC 8767 5: 1.8 s).
  */
-const FORWARD_TIMES = { tryMs: 1000, totalMs: 4000 };
-
-/** RFC 7766 6.2.3 wants "on the order of seconds"; the longest wait for an upstream must fit in. */
-const IDLE_MS = 10_000;
-
-/** Ports to try when the system chose one for UDP that is taken for TCP. */
-const PORT_CHOICES_MAX = 16;
+const FORWARD_TIMES = { hedgeMs: 200, roundMs: 1000, staleAfterMs: 1800, totalMs: 4000 };
 
 /** What the daemon tells the server. */
-export interface DnsServerOptions {
-  /** Where to answer; port 0 lets the system choose, one port for both protocols. */
+export interface DnsServerOptions extends Pick<ListenersOptions, "ownAddresses" | "lookEveryMs"> {
+  /** Where to answer; port 0 lets the system choose, one port for both protocols. A wildcard is every address. */
   readonly listen: readonly HostPort[];
   readonly zone: Zone;
   /** Who stands behind an address (IPv4 never in its IPv6 form). */
@@ -55,24 +50,32 @@ export interface DnsStats {
   readonly serial: number;
   readonly cacheEntries: number;
   readonly cacheBytes: number;
-  readonly forwardsUnderWay: number;
+  readonly forwarding: ForwarderStats;
   readonly tcpConnections: number;
 }
 
 /** A running DNS server. */
 export interface DnsServer {
-  /** Where it answers now, ports resolved, in the order in which they were added. */
+  /** What it was asked to answer at, ports resolved, wildcards as such, in the order in which they were added. */
   readonly addresses: readonly HostPort[];
+  /** Where sockets are open: of a wildcard each address of this host. */
+  readonly places: readonly HostPort[];
+  /** Addresses that a wildcard stands for and that cannot be served at the moment; they are tried again. */
+  readonly unserved: readonly Unserved[];
   /** Answers from this zone from now on. */
   setZone(zone: Zone): void;
+  /** Forwards to these from now on; those that are this server are left out. */
+  setUpstreams(upstreams: readonly HostPort[]): void;
   /**
-   * Answers at one more address; at one that is there already, nothing changes.
+   * Answers at one more address; at one that is there already, nothing changes. It is no upstream any more.
    *
    * @throws Failure as openDnsServer
    */
   listenOn(address: HostPort): Promise<HostPort>;
   /** Stops answering at an address, as `addresses` tells it; one that is not there is none to stop. */
   stopListening(address: HostPort): Promise<void>;
+  /** When an address last asked for a name, as performance.now() counts; null when it did not, or long ago. */
+  lastAskedMs(address: string): number | null;
   stats(): DnsStats;
   /** Ends every socket and connection at once; forwarded queries under way are given up. */
   close(): Promise<void>;
@@ -85,124 +88,67 @@ export interface DnsServer {
  *   this host does not have, `invalid` for an upstream that is this server
  */
 export async function openDnsServer(options: DnsServerOptions): Promise<DnsServer> {
-  const { upstreams, log, metrics } = options;
-  const forwarder = upstreams.length === 0 ? null : openForwarder({ upstreams, ...FORWARD_TIMES });
+  const forwarder = openForwarder({ ...options, times: FORWARD_TIMES, nowMs });
   const responder = openResponder({ ...options, forwarder });
-  const parts: ListenerParts = { responder, metrics, connections: countConnections() };
-  const listeners: Listener[] = [];
+  const connections = countConnections();
+  const listeners = new Listeners({ ...options, responder, connections });
 
-  const listenOn = async (wanted: HostPort): Promise<HostPort> => {
-    const there = listeners.find(({ address }) => isSame(address, wanted));
-    if (there !== undefined) return there.address;
-    const listener = await openListener(wanted, parts);
-    const own = upstreams.find((upstream) => isOurself(upstream, [listener.address]));
-    if (own !== undefined) {
-      await listener.close();
-      const text = `dns upstream ${renderHostPort(own)} is this daemon itself; expected another server`;
-      throw new Failure("invalid", text);
-    }
-    listeners.push(listener);
-    log.info("answering dns", { address: renderHostPort(listener.address) });
-    return listener.address;
+  const setUpstreams = (upstreams: readonly HostPort[]): void => {
+    forwarder.setUpstreams(upstreams.filter((upstream) => !isOurself(upstream, listeners.wanted)));
   };
 
-  const stopListening = async (wanted: HostPort): Promise<void> => {
-    const at = listeners.findIndex(({ address }) => isSame(address, wanted));
-    const [listener] = at === -1 ? [] : listeners.splice(at, 1);
-    await listener?.close();
+  const listenOn = async (wanted: HostPort): Promise<HostPort> => {
+    const address = await listeners.add(wanted);
+    // Not a reason to refuse the address: a host may well name the gateway of its own bridge in its resolv.conf.
+    for (const upstream of forwarder.upstreams.filter((one) => isOurself(one, [wanted]))) {
+      options.log.warn("dns upstream is this daemon itself, and is not asked", {
+        upstream: renderHostPort(upstream),
+      });
+    }
+    setUpstreams(forwarder.upstreams);
+    return address;
   };
 
   const close = async (): Promise<void> => {
-    forwarder?.close();
-    await Promise.all(listeners.splice(0).map((listener) => listener.close()));
+    forwarder.close();
+    await listeners.close();
   };
 
   try {
-    for (const address of options.listen) await listenOn(address);
+    const own = options.upstreams.find((upstream) => isOurself(upstream, options.listen));
+    if (own !== undefined) {
+      const text = `dns upstream ${renderHostPort(own)} is this daemon itself; expected another server`;
+      throw new Failure("invalid", text);
+    }
+    for (const address of options.listen) await listeners.add(address);
   } catch (thrown) {
     await close();
     throw thrown;
   }
+  forwarder.watchLoops();
 
   return {
     get addresses() {
-      return listeners.map(({ address }) => address);
+      return listeners.wanted;
+    },
+    get places() {
+      return listeners.places;
+    },
+    get unserved() {
+      return listeners.unserved;
     },
     setZone: (zone) => responder.setZone(zone),
+    setUpstreams,
     listenOn,
-    stopListening,
+    stopListening: (address) => listeners.remove(address),
+    lastAskedMs: (address) => responder.lastAskedMs(address),
     stats: () => ({
       serial: responder.serial,
       cacheEntries: responder.cacheEntries,
       cacheBytes: responder.cacheBytes,
-      forwardsUnderWay: forwarder?.underWay ?? 0,
-      tcpConnections: parts.connections.total,
+      forwarding: forwarder.stats(),
+      tcpConnections: connections.total,
     }),
     close,
   };
-}
-
-function isSame(one: HostPort, other: HostPort): boolean {
-  return one.host === other.host && one.port === other.port;
-}
-
-/** What the sockets of all addresses share. */
-interface ListenerParts {
-  readonly responder: Responder;
-  readonly connections: ConnectionCount;
-  readonly metrics: Metrics;
-}
-
-/** One address, both protocols. */
-interface Listener {
-  readonly address: HostPort;
-  close(): Promise<void>;
-}
-
-/** Opens UDP and TCP on one port. For port 0 the system chooses by UDP; TCP may be taken there, so it is tried anew. */
-async function openListener(wanted: HostPort, parts: ListenerParts): Promise<Listener> {
-  for (let choice = 1; ; choice += 1) {
-    try {
-      return await openBoth(wanted, parts);
-    } catch (thrown) {
-      const isTaken = thrown instanceof Failure && thrown.code === "busy";
-      if (!isTaken || wanted.port !== 0 || choice === PORT_CHOICES_MAX) throw thrown;
-    }
-  }
-}
-
-async function openBoth(wanted: HostPort, parts: ListenerParts): Promise<Listener> {
-  const udp = new UdpListener(wanted.host, parts.responder, parts.metrics);
-  const tcp = new TcpListener({ ...parts, idleMs: IDLE_MS });
-  const close = async (): Promise<void> => {
-    await tcp.shut();
-    await udp.shut();
-  };
-  let protocol: "udp" | "tcp" = "udp";
-  try {
-    const address = await udp.open(wanted);
-    protocol = "tcp";
-    await tcp.open(address);
-    return { address, close };
-  } catch (cause) {
-    await close();
-    throw openFailure(wanted, protocol, cause);
-  }
-}
-
-function openFailure({ host, port }: HostPort, protocol: "udp" | "tcp", cause: unknown): Failure {
-  const where = `dns address ${renderHostPort({ host, port })}/${protocol}`;
-  const code = systemCodeOf(cause);
-  if (code === "EADDRINUSE") {
-    const remedy = `stop what listens there (ss -lnp "sport = :${port}") or choose another in dns.listen`;
-    return new Failure("busy", `${where} is taken; expected a free port: ${remedy}`, { cause });
-  }
-  if (code === "EACCES" || code === "EPERM") {
-    const remedy = "give CAP_NET_BIND_SERVICE or choose a port above 1023 in dns.listen";
-    return new Failure("not-allowed", `${where} may not be bound; expected the right to: ${remedy}`, {
-      cause,
-    });
-  }
-  const text = `${where} cannot be bound (${textOf(cause)}); expected an address of this host`;
-  return new Failure("unreachable", text, { cause });
 }

@@ -117,21 +117,28 @@ export class TcpListener extends TCPServer {
   }
 }
 
+const NOTHING = Buffer.alloc(0);
+
 /** One connection: takes queries off it in order; answers go out as they are finished (RFC 7766 6.2.1.1). */
 class Connection {
   readonly #client: Socket;
-  readonly #address: string;
+  readonly #from: { readonly address: string; readonly transport: "tcp" };
   readonly #options: TcpOptions;
   readonly #idle: NodeJS.Timeout;
   /** Received and not yet served: at most one chunk and the beginning of a query. */
-  #unread: Buffer = Buffer.alloc(0);
+  #unread: Buffer = NOTHING;
+  /** Answers of this turn, each with its length; written together. */
+  #ready: Buffer[] = [];
+  #readyBytes = 0;
   #underWay = 0;
   #hasEnded = false;
   #isPumping = false;
+  #isPaused = false;
+  #isDue = false;
 
   constructor(client: Socket, address: string, options: TcpOptions) {
     this.#client = client;
-    this.#address = address;
+    this.#from = { address, transport: "tcp" };
     this.#options = options;
     this.#idle = setTimeout(() => client.destroy(), options.idleMs);
     client.on("data", (chunk: Buffer) => {
@@ -154,7 +161,17 @@ class Connection {
     let served = 0;
     while (served < QUERIES_PER_TURN && this.#serveNext()) served += 1;
     this.#isPumping = false;
-    this.#settle(served === QUERIES_PER_TURN);
+    this.#write();
+    this.#settle();
+  }
+
+  /** Writes what is ready in one piece: a segment and a system call an answer is most of what an answer costs. */
+  #write(): void {
+    if (this.#ready.length === 0 || this.#client.destroyed) return;
+    const [first = NOTHING] = this.#ready;
+    this.#client.write(this.#ready.length === 1 ? first : Buffer.concat(this.#ready, this.#readyBytes));
+    this.#ready = [];
+    this.#readyBytes = 0;
   }
 
   /** @returns false when nothing whole is there, or a bound is reached */
@@ -162,10 +179,12 @@ class Connection {
     if (this.#client.destroyed || this.#isFull()) return false;
     const query = this.#takeFrame();
     if (query === null) return false;
+    const { responder } = this.#options;
     this.#idle.refresh();
     this.#underWay += 1;
-    const from = { address: this.#address, transport: "tcp" } as const;
-    this.#options.responder.serve(query, from, (answer) => this.#answered(answer));
+    const finished = responder.recall(query, this.#from.address, "tcp");
+    if (finished !== null) this.#answered(finished);
+    else responder.serve(query, this.#from, (answer) => this.#answered(answer));
     return true;
   }
 
@@ -173,40 +192,71 @@ class Connection {
     this.#underWay -= 1;
     if (this.#client.destroyed) return;
     // Bytes that deserve no answer are not DNS, and over TCP nobody forges where they come from.
-    if (answer === null) {
-      this.#client.destroy();
-      return;
-    }
+    if (answer === null) return this.#abort();
+    const frame = framed(answer);
+    this.#ready.push(frame);
+    this.#readyBytes += frame.length;
+    if (this.#isPumping) return;
     this.#idle.refresh();
-    this.#client.write(framed(answer));
     this.#pump();
   }
 
+  /** Ends the connection at once; what was answered before goes out. */
+  #abort(): void {
+    this.#write();
+    this.#client.destroy();
+  }
+
   /** Reads on, waits, or ends: what the state after a pump asks for. */
-  #settle(hasMore: boolean): void {
+  #settle(): void {
     if (this.#client.destroyed) return;
-    if (hasMore || this.#isFull()) this.#client.pause();
-    else if (!this.#hasEnded) this.#client.resume();
-    else if (this.#underWay === 0) this.#client.end();
-    if (hasMore) setImmediate(() => this.#pump());
+    const isFull = this.#isFull();
+    const hasMore = !isFull && this.#frameBytes() !== null;
+    this.#read(!hasMore && !isFull);
+    if (hasMore) this.#pumpAgain();
+    else if (this.#hasEnded && !isFull && this.#underWay === 0) this.#client.end();
+  }
+
+  /** After others had their turn. */
+  #pumpAgain(): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    setImmediate(() => {
+      this.#isDue = false;
+      this.#pump();
+    });
+  }
+
+  /** Takes bytes off the socket from now on, or leaves them to the system, which slows the sender down. */
+  #read(isWanted: boolean): void {
+    if (isWanted !== this.#isPaused) return;
+    this.#isPaused = !isWanted;
+    if (isWanted) this.#client.resume();
+    else this.#client.pause();
   }
 
   #isFull(): boolean {
-    const isUnread = this.#client.writableLength > LIMITS.dnsConnectionBufferedBytes;
-    return isUnread || this.#underWay >= LIMITS.dnsPipelineMax;
+    const unsentBytes = this.#client.writableLength + this.#readyBytes;
+    return unsentBytes > LIMITS.dnsConnectionBufferedBytes || this.#underWay >= LIMITS.dnsPipelineMax;
   }
 
-  /** The next query without its length (RFC 1035 4.2.2); null while it is not whole. */
-  #takeFrame(): Buffer | null {
+  /** The size of the next query (RFC 1035 4.2.2); null while it is not whole. */
+  #frameBytes(): number | null {
     if (this.#unread.length < 2) return null;
     const size = this.#unread.readUInt16BE(0);
     // Not waited for: it would be dropped anyway, and our holding it is what a sender of long messages is after.
+    return size > LIMITS.dnsQueryBytes || this.#unread.length >= 2 + size ? size : null;
+  }
+
+  /** The next query without its length; null while it is not whole. */
+  #takeFrame(): Buffer | null {
+    const size = this.#frameBytes();
+    if (size === null) return null;
     if (size > LIMITS.dnsQueryBytes) {
       this.#options.metrics.dnsDropped.inc({ reason: "long" });
-      this.#client.destroy();
+      this.#abort();
       return null;
     }
-    if (this.#unread.length < 2 + size) return null;
     const frame = this.#unread.subarray(2, 2 + size);
     this.#unread = this.#unread.subarray(2 + size);
     return frame;

@@ -1,6 +1,9 @@
 /**
  * Udp: one UDP socket of the DNS server, on top of dns2's.
  *
+ * A finished answer costs hardly more than the socket itself: no closure, no callback of the send (both are for what
+ * takes time), and no lookup of a host that is an address already, which Node would put off to the next tick.
+ *
  * dns2 parses whatever arrives and answers answers; so its `handle` is overridden and the bytes go to the responder,
  * which filters first. Its `response` returns a promise that rejects when a datagram cannot be sent, and an unhandled
  * rejection ends the process; so datagrams are sent here, each failure counted. Its `listen` never settles on a busy
@@ -9,15 +12,18 @@
  * Touches: a UDP socket, metrics.
  */
 
-import type { RemoteInfo } from "node:dgram";
+import type { RemoteInfo, SocketOptions } from "node:dgram";
 import { once } from "node:events";
 
 import { UDPServer } from "dns2";
 
-import { isIpv6, unmapped, type HostPort } from "../base/ip.ts";
+import { isIpv6, type HostPort } from "../base/ip.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
 import type { Responder } from "./responder.ts";
+
+/** Asked for, the system gives what it allows: room for a burst of queries while the event loop is busy elsewhere. */
+const RECEIVE_BUFFER_BYTES = 1024 * 1024;
 
 /** A bound UDP socket that answers. */
 export class UdpListener extends UDPServer {
@@ -26,15 +32,24 @@ export class UdpListener extends UDPServer {
   #isOpen = true;
 
   constructor(host: string, responder: Responder, metrics: Metrics) {
-    super({ type: isIpv6(host) ? "udp6" : "udp4" });
+    const isSix = isIpv6(host);
+    const options: SocketOptions = {
+      type: isSix ? "udp6" : "udp4",
+      recvBufferSize: RECEIVE_BUFFER_BYTES,
+      lookup: (address, _options, done) => done(null, address, isSix ? 6 : 4),
+    };
+    // dns2 hands `type` to the socket, which takes options there as well.
+    super({ type: options as unknown as "udp4" });
     this.#responder = responder;
     this.#metrics = metrics;
   }
 
   /** Binds; port 0 lets the system choose. Throws the system's error. */
   async open({ host, port }: HostPort): Promise<HostPort> {
+    // Before bind: with an address that needs no lookup it is told within the call.
+    const listening = once(this, "listening");
     this.bind(port, host);
-    await once(this, "listening");
+    await listening;
     // From now on errors are about single datagrams; without a listener they would end the process.
     this.on("error", () => this.#drop());
     return { host, port: this.address().port };
@@ -44,7 +59,14 @@ export class UdpListener extends UDPServer {
   override handle(data: Buffer, from: RemoteInfo): void {
     // Port 0 cannot be answered: send() throws on it.
     if (from.port === 0) return this.#drop();
-    const client = { address: unmapped(from.address), transport: "udp" } as const;
+    const finished = this.#responder.recall(data, from.address, "udp");
+    // Without a callback a failure is not told: nobody could do anything about a single lost answer.
+    if (finished !== null) return this.send(finished, from.port, from.address);
+    this.#serve(data, from);
+  }
+
+  #serve(data: Buffer, from: RemoteInfo): void {
+    const client = { address: from.address, transport: "udp" } as const;
     this.#responder.serve(data, client, (answer) => {
       // A forwarded answer may come when the socket is closed; send() would throw.
       if (answer === null || !this.#isOpen) return;

@@ -3,22 +3,29 @@
  *
  * `auto` means what the host itself uses, from its resolv.conf. On a host whose resolver is this daemon that file
  * names us; and a server that forwards to itself multiplies each query until its bounds stop it. So our own listen
- * addresses are left out of `auto`, and refused where somebody wrote them down.
+ * addresses are left out of `auto`, and refused where somebody wrote them down. Circles through others are found by
+ * loop.ts.
  *
  * Touches: the given file, the list of the host's interfaces.
  */
 
+import { unwatchFile, watchFile } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 
 import { Failure, systemCodeOf } from "../base/failure.ts";
-import { isLoopback, unmapped, type HostPort } from "../base/ip.ts";
+import { unmapped, type HostPort } from "../base/ip.ts";
+
+import { isWildcard } from "./listening.ts";
 
 /** resolv.conf's servers beyond the third are not used by anybody (resolv.conf(5), MAXNS). */
 const SERVERS_MAX = 3;
 
 const DNS_PORT = 53;
+
+/** How often to look whether the file is another: one call of stat(2). */
+const LOOK_EVERY_MS = 2000;
 
 /**
  * The servers of a resolv.conf, in its order, without those that are ourselves.
@@ -46,6 +53,18 @@ export async function readUpstreams(
   return servers.slice(0, SERVERS_MAX).filter((server) => !isOurself(server, listening));
 }
 
+/**
+ * Calls `changed` whenever the file was written, replaced, made or removed. By looking, not by inotify: the file is
+ * mostly a link to another, in a folder of others', which is replaced whole.
+ *
+ * @returns ends it
+ */
+export function watchResolver(path: string, changed: () => void, everyMs = LOOK_EVERY_MS): () => void {
+  const look = (): void => changed();
+  watchFile(path, { interval: everyMs, persistent: false }, look);
+  return () => unwatchFile(path, look);
+}
+
 /** True when a query sent to `upstream` would come back to one of the `listening` sockets of this host. */
 export function isOurself(upstream: HostPort, listening: readonly HostPort[]): boolean {
   const host = unmapped(upstream.host);
@@ -55,12 +74,9 @@ export function isOurself(upstream: HostPort, listening: readonly HostPort[]): b
   });
 }
 
-function isWildcard(host: string): boolean {
-  return host === "0.0.0.0" || host === "::";
-}
-
+/** Not all of 127/8: a wildcard is the addresses of interfaces (listening.ts), and 127.0.0.53 is another resolver. */
 function isOfThisHost(host: string): boolean {
-  if (isLoopback(host) || isWildcard(host)) return true;
+  if (isWildcard(host)) return true;
   const addresses = Object.values(networkInterfaces()).flatMap((one) => one ?? []);
   return addresses.some(({ address }) => address === host);
 }

@@ -3,50 +3,23 @@
  *
  * A name has many forms (`web`, `web.<network>`, `tasks.web.<stack>.<network>.<domain>`, in any case), so forms are
  * not materialised: the zone is a compact index from a service's own names (its name, aliases, `<stack>_<service>`,
- * `<service>.<stack>`) to one shared entry per service, and answer.ts takes a question apart against it. A thousand
+ * `<service>.<stack>`) to one shared entry per service, and lookup.ts takes a name apart against it. A thousand
  * services with ten replicas each are some 3,000 keys, and no map per replica.
  *
- * Whether a replica takes traffic is the view's decision (`tier`); it is read here, never judged. A replica asked for
- * by its own name is not traffic but a deliberate choice of that copy: it is there while its node is.
+ * Views come many times a second and differ in little, so a zone is planned from the one before: what the view left as
+ * it was is not looked at, and what says the same keeps its identity. The index holds places instead of entries, so it
+ * is made anew only when names come and go, not when addresses do.
  *
- * A VIP whose claim is tentative may be lost within the second, so nobody is to remember it: until it is settled the
- * name leads to replicas that work in its place, and where there are none to the VIP itself, both with TTL 0.
- *
- * Pure. Structured-cloneable, so that the server may run in a worker thread. answer.ts decides who sees what of it.
+ * Pure. Structured-cloneable, so that the server may run in a worker thread. entry.ts plans one service.
  */
 
-import { isIpv4, isIpv6, isLoopback, unmapped } from "../base/ip.ts";
-import { transportOf } from "../model/service.ts";
-import type { Replica, Service, View } from "../model/view.ts";
+import { parsePrefix, type Prefix } from "../base/ip.ts";
+import type { NodeId } from "../model/ids.ts";
+import type { Member } from "../model/member.ts";
+import type { Service, View } from "../model/view.ts";
 
-/** Addresses by family, each once (RFC 2181 5: a record set holds no duplicates). */
-export interface AddressSet {
-  readonly v4: readonly string[];
-  readonly v6: readonly string[];
-}
-
-/** One copy of a service, addressable by its name and its slot. */
-export interface Instance {
-  readonly name: string;
-  readonly slot: number | null;
-  readonly address: string;
-}
-
-/** What the names of one service lead to. */
-export interface ZoneService {
-  readonly network: string;
-  /** For the service's own names; 0 while their answer is provisional. */
-  readonly ttlSeconds: number;
-  /** The VIP; replica addresses where there is none, and where they work in its place while it is tentative. */
-  readonly addresses: AddressSet;
-  /** Every eligible replica; the same object as `addresses` where that holds them too. */
-  readonly tasks: AddressSet;
-  /**
-   * Copies whose node is a live member, in the view's order. A list: asking for one copy by name is rare, and a scan
-   * of ten is cheaper than a map to build; containers of one name on several hosts share it, and are all answered.
-   */
-  readonly instances: readonly Instance[];
-}
+import { addressSet, kept, planEntry, plainAddress } from "./entry.ts";
+import type { AddressSet, Circumstances, Presence, ZoneService } from "./entry.ts";
 
 /** All names of the cluster. */
 export interface Zone {
@@ -61,14 +34,37 @@ export interface Zone {
   readonly serial: number;
   /** The name server that SOA and NS tell of: this node. */
   readonly primary: string;
-  /** By name inside a network, lower case; services of different networks share a key, at most one per network. */
-  readonly servicesByName: ReadonlyMap<string, readonly ZoneService[]>;
+  /** This node's name; the domain where it is not known yet. */
+  readonly nodeName: string;
+  readonly software: string;
+  /** In the view's order. */
+  readonly services: readonly ZoneService[];
+  readonly names: NameIndex;
+  readonly nodes: NodeIndex;
+  /** Ranges whose reverse names are ours, whether anybody has them or not. */
+  readonly reverseRanges: readonly Prefix[];
+  /** What it was planned from: the next plan goes by the identity of what is in it. */
+  readonly planned: { readonly view: View; readonly options: ZoneOptions };
+}
+
+/** Where names lead; the same object from zone to zone while no service comes, goes or takes another name. */
+export interface NameIndex {
+  /**
+   * Places in `Zone.services` by name inside a network, lower case; services of different networks share a key, at
+   * most one per network.
+   */
+  readonly placesByName: ReadonlyMap<string, readonly number[]>;
   /** Networks that have a service. */
   readonly networks: ReadonlySet<string>;
   /** The networks in which a stack has services: such a name has names below it. */
   readonly networksByStack: ReadonlyMap<string, ReadonlySet<string>>;
-  /** Members' addresses by node name. */
-  readonly addressesByNode: ReadonlyMap<string, AddressSet>;
+}
+
+/** The members that are there. */
+export interface NodeIndex {
+  readonly presenceById: ReadonlyMap<NodeId, Presence>;
+  /** By node name. A member that advertises a host name is not among them: it is found by that name already. */
+  readonly addressesByName: ReadonlyMap<string, AddressSet>;
 }
 
 /** What the view does not say. */
@@ -76,24 +72,28 @@ export interface ZoneOptions {
   /** Lower case, without a dot at the end. */
   readonly domain: string;
   readonly ttlSeconds: number;
+  /** IPv4 prefixes whose reverse names are ours besides those of networks: the VIP pool. */
+  readonly reverseRanges: readonly string[];
+  /** What `version.server` tells: `skein 1.2.3`. */
+  readonly software: string;
 }
 
 /** The name right below the domain under which nodes are found. */
 export const NODE_LABEL = "node";
 
-const NO_ADDRESSES: AddressSet = { v4: [], v6: [] };
-
-/** Plans the zone of a view. */
-export function planZone(view: View, options: ZoneOptions): Zone {
-  const { domain, ttlSeconds } = options;
-  const here = view.members.filter(({ state }) => state !== "dead" && state !== "left");
-  const stateByNode = new Map(here.map(({ id, state }) => [id, state]));
-  // A replica that only its own daemon relays to is not there while that is away.
-  const isHere = ({ node, reach }: Replica): boolean =>
-    stateByNode.has(node) && (reach === "direct" || stateByNode.get(node) !== "away");
-  const entries = view.services.map((service) => entryOf(service, isHere, ttlSeconds));
+/**
+ * Plans the zone of a view.
+ *
+ * @param previous  the zone of an earlier view, planned with the same `options` object; null for a plan from nothing
+ * @returns `previous` itself when nothing that DNS tells has changed
+ */
+export function planZone(view: View, options: ZoneOptions, previous: Zone | null = null): Zone {
+  const before = previous?.planned.options === options ? previous : null;
+  const { domain, ttlSeconds, software } = options;
+  const nodes = planNodes(view.members, ttlSeconds, before);
+  const services = planServices(view.services, { ...nodes, ttlSeconds }, before);
   const self = view.members.find((member) => member.id === view.self);
-  return {
+  const zone: Zone = {
     domain,
     ttlSeconds,
     // Before the first full exchange a name may be missing only because we have not heard of it: nobody may cache that.
@@ -101,37 +101,96 @@ export function planZone(view: View, options: ZoneOptions): Zone {
     negativeTtlSeconds: view.complete ? ttlSeconds : 0,
     serial: view.version % 0x1_0000_0000,
     primary: self === undefined ? `ns.${domain}` : `${self.name}.${NODE_LABEL}.${domain}`,
-    servicesByName: indexNames(view.services, entries),
-    networks: new Set(view.services.map((service) => service.network)),
-    networksByStack: indexStacks(view.services),
-    addressesByNode: indexNodes(here),
+    nodeName: self?.name ?? domain,
+    software,
+    services,
+    names: planNames(view.services, before),
+    nodes,
+    reverseRanges: planRanges(view, options, before),
+    planned: { view, options },
   };
+  return before !== null && isSame(zone, before) ? before : zone;
+}
+
+/** Whether two zones planned with the same options tell the same. */
+function isSame(one: Zone, other: Zone): boolean {
+  return (
+    one.complete === other.complete &&
+    one.nodeName === other.nodeName &&
+    one.services === other.services &&
+    one.names === other.names &&
+    one.nodes === other.nodes &&
+    one.reverseRanges === other.reverseRanges
+  );
+}
+
+/** Both lists are sorted by key, so they are walked side by side. */
+function planServices(
+  services: readonly Service[],
+  circumstances: NodeIndex & Circumstances,
+  before: Zone | null,
+): readonly ZoneService[] {
+  if (before === null) return services.map((service) => planEntry(service, circumstances, null));
+  const old = before.planned.view.services;
+  const moved = movedNodes(before.nodes, circumstances);
+  let at = 0;
+  const entries = services.map((service) => {
+    while ((old[at]?.key ?? service.key) < service.key) at += 1;
+    const entry = old[at]?.key === service.key ? (before.services[at] ?? null) : null;
+    const holds =
+      entry !== null &&
+      old[at] === service &&
+      (moved.size === 0 || !service.replicas.some(({ node }) => moved.has(node)));
+    return holds ? entry : planEntry(service, circumstances, entry);
+  });
+  const isSameList =
+    entries.length === before.services.length && entries.every((entry, i) => entry === before.services[i]);
+  return isSameList ? before.services : entries;
+}
+
+/** Nodes that came, went, or are there otherwise than before: their replicas are to be looked at again. */
+function movedNodes(before: NodeIndex, now: NodeIndex): ReadonlySet<NodeId> {
+  const moved = new Set<NodeId>();
+  if (before.presenceById === now.presenceById) return moved;
+  for (const [id, presence] of now.presenceById) {
+    const old = before.presenceById.get(id);
+    if (old?.away !== presence.away || old.zone !== presence.zone) moved.add(id);
+  }
+  for (const id of before.presenceById.keys()) if (!now.presenceById.has(id)) moved.add(id);
+  return moved;
 }
 
 /**
  * Index of every service by every name it has in its network. Own names outrank aliases, aliases outrank names made
  * with the stack, then the lower service key wins: so nobody takes a service's name by calling an alias like it.
  */
-function indexNames(
-  services: readonly Service[],
-  entries: readonly ZoneService[],
-): ReadonlyMap<string, readonly ZoneService[]> {
-  const index = new Map<string, ZoneService[]>();
-  const add = (name: string, entry: ZoneService): void => {
-    const holders = index.get(name);
-    if (holders === undefined) index.set(name, [entry]);
-    else if (holders.every((holder) => holder.network !== entry.network)) holders.push(entry);
+function planNames(services: readonly Service[], before: Zone | null): NameIndex {
+  if (before !== null && isSameNames(before.planned.view.services, services)) return before.names;
+  const placesByName = new Map<string, number[]>();
+  const add = (name: string, place: number): void => {
+    const places = placesByName.get(name);
+    const network = services[place]?.network;
+    if (places === undefined) placesByName.set(name, [place]);
+    else if (places.every((other) => services[other]?.network !== network)) places.push(place);
   };
-  const addAll = (namesOf: (service: Service) => readonly string[]): void => {
-    for (const [at, entry] of entries.entries()) {
-      const service = services[at];
-      for (const name of service === undefined ? [] : namesOf(service)) add(name, entry);
-    }
+  for (const [place, { name }] of services.entries()) add(name, place);
+  for (const [place, { aliases }] of services.entries()) for (const alias of aliases) add(alias, place);
+  for (const [place, service] of services.entries()) for (const name of stackNames(service)) add(name, place);
+  return {
+    placesByName,
+    networks: new Set(services.map((service) => service.network)),
+    networksByStack: indexStacks(services),
   };
-  addAll((service) => [service.name]);
-  addAll((service) => service.aliases);
-  addAll(stackNames);
-  return index;
+}
+
+function isSameNames(one: readonly Service[], other: readonly Service[]): boolean {
+  if (one.length !== other.length) return false;
+  return one.every((service, place) => {
+    const mate = other[place];
+    if (service === mate) return true;
+    const { key, stack, aliases } = service;
+    return mate?.key === key && mate.stack === stack && mate.aliases.join() === aliases.join();
+  });
 }
 
 /** `<service>.<stack>` and Swarm's `<stack>_<service>`. A dotted key never meets another: labels hold no dot. */
@@ -151,91 +210,60 @@ function indexStacks(services: readonly Service[]): ReadonlyMap<string, Readonly
   return index;
 }
 
-/** Nodes whose mesh address is an IP; one that advertises a host name is found by that name already. */
-function indexNodes(members: View["members"]): ReadonlyMap<string, AddressSet> {
-  const hostsByNode = new Map<string, string[]>();
-  for (const { name, host } of members) {
-    if (plainAddress(host) === null) continue;
-    const hosts = hostsByNode.get(name);
-    if (hosts === undefined) hostsByNode.set(name, [host]);
-    else hosts.push(host);
+/** Members that are neither dead nor gone. */
+function planNodes(members: readonly Member[], ttlSeconds: number, before: Zone | null): NodeIndex {
+  if (before !== null && isSameMembers(before.planned.view.members, members)) return before.nodes;
+  const here = members.filter(isHere);
+  const hostsByName = new Map<string, string[]>();
+  for (const { name, host } of here) {
+    const address = plainAddress(host);
+    if (address === null) continue;
+    const hosts = hostsByName.get(name);
+    if (hosts === undefined) hostsByName.set(name, [address]);
+    else hosts.push(address);
   }
-  return new Map([...hostsByNode].map(([name, hosts]) => [name, addressSet(hosts)]));
-}
-
-function entryOf(service: Service, isHere: (replica: Replica) => boolean, ttlSeconds: number): ZoneService {
-  const eligible = service.replicas.filter((replica) => replica.tier === "eligible");
-  const tasks = addressSet(eligible.map((replica) => replica.address));
+  const old = before?.nodes.addressesByName;
   return {
-    network: service.network,
-    ttlSeconds: isProvisional(service) ? 0 : ttlSeconds,
-    addresses: addressesOf(service, eligible, tasks),
-    tasks,
-    instances: service.replicas.flatMap((replica) => {
-      const address = plainAddress(replica.address);
-      return address === null || !isHere(replica)
-        ? []
-        : [{ name: replica.name, slot: replica.slot, address }];
-    }),
+    presenceById: new Map(here.map(({ id, state, zone }) => [id, { away: state === "away", zone }])),
+    addressesByName: new Map(
+      [...hostsByName].map(([name, hosts]) => [name, kept(addressSet(hosts, ttlSeconds), old?.get(name))]),
+    ),
   };
 }
 
-/**
- * What the service's own name leads to.
- *
- * While the VIP is tentative: replicas, and so the right service whatever becomes of the claim; but only those that
- * every asker of this zone reaches on the VIP's own ports. Else the VIP: the proxy serves it already, and a name that
- * leads nowhere for half a second would be worse.
- */
-function addressesOf(service: Service, eligible: readonly Replica[], tasks: AddressSet): AddressSet {
-  const { endpointMode, vip, vipTentative } = service;
-  if (endpointMode !== "vip" || vip === null) return tasks;
-  const vipOnly = addressSet([vip]);
-  if (!vipTentative) return vipOnly;
-  const standIns = eligible.filter((replica) => standsIn(replica, service));
-  // Not all of `tasks`: who got one that cannot be reached from where he is would be worse off than with the VIP.
-  const addresses =
-    standIns.length === eligible.length ? tasks : addressSet(standIns.map(({ address }) => address));
-  // The VIP is IPv4; a client without IPv6 must not find less than that.
-  return addresses.v4.length > 0 ? addresses : vipOnly;
-}
-
-/**
- * True for a replica that whoever asks here reaches, on the ports of the VIP. Not one on a bridge (`reach` is
- * `stream`), though it be of this host: the next bridge does not lead there.
- */
-function standsIn({ reach, address, ports }: Replica, service: Service): boolean {
-  if (reach !== "direct" || isLoopback(address)) return false;
-  return service.ports.every(({ port, protocol }) => {
-    return ports.some(
-      (own) =>
-        own.port === port && own.target === port && transportOf(own.protocol) === transportOf(protocol),
+/** Whether DNS tells the same of both: members change most often in what it does not tell, the round trip. */
+function isSameMembers(one: readonly Member[], other: readonly Member[]): boolean {
+  if (one === other) return true;
+  if (one.length !== other.length) return false;
+  return one.every((member, at) => {
+    const mate = other[at];
+    if (member === mate) return true;
+    return (
+      mate?.id === member.id &&
+      mate.name === member.name &&
+      mate.host === member.host &&
+      mate.zone === member.zone &&
+      isHere(mate) === isHere(member) &&
+      (mate.state === "away") === (member.state === "away")
     );
   });
 }
 
-/**
- * True while a service that is to have a VIP has none yet (or none any more: the pool is used up), or one that it may
- * lose. Whatever stands in is told with TTL 0, so that nobody keeps it when the VIP comes. Without ports there is
- * nothing to wait for.
- */
-function isProvisional({ endpointMode, vip, vipTentative, ports }: Service): boolean {
-  return endpointMode === "vip" && ports.length > 0 && (vip === null || vipTentative);
+function isHere({ state }: Member): boolean {
+  return state !== "dead" && state !== "left";
 }
 
-function addressSet(addresses: readonly string[]): AddressSet {
-  if (addresses.length === 0) return NO_ADDRESSES;
-  const plain = new Set<string>();
-  for (const address of addresses) {
-    const usable = plainAddress(address);
-    if (usable !== null) plain.add(usable);
-  }
-  const all = [...plain];
-  return { v4: all.filter(isIpv4), v6: all.filter((address) => !isIpv4(address)) };
-}
-
-/** The address as a record can hold it; null for a host name and for an IPv6 zone, which means nothing elsewhere. */
-function plainAddress(text: string): string | null {
-  const address = unmapped(text);
-  return isIpv4(address) || (isIpv6(address) && !address.includes("%")) ? address : null;
+/** The ranges whose reverse names are ours. One that makes no sense is none: the configuration was checked. */
+function planRanges(view: View, options: ZoneOptions, before: Zone | null): readonly Prefix[] {
+  const texts = [...options.reverseRanges, ...view.networks.map(({ range }) => range)];
+  const ranges = texts.flatMap((text) => {
+    const parsed = parsePrefix(text);
+    return parsed.ok ? [parsed.value] : [];
+  });
+  const old = before?.reverseRanges;
+  const isSameRanges =
+    old !== undefined &&
+    old.length === ranges.length &&
+    ranges.every(({ text }, at) => text === old[at]?.text);
+  return isSameRanges ? old : ranges;
 }

@@ -66,8 +66,13 @@ export interface Discovered {
   readonly declaration: ServiceDeclaration;
   /** 0 to 100; 0 takes no new traffic. */
   readonly weight: number;
-  /** When the copy started, by its host's clock; orders declarations of one service. */
+  /**
+   * When the copy was started, by its host's clock: tells this run of it from others, so that health begins again and
+   * a drain ends with a restart. 0 where nobody tells of restarts.
+   */
   readonly startedAtMs: number;
+  /** When it began to declare what it declares; orders declarations of one service, and says nothing of the copy. */
+  readonly declaredAtMs: number;
   readonly lifecycle: Lifecycle;
   readonly health: HealthSource;
 }
@@ -77,6 +82,32 @@ export interface LocalClient {
   readonly address: string;
   readonly name: string;
   readonly networks: readonly string[];
+  /** Nothing leads out of its networks: no question of it may leave the host. */
+  readonly isolated: boolean;
+}
+
+/** A server that a client's resolver asks. */
+export interface NameServer {
+  readonly address: string;
+  /** Asked from the host's network stack, not from the client's own: there loopback is the host's. */
+  readonly fromHost: boolean;
+}
+
+/** How a container of this host asks for names. */
+export interface NamePath {
+  readonly name: string;
+  /** Its own; none where it shares the host's network stack, or has no network. */
+  readonly addresses: readonly string[];
+  /** Addresses of the host on its networks that lead out. */
+  readonly gateways: readonly string[];
+  /** Whose network stack it uses; `none`: it has no network at all. */
+  readonly stack: "own" | "host" | "none";
+  /** All its networks are internal: nothing leads out of them. */
+  readonly isolated: boolean;
+  /** Docker's own server (127.0.0.11) stands between. */
+  readonly embedded: boolean;
+  /** Whom its resolver, or Docker's on its behalf, asks, in that order; null when it cannot be told. */
+  readonly servers: readonly NameServer[] | null;
 }
 
 /** Something wrong with one source's input that left the rest of it usable: a bad label, a bad reply. */

@@ -147,15 +147,37 @@ export const LIMITS = {
   /** Ejections remembered at once by one proxy. */
   ejectionsMax: 65_536,
 
-  /** Queries being forwarded at once; more are answered SERVFAIL. */
+  /** Different queries being forwarded at once; more are answered SERVFAIL. */
   dnsForwardsMax: 1024,
+  /** Clients' queries that wait for them, identical ones together; and those of one client, who may be a whole host. */
+  dnsForwardWaitersMax: 8192,
+  dnsForwardWaitersPerClient: 512,
+  /** Sockets for them beyond which no second upstream is asked for a query whose first one is slow. */
+  dnsExchangesMax: 2048,
+  /** Upstreams' replies kept, in number and in size with their keys: an answer is some 100 to 500 bytes. */
+  dnsRememberedEntries: 16_384,
+  dnsRememberedBytes: 8 * 1024 * 1024,
   /** Finished answers kept, in number and in size with their keys. */
   dnsCacheEntries: 16_384,
   dnsCacheBytes: 8 * 1024 * 1024,
+  /** Addresses that asked lately, with what is known of them; twice as many may be kept for a while. */
+  dnsClientsMax: 8192,
+  /** Different views of the zone by who asks that are told apart by a kept number. */
+  dnsAskersMax: 4096,
+  /** Bytes a second by which answers over UDP may exceed the queries of one network of clients, and at once. */
+  dnsExcessBytesPerSecond: 256 * 1024,
+  dnsExcessBytesBurst: 1024 * 1024,
+  /** The same for one container of this host: what it gets leaves no machine, and it may be a busy proxy. */
+  dnsLocalExcessBytesPerSecond: 16 * 1024 * 1024,
+  dnsLocalExcessBytesBurst: 16 * 1024 * 1024,
+  /** Networks and containers for which that is kept. */
+  dnsBudgetsMax: 16_384,
   /** A query: room for one question, EDNS options and a signature; longer ones only cost time to parse. */
   dnsQueryBytes: 1500,
-  /** Address records in one answer: as many AAAA (28 bytes each) as a message of 64 kB holds, and some room. */
-  dnsRecordsMax: 2000,
+  /** Records in one answer: as many A (16 bytes each) as a message of 64 kB holds; the encoder tells what fits. */
+  dnsRecordsMax: 4000,
+  /** Addresses that one wildcard of dns.listen stands for, two sockets each: a host with so many bridges is large. */
+  dnsAddressesMax: 256,
   /** Idle or busy DNS connections over TCP, in all and from one address. */
   dnsConnectionsMax: 1024,
   dnsConnectionsPerAddress: 64,

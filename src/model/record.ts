@@ -53,6 +53,7 @@ export interface ReplicaRecord {
   readonly reach: Reach;
   readonly declaration: ServiceDeclaration;
   readonly weight: number;
+  /** When it began to declare that: of a container its start. The newest declaration of a service counts. */
   readonly startedAtMs: number;
   readonly state: ReplicaState;
   /** Why it is in that state, in words: `probe: connection refused`. */

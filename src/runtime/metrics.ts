@@ -11,6 +11,8 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
+import { openTalliedCounter, openTalliedHistogram } from "./tally.ts";
+
 const FAST_SECONDS = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 ];
@@ -59,9 +61,7 @@ export function openMetrics() {
     viewVersion: gauge("view_version", "Version of the current view; rises with each change."),
     services: gauge("services", "Services in the current view."),
     replicas: gauge("replicas", "Replicas in the current view, by how they may be used.", ["state"]),
-    dnsQueries: counter("dns_queries_total", "DNS queries answered.", ["qtype", "rcode", "source"]),
-    dnsDuration: histogram("dns_query_duration_seconds", "From a query's arrival to its answer."),
-    dnsDropped: counter("dns_dropped_total", "DNS packets dropped without an answer.", ["reason"]),
+    ...dnsMetrics(registry),
     proxyConnections: counter("proxy_connections_total", "Client connections over TCP frontends.", [
       "service",
       "result",
@@ -86,6 +86,39 @@ export function openMetrics() {
     eventLoopDelay: gauge("event_loop_delay_seconds", "Event loop delay since the last scrape.", [
       "quantile",
     ]),
+  };
+}
+
+/** Of the name server; what it counts with each query is tallied. */
+function dnsMetrics(registry: Registry) {
+  const counter = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
+    new Counter<L>({ name: `skein_dns_${name}`, help, labelNames, registers: [registry] });
+  return {
+    dnsQueries: openTalliedCounter(registry, {
+      name: "skein_dns_queries_total",
+      help: "DNS queries answered.",
+      labelNames: ["qtype", "rcode", "source"],
+    }),
+    dnsDuration: openTalliedHistogram(registry, {
+      name: "skein_dns_query_duration_seconds",
+      help: "From a query's arrival to its answer.",
+      bounds: FAST_SECONDS,
+    }),
+    dnsDropped: counter("dropped_total", "DNS packets dropped without an answer.", ["reason"]),
+    dnsLimited: counter(
+      "limited_total",
+      "DNS answers truncated because their network gets much more than it asks for.",
+    ),
+    dnsExchanges: counter("upstream_exchanges_total", "Queries put to DNS upstreams, by how they ended.", [
+      "result",
+    ]),
+    dnsIgnored: counter("upstream_ignored_total", "Messages from DNS upstreams that were no reply."),
+    dnsUpstreams: new Gauge<"state">({
+      name: "skein_dns_upstreams",
+      help: "DNS upstreams, by what is thought of them.",
+      labelNames: ["state"],
+      registers: [registry],
+    }),
   };
 }
 

@@ -3,8 +3,9 @@
  *
  * Each address is one replica. Its id is a hash of node, network, service and address, so it survives restarts and
  * reordering of the file, and two hosts that declare the same loopback address stay apart. The whole set is made anew
- * on each load; only the start time is carried over from the previous set for what did not change, since a start
- * orders declarations across the cluster and makes health begin again.
+ * on each load; only the time of its declaration is carried over from the previous set for what did not change, since
+ * that orders declarations across the cluster. Nobody tells us when such a process is started, so a reload starts none:
+ * a copy that serves goes on serving, whatever the file now says of its service.
  *
  * Pure. src/config validates the file; whatever it lets through that cannot be served is a problem here, not a crash.
  */
@@ -42,9 +43,9 @@ export interface StaticService {
 /** What else the set depends on. */
 export interface StaticOptions {
   readonly nodeId: NodeId;
-  /** When this config was loaded, Unix milliseconds: the start of what is new or changed in it. */
+  /** When this config was loaded, Unix milliseconds: since then what is new or changed in it is declared. */
   readonly loadedAtMs: number;
-  /** The set made from the config before, whose unchanged endpoints keep their start; null at first. */
+  /** The set made from the config before, whose unchanged endpoints keep their time; null at first. */
   readonly previous: Discovery | null;
 }
 
@@ -70,7 +71,7 @@ export function discoverStatic(services: readonly StaticService[], options: Stat
         continue;
       }
       countByKey.set(key, count);
-      endpointById.set(made.id, keepStart(made, previousById.get(made.id)));
+      endpointById.set(made.id, keepTime(made, previousById.get(made.id)));
     }
   }
 
@@ -114,8 +115,9 @@ function endpointOf(
     reach: isLoopback(where.host) ? "stream" : "direct",
     declaration,
     weight: 1,
+    startedAtMs: 0,
     // Whole: a record's times are whole numbers, the clock's are not.
-    startedAtMs: Math.floor(options.loadedAtMs),
+    declaredAtMs: Math.floor(options.loadedAtMs),
     lifecycle: "running",
     health: healthOf(service.health, declaration.ports),
   };
@@ -139,10 +141,9 @@ function healthOf(health: StaticHealth, ports: readonly ServicePort[]): HealthSo
   };
 }
 
-/** A reload that changed nothing about a replica must not look like its restart. */
-function keepStart(made: Discovered, previous: Discovered | undefined): Discovered {
+/** What is declared as before is as old as before: no reload puts it in front of what another host declared since. */
+function keepTime(made: Discovered, previous: Discovered | undefined): Discovered {
   if (previous === undefined) return made;
-  const same =
-    JSON.stringify({ ...previous, startedAtMs: 0 }) === JSON.stringify({ ...made, startedAtMs: 0 });
-  return same ? previous : made;
+  const isSame = JSON.stringify(previous.declaration) === JSON.stringify(made.declaration);
+  return isSame ? { ...made, declaredAtMs: previous.declaredAtMs } : made;
 }

@@ -11,6 +11,7 @@ import type { Commands } from "../../src/admin/changes.ts";
 import type { DrainResult, LeaveResult, ResolveReport } from "../../src/admin/contract.ts";
 import type { Refusal } from "../../src/admin/guard.ts";
 import type { Snapshot } from "../../src/admin/handlers.ts";
+import type { DoctorFacts } from "../../src/admin/doctor.ts";
 import { openAdmin, type Admin, type AdminOptions } from "../../src/admin/server.ts";
 import type { Event } from "../../src/model/event.ts";
 import type { Log } from "../../src/runtime/log.ts";
@@ -30,6 +31,7 @@ export interface FakeDaemon {
   trust: Partial<Commands>;
   readonly refusals: Refusal[];
   resolved: (name: string, type: string, as: string | null) => ResolveReport;
+  facts: DoctorFacts;
   /** Adds an event to the snapshot, keeping 1024, and tells the server. */
   readonly emit: (event: Event) => void;
   readonly subscribers: () => number;
@@ -77,6 +79,7 @@ export async function openDoors(t: TestContext, given: Partial<AdminOptions> = {
     drainResult: (replica) => Promise.resolve({ replica, applied: true, pending: [] }),
     leaveResult: () => Promise.resolve({ node: "host-1", farewell: "left", pending: [] }),
     resolved: (name, type, as) => ({ name, type, rcode: "NOERROR", answers: [], as: as ?? "this host" }),
+    facts: { dnsPlaces: [], gateways: [], upstreams: [], containers: [], holderByPlace: new Map() },
     emit(event) {
       daemon.snapshot = { ...daemon.snapshot, events: [...daemon.snapshot.events, event].slice(-1024) };
       for (const subscriber of subscribers) subscriber(event);
@@ -101,6 +104,7 @@ export async function openDoors(t: TestContext, given: Partial<AdminOptions> = {
     ...trustOf(daemon),
     adminToken: null,
     onRefused: (refusal) => daemon.refusals.push(refusal),
+    doctorFacts: () => Promise.resolve(daemon.facts),
     metricsText: () => Promise.resolve("skein_services 3\n"),
     subscribe(onEvent) {
       subscribers.add(onEvent);

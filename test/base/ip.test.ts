@@ -7,6 +7,7 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 
 import {
+  canonicalIpv6,
   contains,
   ipv4ToNumber,
   isIpv4,
@@ -248,4 +249,30 @@ test("ip: an address that means the host itself, or its own link, is known in wh
   ];
   for (const address of [...others, "fec0::1", "1::", "::1:0:0:0:0:0", "web", ""])
     assert.ok(!isLocalToHost(address), address);
+});
+
+test("ip: the canonical form of an IPv6 address is one text for all its forms (RFC 5952)", () => {
+  const forms = {
+    "2001:db8::1": ["2001:DB8:0:0::0001", "2001:0db8:0000:0000:0000:0000:0000:0001", "2001:db8::0:1"],
+    "::": ["0:0:0:0:0:0:0:0", "0::0"],
+    "::1": ["0::1"],
+    "1::": ["1:0:0:0:0:0:0:0"],
+    "2001:db8:0:1:1:1:1:1": ["2001:db8::1:1:1:1:1"],
+    "2001:0:0:1::1": ["2001:0:0:1:0:0:0:1"],
+    "2001:db8::1:0:0:1": ["2001:db8:0:0:1:0:0:1"],
+    "64:ff9b::c000:201": ["64:ff9b::192.0.2.1"],
+    "fe80::1": ["fe80::1%eth0"],
+  };
+  for (const [canonical, others] of Object.entries(forms)) {
+    for (const text of [canonical, ...others]) assert.equal(canonicalIpv6(text), canonical, text);
+  }
+  fc.assert(
+    fc.property(fc.ipV6(), (text) => {
+      const canonical = canonicalIpv6(text);
+      assert.ok(isIPv6(canonical), canonical);
+      assert.equal(canonicalIpv6(canonical), canonical);
+      const host = new URL(`http://[${text}]/`).hostname;
+      assert.equal(`[${canonical}]`, host);
+    }),
+  );
 });

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import { below, pick, seededRandom, shuffled } from "../../src/base/random.ts";
+import { below, pick, sampled, seededRandom, shuffled } from "../../src/base/random.ts";
 
 test("random: equal seeds give equal sequences, all in [0, 1)", () => {
   fc.assert(
@@ -61,6 +61,26 @@ test("random: every element comes first about equally often", () => {
     counts[first] = (counts[first] ?? 0) + 1;
   }
   for (const count of counts) assert.ok(count > 850 && count < 1150, counts.join(" "));
+});
+
+test("random: a sample is some of the list, each element at most once and equally often; the list stays", () => {
+  fc.assert(
+    fc.property(fc.integer(), fc.array(fc.integer()), fc.nat(20), (seed, items, countMax) => {
+      const before = [...items];
+      const sample = sampled(seededRandom(seed), items, countMax);
+      assert.deepEqual(items, before);
+      assert.equal(sample.length, Math.min(countMax, items.length));
+      const left = [...items];
+      for (const item of sample) assert.notEqual(left.splice(left.indexOf(item), 1).length, 0);
+      if (countMax >= items.length) assert.deepEqual(sample.toSorted(ascending), items.toSorted(ascending));
+    }),
+  );
+  const random = seededRandom(7);
+  const counts = [0, 0, 0, 0];
+  for (let round = 0; round < 4000; round += 1) {
+    for (const item of sampled(random, [0, 1, 2, 3], 2)) counts[item] = (counts[item] ?? 0) + 1;
+  }
+  for (const count of counts) assert.ok(count > 1850 && count < 2150, counts.join(" "));
 });
 
 function ascending(one: number, other: number): number {

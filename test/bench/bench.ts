@@ -15,6 +15,8 @@ import { parseArgs } from "node:util";
 
 import { skipReason } from "../lab/requirements.ts";
 
+import { linesOfDns, measureDns } from "./dns.ts";
+import { dnsLoadObstacle } from "./dns-load.ts";
 import { measureFailover } from "./failover.ts";
 import { measureFlood } from "./flood.ts";
 import { measureJoin } from "./join.ts";
@@ -25,6 +27,7 @@ import { measureSeals } from "./seals.ts";
 import { measureStart } from "./start.ts";
 import { measureStreams } from "./streams.ts";
 import { measureVisible } from "./visible.ts";
+import { linesOfZone, measureZone } from "./zone.ts";
 
 interface Line {
   readonly what: string;
@@ -76,6 +79,14 @@ const BENCHES: readonly Bench[] = [
     async run() {
       const figures = measureMerge();
       return { figures, lines: linesOfMerge(figures) };
+    },
+  },
+  {
+    name: "zone",
+    obstacle: always,
+    async run() {
+      const figures = measureZone();
+      return { figures, lines: linesOfZone(figures) };
     },
   },
   {
@@ -134,6 +145,14 @@ const BENCHES: readonly Bench[] = [
           { what: "first byte, beside TCP, at 20 ms there and back", promised: "+20 ms", measured: first },
         ],
       };
+    },
+  },
+  {
+    name: "dns",
+    obstacle: dnsLoadObstacle,
+    async run(rounds) {
+      const figures = await measureDns(rounds);
+      return { figures, lines: linesOfDns(figures) };
     },
   },
   {

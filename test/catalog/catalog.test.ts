@@ -143,7 +143,7 @@ test("catalog: a record that peers would refuse is reported here, and its neighb
   const bad = [
     endpoint("a", { declaration: { ...EMPTY_DECLARATION, http: [long] } }),
     endpoint("b", { declaration: { ...EMPTY_DECLARATION, http } }),
-    endpoint("c", { startedAtMs: 0.5 }),
+    endpoint("c", { declaredAtMs: 0.5 }),
     endpoint("d", { name: "not a label" }),
   ];
   const { records, problems } = planCatalog(input([...bad, endpoint("good")]));

@@ -13,7 +13,7 @@ function discovery(source: string, ids: readonly string[], over: Partial<Discove
 }
 
 function client(name: string, address: string): LocalClient {
-  return { name, address, networks: ["default"] };
+  return { name, address, networks: ["default"], isolated: false };
 }
 
 test("discoveries: each source's newest set counts, beside those of the others", () => {

@@ -17,6 +17,7 @@ export function endpoint(id: string, over: Partial<Discovered> = {}): Discovered
     declaration: EMPTY_DECLARATION,
     weight: 1,
     startedAtMs: 1000,
+    declaredAtMs: 1000,
     lifecycle: "running",
     health: { kind: "none" },
     ...over,

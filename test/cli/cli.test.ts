@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { test, type TestContext } from "node:test";
 
 import type { LeaveResult } from "../../src/admin/contract.ts";
+import type { DoctorFacts } from "../../src/admin/doctor.ts";
 import { Failure } from "../../src/base/failure.ts";
 import { runCli } from "../../src/cli/cli.ts";
 import type { ConfigFlags, Surroundings } from "../../src/cli/context.ts";
@@ -35,7 +36,43 @@ async function exampleDoors(t: TestContext): Promise<Doors> {
     const answers = ["172.18.0.2", "10.0.0.9"].map((data) => ({ type: "A", ttl: 5, data }));
     return { ...found, rcode: "NOERROR", answers };
   };
+  doors.daemon.facts = EXAMPLE_FACTS;
   return doors;
+}
+
+/** A host on which everything works but what a container was told, and a gateway that another program has. */
+const EXAMPLE_FACTS: DoctorFacts = {
+  holderByPlace: new Map([["172.19.0.1:53", "dnsmasq (process 812)"]]),
+  dnsPlaces: ["127.0.0.1:5300", "172.17.0.1:53", "172.18.0.1:53"],
+  gateways: ["172.17.0.1", "172.18.0.1", "172.19.0.1"],
+  upstreams: [
+    { address: "192.0.2.53:53", state: "alive" },
+    { address: "192.0.2.54:53", state: "silent" },
+    { address: "192.0.2.55:53", state: "unknown" },
+  ],
+  containers: [
+    askingContainer("shop-db-1", { servers: [{ address: "8.8.8.8", fromHost: false }] }),
+    askingContainer("shop-queue-1", { isolated: true }),
+    askingContainer("shop-web-1", {}),
+    askingContainer("shop-web-2", { askedAgoMs: 42_000 }),
+  ],
+};
+
+function askingContainer(
+  name: string,
+  over: Partial<DoctorFacts["containers"][number]>,
+): DoctorFacts["containers"][number] {
+  return {
+    name,
+    addresses: ["172.18.0.5"],
+    gateways: ["172.18.0.1"],
+    stack: "own",
+    isolated: false,
+    embedded: true,
+    servers: [{ address: "172.18.0.1", fromHost: false }],
+    askedAgoMs: null,
+    ...over,
+  };
 }
 
 function at(doors: Doors, line: string, given: Partial<Surroundings> = {}): Promise<Ran> {
@@ -98,6 +135,7 @@ const HELPED = [
   "token worker",
   "authority backup",
   "config print",
+  "doctor",
   "drain",
   "events",
   "explain",
@@ -113,6 +151,18 @@ for (const line of HELPED) {
     assertGolden(`help-${line === "" ? "all" : line.replace(" ", "-")}`, out);
   });
 }
+
+test("cli: resolve asks whose an address is, and tells why where the answer does not", async (t) => {
+  const doors = await exampleDoors(t);
+  doors.daemon.resolved = (name, type) => {
+    return { name, type, rcode: "NXDOMAIN", answers: [], as: "this host", note: "several have it" };
+  };
+  const { out } = await at(doors, "resolve both");
+  assert.equal(out, "both A: NXDOMAIN, to this host (several have it)\n");
+  assert.match((await at(doors, "resolve 10.96.0.9")).out, /^10\.96\.0\.9 PTR: /);
+  assert.match((await at(doors, "resolve fd00::1")).out, /^fd00::1 PTR: /);
+  assert.match((await at(doors, "resolve 10.96.0.9 TXT")).out, /^10\.96\.0\.9 TXT: /);
+});
 
 test("cli: --quiet prints names alone, one a line", async (t) => {
   const doors = await exampleDoors(t);
@@ -183,7 +233,7 @@ test("cli: control characters of names and messages are escaped in every format"
 const BAD_RUNS: readonly (readonly [string, number, RegExp])[] = [
   ["", 2, /Usage: skein/],
   ["stauts", 2, /unknown command 'stauts'.*\n.*Did you mean status\?/],
-  ["doctor", 2, /unknown command 'doctor'/],
+  ["doctor extra", 2, /too many arguments/],
   ["node", 2, /Usage: skein node/],
   ["node lss", 2, /Did you mean ls\?/],
   ["node ls extra", 2, /too many arguments/],
@@ -224,6 +274,27 @@ for (const [line, status, message] of BAD_RUNS) {
     if (status === 2 || status === 4) assert.equal(ran.out, "");
   });
 }
+
+for (const [name, line, given] of [
+  ["doctor", "doctor"],
+  ["doctor-json", "doctor -o json"],
+  ["doctor-terminal", "doctor", TERMINAL],
+] as const) {
+  test(`cli: skein ${line} prints golden/cli/${name}.txt and ends with 1, for a source is stale`, async (t) => {
+    const { status, out } = await at(await exampleDoors(t), line, given);
+    assert.equal(status, 1);
+    assertGolden(name, out);
+  });
+}
+
+test("cli: doctor ends with 0 as long as it only warns, and -q names what fails", async (t) => {
+  const doors = await exampleDoors(t);
+  doors.daemon.snapshot = snapshot();
+  assert.deepEqual([(await at(doors, "doctor")).status, (await at(doors, "doctor -q")).out], [0, ""]);
+  doors.daemon.facts = { ...EXAMPLE_FACTS, dnsPlaces: ["127.0.0.1:5300"] };
+  const { status, out, err } = await at(doors, "doctor -q");
+  assert.deepEqual([status, out, err], [1, "container/shop-web-1\n", ""]);
+});
 
 test("cli: what the daemon does not allow ends with 5, its own bug with 1", async (t) => {
   const doors = await exampleDoors(t);

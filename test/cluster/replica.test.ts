@@ -16,6 +16,7 @@ import {
   tally,
   tasksOf,
   untilOpen,
+  untilRefused,
   untilServing,
   webReplicas,
   webService,
@@ -118,6 +119,28 @@ test("cluster: trouble with one replica of three", async (t) => {
     fourth.healthy = true;
     await untilServing(pair, [...all, fourth]);
     for (const door of doors) await expectEven(door, [...all, fourth], 3);
+  });
+
+  await t.test("published otherwise by reloads under load: no request fails, on any host", async () => {
+    // All of its replicas are of the host that reloads: nobody else could serve meanwhile.
+    const configure = (...publish: string[]): void => {
+      const alone = webService([one, two], { name: "alone", publish });
+      first.configure({ services: [...servicesOf(one, two).services, alone] });
+    };
+    configure("8090:8000");
+    await first.reload();
+    await untilServing(pair, [one, two], { service: "alone" });
+    const vip = (await explain(first, "alone")).vip ?? "";
+    const steady = [...pair.map((host) => doorAt(host, 8090)), doorAt(first, 8000, { host: vip })];
+    for (const door of steady) await untilOpen(door);
+    const load = steadyLoad(t, steady);
+    for (const isMore of [true, false, true, false]) {
+      configure("8090:8000", ...(isMore ? ["8091:8000"] : []));
+      await first.reload();
+      for (const host of pair) await (isMore ? untilOpen : untilRefused)(doorAt(host, 8091));
+      await load.more(30);
+    }
+    await load.stop();
   });
 
   await t.test("scaled down under load: no request fails, and the rest share", async () => {

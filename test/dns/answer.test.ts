@@ -1,4 +1,4 @@
-// Answers: every form of a name, seen by every kind of asker.
+// Answers: every form of a name, seen by every kind of asker, and every type of record.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,57 +6,12 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 
 import { seededRandom } from "../../src/base/random.ts";
-import { answer, explainAnswer, type Answer, type Asker } from "../../src/dns/answer.ts";
+import { answer, type Answer } from "../../src/dns/answer.ts";
 import { TYPE } from "../../src/dns/codes.ts";
 import { planZone } from "../../src/dns/zone.ts";
+import { LIMITS } from "../../src/model/limits.ts";
 import { member, OPTIONS, replica, replicas, service, view } from "./fixture.ts";
-
-const HOST: Asker = { kind: "host" };
-const on = (...networks: string[]): Asker => ({ kind: "container", networks });
-
-/** Networks tell apart by the second byte: default 10.1, blue 10.2, green 10.3. */
-const zone = planZone(
-  view(
-    [
-      service("default", "web", {
-        vip: "10.1.255.1",
-        stack: "shop",
-        aliases: ["www"],
-        replicas: replicas("web", 3, 1),
-      }),
-      service("default", "robin", { endpointMode: "dnsrr", replicas: replicas("robin", 2, 1) }),
-      service("default", "quiet", {
-        vip: "10.1.255.2",
-        replicas: [replica("quiet-1", "10.1.9.9", { tier: "panic" })],
-      }),
-      service("default", "dual", {
-        endpointMode: "dnsrr",
-        replicas: [replica("d4", "10.1.8.1"), replica("d6", "fd01::1")],
-      }),
-      service("default", "six", { endpointMode: "dnsrr", replicas: [replica("six-1", "fd01::6")] }),
-      service("blue", "web", { vip: "10.2.255.1", replicas: replicas("web", 1, 2) }),
-      service("blue", "api", { vip: "10.2.255.2", stack: "back" }),
-      service("blue", "both", { vip: "10.2.255.3" }),
-      service("green", "both", { vip: "10.3.255.3" }),
-      service("green", "app", { vip: "10.3.255.4", replicas: replicas("app", 1, 3) }),
-    ],
-    { members: [member("host-1", { self: true }), member("host-2", { host: "fd00::2" })] },
-  ),
-  OPTIONS,
-);
-
-const ask = (name: string, asker: Asker = HOST, typeCode: number = TYPE.A): Answer =>
-  answer(zone, { name, typeCode, classCode: 1 }, asker, seededRandom(1));
-
-/** What an answer says, in short: addresses sorted, or what it is instead. */
-function said(given: Answer): string {
-  if (given.kind === "forward") return "forward";
-  if (given.rcode !== "NOERROR") return given.rcode;
-  const texts = given.records.map((record) =>
-    "address" in record ? record.address : "target" in record ? record.target : record.type,
-  );
-  return texts.length === 0 ? "nodata" : texts.sort().join(" ");
-}
+import { ask, HOST, on, said, zone } from "./names.ts";
 
 test("answer: every form of a service's name leads to its VIP, in any letter case", () => {
   const forms = [
@@ -94,69 +49,30 @@ test("answer: a service without a ready replica keeps its VIP and its copy's nam
   assert.equal(said(ask("tasks.quiet")), "nodata");
 });
 
-test("answer: a missing family is NODATA with the zone's SOA, never NXDOMAIN", () => {
+test("answer: a missing family is NODATA with an SOA that encloses it, never NXDOMAIN", () => {
   for (const [name, type] of [
     ["web", TYPE.AAAA],
     ["six", TYPE.A],
     ["web", TYPE.MX],
-    ["web.default.skein.internal", TYPE.TXT],
+    ["web.default.skein.internal", TYPE.SRV],
+    ["web.default.skein.internal", 43],
+    ["web.default.skein.internal", 48],
+    ["web.default.skein.internal", TYPE.HTTPS],
+    ["skein.internal", 43],
   ] as const) {
     const given = ask(name, HOST, type);
     assert.ok(given.kind === "own");
     assert.equal(said(given), "nodata");
     const [soa] = given.authority;
-    assert.deepEqual([soa?.type, soa?.name, soa?.ttlSeconds], ["SOA", "skein.internal", 5]);
+    // RFC 2308 3: of a zone that the name is in; a short name is one by itself.
+    const owner = name.endsWith("skein.internal") ? "skein.internal" : name;
+    assert.deepEqual([soa?.type, soa?.name, soa?.ttlSeconds], ["SOA", owner, 5]);
   }
 });
 
 test("answer: both families of one service are answered each by its type", () => {
   assert.equal(said(ask("dual")), "10.1.8.1");
   assert.equal(said(ask("dual", HOST, TYPE.AAAA)), "fd01::1");
-});
-
-test("answer: a container sees its networks only, its own first", () => {
-  assert.equal(said(ask("web", on("blue"))), "10.2.255.1");
-  assert.equal(said(ask("web", on("blue", "default"))), "10.2.255.1");
-  assert.equal(said(ask("web", on("default", "blue"))), "10.1.255.1");
-  assert.equal(said(ask("web.default", on("blue", "default"))), "10.1.255.1");
-  assert.equal(said(ask("web", on("green"))), "NXDOMAIN");
-  assert.equal(said(ask("web.default.skein.internal", on("green"))), "NXDOMAIN");
-  assert.equal(said(ask("web", on())), "NXDOMAIN");
-});
-
-test("answer: a name in two other networks is ambiguous and NXDOMAIN; with its network it is not", () => {
-  assert.equal(said(ask("both")), "NXDOMAIN");
-  assert.equal(said(ask("both.skein.internal")), "NXDOMAIN");
-  assert.equal(said(ask("both.green")), "10.3.255.3");
-  assert.equal(said(ask("both", on("default", "green"))), "10.3.255.3");
-  assert.equal(said(ask("both", on("default", "green", "blue"))), "NXDOMAIN");
-});
-
-test("answer: a name that one other network has is found there", () => {
-  assert.equal(said(ask("api")), "10.2.255.2");
-  assert.equal(said(ask("api.back")), "10.2.255.2");
-});
-
-test("answer: foreign names go upstream, even below a label that is also a service's", () => {
-  for (const name of ["www.example.com", "example.com", "x.app", "localhost", "", "web.nowhere", "a.b.web"]) {
-    assert.equal(said(ask(name)), "forward", name);
-  }
-  assert.equal(said(ask("web.default", on("green"))), "forward");
-  assert.equal(said(ask("notskein.internal")), "forward");
-});
-
-test("answer: a single label that another network has never leaves the cluster", () => {
-  assert.equal(said(ask("app", on("default"))), "NXDOMAIN");
-  assert.equal(said(ask("unheard-of", on("default"))), "forward");
-});
-
-test("answer: names between the domain and a service exist, for those who see what is below", () => {
-  for (const name of ["default", "node", "shop", "shop.default", "blue", "back"]) {
-    assert.equal(said(ask(`${name}.skein.internal`)), "nodata", name);
-  }
-  for (const name of ["blue", "back", "back.blue"]) {
-    assert.equal(said(ask(`${name}.skein.internal`, on("default"))), "NXDOMAIN", name);
-  }
 });
 
 test("answer: the apex has SOA and NS, and NODATA for the rest", () => {
@@ -178,8 +94,12 @@ test("answer: ANY gets one record set, other classes and transfers are refused",
   assert.equal(said(ask("six", HOST, TYPE.ANY)), "fd01::6");
   assert.equal(said(ask("skein.internal", HOST, TYPE.ANY)), "SOA");
   assert.equal(said(ask("skein.internal", HOST, 252)), "REFUSED");
-  const chaos = answer(zone, { name: "version.bind", typeCode: 16, classCode: 3 }, HOST, seededRandom(1));
-  assert.equal(said(chaos), "REFUSED");
+  assert.equal(said(ask("awaiting.skein.internal", HOST, TYPE.ANY)), "NXDOMAIN");
+  assert.equal(said(ask("tasks.quiet", HOST, TYPE.ANY)), "nodata");
+  assert.equal(
+    said(answer(zone, { name: "web", typeCode: 1, classCode: 4 }, HOST, seededRandom(1))),
+    "REFUSED",
+  );
 });
 
 test("answer: the owner is the name as it was asked", () => {
@@ -204,18 +124,176 @@ test("answer: containers of one name on several hosts are all answered", () => {
 });
 
 test("answer: more replicas than one message holds give a random part of them", () => {
-  const big = service("default", "big", { replicas: replicas("big", 3000, 1) });
+  const big = service("default", "big", { replicas: replicas("big", 5000, 1) });
   const bigZone = planZone(view([big]), OPTIONS);
   const of = (seed: number) => {
     const question = { name: "tasks.big", typeCode: TYPE.A, classCode: 1 };
     const given = answer(bigZone, question, HOST, seededRandom(seed));
     return given.kind === "own" ? given.records : [];
   };
-  assert.equal(of(1).length, 2000);
+  assert.equal(of(1).length, LIMITS.dnsRecordsMax);
   assert.notDeepEqual(of(1), of(2));
 });
 
-const LABELS = ["web", "www", "both", "app", "api", "tasks", "1", "web-1", "shop", "back", "app-1", "node"];
+const OTHER_WEB = { name: "http", port: 80, target: 8080, protocol: "http" } as const;
+const DNS_PORTS = [
+  { name: "dns", port: 53, target: 53, protocol: "udp" },
+  { name: "dns", port: 53, target: 1053, protocol: "tcp" },
+] as const;
+
+/** SRV data and additional records of an answer, sorted. */
+function srvOf(given: Answer): readonly [readonly string[], readonly string[]] {
+  assert.ok(given.kind === "own");
+  const targets = given.records.map((record) => {
+    assert.ok(record.type === "SRV");
+    return `${record.priority} ${record.weight} ${record.port} ${record.target}`;
+  });
+  const additional = given.additional.map(
+    (record) => `${record.name} ${"address" in record ? record.address : ""}`,
+  );
+  return [targets.sort(), additional.sort()];
+}
+
+test("answer: SRV tells each eligible copy of a port with its weight and its own target, addresses beside it", () => {
+  const ports = [OTHER_WEB, ...DNS_PORTS];
+  const web = service("blue", "web", {
+    vip: "10.96.0.1",
+    stack: "shop",
+    ports,
+    replicas: [
+      replica("a", "10.0.0.1", { ports, weight: 3 }),
+      replica("b", "fd00::2", { ports: [{ ...OTHER_WEB, target: 9090 }] }),
+      replica("c", "10.0.0.3", { ports, tier: "draining" }),
+    ],
+  });
+  const zoneOf = planZone(view([web]), OPTIONS);
+  const of = (name: string, typeCode: number = TYPE.SRV) =>
+    answer(zoneOf, { name, typeCode, classCode: 1 }, HOST, seededRandom(1));
+  const parent = "web.blue.skein.internal";
+  for (const form of ["web", "web.blue", "web.shop", "shop_web.blue", "WEB.blue.skein.INTERNAL"]) {
+    assert.deepEqual(
+      srvOf(of(`_http._TCP.${form}`)),
+      [
+        [`0 1 9090 b.${parent}`, `0 3 8080 a.${parent}`],
+        [`a.${parent} 10.0.0.1`, `b.${parent} fd00::2`],
+      ],
+      form,
+    );
+  }
+  assert.deepEqual(srvOf(of("_dns._udp.web", TYPE.ANY))[0], [`0 3 53 a.${parent}`]);
+  assert.deepEqual(srvOf(of("_dns._tcp.web"))[0], [`0 3 1053 a.${parent}`]);
+  for (const name of ["_tcp.web", "_udp.web.blue", "_http._tcp.web"])
+    assert.equal(said(of(name, TYPE.A)), "nodata");
+  assert.equal(said(of("_tcp.web")), "nodata");
+  assert.equal(said(of("_smtp._tcp.web.skein.internal")), "NXDOMAIN");
+  assert.equal(said(of("_http._udp.web.skein.internal")), "NXDOMAIN");
+  assert.equal(said(of("_http._tcp.unknown.example")), "forward");
+});
+
+test("answer: SRV of a port without an eligible copy is NODATA", () => {
+  assert.equal(said(ask("_web._tcp.quiet", HOST, TYPE.SRV)), "nodata");
+  assert.equal(said(ask("_web._tcp.both", HOST, TYPE.SRV)), "NXDOMAIN");
+});
+
+test("answer: a target of SRV is one copy, though hosts share names and a stack is called like the service", () => {
+  const ports = [OTHER_WEB];
+  const copies = [
+    replica("shop-web-1", "10.0.0.1", { id: "aaa", ports, slot: 1 }),
+    replica("shop-web-1", "10.0.0.2", { id: "bbb", ports: [{ ...OTHER_WEB, target: 9 }], slot: 1 }),
+    replica("tasks", "10.0.0.3", { id: "ccc", ports }),
+    replica("other", "10.0.0.4", { id: "ddd", ports }),
+    replica("plain", "10.0.0.5", { id: "eee", ports }),
+  ];
+  const zoneOf = planZone(
+    view([
+      service("default", "web", { vip: "10.96.0.1", ports, replicas: copies }),
+      service("default", "other", { vip: "10.96.0.2", stack: "web" }),
+    ]),
+    OPTIONS,
+  );
+  const of = (name: string, typeCode: number) =>
+    answer(zoneOf, { name, typeCode, classCode: 1 }, HOST, seededRandom(1));
+  const [targets, additional] = srvOf(of("_http._tcp.web", TYPE.SRV));
+  assert.deepEqual(targets.map((text) => text.split(" ")[3]?.split(".")[0] ?? "").sort(), [
+    "aaa",
+    "bbb",
+    "ccc",
+    "ddd",
+    "plain",
+  ]);
+  for (const text of additional) {
+    const [name = "", address] = text.split(" ");
+    assert.equal(said(of(name, TYPE.A)), address);
+  }
+});
+
+test("answer: a name too long for a record is not told as a target, and the others are", () => {
+  const long = "n".repeat(63);
+  const web = service(long, long, {
+    vip: "10.96.0.1",
+    replicas: [replica(long, "10.0.0.1", { id: "i".repeat(63) }), replica("short", "10.0.0.2")],
+  });
+  const options = { ...OPTIONS, domain: `${"d".repeat(63)}.internal` };
+  const given = (name: string, typeCode: number) =>
+    answer(planZone(view([web]), options), { name, typeCode, classCode: 1 }, HOST, seededRandom(1));
+  assert.equal(srvOf(given(`_web._tcp.${long}.${long}`, TYPE.SRV))[0].length, 1);
+  assert.equal(said(given("1.0.0.10.in-addr.arpa", TYPE.PTR)), "NXDOMAIN");
+});
+
+test("answer: TXT tells of a copy where it runs, of a service its network and stack", () => {
+  const members = [member("host-1", { self: true, zone: "z1" }), member("host-2")];
+  const web = service("default", "web", {
+    vip: "10.96.0.1",
+    stack: "shop",
+    replicas: [
+      replica("web-1", "10.0.0.1", { slot: 1 }),
+      replica("web-1", "10.0.0.2", { slot: 1, node: "id-host-2", nodeName: "host-2" }),
+      replica("web-2", "10.0.0.3"),
+    ],
+  });
+  const zoneOf = planZone(view([web, service("blue", "api")], { members }), OPTIONS);
+  const of = (name: string) =>
+    said(answer(zoneOf, { name, typeCode: TYPE.TXT, classCode: 1 }, HOST, seededRandom(1)));
+  assert.equal(of("web"), '"network=default" "stack=shop"');
+  assert.equal(of("api.blue"), '"network=blue"');
+  assert.equal(of("web-2.web"), '"node=host-1" "zone=z1"');
+  assert.equal(of("1.web"), '"node=host-1" "zone=z1" "slot=1" "node=host-2" "slot=1"');
+  assert.equal(of("tasks.web"), "nodata");
+});
+
+test("answer: in the class CH the server tells its node and its software, and nothing else", () => {
+  const of = (name: string, typeCode: number = TYPE.TXT) =>
+    said(answer(zone, { name, typeCode, classCode: 3 }, on("green"), seededRandom(1)));
+  for (const name of ["id.server", "hostname.bind", "ID.Server"]) assert.equal(of(name), '"host-1"');
+  for (const name of ["version.server", "version.bind"]) assert.equal(of(name), '"skein test"');
+  assert.equal(of("id.server", TYPE.A), "nodata");
+  assert.equal(of("id.server", 252), "REFUSED");
+  for (const name of ["authors.bind", "web", "skein.internal", ""]) assert.equal(of(name), "REFUSED");
+});
+
+test("answer: the name server comes with its address", () => {
+  const given = ask("skein.internal", HOST, TYPE.NS);
+  assert.ok(given.kind === "own");
+  assert.deepEqual(given.additional, [
+    { name: "host-1.node.skein.internal", ttlSeconds: 5, type: "A", address: "192.0.2.1" },
+  ]);
+});
+
+const LABELS = [
+  "web",
+  "www",
+  "both",
+  "app",
+  "api",
+  "tasks",
+  "1",
+  "web-1",
+  "shop",
+  "back",
+  "app-1",
+  "_web",
+  "_tcp",
+];
 const NETWORKS = ["default", "blue", "green"];
 const PARTS = [...LABELS, ...NETWORKS, "shop_web", "back_api", "host-1", "com", "x"];
 
@@ -225,12 +303,12 @@ test("answer: no name, type or asker gets an address of a network the asker is n
     fc.constantFrom("", ".skein.internal", ".SKEIN.internal"),
   );
   const askers = fc.uniqueArray(fc.constantFrom(...NETWORKS), { maxLength: 2 });
-  const types = fc.constantFrom(TYPE.A, TYPE.AAAA, TYPE.ANY, TYPE.SRV);
+  const types = fc.constantFrom(TYPE.A, TYPE.AAAA, TYPE.ANY, TYPE.SRV, TYPE.TXT);
   fc.assert(
     fc.property(names, askers, types, ([labels, suffix], networks, type) => {
       const given = ask(labels.join(".") + suffix, on(...networks), type);
       const allowed = new Set(["192", ...networks.map((network) => String(1 + NETWORKS.indexOf(network)))]);
-      for (const record of given.kind === "own" ? given.records : []) {
+      for (const record of given.kind === "own" ? [...given.records, ...given.additional] : []) {
         if (!("address" in record)) continue;
         const octets = /^(?:fd0(\d)::|192\.|10\.(\d+)\.)/.exec(record.address);
         assert.ok(allowed.has(octets?.[1] ?? octets?.[2] ?? "192"), `${labels.join(".")} ${record.address}`);
@@ -259,34 +337,6 @@ test("answer: a name that exists has no ancestor below the domain that does not"
     }),
     { numRuns: 3000 },
   );
-});
-
-test("explain: tells what DNS would answer, in words and numbers", () => {
-  const given = explainAnswer(zone, "web.", "a", HOST);
-  assert.deepEqual(given.ok && given.value, {
-    name: "web",
-    type: "A",
-    rcode: "NOERROR",
-    answers: [{ type: "A", ttl: 5, data: "10.1.255.1" }],
-  });
-  const foreign = explainAnswer(zone, "example.com", "AAAA", HOST);
-  assert.equal(foreign.ok && foreign.value.rcode, "FORWARD");
-  const soa = explainAnswer(zone, "skein.internal", "SOA", HOST);
-  assert.equal(
-    soa.ok && soa.value.answers[0]?.data,
-    "host-1.node.skein.internal hostmaster.skein.internal 7 3600 600 86400 5",
-  );
-});
-
-test("explain: an unknown type and an impossible name are the caller's mistake", () => {
-  for (const [name, type] of [
-    ["web", "WHAT"],
-    ["web", "TYPE70000"],
-    ["x".repeat(64), "A"],
-  ] as const) {
-    const given = explainAnswer(zone, name, type, HOST);
-    assert.equal(given.ok ? "ok" : given.failure.code, "usage");
-  }
 });
 
 test("answer: while the picture is incomplete an unknown name is SERVFAIL; known ones are answered", () => {

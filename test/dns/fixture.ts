@@ -9,11 +9,18 @@ import type { AddressInfo } from "node:net";
 import packet, { type DecodedPacket, type Packet } from "dns-packet";
 
 import type { HostPort } from "../../src/base/ip.ts";
+import { decodeQuery } from "../../src/dns/packet.ts";
+import type { Query } from "../../src/dns/query.ts";
 import type { Member } from "../../src/model/member.ts";
 import { EMPTY_DECLARATION, type ServicePort } from "../../src/model/service.ts";
 import type { Replica, Service, View } from "../../src/model/view.ts";
 
-export const OPTIONS = { domain: "skein.internal", ttlSeconds: 5 };
+export const OPTIONS = {
+  domain: "skein.internal",
+  ttlSeconds: 5,
+  reverseRanges: ["10.96.0.0/12"],
+  software: "skein test",
+};
 
 const PORT_80: ServicePort = { name: "web", port: 80, target: 80, protocol: "tcp" };
 
@@ -109,6 +116,13 @@ export function query(name: string, type: string, more: Partial<Packet> = {}): B
     questions: [question],
     ...more,
   });
+}
+
+/** What the server reads in a query; throws where it reads none. */
+export function understood(bytes: Buffer): Query {
+  const decoded = decodeQuery(bytes);
+  if (decoded.kind !== "query") throw new Error(`a query is ${decoded.kind}`);
+  return decoded.query;
 }
 
 /** An OPT for `additionals`. */

@@ -1,17 +1,22 @@
 // Forwarding: upstreams that are slow, dead, wrong, truncated or lying.
 
 import assert from "node:assert/strict";
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
 import { test, type TestContext } from "node:test";
 
 import type { HostPort } from "../../src/base/ip.ts";
-import { openForwarder, type Forwarder } from "../../src/dns/forward.ts";
+import { openForwarder, type Forwarder, type ForwarderOptions } from "../../src/dns/forward.ts";
 import { LIMITS } from "../../src/model/limits.ts";
+import type { Log } from "../../src/runtime/log.ts";
+import { openMetrics } from "../../src/runtime/metrics.ts";
 import { openBlock } from "../support/daemons.ts";
 import { until } from "../support/wait.ts";
 import {
   answersOf,
   decode,
   openUpstream,
+  opt,
   query,
   reply,
   type Behaviour,
@@ -19,8 +24,9 @@ import {
 } from "./fixture.ts";
 
 /** Longer than any pause of a busy machine: where silence must be noticed, the test moves the timers. */
-const TIMES = { tryMs: 60_000, totalMs: 600_000 };
+const TIMES = { hedgeMs: 60_000, roundMs: 100_000, staleAfterMs: 200_000, totalMs: 600_000 };
 const ASKED = query("www.example.com", "A");
+const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {}, setLevel() {} };
 
 const silent: Behaviour = () => [];
 const says =
@@ -36,8 +42,13 @@ async function upstream(t: TestContext, behave: Behaviour): Promise<FakeUpstream
   return opened;
 }
 
-function forwarder(t: TestContext, upstreams: readonly HostPort[]): Forwarder {
-  const opened = openForwarder({ upstreams, ...TIMES });
+function forwarder(
+  t: TestContext,
+  upstreams: readonly HostPort[],
+  more: Partial<ForwarderOptions> = {},
+): Forwarder {
+  const fixed = { times: TIMES, nowMs: () => 0, log: SILENT, metrics: openMetrics() };
+  const opened = openForwarder({ upstreams, ...fixed, ...more });
   t.after(() => opened.close());
   return opened;
 }
@@ -49,6 +60,13 @@ async function outcome(from: Forwarder, transport: "udp" | "tcp" = "udp"): Promi
   return answersOf(given.bytes).join(" ") || decode(given.bytes).rcode;
 }
 
+/** A different name each time, so that nothing is remembered or shared. */
+function another(): Buffer {
+  names += 1;
+  return query(`host-${names}.example.com`, "A");
+}
+let names = 0;
+
 test("forward: the reply comes back under the client's id, which the upstream never saw", async (t) => {
   const ids = new Set<number>();
   const server = await upstream(t, (bytes) => {
@@ -56,8 +74,26 @@ test("forward: the reply comes back under the client's id, which the upstream ne
     return [reply(bytes, { address: "192.0.2.7" })];
   });
   const from = forwarder(t, [server]);
-  for (let turn = 0; turn < 5; turn += 1) assert.equal(await outcome(from), "192.0.2.7");
+  for (let turn = 0; turn < 5; turn += 1) {
+    const given = await from.forward(another(), "udp");
+    assert.ok(given.kind === "reply" && given.bytes.readUInt16BE(0) === 0x1234);
+  }
   assert.ok(ids.size >= 4, `ids are random, and were ${[...ids].join(" ")}`);
+});
+
+test("forward: the query goes on as it came, EDNS options and all", async (t) => {
+  const came: Buffer[] = [];
+  const server = await upstream(t, (bytes) => {
+    came.push(bytes);
+    return [reply(bytes, { address: "192.0.2.7" })];
+  });
+  const subnet = { code: "CLIENT_SUBNET", ip: "192.0.2.0", sourcePrefixLength: 24 };
+  const cookie = { code: 10, data: Buffer.from("0123456789abcdef", "hex") };
+  const asked = query("wWw.example.com", "HTTPS", {
+    additionals: [opt({ udpPayloadSize: 1400, flags: 0x8000, flag_do: true, options: [subnet, cookie] })],
+  });
+  await forwarder(t, [server]).forward(asked, "udp");
+  assert.deepEqual(came[0]?.subarray(2), asked.subarray(2));
 });
 
 test("forward: NXDOMAIN is an answer, SERVFAIL and REFUSED send on to the next server", async (t) => {
@@ -76,9 +112,21 @@ test("forward: when all servers fail, the first failure is what the client hears
   const one = await upstream(t, fails(2));
   const two = await upstream(t, fails(5));
   assert.equal(await outcome(forwarder(t, [one, two])), "SERVFAIL");
+  const old = await upstream(t, fails(1));
+  assert.equal(await outcome(forwarder(t, [old])), "FORMERR", "a client learns that EDNS is not understood");
 });
 
-test("forward: a dead server and a silent one are followed by the next, and then asked last", async (t) => {
+test("forward: a failure is passed on when the others are silent, without waiting for all rounds", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const failing = await upstream(t, fails(2));
+  const quiet = await upstream(t, silent);
+  const told = outcome(forwarder(t, [failing, quiet]));
+  await until(() => quiet.seen.length === 1);
+  t.mock.timers.tick(TIMES.roundMs);
+  assert.equal(await told, "SERVFAIL");
+});
+
+test("forward: a dead server is followed by the next at once, a silent one after a moment", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   // On an address that is this test's alone nobody else listens.
   const dead = { host: (await openBlock(t)).address(1), port: 5300 };
@@ -87,22 +135,64 @@ test("forward: a dead server and a silent one are followed by the next, and then
   const from = forwarder(t, [dead, quiet, good]);
   const first = outcome(from);
   await until(() => quiet.seen.length === 1);
-  t.mock.timers.tick(TIMES.tryMs);
+  assert.equal(good.seen.length, 0);
+  t.mock.timers.tick(TIMES.hedgeMs);
   assert.equal(await first, "192.0.2.7");
-  assert.equal(await outcome(from), "192.0.2.7");
-  assert.deepEqual(quiet.seen, ["udp"], "the second query went straight to the one that spoke");
 });
 
-test("forward: silence of all is failure within the total deadline, after a second round", async (t) => {
+test("forward: a server that misses several queries is asked last, and first again when it has spoken", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  let nowMs = 0;
+  let isQuiet = true;
+  const lame = await upstream(t, (bytes) => (isQuiet ? [] : [reply(bytes, { address: "192.0.2.1" })]));
+  const good = await upstream(t, says("192.0.2.7"));
+  const from = forwarder(t, [lame, good], { nowMs: () => nowMs });
+  for (const round of [1, 2, 3]) {
+    const told = from.forward(another(), "udp");
+    await until(() => lame.seen.length === round);
+    t.mock.timers.tick(TIMES.hedgeMs);
+    await told;
+  }
+  assert.deepEqual(
+    from.stats().upstreams.map(({ state }) => state),
+    ["silent", "alive"],
+  );
+  await from.forward(another(), "udp");
+  assert.equal(lame.seen.length, 3, "the fourth query went straight to the one that spoke");
+  isQuiet = false;
+  nowMs = 60_000;
+  assert.equal(await outcome(from), "192.0.2.1");
+  await from.forward(another(), "udp");
+  assert.equal(lame.seen.length, 5);
+  assert.equal(good.seen.length, 4);
+});
+
+test("forward: a slow server's answer counts although the next was asked meanwhile", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  let answerNow = (): void => {};
+  const slow = await openSlow(t, (release) => {
+    answerNow = release;
+  });
+  const quiet = await upstream(t, silent);
+  const told = outcome(forwarder(t, [slow, quiet]));
+  await until(() => slow.seen === 1);
+  t.mock.timers.tick(TIMES.hedgeMs);
+  await until(() => quiet.seen.length === 1);
+  answerNow();
+  assert.equal(await told, "192.0.2.9");
+});
+
+test("forward: silence of all is failure within the total deadline, after three rounds", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const quiet = await upstream(t, silent);
   const told = outcome(forwarder(t, [quiet]));
-  for (const round of [1, 2]) {
+  for (const round of [1, 2, 3]) {
     await until(() => quiet.seen.length === round);
-    t.mock.timers.tick(TIMES.tryMs);
+    t.mock.timers.tick(TIMES.roundMs);
   }
+  t.mock.timers.tick(TIMES.totalMs);
   assert.equal(await told, "silent");
-  assert.equal(quiet.seen.length, 2);
+  assert.equal(quiet.seen.length, 3);
 });
 
 test("forward: a lost datagram is made good by the second round", async (t) => {
@@ -114,7 +204,7 @@ test("forward: a lost datagram is made good by the second round", async (t) => {
   });
   const told = outcome(forwarder(t, [lossy]));
   await until(() => count === 1);
-  t.mock.timers.tick(TIMES.tryMs);
+  t.mock.timers.tick(TIMES.roundMs);
   assert.equal(await told, "192.0.2.7");
 });
 
@@ -122,9 +212,9 @@ test("forward: a pause of the own process is not held against a server that answ
   const realTimeout = setTimeout;
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const server = await upstream(t, (bytes) => {
-    // The pause: the try's deadline is due with the timers that come before the answer can be read.
+    // The pause: all deadlines are due with the timers that come before the answer can be read.
     setImmediate(() => {
-      realTimeout(() => t.mock.timers.tick(TIMES.tryMs), 1);
+      realTimeout(() => t.mock.timers.tick(TIMES.totalMs), 1);
       for (const start = performance.now(); performance.now() - start < 10;);
     });
     return [reply(bytes, { address: "192.0.2.7" })];
@@ -133,7 +223,7 @@ test("forward: a pause of the own process is not held against a server that answ
   assert.equal(server.seen.length, 1);
 });
 
-test("forward: wrong ids, wrong questions and junk are waited past, and the true reply counts", async (t) => {
+test("forward: wrong ids, wrong questions and junk are waited past and counted, and the true reply counts", async (t) => {
   const liar = await upstream(t, (bytes) => {
     const forged = Buffer.from(reply(bytes, { address: "203.0.113.66" }));
     forged.writeUInt16BE((bytes.readUInt16BE(0) + 1) & 0xffff, 0);
@@ -142,7 +232,25 @@ test("forward: wrong ids, wrong questions and junk are waited past, and the true
     });
     return [forged, other, Buffer.from("junk"), bytes, reply(bytes, { address: "192.0.2.7" })];
   });
-  assert.equal(await outcome(forwarder(t, [liar])), "192.0.2.7");
+  const metrics = openMetrics();
+  assert.equal(await outcome(forwarder(t, [liar], { metrics })), "192.0.2.7");
+  assert.match(await metrics.registry.metrics(), /^skein_dns_upstream_ignored_total 4$/m);
+});
+
+test("forward: what another host or port sends is no reply, though it knows the id", async (t) => {
+  const stranger = createSocket("udp4");
+  t.after(() => stranger.close());
+  const asker = Promise.withResolvers<number>();
+  const server = await openSlow(t, (release, port) => {
+    asker.resolve(port);
+    return release;
+  });
+  const told = outcome(forwarder(t, [server]));
+  const port = await asker.promise;
+  const lie = reply(server.query(), { address: "203.0.113.66" });
+  await new Promise((sent) => stranger.send(lie, port, "127.0.0.1", sent));
+  server.release();
+  assert.equal(await told, "192.0.2.9");
 });
 
 test("forward: a truncated reply goes to a UDP client as it is, and is fetched whole for one on TCP", async (t) => {
@@ -152,8 +260,10 @@ test("forward: a truncated reply goes to a UDP client as it is, and is fetched w
   const from = forwarder(t, [server]);
   const over = await from.forward(ASKED, "udp");
   assert.ok(over.kind === "reply" && decode(over.bytes).flag_tc);
+  assert.equal(from.remembered(ASKED, "udp"), null, "a part is not remembered");
   assert.equal(await outcome(from, "tcp"), "192.0.2.7");
   assert.deepEqual(server.seen, ["udp", "udp", "tcp"]);
+  assert.equal(from.remembered(ASKED, "udp")?.kind, "reply", "the whole is, for clients on UDP as well");
 });
 
 test("forward: TCP that stays silent or answers with a wrong id is followed by the next server", async (t) => {
@@ -167,26 +277,259 @@ test("forward: TCP that stays silent or answers with a wrong id is followed by t
   ]);
   const told = outcome(forwarder(t, [stuck, good]), "tcp");
   await until(() => stuck.seen.includes("tcp"));
-  t.mock.timers.tick(TIMES.tryMs);
+  t.mock.timers.tick(TIMES.hedgeMs);
   assert.equal(await told, "192.0.2.7");
   assert.equal(await outcome(forwarder(t, [wrong, good]), "tcp"), "192.0.2.7");
 });
 
-test("forward: more queries than the bound fail at once, and close() ends those under way", async (t) => {
+test("forward: identical queries under way are asked once, and each client gets its own id and case", async (t) => {
+  const server = await openSlow(t);
+  const from = forwarder(t, [server]);
+  const asked = [
+    query("www.example.com", "A", { id: 1 }),
+    query("WWW.example.com", "A", { id: 2 }),
+    query("www.EXAMPLE.com", "A", { id: 3 }),
+  ];
+  const waiting = asked.map((bytes) => from.forward(bytes, "udp"));
+  const secure = from.forward(
+    query("www.example.com", "A", { additionals: [opt({ flags: 0x8000 })] }),
+    "udp",
+  );
+  await until(() => server.seen === 2);
+  assert.equal(from.stats().underWay, 4);
+  server.release();
+  const given = await Promise.all(waiting);
+  for (const [at, { kind, ...one }] of given.entries()) {
+    assert.ok(kind === "reply" && "bytes" in one);
+    assert.deepEqual([decode(one.bytes).id, answersOf(one.bytes)], [at + 1, ["192.0.2.9"]]);
+    assert.deepEqual(decode(one.bytes).questions, decode(asked[at] ?? assert.fail()).questions);
+  }
+  await secure;
+  assert.equal(server.seen, 2);
+});
+
+test("forward: what is remembered is told without asking, until it is due", async (t) => {
+  let nowMs = 0;
+  const server = await upstream(t, says("192.0.2.7"));
+  const from = forwarder(t, [server], { nowMs: () => nowMs });
+  assert.equal(from.remembered(ASKED, "udp"), null);
+  await from.forward(ASKED, "udp");
+  nowMs = 20_000;
+  const kept = from.remembered(query("WWW.EXAMPLE.COM", "A", { id: 9 }), "tcp");
+  assert.ok(kept?.kind === "reply" && kept.fromCache === true);
+  const { id, questions, answers } = decode(kept.bytes);
+  assert.deepEqual([id, questions?.[0]?.name], [9, "WWW.EXAMPLE.COM"]);
+  assert.deepEqual(
+    answers?.map((record) => "ttl" in record && record.ttl),
+    [40],
+  );
+  nowMs = 60_000;
+  assert.equal(from.remembered(ASKED, "udp"), null);
+});
+
+test("forward: an answer that is due is told when the upstreams take long, and at once after they failed", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  let nowMs = 0;
+  let isQuiet = false;
+  const server = await upstream(t, (bytes) => (isQuiet ? [] : [reply(bytes, { address: "192.0.2.7" })]));
+  const from = forwarder(t, [server], { nowMs: () => nowMs });
+  await from.forward(ASKED, "udp");
+  nowMs = 3_600_000;
+  isQuiet = true;
+  const told = from.forward(ASKED, "udp");
+  await until(() => server.seen.length === 2);
+  t.mock.timers.tick(TIMES.staleAfterMs);
+  const given = await told;
+  assert.ok(given.kind === "reply" && given.fromCache === true);
+  assert.deepEqual(answersOf(given.bytes), ["192.0.2.7"]);
+  assert.equal(await outcome(from), "192.0.2.7", "whoever comes later need not wait as long again");
+  assert.equal(from.remembered(ASKED, "udp"), null, "while it may still be answered anew");
+  t.mock.timers.tick(TIMES.totalMs);
+  await until(() => from.remembered(ASKED, "udp") !== null);
+  isQuiet = false;
+  nowMs += 60_000;
+  assert.equal(from.remembered(ASKED, "udp"), null, "after a while upstreams get another chance");
+  const anew = await from.forward(ASKED, "udp");
+  assert.ok(anew.kind === "reply" && anew.fromCache === undefined);
+});
+
+test("forward: an answer that is due is told instead of SERVFAIL", async (t) => {
+  let nowMs = 0;
+  let rcode = 0;
+  const server = await upstream(t, (bytes) => [
+    reply(bytes, rcode === 0 ? { address: "192.0.2.7" } : { rcode }),
+  ]);
+  const from = forwarder(t, [server], { nowMs: () => nowMs });
+  await from.forward(ASKED, "udp");
+  nowMs = 3_600_000;
+  rcode = 2;
+  assert.equal(await outcome(from), "192.0.2.7");
+  nowMs += 60_000;
+  rcode = 3;
+  assert.equal(await outcome(from), "NXDOMAIN", "an upstream that says so is believed");
+});
+
+test("forward: other upstreams answer for themselves, nothing of the old ones is told", async (t) => {
+  const one = await upstream(t, says("192.0.2.1"));
+  const two = await upstream(t, says("192.0.2.2"));
+  const from = forwarder(t, []);
+  assert.equal(from.hasUpstreams, false);
+  assert.equal(await outcome(from), "silent");
+  from.setUpstreams([one]);
+  assert.equal(from.hasUpstreams, true);
+  assert.equal(await outcome(from), "192.0.2.1");
+  from.setUpstreams([{ host: one.host, port: one.port }]);
+  assert.equal(from.remembered(ASKED, "udp")?.kind, "reply", "the same ones change nothing");
+  from.setUpstreams([two]);
+  assert.equal(from.remembered(ASKED, "udp"), null);
+  assert.equal(await outcome(from), "192.0.2.2");
+});
+
+test("forward: an answer that comes after its upstream was given up is not remembered", async (t) => {
+  const old = await openSlow(t);
+  const next = await upstream(t, says("192.0.2.2"));
+  const from = forwarder(t, [old]);
+  const told = outcome(from);
+  await until(() => old.seen === 1);
+  from.setUpstreams([next]);
+  assert.equal(await outcome(from), "192.0.2.2", "nor waited for");
+  old.release();
+  assert.equal(await told, "192.0.2.9");
+  const kept = from.remembered(ASKED, "udp");
+  assert.deepEqual(kept?.kind === "reply" && answersOf(kept.bytes), ["192.0.2.2"]);
+});
+
+test("forward: more different queries than the bound fail at once, and close() ends those under way", async (t) => {
   const quiet = await upstream(t, silent);
   const from = forwarder(t, [quiet]);
-  const waiting = Array.from({ length: LIMITS.dnsForwardsMax }, () => from.forward(ASKED, "udp"));
-  assert.equal(from.underWay, LIMITS.dnsForwardsMax);
+  const waiting = Array.from({ length: LIMITS.dnsForwardsMax }, (_, at) =>
+    from.forward(another(), "udp", `192.0.2.${at % 4}`),
+  );
+  assert.equal(from.stats().underWay, LIMITS.dnsForwardsMax);
   assert.equal(await outcome(from), "busy");
   from.close();
   const outcomes = await Promise.all(waiting);
   assert.ok(outcomes.every((given) => given.kind === "failed"));
-  assert.equal(from.underWay, 0);
+  assert.equal(from.stats().underWay, 0);
+  assert.equal(await outcome(from), "silent");
 });
 
-test("forward: an upstream given by name is refused, since its lookup would come to us", () => {
-  assert.throws(
-    () => openForwarder({ upstreams: [{ host: "dns.example", port: 53 }], ...TIMES }),
-    (thrown: { code?: string }) => thrown.code === "invalid",
+test("forward: one client has its share of what may be under way, and others theirs", async (t) => {
+  const quiet = await upstream(t, silent);
+  const from = forwarder(t, [quiet]);
+  const greedy = Array.from({ length: LIMITS.dnsForwardWaitersPerClient }, () =>
+    from.forward(another(), "udp", "192.0.2.1"),
   );
+  const refused = await from.forward(another(), "udp", "192.0.2.1");
+  assert.deepEqual(refused, { kind: "failed", reason: "busy" });
+  const modest = from.forward(another(), "udp", "192.0.2.2");
+  assert.equal(from.stats().underWay, greedy.length + 1);
+  from.close();
+  await Promise.all([...greedy, modest]);
 });
+
+test("forward: an upstream that asks us is found, left out and named, and asked again when it has stopped", async (t) => {
+  t.mock.timers.enable({ apis: ["setInterval"] });
+  let nowMs = 0;
+  const lines: string[] = [];
+  const log = {
+    ...SILENT,
+    warn: (text: string, fields = {}) => lines.push(`${text} ${JSON.stringify(fields)}`),
+  };
+  // Our listeners, round the circle: an echo is REFUSED, and so is what the upstream says.
+  let behave: Behaviour = (bytes) => {
+    const name = decode(bytes).questions?.[0]?.name ?? "";
+    return [reply(bytes, from.isEcho(name.toUpperCase()) ? { rcode: 5 } : { address: "192.0.2.1" })];
+  };
+  const circle = await upstream(t, (bytes, transport) => behave(bytes, transport));
+  const good = await upstream(t, says("192.0.2.7"));
+  const metrics = openMetrics();
+  const from = forwarder(t, [circle, good], { nowMs: () => nowMs, log, metrics });
+  from.watchLoops();
+  const states = (): string =>
+    from
+      .stats()
+      .upstreams.map(({ state }) => state)
+      .join(" ");
+  nowMs = 2000;
+  t.mock.timers.tick(1000);
+  await until(() => states() === "loop alive");
+  assert.match(lines.join("\n"), new RegExp(`left out.*dns.upstream.*127.0.0.1:${circle.port}`));
+  assert.match(await metrics.registry.metrics(), /^skein_dns_upstreams\{state="loop"\} 1$/m);
+  assert.equal(await outcome(from), "192.0.2.7");
+  for (const say of [silent, fails(2)]) {
+    behave = say;
+    nowMs += 60_000;
+    const before = circle.seen.length;
+    t.mock.timers.tick(1000);
+    await until(() => circle.seen.length > before);
+    assert.equal(states(), "loop alive", "silence and failure prove nothing");
+  }
+  behave = says("192.0.2.1");
+  nowMs += 60_000;
+  t.mock.timers.tick(1000);
+  await until(() => states() === "alive alive");
+  const given = await from.forward(another(), "udp");
+  assert.deepEqual(given.kind === "reply" && answersOf(given.bytes), ["192.0.2.1"]);
+});
+
+test("forward: a circle that is not found yet multiplies nothing: the query that comes back joins the first", async (t) => {
+  const circle = await upstream(t, (bytes) => {
+    const back = Buffer.from(bytes);
+    back.writeUInt16BE(7, 0);
+    void from.forward(back, "udp", "127.0.0.1");
+    return [];
+  });
+  const from = forwarder(t, [circle]);
+  const told = from.forward(ASKED, "udp", "192.0.2.1");
+  await until(() => from.stats().underWay === 2);
+  assert.equal(circle.seen.length, 1);
+  from.close();
+  assert.equal((await told).kind, "failed");
+});
+
+test("forward: an upstream given by name is refused, since its lookup would come to us", (t) => {
+  const named = [{ host: "dns.example", port: 53 }];
+  const isInvalid = (thrown: { code?: string }): boolean => thrown.code === "invalid";
+  assert.throws(() => forwarder(t, named), isInvalid);
+  assert.throws(() => forwarder(t, []).setUpstreams(named), isInvalid);
+});
+
+/** A server over UDP that answers when it is told to. */
+interface SlowUpstream extends HostPort {
+  /** Queries that came. */
+  readonly seen: number;
+  /** The query that came last. */
+  query(): Buffer;
+  release(): void;
+}
+
+/** @param came  told of each query: how to let it be answered, and the port it came from */
+async function openSlow(
+  t: TestContext,
+  came: (release: () => void, port: number) => void = () => {},
+): Promise<SlowUpstream> {
+  const socket = createSocket("udp4");
+  socket.bind(0, "127.0.0.1");
+  await once(socket, "listening");
+  t.after(() => socket.close());
+  const waiting: (() => void)[] = [];
+  const queries: Buffer[] = [];
+  const release = (): void => {
+    for (const answer of waiting.splice(0)) answer();
+  };
+  socket.on("message", (bytes, from) => {
+    queries.push(bytes);
+    waiting.push(() => socket.send(reply(bytes, { address: "192.0.2.9" }), from.port, from.address));
+    came(release, from.port);
+  });
+  return {
+    host: "127.0.0.1",
+    port: socket.address().port,
+    get seen() {
+      return queries.length;
+    },
+    query: () => queries.at(-1) ?? assert.fail("no query came"),
+    release,
+  };
+}

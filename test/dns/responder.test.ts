@@ -6,10 +6,27 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 
 import { seededRandom } from "../../src/base/random.ts";
-import { openResponder } from "../../src/dns/responder.ts";
-import { planZone } from "../../src/dns/zone.ts";
+import type { Forwarder } from "../../src/dns/forward.ts";
+import {
+  openResponder,
+  type Client,
+  type Responder,
+  type ResponderOptions,
+} from "../../src/dns/responder.ts";
+import { planZone, type Zone } from "../../src/dns/zone.ts";
 import { openMetrics } from "../../src/runtime/metrics.ts";
-import { decode, opt, OPTIONS, query, replica, replicas, service, view } from "./fixture.ts";
+import {
+  answersOf,
+  decode,
+  opt,
+  OPTIONS,
+  query,
+  replica,
+  replicas,
+  reply,
+  service,
+  view,
+} from "./fixture.ts";
 
 const responder = openResponder({
   zone: planZone(view([service("default", "web", { replicas: replicas("web", 40, 1) })]), OPTIONS),
@@ -96,7 +113,6 @@ test("responder: a tentative address has TTL 0, also from the cache, and nothing
     ["stream", "10.96.0.9"],
   ] as const) {
     responder.setZone(zone(true, reach));
-    const before = responder.cacheEntries;
     for (let round = 0; round < 3; round += 1) {
       assert.deepEqual(answers("web", "A"), [["A", 0, address]]);
       assert.deepEqual(
@@ -106,9 +122,231 @@ test("responder: a tentative address has TTL 0, also from the cache, and nothing
       );
       assert.deepEqual(answers("tasks.web", "A"), [["A", 5, "10.0.0.1"]]);
     }
-    assert.equal(responder.cacheEntries, before + 3, "it was answered from the cache");
+    assert.notEqual(responder.recall(query("web", "A"), "127.0.0.1", "udp"), null, "it was cached");
     responder.setZone(zone(false, reach));
     assert.deepEqual(answers("web", "A"), [["A", 5, "10.96.0.9"]]);
     assert.deepEqual(answers("web", "AAAA"), [["SOA", 5, ""]]);
   }
 });
+
+test("responder: what is finished is recalled, and what is not, or no query at all, has to be served", () => {
+  const given = opened();
+  const asked = query("web", "AAAA", { id: 77 });
+  assert.equal(given.recall(asked, "127.0.0.1", "udp"), null);
+  const served = ask(given, asked, HERE);
+  assert.deepEqual(given.recall(asked, "127.0.0.1", "udp"), served);
+  assert.equal(given.recall(asked, "127.0.0.1", "tcp"), null, "over TCP another answer may fit");
+  for (const bytes of [Buffer.alloc(0), Buffer.of(1), Buffer.alloc(9000)])
+    assert.equal(given.recall(bytes, "127.0.0.1", "udp"), null);
+});
+
+test("responder: at each moment a cached answer is what the zone of that moment says, however zones change", () => {
+  const names = ["web", "api", "tasks.web", "tasks.api", "1.api", "nobody", "skein.internal"];
+  const step = fc.record({
+    vips: fc.tuple(fc.nat(3), fc.nat(3)),
+    copies: fc.tuple(fc.nat(3), fc.nat(3)),
+    asked: fc.array(fc.tuple(fc.constantFrom(...names), fc.constantFrom("A", "AAAA", "SOA")), {
+      maxLength: 6,
+    }),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
+      const kept = opened();
+      let zone: Zone | null = null;
+      for (const [version, { vips, copies, asked }] of steps.entries()) {
+        const services = ["web", "api"].map((name, at) =>
+          service("default", name, {
+            vip: vips[at] === 0 ? null : `10.96.${at}.${vips[at]}`,
+            replicas: replicas(name, copies[at] ?? 0, at + 1),
+          }),
+        );
+        zone = planZone({ ...view(services), version }, OPTIONS, zone);
+        kept.setZone(zone);
+        const fresh = opened();
+        fresh.setZone(zone);
+        for (const [name, type] of asked) {
+          const bytes = query(name, type, { additionals: [opt()] });
+          assert.deepEqual(meaning(kept, bytes), meaning(fresh, bytes), `${name} ${type}`);
+        }
+      }
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("responder: of more addresses than fit over UDP all are told in time, mostly from the cache", async () => {
+  const metrics = openMetrics();
+  const given = opened({ metrics });
+  const seen = new Set<string>();
+  for (let turn = 0; turn < 600; turn += 1) {
+    const out = ask(given, query("tasks.web", "A"), HERE) ?? assert.fail();
+    assert.deepEqual([decode(out).flag_tc, new Set(answersOf(out)).size], [true, 30]);
+    for (const address of answersOf(out)) seen.add(address);
+  }
+  assert.equal(seen.size, 40);
+  assert.match(await metrics.registry.metrics(), /dns_queries_total\{[^}]*source="zone"[^}]*\} 20\n/);
+});
+
+test("responder: a new zone leaves the finished answers of services that are as they were", async () => {
+  const metrics = openMetrics();
+  const kept = opened({ metrics });
+  const web = service("default", "web", { vip: "10.96.0.1" });
+  const first = planZone(view([web, service("default", "api", { vip: "10.96.0.2" })]), OPTIONS);
+  kept.setZone(first);
+  const ask = (name: string): unknown => meaning(kept, query(name, "A"));
+  for (const name of ["web", "api"]) ask(name);
+  kept.setZone(planZone(view([web, service("default", "api", { vip: "10.96.0.3" })]), OPTIONS, first));
+  for (const name of ["web", "api"]) ask(name);
+  const text = await metrics.registry.metrics();
+  assert.match(text, /dns_queries_total\{qtype="A",rcode="NOERROR",source="cache"\} 1$/m);
+  assert.match(text, /dns_queries_total\{qtype="A",rcode="NOERROR",source="zone"\} 3$/m);
+});
+
+test("responder: a network that gets far more than it asks for is sent to TCP, and others are not", async () => {
+  const metrics = openMetrics();
+  const busy = opened({ metrics });
+  const large = query("tasks.web", "A", { additionals: [opt()] });
+  const sizes = new Set<number>();
+  for (let at = 0; at < 3000; at += 1) {
+    const out = ask(busy, large, { address: `192.0.2.${at % 250}`, transport: "udp" });
+    sizes.add(out?.length ?? 0);
+    if (out !== null && decode(out).flag_tc) assert.ok(out.length <= large.length);
+  }
+  assert.deepEqual([sizes.size, Math.min(...sizes) <= large.length], [2, true]);
+  const others = [
+    { address: "192.0.3.1", transport: "udp" },
+    { address: "127.0.0.1", transport: "udp" },
+    { address: "192.0.2.7", transport: "tcp" },
+  ] as const;
+  for (const client of others) {
+    const out = ask(busy, large, client);
+    assert.deepEqual(out && [decode(out).flag_tc, answersOf(out).length], [false, 40]);
+  }
+  assert.match(await metrics.registry.metrics(), /dns_limited_total [1-9]/);
+});
+
+test("responder: of a forwarded answer no more is sent to such a network either", async () => {
+  const bytes = (asked: Buffer): Buffer =>
+    Buffer.concat([reply(asked, { address: "192.0.2.9" }), Buffer.alloc(400)]);
+  const busy = opened({ forwarder: upstream(bytes) });
+  const asked = query("www.example.com", "A");
+  let truncated = 0;
+  for (let at = 0; at < 4000; at += 1) {
+    const out = await new Promise<Buffer | null>((resolve) => {
+      busy.serve(asked, { address: "192.0.2.1", transport: "udp" }, resolve);
+    });
+    if (out === null || !decode(out).flag_tc) continue;
+    truncated += 1;
+    assert.ok(out.length <= asked.length);
+  }
+  assert.ok(truncated > 0);
+});
+
+test("responder: a loop's echo is refused, and what upstreams said before is told without asking them", () => {
+  let forwarded = 0;
+  const forwarder = {
+    ...upstream((asked) => {
+      forwarded += 1;
+      return reply(asked, {});
+    }),
+    isEcho: (name: string) => name === "probe.skein-loop.test",
+    remembered: (asked: Buffer) => {
+      const isKnown = asked.includes("known");
+      const bytes = reply(asked, { address: "192.0.2.9" });
+      return isKnown ? ({ kind: "reply", bytes, rcodeCode: 0, fromCache: true } as const) : null;
+    },
+  };
+  const given = opened({ forwarder });
+  const rcodeOf = (name: string): string => {
+    return decode(ask(given, query(name, "A"), HERE) ?? assert.fail()).rcode;
+  };
+  assert.equal(rcodeOf("probe.skein-loop.test"), "REFUSED");
+  assert.equal(rcodeOf("known.example.com"), "NOERROR");
+  assert.equal(forwarded, 0);
+});
+
+test("responder: an isolated container is told our names and refused all others, remembered or not", () => {
+  let forwarded = 0;
+  const forwarder: Forwarder = {
+    ...upstream((asked) => {
+      forwarded += 1;
+      return reply(asked, { address: "192.0.2.9" });
+    }),
+    remembered: (asked) => {
+      forwarded += 1;
+      return { kind: "reply", bytes: reply(asked, { address: "192.0.2.9" }), rcodeCode: 0, fromCache: true };
+    },
+  };
+  let isolated = false;
+  const askerOf: ResponderOptions["askerOf"] = () => ({ kind: "container", networks: ["default"], isolated });
+  const given = opened({ forwarder, askerOf });
+  const says = (name: string, type = "A"): readonly unknown[] => {
+    const { rcode, flag_ra } = decode(ask(given, query(name, type), HERE) ?? assert.fail());
+    return [rcode, flag_ra];
+  };
+  // The same address is one container's and then another's.
+  for (isolated of [false, true, false, true]) {
+    const before = forwarded;
+    const foreign = isolated ? "REFUSED" : "NOERROR";
+    for (let round = 0; round < 2; round += 1) {
+      assert.deepEqual(says("web"), ["NOERROR", !isolated]);
+      assert.deepEqual(says("www.example.com"), [foreign, !isolated]);
+      assert.deepEqual(says("9.2.0.192.in-addr.arpa", "PTR"), [foreign, !isolated]);
+    }
+    assert.equal(forwarded > before, !isolated);
+  }
+});
+
+test("responder: when an address last asked is known", () => {
+  const given = opened();
+  assert.equal(given.lastAskedMs("127.0.0.1"), null);
+  ask(given, query("web", "A"), HERE);
+  const first = given.lastAskedMs("127.0.0.1") ?? assert.fail();
+  assert.ok(given.recall(query("web", "A"), HERE.address, "udp") !== null);
+  assert.ok((given.lastAskedMs("127.0.0.1") ?? 0) >= first && given.lastAskedMs("127.0.0.2") === null);
+});
+
+const HERE: Client = { address: "127.0.0.1", transport: "udp" };
+
+function opened(more: Partial<ResponderOptions> = {}): Responder {
+  return openResponder({
+    zone: planZone(view([service("default", "web", { replicas: replicas("web", 40, 1) })]), OPTIONS),
+    askerOf: () => ({ kind: "host" }),
+    isAllowed: () => true,
+    forwarder: null,
+    metrics: openMetrics(),
+    random: seededRandom(1),
+    ...more,
+  });
+}
+
+/** The answer to a query that needs no upstream. */
+function ask(given: Responder, bytes: Buffer, client: Client): Buffer | null {
+  const replies: (Buffer | null)[] = [];
+  const recalled = given.recall(bytes, client.address, client.transport);
+  if (recalled !== null) return recalled;
+  given.serve(bytes, client, (out) => replies.push(out));
+  assert.equal(replies.length, 1);
+  return replies[0] ?? null;
+}
+
+/** What an answer says, whatever the order of its addresses. */
+function meaning(given: Responder, bytes: Buffer): unknown {
+  const out = ask(given, bytes, HERE) ?? assert.fail();
+  return { ...decode(out), answers: answersOf(out).toSorted() };
+}
+
+/** A forwarder that knows at once. */
+function upstream(answer: (asked: Buffer) => Buffer): Forwarder {
+  return {
+    upstreams: [],
+    hasUpstreams: true,
+    remembered: () => null,
+    isEcho: () => false,
+    forward: (asked) => Promise.resolve({ kind: "reply", bytes: answer(asked), rcodeCode: 0 }),
+    setUpstreams: () => {},
+    watchLoops: () => {},
+    stats: () => ({ underWay: 0, rememberedEntries: 0, rememberedBytes: 0, upstreams: [] }),
+    close: () => {},
+  };
+}

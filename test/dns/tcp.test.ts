@@ -24,12 +24,13 @@ interface Opened extends HostPort {
 /** A listener whose queries are answered by `serve`; by default they wait in `waiting`. */
 async function open(
   t: TestContext,
-  { idleMs = 60_000, serve }: { idleMs?: number; serve?: (reply: Reply) => void } = {},
+  { idleMs = 60_000, serve }: { idleMs?: number; serve?: (reply: Reply, bytes: Buffer) => void } = {},
 ): Promise<Opened> {
   const waiting: Reply[] = [];
   const connections = countConnections();
-  const responder: Pick<Responder, "serve"> = {
-    serve: (_bytes, _client, reply) => (serve === undefined ? waiting.push(reply) : serve(reply)),
+  const responder: Pick<Responder, "recall" | "serve"> = {
+    recall: () => null,
+    serve: (bytes, _client, reply) => (serve === undefined ? waiting.push(reply) : serve(reply, bytes)),
   };
   const options = { responder: responder as Responder, connections, metrics: openMetrics(), idleMs };
   const listener = new TcpListener(options);
@@ -167,3 +168,66 @@ test("tcp: a client that resets its connection harms nobody", async (t) => {
   next.write(frame(ASKED));
   await until(() => server.waiting.length === 2);
 });
+
+/** As the responder: bytes that are no query deserve no answer. */
+function replyUnlessJunk(reply: Reply, bytes: Buffer): void {
+  reply(bytes.equals(ASKED) ? Buffer.from("the answer") : null);
+}
+
+test("tcp: what was asked in good order before junk is answered, then the connection ends", async (t) => {
+  const server = await open(t, { serve: replyUnlessJunk });
+  const socket = client(t, server);
+  const received: Buffer[] = [];
+  socket.on("data", (chunk) => received.push(chunk));
+  socket.write(Buffer.concat([frame(ASKED), frame(ASKED), frame(Buffer.from("junk")), frame(ASKED)]));
+  await new Promise((resolve) => socket.on("close", resolve));
+  assert.equal(unframe(Buffer.concat(received)).length, 2);
+});
+
+test("tcp: a client that closes its side behind more answers than it may have unread gets them all", async (t) => {
+  const answer = Buffer.alloc(60_000, 1);
+  const server = await open(t, { serve: (reply) => reply(answer) });
+  const socket = client(t, server);
+  socket.pause();
+  const total = 100;
+  socket.end(Buffer.concat(Array.from({ length: total }, () => frame(ASKED))));
+  await until(() => server.connections.total === 1);
+  let bytes = 0;
+  socket.on("data", (chunk) => (bytes += chunk.length));
+  socket.resume();
+  await once(socket, "close");
+  assert.equal(bytes, total * (answer.length + 2));
+});
+
+test("tcp: thousands of idle connections are refused past the cap, and those that are there are served", async (t) => {
+  const server = await open(t, { serve: (reply) => reply(Buffer.from("the answer")) });
+  const early = client(t, server);
+  const received: Buffer[] = [];
+  early.on("data", (chunk) => received.push(chunk));
+  await until(() => server.connections.total === 1);
+  let refused = 0;
+  const idle: Socket[] = [];
+  t.after(() => idle.forEach((socket) => socket.destroy()));
+  const total = 10_000;
+  // Fewer than the queue of connections not yet accepted holds: one left out of it comes again a second later.
+  const batch = 200;
+  for (let from = 0; from < total; from += batch) {
+    // Each 127.x.y.1 is an address of its own here, so only the bound over all of them counts.
+    const opened = Array.from({ length: batch }, (_, at) => connectFrom(server, from + at));
+    idle.push(...opened);
+    for (const socket of opened) socket.on("close", () => (refused += 1));
+    // Not once they are connected, which the system does: they fill its queue until they are accepted.
+    await until(() => refused + server.connections.total === 1 + idle.length);
+    assert.ok(server.connections.total <= LIMITS.dnsConnectionsMax);
+  }
+  assert.equal(refused, total + 1 - LIMITS.dnsConnectionsMax);
+  early.write(frame(ASKED));
+  await until(() => unframe(Buffer.concat(received)).length === 1);
+});
+
+function connectFrom({ host, port }: HostPort, at: number): Socket {
+  const socket = connect({ host, port, localAddress: `127.${1 + (at >> 8)}.${at & 255}.1` });
+  socket.on("error", () => socket.destroy());
+  socket.resume();
+  return socket;
+}

@@ -1,5 +1,5 @@
 /**
- * Fuzz: throws hostile input at what takes bytes from peers, until something breaks or the time is up.
+ * Fuzz: throws hostile input at what takes bytes from peers and clients, until something breaks or the time is up.
  *
  *     npm run fuzz                                a minute, from a seed that is printed
  *     npm run fuzz -- --seconds 600 --seed 7      longer, from this seed
@@ -17,9 +17,16 @@ import { floodFuzzer } from "./flood.ts";
 import { frameFuzzer } from "./frames.ts";
 import { renderFailed, runCases, type Failed, type Fuzzer, type Outcomes } from "./fuzzer.ts";
 import { gossipFuzzer } from "./gossip.ts";
+import { queryFuzzer } from "./queries.ts";
 import { storeFuzzer } from "./store.ts";
 
-const FUZZERS: readonly Fuzzer[] = [frameFuzzer(), storeFuzzer(), gossipFuzzer(), floodFuzzer()];
+const FUZZERS: readonly Fuzzer[] = [
+  frameFuzzer(),
+  storeFuzzer(),
+  gossipFuzzer(),
+  floodFuzzer(),
+  queryFuzzer(),
+];
 /** Fuzzers take turns of this length, so that a short run has something of each. */
 const TURN_MS = 1000;
 const SECONDS = 60;

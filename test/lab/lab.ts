@@ -49,6 +49,8 @@ export class Lab {
   readonly image = LAB_IMAGE;
   /** The address of this machine, where tests run, as the hosts see it; it can reach the hosts' addresses. */
   readonly machineAddress: string;
+  /** The default gateway of the hosts, and the only name server in their resolv.conf; it refuses every port. */
+  readonly gateway: string;
   readonly #run: Run;
   readonly #wire: LabSwitch;
   readonly #callOff: () => void;
@@ -58,6 +60,7 @@ export class Lab {
     this.runId = run.id;
     this.hosts = parts.hosts;
     this.machineAddress = parts.wire.machineAddress;
+    this.gateway = parts.wire.gateway;
     this.#run = run;
     this.#wire = parts.wire;
     this.#callOff = parts.callOff;

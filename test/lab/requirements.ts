@@ -32,6 +32,8 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   flock: "util-linux",
   hostname: "hostname",
   debootstrap: "debootstrap",
+  dnsmasq: "dnsmasq-base",
+  kdig: "knot-dnsutils",
   tcpdump: "tcpdump",
   faketime: "faketime",
 };

@@ -7,13 +7,21 @@
  * up in a number that is kept until the view changes, so that a thousand nodes can be asked each few milliseconds.
  */
 
-import { planZone } from "../../src/dns/zone.ts";
+import { planZone, type ZoneOptions } from "../../src/dns/zone.ts";
 import type { OwnerLog } from "../../src/model/log.ts";
 import type { Service, View } from "../../src/model/view.ts";
 import { planRoutes } from "../../src/proxy/routes.ts";
 
 import type { Simulation } from "./engine.ts";
 import type { Host } from "./host.ts";
+
+/** How hosts plan their zones. */
+export const ZONE_OPTIONS: ZoneOptions = {
+  domain: "skein.internal",
+  ttlSeconds: 5,
+  reverseRanges: [],
+  software: "simulated",
+};
 
 /** Sums up views, and remembers what it has summed up. */
 export class Agreement {
@@ -171,7 +179,7 @@ function logFault(own: OwnerLog, held: OwnerLog): string | null {
 
 /** Zone and routes as one text; what tells of the viewing node itself is left out. */
 function planned(view: View): string {
-  const { servicesByName, networks } = planZone(view, { domain: "skein.internal", ttlSeconds: 5 });
+  const { services, names } = planZone(view, ZONE_OPTIONS);
   const { frontends, problems } = planRoutes(view, {
     ingressAddress: "0.0.0.0",
     httpPort: 0,
@@ -181,5 +189,10 @@ function planned(view: View): string {
   });
   // A copy of this host is dialled directly, of all others by way of theirs.
   const shared = JSON.stringify(frontends, (key, value: unknown) => (key === "via" ? undefined : value));
-  return JSON.stringify([[...servicesByName], [...networks], problems]) + shared;
+  // What leads back to a replica depends on whose bridge it is on.
+  const told = services.map(({ instances, ...rest }) => {
+    return { ...rest, instances: instances.map(({ reversible: _reversible, ...copy }) => copy) };
+  });
+  const index = [[...names.placesByName], [...names.networks]];
+  return JSON.stringify([told, index, problems]) + shared;
 }

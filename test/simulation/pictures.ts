@@ -14,6 +14,7 @@ import type { Replica, Service, View } from "../../src/model/view.ts";
 import type { Effects, Input } from "../../src/step.ts";
 import { planRoutes } from "../../src/proxy/routes.ts";
 
+import { ZONE_OPTIONS } from "./agreement.ts";
 import type { Simulation } from "./engine.ts";
 import type { Host } from "./host.ts";
 import { Violation, type Observer } from "./observer.ts";
@@ -87,8 +88,7 @@ export class PictureCheck implements Observer {
     }
     for (const address of here)
       for (const addresses of [gone.unanswered, gone.unnamed]) addresses.delete(address);
-    if (gone.unanswered.size > 0)
-      this.#zone(host, planZone(view, { domain: "skein.internal", ttlSeconds: 5 }), gone);
+    if (gone.unanswered.size > 0) this.#zone(host, planZone(view, ZONE_OPTIONS), gone);
     this.#routes(host, view, memberById);
   }
 
@@ -233,13 +233,11 @@ export class PictureCheck implements Observer {
   }
 
   #zone(host: Host, zone: Zone, gone: Addresses): void {
-    for (const [name, entries] of zone.servicesByName) {
-      for (const { addresses, tasks, instances } of entries) {
-        const named = instances.find(({ address }) => gone.unnamed.has(address))?.address;
-        const stale = [...addresses.v4, ...tasks.v4].find((address) => gone.unanswered.has(address)) ?? named;
-        if (stale !== undefined)
-          throw this.#broken(host, `DNS answers ${name} with ${stale} of a node that is gone`);
-      }
+    for (const { name, addresses, tasks, instances } of zone.services) {
+      const named = instances.find(({ address }) => gone.unnamed.has(address))?.address;
+      const stale = [...addresses.v4, ...tasks.v4].find((address) => gone.unanswered.has(address)) ?? named;
+      if (stale !== undefined)
+        throw this.#broken(host, `DNS answers ${name} with ${stale} of a node that is gone`);
     }
   }
 

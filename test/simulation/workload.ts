@@ -30,6 +30,7 @@ export function endpoint(service: string, id: string, over: Partial<Discovered> 
     declaration: { ...EMPTY_DECLARATION, ports },
     weight: 1,
     startedAtMs: 1000,
+    declaredAtMs: 1000,
     lifecycle: "running",
     health: PROBED,
     ...over,
@@ -52,10 +53,12 @@ export class Workload {
   make(host: Host, service: string, over: Partial<Discovered> = {}): Discovered {
     const used = this.#usedByHost.get(host) ?? 0;
     this.#usedByHost.set(host, used + 1);
+    const startedAtMs = Math.floor(host.clock(this.#sim.nowMs));
     return endpoint(service, `${service}-${host.name}-${used}`, {
       address: addressOf(host.index * ADDRESSES_PER_HOST + (used % ADDRESSES_PER_HOST)),
       reach: used % 3 === 2 ? "direct" : "stream",
-      startedAtMs: Math.floor(host.clock(this.#sim.nowMs)),
+      startedAtMs,
+      declaredAtMs: startedAtMs,
       // Most as Docker tells it, which costs no events; some probed.
       health: used % 4 === 3 ? PROBED : { kind: "reported", status: "healthy" },
       ...over,

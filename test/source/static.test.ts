@@ -5,8 +5,15 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
+import { drainReason, drainReplica, NO_DRAINS } from "../../src/catalog/drain.ts";
+import { ProbeSchedule } from "../../src/health/schedule.ts";
 import { isLabel } from "../../src/model/ids.ts";
-import { discoverStatic, type StaticOptions, type StaticService } from "../../src/source/static.ts";
+import {
+  discoverStatic,
+  type StaticHealth,
+  type StaticOptions,
+  type StaticService,
+} from "../../src/source/static.ts";
 
 const OPTIONS: StaticOptions = { nodeId: "a".repeat(20), loadedAtMs: 1000.5, previous: null };
 
@@ -111,12 +118,60 @@ test("static: a replica's name is a DNS label, however long the service's name",
   assert.ok(isLabel(endpoint?.name ?? ""));
 });
 
-test("static: a reload keeps the start of what did not change, and only of that", () => {
+const PUBLISHED = service({ publish: [{ published: 8088, port: 80, protocol: "tcp", mode: "ingress" }] });
+
+test("static: a reload dates what is declared otherwise than before, and only that", () => {
   const previous = discoverStatic([service()], OPTIONS);
-  const changed = service({ replicas: ["127.0.0.1:9001", "127.0.0.1:9003"] });
-  const [same, fresh] = endpointsOf([changed], { previous, loadedAtMs: 2000 });
-  assert.equal(same?.startedAtMs, 1000);
-  assert.equal(fresh?.startedAtMs, 2000);
-  const published = service({ publish: [{ published: 8088, port: 80, protocol: "tcp", mode: "ingress" }] });
-  assert.equal(endpointsOf([published], { previous, loadedAtMs: 2000 })[0]?.startedAtMs, 2000);
+  const reloaded = (changed: StaticService) =>
+    endpointsOf([changed], { previous, loadedAtMs: 2000 }).map(({ declaredAtMs }) => declaredAtMs);
+  assert.deepEqual(reloaded(service({ replicas: ["127.0.0.1:9001", "127.0.0.1:9003"] })), [1000, 2000]);
+  assert.deepEqual(reloaded(PUBLISHED), [2000, 2000]);
+  const often = { ...service().health, intervalMs: 100 };
+  assert.deepEqual(reloaded(service({ health: often })), [1000, 1000], "how it is checked declares nothing");
+});
+
+test("static: whatever a reload changes in what a replica declares, its checks go on as they were", () => {
+  const health: StaticHealth = { ...service().health, kind: "http", path: "/healthz" };
+  const first = service({ health });
+  const changed: readonly StaticService[] = [
+    { ...PUBLISHED, health },
+    service({ health, http: [{ host: "a.example.com", path: "/" }] }),
+    service({ health, ports: [{ name: "other", port: 81, target: 8081, protocol: "tcp" }] }),
+    service({ health: { ...health, intervalMs: 100, fall: 9 } }),
+  ];
+  for (const one of changed) {
+    const schedule = new ProbeSchedule(10);
+    const previous = discoverStatic([first], OPTIONS);
+    schedule.set(previous.endpoints, 0);
+    for (const request of schedule.due(0, () => 0.5))
+      schedule.result(request, { kind: "passed" }, 0, () => 0.5);
+    schedule.set(discoverStatic([one], { ...OPTIONS, previous, loadedAtMs: 2000 }).endpoints, 10);
+    const states = [...schedule.verdicts().values()].map(({ state }) => state);
+    assert.deepEqual(states, ["ready", "ready"]);
+  }
+});
+
+test("static: a replica that was drained stays so, whatever a reload or the next start finds in the file", () => {
+  const [drained] = endpointsOf([service()]);
+  const drains = drainReplica(NO_DRAINS, drained ?? assert.fail());
+  const previous = discoverStatic([service()], OPTIONS);
+  for (const options of [{ previous }, { previous: null }]) {
+    const found = endpointsOf([PUBLISHED], { ...options, loadedAtMs: 2000 });
+    assert.deepEqual(
+      found.map((endpoint) => drainReason(drains, endpoint)),
+      ["drained by command", null],
+    );
+  }
+});
+
+test("static: a replica that moves up in the list, as the one before it is taken off, is as old as before", () => {
+  const both = service({ replicas: ["127.0.0.1:9001", "127.0.0.1:9002"] });
+  const previous = discoverStatic([both], OPTIONS);
+  const rest = service({ replicas: ["127.0.0.1:9002"] });
+  const [second] = endpointsOf([rest], { previous, loadedAtMs: 2000 });
+  assert.deepEqual([second?.name, second?.declaredAtMs], ["web-1", 1000]);
+  const after = discoverStatic([rest], { ...OPTIONS, previous, loadedAtMs: 2000 });
+  const again = endpointsOf([both], { previous: after, loadedAtMs: 3000 });
+  const timeByName = again.map(({ name, declaredAtMs }) => `${name} ${declaredAtMs}`);
+  assert.deepEqual(timeByName.toSorted(), ["web-1 3000", "web-2 1000"]);
 });

@@ -144,9 +144,11 @@ export function daemonFor(
     config?: (dir: string) => ConfigTree;
     /** How fast certificates come and go there; as in the product unless told. */
     pace?: TrustPace;
+    /** Words that run a program elsewhere, such as in a network of its own; it must be the process that they start. */
+    enter?: readonly string[];
   },
 ): DaemonUnderTest {
-  const { name, address, pace } = options;
+  const { name, address, pace, enter = [] } = options;
   const dir = mkdtempSync(join(tmpdir(), "skein-test-"));
   const dataDir = join(dir, "state");
   const socket = join(dir, "skein.sock");
@@ -164,10 +166,8 @@ export function daemonFor(
   const spawned = (): ChildProcess => {
     const plain = [MAIN, "run", "--config", file];
     const program = pace === undefined ? plain : [PACED, file, JSON.stringify(pace)];
-    const started = spawn(process.execPath, program, {
-      env: plainEnv(),
-      stdio: ["ignore", "ignore", "pipe"],
-    });
+    const [command = "", ...words] = [...enter, process.execPath, ...program];
+    const started = spawn(command, words, { env: plainEnv(), stdio: ["ignore", "ignore", "pipe"] });
     children.add(started);
     started.once("exit", () => children.delete(started));
     started.stderr?.on("data", (chunk: Buffer) => (log += chunk.toString()));

@@ -21,6 +21,12 @@ export interface FakeContainer {
   readonly paused?: boolean;
   readonly health?: string;
   readonly stopSignal?: string;
+  /** Servers of `--dns`. */
+  readonly dns?: readonly string[];
+  /** Where the host has its resolv.conf. */
+  readonly resolvConfPath?: string;
+  /** Its network's way out. */
+  readonly gateway?: string;
 }
 
 /** How replies to one path (its start) go wrong. `cut`: the head and half a body, then the socket closes. */
@@ -202,7 +208,8 @@ export function inspection(container: FakeContainer): unknown {
       ExposedPorts: Object.fromEntries((container.exposed ?? []).map((port) => [port, {}])),
       ...(container.stopSignal === undefined ? {} : { StopSignal: container.stopSignal }),
     },
-    HostConfig: { NetworkMode: container.networkMode ?? "bridge" },
+    HostConfig: { NetworkMode: container.networkMode ?? "bridge", Dns: container.dns ?? [] },
+    ResolvConfPath: container.resolvConfPath ?? "",
     NetworkSettings: { Networks: networksOf(container) },
   };
 }
@@ -218,5 +225,6 @@ export function containerEvent(
 
 function networksOf(container: FakeContainer): unknown {
   if (container.networkMode === "host") return { host: { IPAddress: "" } };
-  return { [container.network ?? "bridge"]: { IPAddress: container.address ?? "" } };
+  const { network = "bridge", address = "", gateway = "" } = container;
+  return { [network]: { IPAddress: address, Gateway: gateway } };
 }

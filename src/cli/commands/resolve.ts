@@ -11,6 +11,7 @@ import type { Command } from "commander";
 
 import type { ResolveAnswer, ResolveReport } from "../../admin/contract.ts";
 import { CODES } from "../../base/failure.ts";
+import { isIpv4, isIpv6 } from "../../base/ip.ts";
 import { show, type Act, type Session } from "../context.ts";
 import { printable, renderTable, type Column, type Style } from "../render.ts";
 
@@ -19,6 +20,7 @@ Examples:
   skein resolve web
   skein resolve tasks.web.front A
   skein resolve _http._tcp.web SRV
+  skein resolve 10.96.0.9               whose address it is (PTR)
   skein resolve db --as my-app-1        what the container my-app-1 is told
 
 Exit status 3 for NXDOMAIN, 1 for another error of DNS.`;
@@ -43,7 +45,8 @@ export function addResolve(program: Command, act: Act): void {
 }
 
 async function resolve(session: Session, command: Command): Promise<number> {
-  const [name = "", type = "A"] = command.args;
+  const [name = "", asked] = command.args;
+  const type = asked ?? (isIpv4(name) || isIpv6(name) ? "PTR" : "A");
   const { as } = command.opts<{ readonly as?: string }>();
   const query = new URLSearchParams({ name, type, ...(as === undefined ? {} : { as }) });
   const report = await session.client.get<ResolveReport>(`/api/v1/resolve?${query.toString()}`);
@@ -57,8 +60,9 @@ async function resolve(session: Session, command: Command): Promise<number> {
 }
 
 function textOf(report: ResolveReport, style: Style): string {
-  const { name, type, rcode, answers, as } = report;
+  const { name, type, rcode, answers, as, note } = report;
   const outcome = rcode === "FORWARD" ? "not ours, asked upstream" : rcode;
-  const head = `${printable(`${name} ${type}: ${outcome}, to ${as}`)}\n`;
+  const why = note === undefined ? "" : ` (${note})`;
+  const head = `${printable(`${name} ${type}: ${outcome}, to ${as}${why}`)}\n`;
   return answers.length === 0 ? head : `${head}\n${renderTable(COLUMNS, answers, style)}`;
 }

@@ -26,9 +26,10 @@ import {
   eventFrom,
   factsFromInspection,
   factsFromList,
-  gatewaysFrom,
+  networksFrom,
   type ContainerFacts,
   type DockerEvent,
+  type EngineNetworks,
 } from "./facts.ts";
 import { LineSplitter } from "./lines.ts";
 
@@ -45,8 +46,7 @@ export interface DockerClient {
   listContainers(): Promise<{ readonly containers: readonly ContainerFacts[]; readonly unread: number }>;
   /** One container; null when there is no such one. */
   inspectContainer(id: string): Promise<ContainerFacts | null>;
-  /** The host's own addresses on bridge networks. */
-  listGateways(): Promise<readonly string[]>;
+  listNetworks(): Promise<EngineNetworks>;
   /** Opens the event stream; resolves once the engine sends it, so nothing after is missed. */
   openEvents(listener: EventListener): Promise<void>;
   close(): void;
@@ -199,8 +199,8 @@ class FencedClient implements DockerClient {
     return facts.value;
   }
 
-  async listGateways(): Promise<readonly string[]> {
-    return gatewaysFrom(await this.#get({ path: "/networks" }));
+  async listNetworks(): Promise<EngineNetworks> {
+    return networksFrom(await this.#get({ path: "/networks" }));
   }
 
   async openEvents(listener: EventListener): Promise<void> {

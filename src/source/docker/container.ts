@@ -6,6 +6,9 @@
  * `skein.enable=true` itself. Every running container with an address of its own is a client: it sees the Skein network
  * of its label (or the default one) first, then those called like a Docker network it is on.
  *
+ * One that is on internal networks only is isolated: nothing of it may leave the host, its questions for names neither
+ * (so leaked CVE-2024-29018). A network that is not known yet counts as internal: watch.ts asks for it at once.
+ *
  * Pure. facts.ts checked what Docker said; watch.ts keeps the set fresh.
  */
 
@@ -15,7 +18,7 @@ import { LIMITS } from "../../model/limits.ts";
 import type { ProbeTimes } from "../probe-plan.ts";
 import { problem } from "../problem.ts";
 
-import type { ContainerFacts } from "./facts.ts";
+import type { ContainerFacts, EngineNetworks } from "./facts.ts";
 import type { Labels } from "./label-reader.ts";
 import { readEnablement, readLabels, readNetwork } from "./labels.ts";
 
@@ -32,6 +35,7 @@ export interface Surroundings {
   readonly stopping: boolean;
   /** The container whose network stack it uses (`--network container:web`); null when it has its own. */
   readonly host: ContainerFacts | null;
+  readonly internalByName: EngineNetworks["internalByName"];
 }
 
 /** What one container came to. */
@@ -55,7 +59,7 @@ export function planContainer(
   surroundings: Surroundings,
 ): ContainerPlan {
   const subject = `container ${facts.name}`;
-  const clients = clientsOf(facts);
+  const clients = clientsOf(facts, surroundings.internalByName);
   if (facts.state === "gone") return { endpoint: null, clients: [], problems: [] };
   if (!isCandidate(facts.labels, options.exposeByDefault)) return { endpoint: null, clients, problems: [] };
   if (!readEnablement(facts.labels).labelled && facts.exposed.length === 0) {
@@ -85,6 +89,8 @@ export function planContainer(
     declaration: read.declaration,
     weight: read.weight,
     startedAtMs: facts.startedAtMs,
+    // Labels stay what they are for as long as a container is there; of two containers the one started last counts.
+    declaredAtMs: facts.startedAtMs,
     lifecycle: surroundings.stopping ? "stopping" : facts.state,
     health: read.health,
   };
@@ -94,11 +100,11 @@ export function planContainer(
 /**
  * Plans all containers: the whole set that Docker is the source of, sorted by id.
  *
- * @param stopping  ids of the containers that have been sent their stop signal
+ * @param engine  `stopping` holds the ids of the containers that have been sent their stop signal
  */
 export function planContainers(
   containers: readonly ContainerFacts[],
-  stopping: ReadonlySet<string>,
+  engine: Pick<EngineNetworks, "internalByName"> & { readonly stopping: ReadonlySet<string> },
   options: DockerPlanOptions,
 ): Omit<Discovery, "stale"> {
   const factsById = new Map(containers.map((facts) => [facts.id, facts]));
@@ -106,7 +112,8 @@ export function planContainers(
     .toSorted((one, other) => (one.id < other.id ? -1 : 1))
     .map((facts) =>
       planContainer(facts, options, {
-        stopping: stopping.has(facts.id),
+        stopping: engine.stopping.has(facts.id),
+        internalByName: engine.internalByName,
         host: factsById.get(networkHostId(facts) ?? "") ?? null,
       }),
     );
@@ -121,8 +128,16 @@ export function planContainers(
 }
 
 /** The id of the container whose network stack this one uses; null when it has its own. */
-function networkHostId(facts: ContainerFacts): string | null {
+export function networkHostId(facts: ContainerFacts): string | null {
   return facts.networkMode.startsWith("container:") ? facts.networkMode.slice("container:".length) : null;
+}
+
+/** True for a container that is on internal networks only. */
+export function isIsolated(
+  { networks }: ContainerFacts,
+  internalByName: EngineNetworks["internalByName"],
+): boolean {
+  return networks.length > 0 && networks.every((name) => internalByName.get(name) ?? true);
 }
 
 /** Where this host reaches the container; null when it has no address. */
@@ -139,11 +154,15 @@ function addressOf(facts: ContainerFacts, network: string, host: ContainerFacts 
 }
 
 /** One client per address of its own: a container on several networks may ask from each. */
-function clientsOf(facts: ContainerFacts): readonly LocalClient[] {
+function clientsOf(
+  facts: ContainerFacts,
+  internalByName: EngineNetworks["internalByName"],
+): readonly LocalClient[] {
   const attached = facts.attachments.map((attachment) => attachment.network);
   const named = attached.filter((network) => network !== "bridge" && isLabel(network));
   const networks = [...new Set([readNetwork(facts.labels), ...named])];
-  return facts.attachments.map(({ address }) => ({ address, name: facts.name, networks }));
+  const isolated = isIsolated(facts, internalByName);
+  return facts.attachments.map(({ address }) => ({ address, name: facts.name, networks, isolated }));
 }
 
 /** Docker's names are unique, their label forms (`a.b`, `a-b`) need not be: a repeated one gets its id behind it. */

@@ -16,12 +16,31 @@ import type { Labels } from "./label-reader.ts";
 import type { ExposedPort } from "./labels.ts";
 import { signalNumber, SIGTERM } from "./signals.ts";
 
-/** A container's place on one Docker network. */
+/** An address that a container has on a Docker network. */
 export interface Attachment {
   /** The Docker network's name: `bridge`, `shop_default`. */
   readonly network: string;
-  /** IPv4 where it has one, else IPv6. */
   readonly address: string;
+}
+
+/** The networks of an engine. */
+export interface EngineNetworks {
+  /** The addresses the host itself has on bridge networks: sorted, each once. */
+  readonly gateways: readonly string[];
+  /** By its name, whether a network is internal (`--internal`): nothing leads out of it. */
+  readonly internalByName: ReadonlyMap<string, boolean>;
+  /** The subnets of internal networks, as prefixes. */
+  readonly internalRanges: readonly string[];
+}
+
+/** What an inspection says of how a container asks for names. */
+export interface ResolverFacts {
+  /** Servers it was started with (`--dns`); none where the engine chooses. */
+  readonly servers: readonly string[];
+  /** File of the host that it sees as /etc/resolv.conf; empty when unknown. */
+  readonly confPath: string;
+  /** Ways out of its networks; none where all of them are internal. */
+  readonly gateways: readonly string[];
 }
 
 /** One container, as far as we care. */
@@ -35,7 +54,9 @@ export interface ContainerFacts {
   readonly startedAtMs: number;
   /** `bridge`, `host`, `none`, a network's name, `container:<id>`; empty when unknown. */
   readonly networkMode: string;
-  /** Sorted by network. */
+  /** Names of all Docker networks it is on, those where it has no address, too. Sorted. */
+  readonly networks: readonly string[];
+  /** Sorted by network, on each IPv4 first. */
   readonly attachments: readonly Attachment[];
   readonly exposed: readonly ExposedPort[];
   /** What its HEALTHCHECK says; null when it has none. */
@@ -44,6 +65,8 @@ export interface ContainerFacts {
   readonly stopSignal: number;
   /** How long `docker stop` waits before it kills, unless told otherwise. */
   readonly stopTimeoutMs: number;
+  /** Null when it was only listed. */
+  readonly resolver: ResolverFacts | null;
 }
 
 /** One event of Docker's stream that may matter to us. */
@@ -68,11 +91,12 @@ export function factsFromList(value: unknown): Result<ContainerFacts> {
     state: state === "running" || state === "paused" ? state : "gone",
     startedAtMs: Math.max(0, Math.round(numberFrom(entry["Created"]) * 1000)),
     networkMode: textFrom(fieldsOf(entry["HostConfig"])["NetworkMode"]),
-    attachments: attachmentsFrom(fieldsOf(entry["NetworkSettings"])["Networks"]),
+    ...placesFrom(fieldsOf(entry["NetworkSettings"])["Networks"]),
     exposed: [],
     reported: null,
     stopSignal: SIGTERM,
     stopTimeoutMs: STOP_TIMEOUT_MS,
+    resolver: null,
   });
 }
 
@@ -92,11 +116,12 @@ export function factsFromInspection(value: unknown): Result<ContainerFacts> {
     state: !running ? "gone" : state["Paused"] === true ? "paused" : "running",
     startedAtMs: timeFrom(state["StartedAt"]),
     networkMode: textFrom(fieldsOf(reply["HostConfig"])["NetworkMode"]),
-    attachments: attachmentsFrom(fieldsOf(reply["NetworkSettings"])["Networks"]),
+    ...placesFrom(fieldsOf(reply["NetworkSettings"])["Networks"]),
     exposed: exposedFrom(config["ExposedPorts"]),
     reported: reportedFrom(fieldsOf(state["Health"])["Status"]),
     stopSignal: signalNumber(textFrom(config["StopSignal"])) ?? SIGTERM,
     stopTimeoutMs: stopTimeoutS === undefined ? STOP_TIMEOUT_MS : boundedSecondsFrom(stopTimeoutS),
+    resolver: resolverFrom(reply),
   });
 }
 
@@ -132,15 +157,26 @@ export function eventFrom(line: string): DockerEvent | null {
   return CHANGES.has(action) || action.startsWith("health_status") ? { kind: "changed", id } : null;
 }
 
-/** The addresses the host itself has on its bridge networks, from `GET /networks`: sorted, each once. */
-export function gatewaysFrom(value: unknown): readonly string[] {
-  const gateways = listFrom(value)
-    .map(fieldsOf)
+/** Reads the reply of `GET /networks`. */
+export function networksFrom(value: unknown): EngineNetworks {
+  const networks = listFrom(value).map(fieldsOf);
+  const gateways = networks
     .filter((network) => network["Driver"] === "bridge")
     .flatMap((network) => listFrom(fieldsOf(network["IPAM"])["Config"]))
     .map((config) => gatewayFrom(fieldsOf(config)))
     .filter((gateway) => gateway !== null);
-  return [...new Set(gateways)].toSorted();
+  const internalByName = new Map<string, boolean>();
+  for (const { Name, Internal } of networks) {
+    const name = textFrom(Name);
+    // Old engines let two networks have one name; which of them a container means is not told.
+    internalByName.set(name, Internal === true && internalByName.get(name) !== false);
+  }
+  const internalRanges = networks
+    .filter(({ Internal }) => Internal === true)
+    .flatMap(({ IPAM }) => listFrom(fieldsOf(IPAM)["Config"]))
+    .map((config) => textFrom(fieldsOf(config)["Subnet"]))
+    .filter(isRange);
+  return { gateways: [...new Set(gateways)].toSorted(), internalByName, internalRanges };
 }
 
 /** The API version of `GET /version` as `[major, minor]`; null when there is none. */
@@ -157,7 +193,7 @@ function killFrom(id: string, signal: unknown): DockerEvent {
 /** Docker states the gateway, or leaves it out when it is the subnet's first address. */
 function gatewayFrom(config: Fields): string | null {
   const gateway = textFrom(config["Gateway"]);
-  if (isIpv4(gateway) || isIpv6(gateway)) return gateway;
+  if (isAddress(gateway)) return gateway;
   const subnet = parsePrefix(textFrom(config["Subnet"]));
   return subnet.ok && subnet.value.size > 2 ? numberToIpv4(subnet.value.base + 1) : null;
 }
@@ -207,16 +243,43 @@ function boundedSecondsFrom(value: unknown): number {
   return Math.min(3600, Math.max(0, numberFrom(value))) * 1000;
 }
 
-function attachmentsFrom(value: unknown): readonly Attachment[] {
-  return Object.entries(fieldsOf(value))
-    .flatMap(([network, raw]) => {
-      const fields = fieldsOf(raw);
-      const v4 = textFrom(fields["IPAddress"]);
-      const v6 = textFrom(fields["GlobalIPv6Address"]);
-      if (isIpv4(v4)) return [{ network, address: v4 }];
-      return isIpv6(v6) ? [{ network, address: v6 }] : [];
-    })
-    .toSorted((one, other) => (one.network < other.network ? -1 : 1));
+function placesFrom(value: unknown): Pick<ContainerFacts, "networks" | "attachments"> {
+  const byName = fieldsOf(value);
+  const networks = Object.keys(byName).toSorted();
+  const attachments = networks.flatMap((network): readonly Attachment[] => {
+    const { IPAddress, GlobalIPv6Address } = fieldsOf(byName[network]);
+    return [textFrom(IPAddress), textFrom(GlobalIPv6Address)]
+      .filter(isAddress)
+      .map((address) => ({ network, address }));
+  });
+  return { networks, attachments };
+}
+
+function resolverFrom(reply: Fields): ResolverFacts {
+  const servers = listFrom(fieldsOf(reply["HostConfig"])["Dns"]).map(textFrom);
+  const networks = Object.values(fieldsOf(fieldsOf(reply["NetworkSettings"])["Networks"])).map(fieldsOf);
+  const gateways = networks.flatMap(({ Gateway, IPv6Gateway }) => [textFrom(Gateway), textFrom(IPv6Gateway)]);
+  const mounts = listFrom(reply["Mounts"]).map(fieldsOf);
+  // Somebody's own file in its place: then Docker's is there, too, and nobody reads it.
+  const own = mounts.find(({ Destination }) => Destination === "/etc/resolv.conf");
+  return {
+    servers: servers.filter(isAddress),
+    confPath: textFrom(own?.["Source"] ?? reply["ResolvConfPath"]),
+    gateways: [...new Set(gateways.filter(isAddress))].toSorted(),
+  };
+}
+
+function isAddress(text: string): boolean {
+  return isIpv4(text) || isIpv6(text);
+}
+
+function isRange(text: string): boolean {
+  const [address = "", bits = "", ...rest] = text.split("/");
+  return rest.length === 0 && isAddress(address) && /^\d{1,3}$/.test(bits) && Number(bits) <= bitsOf(address);
+}
+
+function bitsOf(address: string): number {
+  return isIpv4(address) ? 32 : 128;
 }
 
 function exposedFrom(value: unknown): readonly ExposedPort[] {

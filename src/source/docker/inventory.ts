@@ -15,8 +15,8 @@ import type { Discovery, Problem } from "../../model/endpoint.ts";
 import { LIMITS } from "../../model/limits.ts";
 import { boundProblems, problem } from "../problem.ts";
 
-import { isCandidate, planContainers, type DockerPlanOptions } from "./container.ts";
-import type { ContainerFacts } from "./facts.ts";
+import { isCandidate, isIsolated, planContainers, type DockerPlanOptions } from "./container.ts";
+import type { ContainerFacts, EngineNetworks } from "./facts.ts";
 import { SIGKILL } from "./signals.ts";
 
 /** How long a container may outlive its stop signal before it counts as running again. */
@@ -38,6 +38,7 @@ export class Inventory {
   /** Containers whose last inspection failed, and how; their facts before it still count. */
   readonly #unreadById = new Map<string, Problem>();
   #unreadListed = 0;
+  #internalByName: EngineNetworks["internalByName"] = new Map();
 
   constructor(options: DockerPlanOptions) {
     this.#options = options;
@@ -101,6 +102,21 @@ export class Inventory {
     }
   }
 
+  /** Docker has listed its networks. */
+  networksAre({ internalByName }: EngineNetworks): void {
+    this.#internalByName = internalByName;
+  }
+
+  /** True while some container is on a network that was not listed: one made since, so they are to be listed again. */
+  get lacksNetworks(): boolean {
+    return this.containers.some(({ networks }) => networks.some((name) => !this.#internalByName.has(name)));
+  }
+
+  /** True for a container on internal networks only. */
+  isIsolated(facts: ContainerFacts): boolean {
+    return isIsolated(facts, this.#internalByName);
+  }
+
   /** Lets marks of stopping lapse whose time is over; true when any did. */
   lapse(nowMs: number): boolean {
     const before = this.#stoppingById.size;
@@ -115,11 +131,16 @@ export class Inventory {
     return Math.min(Infinity, ...[...this.#stoppingById.values()].map(({ untilMs }) => untilMs));
   }
 
+  /** The containers that are known now, listed or inspected. */
+  get containers(): readonly ContainerFacts[] {
+    return [...this.#factsById.values()];
+  }
+
   /** The whole set as it is known now. */
   discovery(stale: string | null): Discovery {
     const planned = planContainers(
       [...this.#factsById.values()],
-      new Set(this.#stoppingById.keys()),
+      { stopping: new Set(this.#stoppingById.keys()), internalByName: this.#internalByName },
       this.#options,
     );
     const problems = [...planned.problems, ...this.#unreadById.values()];

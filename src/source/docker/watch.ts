@@ -19,14 +19,16 @@ import { AssertionFailed } from "../../base/assert.ts";
 import { backoffMs } from "../../base/backoff.ts";
 import { Failure, textOf } from "../../base/failure.ts";
 import type { Random } from "../../base/random.ts";
-import type { Discovery } from "../../model/endpoint.ts";
+import type { Discovery, NamePath } from "../../model/endpoint.ts";
 import { LIMITS } from "../../model/limits.ts";
 import { nowMs } from "../../runtime/clock.ts";
+import { readBounded } from "../../runtime/files.ts";
 
 import { openDocker, type DockerClient, type DockerTarget } from "./client.ts";
-import type { DockerPlanOptions } from "./container.ts";
-import type { DockerEvent } from "./facts.ts";
+import { networkHostId, type DockerPlanOptions } from "./container.ts";
+import type { ContainerFacts, DockerEvent, EngineNetworks } from "./facts.ts";
 import { Inventory } from "./inventory.ts";
+import { namePathOf } from "./resolver.ts";
 
 /** What to watch and whom to tell. */
 export interface DockerWatchOptions {
@@ -35,8 +37,8 @@ export interface DockerWatchOptions {
   readonly random: Random;
   /** Called with the whole set when it is first known, and whenever it differs from the one before. */
   readonly onDiscovery: (discovery: Discovery) => void;
-  /** Called with the host's own addresses on bridge networks, sorted, when they are first known or change. */
-  readonly onGateways: (addresses: readonly string[]) => void;
+  /** Called with the engine's networks, when they are first known or change. */
+  readonly onNetworks: (networks: EngineNetworks) => void;
   /** Time between full lists; 30 s unless told otherwise. */
   readonly resyncMs?: number;
   /** Deadline of each call to Docker; 10 s unless told otherwise. */
@@ -47,6 +49,8 @@ export interface DockerWatchOptions {
 export interface DockerWatch {
   /** Takes other options, from a reload; reports the set anew if that changes it. */
   replan(plan: DockerPlanOptions): void;
+  /** How the containers that were inspected (those with labels of ours) ask for names, sorted by name. */
+  namePaths(): Promise<readonly NamePath[]>;
   /** Ends it; nothing is reported afterwards. Settles once its sockets are closed. */
   close(): Promise<void>;
 }
@@ -74,7 +78,7 @@ class Watcher implements DockerWatch {
   #staleSinceMs: number | null = null;
   #stale: string | null = null;
   #reported: Discovery | null = null;
-  #gateways: readonly string[] | null = null;
+  #networks: EngineNetworks | null = null;
   /** Ends the current sleep early. */
   #wake: () => void = () => undefined;
 
@@ -89,6 +93,20 @@ class Watcher implements DockerWatch {
     if (this.#reported !== null) this.#report();
     // Containers without labels are worth an inspection or not, by these options.
     this.#resyncSoon();
+  }
+
+  async namePaths(): Promise<readonly NamePath[]> {
+    const { containers } = this.#inventory;
+    const factsById = new Map(containers.map((facts) => [facts.id, facts]));
+    const paths: NamePath[] = [];
+    for (const facts of containers) {
+      const owner = factsById.get(networkHostId(facts) ?? facts.id) ?? facts;
+      if (facts.resolver === null) continue;
+      const isolated = this.#inventory.isIsolated(owner);
+      const path = namePathOf(facts, owner, { conf: await confOf(facts), isolated });
+      if (path !== null) paths.push(path);
+    }
+    return paths.sort((one, other) => (one.name < other.name ? -1 : 1));
   }
 
   async close(): Promise<void> {
@@ -166,6 +184,7 @@ class Watcher implements DockerWatch {
       const ids = [...this.#touched];
       this.#touched.clear();
       await this.#inspectAll(client, ids);
+      if (this.#inventory.lacksNetworks) await this.#listNetworks(client);
     } else if (!lapsed) {
       return;
     }
@@ -187,13 +206,18 @@ class Watcher implements DockerWatch {
       client,
       candidates.map((facts) => facts.id),
     );
-    const gateways = await client.listGateways();
+    await this.#listNetworks(client);
     this.#attempt = 0;
     this.#stale = null;
     this.#staleSinceMs = null;
-    if (this.#closed || isDeepStrictEqual(gateways, this.#gateways)) return;
-    this.#gateways = gateways;
-    this.#options.onGateways(gateways);
+  }
+
+  async #listNetworks(client: DockerClient): Promise<void> {
+    const networks = await client.listNetworks();
+    this.#inventory.networksAre(networks);
+    if (this.#closed || isDeepStrictEqual(networks, this.#networks)) return;
+    this.#networks = networks;
+    this.#options.onNetworks(networks);
   }
 
   /** Inspects containers, a few at once. One that Docker cannot describe keeps what was known of it. */
@@ -259,4 +283,13 @@ class Watcher implements DockerWatch {
     clearTimeout(timer);
     this.#wake = () => undefined;
   }
+}
+
+/** Text of a container's resolv.conf; null where it cannot be read: the daemon may run in a container itself. */
+async function confOf({ resolver }: ContainerFacts): Promise<string | null> {
+  if (resolver === null || resolver.confPath === "") return null;
+  return await readBounded(resolver.confPath).catch(() => {
+    // Not a failure: what an inspection tells is used instead.
+    return null;
+  });
 }

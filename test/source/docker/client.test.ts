@@ -62,7 +62,8 @@ test("client: version, list, inspection and gateways come checked", async (t) =>
   assert.equal(unread, 0);
   assert.equal((await client.inspectContainer(WEB.id))?.attachments[0]?.address, "172.17.0.2");
   assert.equal(await client.inspectContainer(idOf("b")), null);
-  assert.deepEqual(await client.listGateways(), ["172.17.0.1"]);
+  const { gateways, internalByName } = await client.listNetworks();
+  assert.deepEqual([gateways, internalByName.get("bridge")], [["172.17.0.1"], false]);
 });
 
 test("client: an engine whose API is older than Docker 20.10's, or none, is refused by name", async (t) => {
@@ -261,5 +262,5 @@ test("client: a real engine answers the same way", async (t) => {
   const { containers, unread } = await client.listContainers();
   assert.equal(unread, 0);
   for (const { id } of containers.slice(0, 3)) await client.inspectContainer(id);
-  for (const gateway of await client.listGateways()) assert.match(gateway, /[.:]/);
+  for (const gateway of (await client.listNetworks()).gateways) assert.match(gateway, /[.:]/);
 });

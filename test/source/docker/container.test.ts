@@ -17,8 +17,17 @@ import { facts, idOf, labels, TIMES } from "./fixture.ts";
 const OPTIONS: DockerPlanOptions = { exposeByDefault: false, health: TIMES };
 const ALL: DockerPlanOptions = { ...OPTIONS, exposeByDefault: true };
 
+/** An engine with two networks, nothing leading out of one. */
+const ENGINE = {
+  stopping: new Set<string>(),
+  internalByName: new Map([
+    ["bridge", false],
+    ["sealed", true],
+  ]),
+};
+
 const plan = (over: Partial<ContainerFacts> = {}, options = OPTIONS) =>
-  planContainer(facts(over), options, { stopping: false, host: null });
+  planContainer(facts(over), options, { ...ENGINE, stopping: false, host: null });
 
 const discovered = (entries: Readonly<Record<string, string>>, options = OPTIONS) =>
   plan({ labels: labels(entries) }, options).endpoint !== null;
@@ -55,7 +64,7 @@ test("container: an endpoint is known by its short id and called like the contai
   assert.equal(endpoint?.name, "my-app_1");
   assert.equal(endpoint?.service, "my-app_1");
   assert.equal(endpoint?.reach, "stream");
-  assert.equal(endpoint?.startedAtMs, 1000);
+  assert.deepEqual([endpoint?.startedAtMs, endpoint?.declaredAtMs], [1000, 1000]);
 });
 
 test("container: of several networks the one called like its Skein network is used, else the first by name", () => {
@@ -81,13 +90,13 @@ test("container: one on the host's network is reached on loopback, and asks for 
 
 test("container: one on another container's network is reached where that one is", () => {
   const guest = facts({ id: idOf("b"), name: "app", networkMode: `container:${idOf("a")}`, attachments: [] });
-  const { endpoints, clients } = planContainers([guest, facts()], new Set(), OPTIONS);
+  const { endpoints, clients } = planContainers([guest, facts()], ENGINE, OPTIONS);
   assert.deepEqual(
     endpoints.map((endpoint) => endpoint.address),
     ["172.17.0.2", "172.17.0.2"],
   );
   assert.equal(clients.length, 1);
-  assert.equal(planContainers([guest], new Set(), OPTIONS).endpoints.length, 0);
+  assert.equal(planContainers([guest], ENGINE, OPTIONS).endpoints.length, 0);
 });
 
 test("container: without an address it is no endpoint yet; that is a problem only where it is wanted as one", () => {
@@ -99,7 +108,8 @@ test("container: without an address it is no endpoint yet; that is a problem onl
 
 test("container: it is paused, stopping or gone as Docker says; a stop signal counts for more than a pause", () => {
   assert.equal(plan({ state: "paused" }).endpoint?.lifecycle, "paused");
-  const stopping = planContainers([facts({ state: "paused" })], new Set([idOf("a")]), OPTIONS);
+  const engine = { ...ENGINE, stopping: new Set([idOf("a")]) };
+  const stopping = planContainers([facts({ state: "paused" })], engine, OPTIONS);
   assert.equal(stopping.endpoints[0]?.lifecycle, "stopping");
   assert.deepEqual(plan({ state: "gone" }), { endpoint: null, clients: [], problems: [] });
 });
@@ -112,12 +122,28 @@ test("container: one with an address is a client, of its own network first, then
   ];
   const { clients } = plan({ attachments, labels: labels({}) });
   assert.deepEqual(clients, [
-    { address: "10.0.0.1", name: "web-1", networks: ["default", "app"] },
-    { address: "172.17.0.2", name: "web-1", networks: ["default", "app"] },
-    { address: "10.0.0.3", name: "web-1", networks: ["default", "app"] },
+    { address: "10.0.0.1", name: "web-1", networks: ["default", "app"], isolated: false },
+    { address: "172.17.0.2", name: "web-1", networks: ["default", "app"], isolated: false },
+    { address: "10.0.0.3", name: "web-1", networks: ["default", "app"], isolated: false },
   ]);
   const labelled = plan({ attachments, labels: labels({ "skein.network": "back" }) });
   assert.deepEqual(labelled.clients[0]?.networks, ["back", "app"]);
+});
+
+test("container: one that is on internal networks only is isolated, at each of its addresses", () => {
+  const attachments = [
+    { network: "sealed", address: "10.0.0.1" },
+    { network: "sealed", address: "fd00::1" },
+  ];
+  const isolated = (...networks: string[]) =>
+    plan({ attachments, networks, labels: labels({}) }).clients.map((client) => client.isolated);
+  assert.deepEqual(isolated("sealed"), [true, true]);
+  assert.deepEqual(
+    isolated("bridge", "sealed"),
+    [false, false],
+    "by the other one it may ask outside itself",
+  );
+  assert.deepEqual(isolated("made-just-now", "sealed"), [true, true], "until that is known to lead out");
 });
 
 test("container: problems name it, and do not stop it from being served", () => {
@@ -133,11 +159,11 @@ test("containers: the set is the same whatever order they come in, and names sta
   const all = names.map((name, index) =>
     facts({ id: idOf(String(index)), name, labels: labels({ "skein.service": "same" }) }),
   );
-  const whole = planContainers(all, new Set(), OPTIONS);
+  const whole = planContainers(all, ENGINE, OPTIONS);
   assert.equal(new Set(whole.endpoints.map((endpoint) => endpoint.name)).size, names.length);
   fc.assert(
     fc.property(fc.shuffledSubarray(all, { minLength: all.length }), (shuffled) => {
-      assert.deepEqual(planContainers(shuffled, new Set(), OPTIONS), whole);
+      assert.deepEqual(planContainers(shuffled, ENGINE, OPTIONS), whole);
     }),
   );
 });

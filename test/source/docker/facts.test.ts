@@ -10,7 +10,7 @@ import {
   eventFrom,
   factsFromInspection,
   factsFromList,
-  gatewaysFrom,
+  networksFrom,
 } from "../../../src/source/docker/facts.ts";
 import { containerEvent, inspection, listEntry, type FakeContainer } from "../../support/engine.ts";
 import { idOf } from "./fixture.ts";
@@ -29,14 +29,14 @@ const event = (value: unknown) => eventFrom(JSON.stringify(value));
 
 test("facts: no JSON value, and no damage to a good reply, makes reading it throw", () => {
   const damage = fc.tuple(
-    fc.constantFrom("State", "Config", "HostConfig", "NetworkSettings", "Id", "Name"),
+    fc.constantFrom("State", "Config", "HostConfig", "NetworkSettings", "Mounts", "Id", "Name"),
     fc.jsonValue(),
   );
   fc.assert(
     fc.property(fc.jsonValue(), damage, (value, [field, bad]) => {
       factsFromList(value);
       factsFromInspection(value);
-      gatewaysFrom(value);
+      networksFrom(value);
       apiVersionFrom(value);
       eventFrom(JSON.stringify(value) ?? "");
       factsFromInspection({ ...(inspection(WEB) as object), [field]: bad });
@@ -56,6 +56,7 @@ test("facts: an inspection tells all that an endpoint needs", () => {
     state: "running",
     startedAtMs: Date.parse("2026-01-01T00:00:00.123Z"),
     networkMode: "bridge",
+    networks: ["bridge"],
     attachments: [{ network: "bridge", address: "172.17.0.2" }],
     exposed: [
       { port: 80, protocol: "tcp" },
@@ -64,7 +65,26 @@ test("facts: an inspection tells all that an endpoint needs", () => {
     reported: "healthy",
     stopSignal: 3,
     stopTimeoutMs: 10_000,
+    resolver: { servers: [], confPath: "", gateways: [] },
   });
+});
+
+test("facts: an inspection tells how a container asks for names, the list does not", () => {
+  const dns = { dns: ["172.17.0.1", "rubbish"], resolvConfPath: "/c/resolv.conf", gateway: "172.17.0.1" };
+  const reply = inspection({ ...WEB, ...dns }) as object;
+  const resolverOf = (value: unknown): unknown => {
+    const parsed = factsFromInspection(value);
+    return parsed.ok ? parsed.value.resolver : parsed;
+  };
+  const known = { servers: ["172.17.0.1"], confPath: "/c/resolv.conf", gateways: ["172.17.0.1"] };
+  assert.deepEqual(resolverOf(reply), known);
+  const Mounts = [
+    { Destination: "/data", Source: "/d" },
+    { Destination: "/etc/resolv.conf", Source: "/mine" },
+  ];
+  assert.deepEqual(resolverOf({ ...reply, Mounts }), { ...known, confPath: "/mine" });
+  const listed = factsFromList(listEntry(WEB));
+  assert.equal(listed.ok && listed.value.resolver, null);
 });
 
 test("facts: the list tells enough of a client", () => {
@@ -110,7 +130,7 @@ test("facts: a label may be called like a part of JavaScript's objects", () => {
   );
 });
 
-test("facts: addresses come from whatever networks have one, IPv4 before IPv6, sorted by network", () => {
+test("facts: every address of every network is told, IPv4 before IPv6, sorted by network", () => {
   const networks = {
     zeta: { IPAddress: "10.0.0.1", GlobalIPv6Address: "fd00::1" },
     beta: { IPAddress: "", GlobalIPv6Address: "fd00::2" },
@@ -122,7 +142,9 @@ test("facts: addresses come from whatever networks have one, IPv4 before IPv6, s
   assert.deepEqual(parsed.value.attachments, [
     { network: "beta", address: "fd00::2" },
     { network: "zeta", address: "10.0.0.1" },
+    { network: "zeta", address: "fd00::1" },
   ]);
+  assert.deepEqual(parsed.value.networks, ["alpha", "beta", "none", "zeta"], "those without one count, too");
 });
 
 test("events: kill tells its signal, die and destroy the end, others that something changed", () => {
@@ -181,7 +203,27 @@ test("gateways: of bridge networks only, sorted, the subnet's first address wher
     { Driver: "bridge", IPAM: null },
     "rubbish",
   ];
-  assert.deepEqual(gatewaysFrom(networks), ["172.17.0.1", "172.18.0.1", "fd00::1"]);
+  assert.deepEqual(networksFrom(networks).gateways, ["172.17.0.1", "172.18.0.1", "fd00::1"]);
+});
+
+test("networks: which are internal is told by name; of two with one name both have to be", () => {
+  const network = (Name: string, Internal: unknown) => ({ Name, Internal, Driver: "bridge" });
+  const { internalByName } = networksFrom([
+    network("sealed", true),
+    network("open", false),
+    network("odd", "true"),
+    network("twice", true),
+    network("twice", false),
+    network("same", true),
+    network("same", true),
+  ]);
+  assert.deepEqual(Object.fromEntries(internalByName), {
+    sealed: true,
+    open: false,
+    odd: false,
+    twice: false,
+    same: true,
+  });
 });
 
 test("version: major and minor, or none", () => {

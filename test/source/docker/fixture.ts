@@ -36,11 +36,13 @@ export function facts(over: Partial<ContainerFacts> = {}): ContainerFacts {
     state: "running",
     startedAtMs: 1000,
     networkMode: "bridge",
+    networks: ["bridge"],
     attachments: [{ network: "bridge", address: "172.17.0.2" }],
     exposed: [{ port: 80, protocol: "tcp" }],
     reported: null,
     stopSignal: 15,
     stopTimeoutMs: 10_000,
+    resolver: { servers: [], confPath: "", gateways: ["172.17.0.1"] },
     ...over,
   };
 }

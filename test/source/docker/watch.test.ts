@@ -1,12 +1,15 @@
 // The watch on Docker: the set stays true whatever becomes of events, replies and the engine itself.
 
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 
 import { seededRandom } from "../../../src/base/random.ts";
 import type { Discovered, Discovery } from "../../../src/model/endpoint.ts";
 import { LIMITS } from "../../../src/model/limits.ts";
 import { watchDocker, type DockerWatch } from "../../../src/source/docker/watch.ts";
+import { folderFor } from "../../support/daemons.ts";
 import { containerEvent, openEngine, type FakeContainer, type FakeEngine } from "../../support/engine.ts";
 import { until } from "../../support/wait.ts";
 import { idOf, TIMES } from "./fixture.ts";
@@ -170,6 +173,27 @@ test("watch: a network that is made leads to its gateway", async (t) => {
   assert.equal(gateways.length, 2);
 });
 
+test("watch: a container is isolated while all its networks are internal, also on one made a moment ago", async (t) => {
+  const bridge = { Name: "bridge", Driver: "bridge", Internal: false };
+  const sealed = { Name: "sealed", Driver: "bridge", Internal: true };
+  const { engine, last, discoveries } = await watch(t, [container(A, "web-1")]);
+  const isolated = (name: string) => last().clients.find((client) => client.name === name)?.isolated;
+  assert.equal(isolated("web-1"), false);
+  // Not a word of the network itself, as when that event was lost.
+  for (const [name, network] of [
+    ["inside", "sealed"],
+    ["outside", "open"],
+  ] as const) {
+    engine.networks = [bridge, sealed, { ...bridge, Name: "open" }];
+    engine.containers.set(B, container(B, name, { network, address: "172.18.0.2" }));
+    engine.emit(containerEvent(B, "start"));
+    await until(() => isolated(name) === (network === "sealed"));
+    // An address goes from one to the other; what each may do goes with it, from the first moment on.
+    const told = discoveries.flatMap(({ clients }) => clients.filter((client) => client.name === name));
+    assert.ok(told.every((client) => client.isolated === (network === "sealed")));
+  }
+});
+
 test("watch: while the engine is gone the last set stands, marked stale; afterwards it is fresh again", async (t) => {
   const { engine, last, endpoint } = await watch(t, [container(A, "web-1")]);
   await engine.stop();
@@ -278,4 +302,20 @@ test("watch: nothing is reported after close, which does not wait for an engine 
   await until(() => engine.streams() === 0);
   engine.emit(containerEvent(A, "die"));
   assert.equal(discoveries.length, count);
+});
+
+test("watch: tells how labelled containers ask for names, by their resolv.conf where it can be read", async (t) => {
+  const file = join(folderFor(t), "resolv.conf");
+  writeFileSync(file, "nameserver 172.17.0.1\n");
+  const labelless = container(idOf("c"), "client-1", { labels: {} });
+  const { watched } = await watch(t, [
+    container(B, "web-2", { resolvConfPath: "/nowhere/resolv.conf", dns: ["192.0.2.1"], network: "shop" }),
+    container(A, "web-1", { resolvConfPath: file }),
+    labelless,
+  ]);
+  const told = (await watched.namePaths()).map(({ name, servers }) => [name, servers?.[0]?.address]);
+  assert.deepEqual(told, [
+    ["web-1", "172.17.0.1"],
+    ["web-2", "192.0.2.1"],
+  ]);
 });

@@ -1,0 +1,46 @@
+/**
+ * Doctor facts: what `skein doctor` looks at beside the status, gathered from the parts when somebody asks.
+ *
+ * Touches: resolv.conf files of containers, through the source; /proc; the monotonic clock.
+ */
+
+import type { DoctorFacts } from "../admin/doctor.ts";
+import { placeOf } from "../admin/name-path.ts";
+import { renderHostPort } from "../base/ip.ts";
+import type { DnsServer } from "../dns/server.ts";
+import { holderOf } from "../runtime/holder.ts";
+
+import { upstreamsOf, type Report } from "./report.ts";
+
+const DNS_PORT = 53;
+
+/** The facts of this moment. */
+export async function doctorFacts(report: Report, dns: DnsServer): Promise<DoctorFacts> {
+  const paths = await report.namePaths();
+  const askedAgoMs = (addresses: readonly string[]): number | null => {
+    const times = addresses.map((address) => dns.lastAskedMs(address)).filter((time) => time !== null);
+    return times.length === 0 ? null : Math.max(0, performance.now() - Math.max(...times));
+  };
+  const dnsPlaces = dns.places.map((place) => renderHostPort(place));
+  return {
+    dnsPlaces,
+    gateways: report.gateways,
+    upstreams: upstreamsOf(dns),
+    holderByPlace: await holdersOf(report.gateways, dnsPlaces),
+    containers: paths.map((path) => ({ ...path, askedAgoMs: askedAgoMs(path.addresses) })),
+  };
+}
+
+/** What holds port 53 of the gateways where we do not answer. */
+async function holdersOf(
+  gateways: readonly string[],
+  dnsPlaces: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  const holderByPlace = new Map<string, string>();
+  for (const host of gateways) {
+    const place = placeOf(host);
+    const holder = dnsPlaces.includes(place) ? null : await holderOf({ host, port: DNS_PORT });
+    if (holder !== null) holderByPlace.set(place, holder);
+  }
+  return holderByPlace;
+}
