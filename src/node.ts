@@ -51,7 +51,7 @@ const MERGE_PAUSE_MS_PER_REPLICA = 0.002;
 const MERGE_PAUSE_MS_PER_MEMBER = 0.01;
 /** Between two publications of what probes found, for each replica of this node: a plan costs about as much. */
 const PUBLISH_PAUSE_MS_PER_REPLICA = 0.02;
-/** How long nothing is published while a source has not told what runs here: a hung Docker must not hide the rest. */
+/** How long a source is waited for before something is published: a hung Docker must not hide the rest. */
 const SOURCES_GRACE_MS = 5000;
 /** An incarnation is the last one known here and up to so much more. */
 const INCARNATION_STEP = 1000;
@@ -253,12 +253,17 @@ export class Node {
   }
 
   /**
-   * True once this node knows what there is, here and elsewhere. Till then it publishes nothing: after a restart that
-   * would replace what peers hold of its last life by less, and take names out of DNS that are back a moment later.
+   * True once this node knows what there is, here and elsewhere. Till then it publishes nothing: that would replace
+   * what peers hold of its last life by less, and take names out of DNS that are back a moment later.
    */
   #isComplete(nowMs: number): boolean {
     const hasHeard = this.#discoveries.heardAll || nowMs - this.#awakeSinceMs >= SOURCES_GRACE_MS;
     return hasHeard && this.#gossip.complete;
+  }
+
+  /** True once the view may hold that, too: what is here is in it when it was published. */
+  #isViewComplete(nowMs: number): boolean {
+    return this.#isComplete(nowMs) && this.#gossip.version > 0;
   }
 
   /** Holds `applied` back until the view has it: who hears that may stop a replica, and nobody may use it then. */
@@ -272,7 +277,6 @@ export class Node {
   /**
    * Publishes what is due: at once what a source, a command or a stop changed; what probes found after a pause, since a
    * plan costs for each replica and a host's probes answer one by one.
-   *
    * @returns after how long it must be looked at again; null when it need not be
    */
   #publishWhenDue(input: Input, nowMs: number): number | null {
@@ -285,10 +289,7 @@ export class Node {
     return null;
   }
 
-  /**
-   * Says farewell. Not by deleting what this node publishes: the word `left` hides it everywhere at once, also from who
-   * comes later, and `away` is to keep it.
-   */
+  /** Says farewell. Not by deleting what this node publishes: `left` hides it everywhere, and `away` is to keep it. */
   #leave(farewell: Farewell, nowMs: number): void {
     this.#published = [];
     this.#catalogIsDue = false;
@@ -335,7 +336,7 @@ export class Node {
   /** Merges when something changed. @returns after how long it must be looked at again; null when it need not be */
   #bringUpToDate(nowMs: number): number | null {
     const { view, dueAtMs, replicaCount } = this.#merged;
-    const isDue = (dueAtMs !== null && nowMs >= dueAtMs) || view.complete !== this.#isComplete(nowMs);
+    const isDue = (dueAtMs !== null && nowMs >= dueAtMs) || view.complete !== this.#isViewComplete(nowMs);
     if (this.#gossip.revision === this.#mergedRevision && !isDue) return null;
     const sinceMs = nowMs - this.#mergedAtMs;
     const ofMembers = MERGE_PAUSE_MS_PER_MEMBER * view.members.length;
@@ -373,7 +374,7 @@ export class Node {
       standings: changed === null ? this.#gossip.standings : [],
       logs: this.#gossip.logs,
       roleOf: (id) => this.#gossip.credentialOf(id)?.role ?? "worker",
-      complete: this.#isComplete(nowMs),
+      complete: this.#isViewComplete(nowMs),
       pool: this.#options.pool,
       networks: this.#networks,
       startedAtMs: this.#options.nowMs,

@@ -125,7 +125,8 @@ function remedyFor(
   const answers = (gateway: string): boolean => answering.dnsPlaces.includes(placeOf(gateway));
   const best = gateways.find(answers) ?? answering.gateways.find(answers);
   if (best !== undefined) {
-    return `start it with --dns ${best} (compose: dns: [${best}]), or put "dns": ["${best}"] into daemon.json for all made from then on`;
+    const own = `start it with --dns ${best} (compose: dns: [${best}])`;
+    return `${own}, or put "dns": ["${best}"] into daemon.json for all made from then on`;
   }
   const [own = answering.gateways[0]] = gateways;
   if (own === undefined)

@@ -184,6 +184,16 @@ function hexGroups(value: number): string {
   return `${(value >>> 16).toString(16)}:${(value & 0xffff).toString(16)}`;
 }
 
+/** True for an address that stands for all of a host's. */
+export function isWildcard(host: string): boolean {
+  return host === "0.0.0.0" || host === "::";
+}
+
+/** True for one place: the texts of hosts are compared, not what they mean. */
+export function isSamePlace(one: HostPort, other: HostPort): boolean {
+  return one.host === other.host && one.port === other.port;
+}
+
 /** Renders host and port, with brackets around an IPv6 address. */
 export function renderHostPort(pair: HostPort): string {
   return isIpv6(pair.host) ? `[${pair.host}]:${pair.port}` : `${pair.host}:${pair.port}`;

@@ -18,6 +18,7 @@ export class Discoveries {
   readonly #discoveryBySource = new Map<string, Discovery>();
   /** Sources that have not told anything yet. */
   readonly #awaited: Set<string>;
+  readonly #sources: ReadonlySet<string>;
   #endpointById: ReadonlyMap<ReplicaId, Discovered> = new Map();
   #clientByAddress: ReadonlyMap<string, LocalClient> = new Map();
   #clientByName: ReadonlyMap<string, LocalClient> = new Map();
@@ -25,6 +26,7 @@ export class Discoveries {
   /** @param sources  the names of those that will tell */
   constructor(sources: readonly string[]) {
     this.#awaited = new Set(sources);
+    this.#sources = new Set(sources);
   }
 
   /** The last set of each source. */
@@ -47,6 +49,18 @@ export class Discoveries {
     return this.#awaited.size === 0;
   }
 
+  /** What is known of a source: whether there is one, and whether it has told, or at least tried to look. */
+  standing(source: string): "none" | "awaited" | "failing" | "told" {
+    if (!this.#sources.has(source)) return "none";
+    if (!this.#awaited.has(source)) return "told";
+    return this.#discoveryBySource.has(source) ? "failing" : "awaited";
+  }
+
+  /** True while some source has neither told nor failed to look. */
+  get isAwaiting(): boolean {
+    return [...this.#awaited].some((source) => this.standing(source) === "awaited");
+  }
+
   /** True while what no set holds is not there: every source has told, and none may be out of date. */
   get isWhole(): boolean {
     return this.heardAll && this.all.every(({ stale }) => stale === null);
@@ -57,9 +71,14 @@ export class Discoveries {
     return this.#endpointById.get(id) ?? null;
   }
 
+  /** The container of this host that has an address; null when none does. */
+  clientAt(address: string): LocalClient | null {
+    return this.#clientByAddress.get(address) ?? null;
+  }
+
   /** A container of this host, by its address or its name; null when there is none. */
   client(addressOrName: string): LocalClient | null {
-    return this.#clientByAddress.get(addressOrName) ?? this.#clientByName.get(addressOrName) ?? null;
+    return this.clientAt(addressOrName) ?? this.#clientByName.get(addressOrName) ?? null;
   }
 
   /** Names of this host's containers, sorted. */

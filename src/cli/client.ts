@@ -144,6 +144,10 @@ function send(socketPath: string, asked: Asked): Promise<IncomingMessage> {
 async function answerOf(answer: IncomingMessage): Promise<unknown> {
   const status = answer.statusCode ?? 0;
   const body = await bodyOf(answer);
+  if (status === 431) {
+    const expected = `expected names of at most ${LIMITS.nameBytes} characters`;
+    throw new Failure("usage", `what is asked is longer than a daemon reads; ${expected}`);
+  }
   let value: unknown;
   try {
     value = JSON.parse(body);

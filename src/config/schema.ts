@@ -85,8 +85,8 @@ function parsed<T>(expected: string, parse: (thing: string, text: string) => Res
 
 const address = (defaultPort?: number) =>
   parsed("host:port", (_thing, text) => parseHostPort(text, defaultPort));
-const duration = (range: DurationRange) =>
-  parsed("a duration such as 500ms or 1s", (thing, text) => parseDuration(thing, text, range));
+const duration = (range: DurationRange, expected = "a duration such as 500ms or 1s") =>
+  parsed(expected, (thing, text) => parseDuration(thing, text, range));
 const label = parsed("a name of letters, digits and hyphens", parseLabel);
 const flag = v.boolean("true or false");
 const count = v.custom<number>(
@@ -101,11 +101,20 @@ const ip = v.custom<string>(
   (text) => typeof text === "string" && (isIpv4(text) || isIpv6(text)),
   "an IP address",
 );
+/** Names of addresses (RFC 1035 3.5), and what every resolver answers by itself (RFC 6761 6.3). */
+const SPOKEN_FOR = /^(?:.*\.)?(?:arpa|localhost)$/;
+/** Top-level names that are nobody's and remain so (ICANN's reservation of 2024, RFC 6761 6.2, RFC 9476). */
+const NEVER_DELEGATED: readonly string[] = ["internal", "test", "alt"];
 const domain = v.pipe(
   v.string("a domain such as skein.internal"),
   v.regex(/^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*$/i, "a domain such as skein.internal"),
   v.maxLength(128, "a domain of at most 128 characters"),
   v.toLowerCase(),
+  v.check((text) => !SPOKEN_FOR.test(text), "a domain that means nothing else, such as skein.internal"),
+  v.check(
+    (text) => text.includes(".") || NEVER_DELEGATED.includes(text) || SPOKEN_FOR.test(text),
+    "a domain of two labels or more, such as skein.internal: all that is below it is asked of nobody else",
+  ),
 );
 const network = v.custom<string>(
   (text) =>
@@ -216,7 +225,7 @@ export const CONFIG_SCHEMA = v.strictObject({
   dns: v.strictObject({
     listen: listOf(address(53), "ip:port", 64),
     domain,
-    ttl: duration({ leastMs: 0, mostMs: 3_600_000 }),
+    ttl: duration({ leastMs: 0, mostMs: 3_600_000 }, "a duration such as 0s or 5s"),
     upstream: listOf(v.union([v.literal("auto"), address(53)], "auto or ip:port"), "ip:port, or auto", 16),
     allow: listOf(network, "networks", 256),
   }),

@@ -12,7 +12,6 @@ import { readFileSync } from "node:fs";
 import { Failure } from "../base/failure.ts";
 import { renderHostPort } from "../base/ip.ts";
 import { allowOf } from "../dns/allow.ts";
-import type { Asker } from "../dns/lookup.ts";
 import { openDnsServer, type DnsServer } from "../dns/server.ts";
 import { planZone, type Zone, type ZoneOptions } from "../dns/zone.ts";
 import type { OpenStream } from "../mesh/stream.ts";
@@ -26,6 +25,7 @@ import { planRoutes, type RouteOptions, type Upstream } from "../proxy/routes.ts
 import { nowMs } from "../runtime/clock.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
+import { Askers } from "./askers.ts";
 import type { Base } from "./base.ts";
 import { routeTo } from "./relay.ts";
 import type { Served } from "./served.ts";
@@ -34,8 +34,11 @@ import { findUpstreams, followUpstreams } from "./upstreams.ts";
 /** DNS and the proxy of one daemon. */
 export interface Consumers {
   readonly dns: DnsServer;
+  readonly askers: Askers;
   readonly proxy: Proxy;
   readonly show: (view: View) => void;
+  /** To be called after what a source told was taken. */
+  readonly sourcesTold: () => void;
   readonly served: () => Served;
 }
 
@@ -52,11 +55,15 @@ export async function openConsumers(
   const { metrics } = base;
   const zoneOptions = zoneOptionsOf(base, given.vipPool);
   const routeOptions = routeOptionsOf(base, given.meshPort);
+  // What runs here is no less part of the picture for DNS: it says no to nobody before the sources have told.
+  const zoneOf = (view: View, zone: Zone | null): Zone =>
+    planZone(given.node.found.isAwaiting ? { ...view, complete: false } : view, zoneOptions, zone);
   const project = (view: View, zone: Zone | null): Served => {
-    return { view, zone: planZone(view, zoneOptions, zone), table: planRoutes(view, routeOptions) };
+    return { view, zone: zoneOf(view, zone), table: planRoutes(view, routeOptions) };
   };
   let served = project(given.node.view, null);
-  const dns = await openDns(base, given.node, served.zone);
+  const askers = new Askers(given.node.found);
+  const dns = await openDns(base, askers, served.zone);
   const dial: Dial = (upstream, deadlineMs) =>
     dialRelayed(served.view, { upstream, deadlineMs, openStream: given.openStream });
   const proxy = await openTraffic(base, given.vipPool, dial);
@@ -67,7 +74,12 @@ export async function openConsumers(
     void proxy.set(served.table);
     gauge(view, metrics);
   };
-  return { dns, proxy, show, served: () => served };
+  const sourcesTold = (): void => {
+    served = { ...served, zone: zoneOf(served.view, served.zone) };
+    dns.setZone(served.zone);
+    dns.askersTold();
+  };
+  return { dns, askers, proxy, show, sourcesTold, served: () => served };
 }
 
 function zoneOptionsOf({ options }: Base, vipPool: string): ZoneOptions {
@@ -95,6 +107,12 @@ function routeOptionsOf({ options }: Base, meshPort: number): RouteOptions {
 /** The part of the process's file descriptors that listeners may take; connections need the rest. */
 const LISTENERS_SHARE = 4;
 
+/** The part of them that clients of the DNS server may take over TCP. */
+const DNS_CONNECTIONS_SHARE = 8;
+
+/** The part of them that questions to upstream name servers may take. */
+const DNS_EXCHANGES_SHARE = 8;
+
 /** The soft limit of open files (getrlimit(2)); a usual one where the system does not tell. */
 function openFilesMax(): number {
   try {
@@ -106,18 +124,18 @@ function openFilesMax(): number {
   }
 }
 
-const HOST: Asker = { kind: "host" };
-const STRANGER_INSIDE: Asker = { kind: "host", isolated: true };
-
-async function openDns(base: Base, node: Node, zone: Zone): Promise<DnsServer> {
+async function openDns(base: Base, askers: Askers, zone: Zone): Promise<DnsServer> {
   const { options, lifecycle, metrics, report, random } = base;
   const { dns } = options.config;
   const server = await openDnsServer({
     listen: dns.listen,
     zone,
-    askerOf: (address) => askerOf(node, report, address),
+    askerOf: (address) => askers.askerOf(address),
+    onStranger: () => report.onStranger(),
     isAllowed: allowOf(dns.allow),
     upstreams: await findUpstreams(base),
+    connectionsMax: Math.floor(openFilesMax() / DNS_CONNECTIONS_SHARE),
+    exchangesMax: Math.floor(openFilesMax() / DNS_EXCHANGES_SHARE),
     log: options.log,
     metrics,
     random,
@@ -126,17 +144,6 @@ async function openDns(base: Base, node: Node, zone: Zone): Promise<DnsServer> {
   followUpstreams(base, server);
   report.listen("dns", () => server.addresses.map((address) => renderHostPort(address)));
   return server;
-}
-
-/**
- * A container of this host sees its networks; whoever else asks sees what a process of the host sees. A container that
- * asks before Docker has told of it does so, too, but on an internal network no moment is too short for a leak.
- */
-function askerOf(node: Node, report: Base["report"], address: string): Asker {
-  const client = node.found.client(address);
-  if (client === null) return report.isInternal(address) ? STRANGER_INSIDE : HOST;
-  const { networks, isolated } = client;
-  return { kind: "container", networks, isolated };
 }
 
 async function openTraffic(base: Base, vipPool: string, dial: Dial): Promise<Proxy> {

@@ -138,7 +138,7 @@ async function assemble(base: Base): Promise<Daemon | null> {
   const desk = { identity, credentials, view, advertised: mesh.advertised, feed };
   await openDoors(base, { node, driver, consumers, desk, onHappenings, departed: departed.promise });
   watchRanges(base, { pool: vipPool, told: record.prefixes, feed });
-  const sources = openSources(base, { nodeId: identity.id, feed, dns: consumers.dns });
+  const sources = openSources(base, { nodeId: identity.id, feed, ...consumers });
   driver.start();
   mesh.admit();
   const credentialOf = (id: NodeId): Credential | undefined => node.gossip.credentialOf(id);

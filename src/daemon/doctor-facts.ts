@@ -7,12 +7,11 @@
 import type { DoctorFacts } from "../admin/doctor.ts";
 import { placeOf } from "../admin/name-path.ts";
 import { renderHostPort } from "../base/ip.ts";
+import { DNS_PORT } from "../base/nameservers.ts";
 import type { DnsServer } from "../dns/server.ts";
 import { holderOf } from "../runtime/holder.ts";
 
 import { upstreamsOf, type Report } from "./report.ts";
-
-const DNS_PORT = 53;
 
 /** The facts of this moment. */
 export async function doctorFacts(report: Report, dns: DnsServer): Promise<DoctorFacts> {

@@ -39,8 +39,8 @@ export class Report {
 
   /** The host's own addresses on bridge networks, where DNS is to be served. */
   gateways: readonly string[] = [];
-  /** Whether an address is that of some container on an internal network, known to us or not yet. */
-  isInternal: (address: string) => boolean = () => false;
+  /** To be called when somebody asks for names of whom no source has told. */
+  onStranger: () => void = () => undefined;
   /** How this host's containers ask for names. */
   namePaths: () => Promise<readonly NamePath[]> = async () => [];
   /** Bridge gateways on which DNS cannot be served at the moment. */

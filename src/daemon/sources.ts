@@ -7,10 +7,13 @@
  * Touches: Docker, through its watch; DNS listeners on the gateways of its networks.
  */
 
+import { isDeepStrictEqual } from "node:util";
+
 import type { ProblemLine } from "../admin/contract.ts";
 import { textOf } from "../base/failure.ts";
 import { renderHostPort } from "../base/ip.ts";
 import { latest } from "../base/latest.ts";
+import { DNS_PORT } from "../base/nameservers.ts";
 import type { Config } from "../config/schema.ts";
 import { probeTimesOf, staticServicesOf } from "../config/services.ts";
 import type { DnsServer } from "../dns/server.ts";
@@ -22,11 +25,10 @@ import { locateDocker, renderTarget } from "../source/docker/client.ts";
 import { watchDocker, type DockerWatch, type DockerWatchOptions } from "../source/docker/watch.ts";
 import { discoverStatic } from "../source/static.ts";
 
+import type { Askers } from "./askers.ts";
 import type { Base } from "./base.ts";
 import type { DaemonOptions } from "./options.ts";
 
-/** The port that containers ask when told to use a gateway as their resolver. */
-const DNS_PORT = 53;
 const GATEWAYS_AGAIN_MS = 10_000;
 
 /** The running sources. */
@@ -43,7 +45,13 @@ export function sourceNames({ config, env }: DaemonOptions): readonly string[] {
 /** Opens every source that this host has. */
 export function openSources(
   base: Base,
-  parts: { readonly nodeId: NodeId; readonly feed: (input: Input) => void; readonly dns: DnsServer },
+  parts: {
+    readonly nodeId: NodeId;
+    readonly feed: (input: Input) => void;
+    readonly dns: DnsServer;
+    readonly askers: Askers;
+    readonly sourcesTold: () => void;
+  },
 ): Sources {
   const { options, lifecycle, metrics, report, random } = base;
   const tell = (discovery: Discovery): void => {
@@ -51,6 +59,7 @@ export function openSources(
     metrics.sourceProblems.set({ source }, discovery.problems.length);
     metrics.sourceStale.set({ source }, discovery.stale === null ? 0 : 1);
     parts.feed({ kind: "discovered", discovery });
+    parts.sourcesTold();
   };
   let previous: Discovery | null = null;
   const load = (config: Config, loadedAtMs: number): void => {
@@ -84,7 +93,8 @@ export function openSources(
       random,
       onDiscovery: tell,
       onNetworks(networks) {
-        report.isInternal = rangeTestOf(networks);
+        parts.askers.networksAre(networks);
+        parts.dns.askersTold();
         if (isDeepStrictEqual(wanted, networks.gateways)) return;
         wanted = networks.gateways;
         report.gateways = wanted;
@@ -93,6 +103,7 @@ export function openSources(
     });
     const opened = watch;
     report.namePaths = () => opened.namePaths();
+    report.onStranger = () => opened.lookAgain();
     // A port that was held for a moment must not leave a bridge's containers without names for good.
     const again = setInterval(() => gateways.set(wanted), GATEWAYS_AGAIN_MS);
     lifecycle.opened({ name: "gateway dns", close: () => clearInterval(again) });
@@ -103,18 +114,6 @@ export function openSources(
 
 function planOf(config: Config): DockerWatchOptions["plan"] {
   return { exposeByDefault: config.docker.exposeByDefault, health: probeTimesOf(config) };
-}
-
-/** Makes the test whether an address is that of a container on an internal network: the host has its own there, too. */
-function rangeTestOf({ internalRanges, gateways }: EngineNetworks): (address: string) => boolean {
-  if (internalRanges.length === 0) return () => false;
-  const ranges = new BlockList();
-  for (const range of internalRanges) {
-    const [address = "", bits] = range.split("/");
-    ranges.addSubnet(address, Number(bits), isIpv6(address) ? "ipv6" : "ipv4");
-  }
-  const own = new Set(gateways);
-  return (address) => !own.has(address) && ranges.check(address, isIpv6(address) ? "ipv6" : "ipv4");
 }
 
 /** Answers DNS on the host's own addresses on bridge networks, as far as this process may. */

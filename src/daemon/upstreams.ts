@@ -12,12 +12,14 @@ import { textOf } from "../base/failure.ts";
 import { renderHostPort, type HostPort } from "../base/ip.ts";
 import { latest } from "../base/latest.ts";
 import type { DnsServer } from "../dns/server.ts";
-import { readUpstreams, watchResolver } from "../dns/upstream.ts";
+import { isOurself, readUpstreams, watchResolver } from "../dns/upstream.ts";
 
 import type { Base } from "./base.ts";
 
 /** Where a host's resolver is configured. */
 const RESOLV_CONF = "/etc/resolv.conf";
+
+const NONE_ANY_MORE = "resolv.conf names no other server any more, those that it named before are asked";
 
 /** The upstreams as they are at the start. @throws Failure `unreachable` when resolv.conf cannot be read */
 export async function findUpstreams(base: Base): Promise<readonly HostPort[]> {
@@ -29,29 +31,34 @@ export async function findUpstreams(base: Base): Promise<readonly HostPort[]> {
 }
 
 /** Keeps the server's upstreams as the host's resolver has them, until the daemon ends. */
-export function followUpstreams({ options, lifecycle, report }: Base, server: DnsServer): void {
+export function followUpstreams(
+  { options, lifecycle, report }: Pick<Base, "options" | "lifecycle" | "report">,
+  server: Pick<DnsServer, "addresses" | "setUpstreams" | "stats">,
+  path = RESOLV_CONF,
+): void {
   const { upstream } = options.config.dns;
   if (!upstream.includes("auto")) return;
+  const asked = (): string => textsOf(server.stats().forwarding.upstreams.map(({ address }) => address));
   const refresh = latest<null>(
     async () => {
-      const found = await readUpstreams(RESOLV_CONF, server.addresses);
-      if (found.length === 0) {
-        options.log.warn("resolv.conf names no other server any more, those that it named before are asked", {
-          path: RESOLV_CONF,
-        });
+      const found = await readUpstreams(path, []);
+      const before = asked();
+      if (found.every((one) => isOurself(one, server.addresses))) {
+        if (before !== textsOf(inOrder(upstream, [])))
+          options.log.warn(NONE_ANY_MORE, { path, upstreams: before });
         return;
       }
-      const before = textsOf(server.stats().forwarding.upstreams.map(({ address }) => address));
-      const upstreams = inOrder(upstream, found);
-      server.setUpstreams(upstreams);
-      if (textsOf(upstreams) === before) return;
-      tellChoice({ options, report }, upstreams);
-      options.log.info("dns upstreams changed", { upstreams: textsOf(upstreams) });
+      // With those that are ourselves: the server leaves them out for as long as they are.
+      server.setUpstreams(inOrder(upstream, found));
+      if (asked() === before) return;
+      report.choose("dns.upstream", asked(), path);
+      options.log.info("dns upstreams changed", { upstreams: asked() });
     },
-    (thrown) =>
-      options.log.warn("dns upstreams stay as they are", { path: RESOLV_CONF, error: textOf(thrown) }),
+    (thrown) => options.log.warn("dns upstreams stay as they are", { path, error: textOf(thrown) }),
   );
-  const end = watchResolver(RESOLV_CONF, () => refresh.set(null));
+  const end = watchResolver(path, () => refresh.set(null));
+  // What changed since it was read at the start, the watch does not tell.
+  refresh.set(null);
   lifecycle.opened({ name: "resolver watch", close: end });
 }
 

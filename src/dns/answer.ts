@@ -13,12 +13,12 @@
 
 import { sampled, type Random } from "../base/random.ts";
 import { LIMITS } from "../model/limits.ts";
-import { transportOf } from "../model/service.ts";
 
 import { CLASS_CH, CLASS_IN, isMetaType, TYPE, type RcodeName } from "./codes.ts";
-import type { AddressSet, Instance } from "./entry.ts";
+import type { AddressSet, Instance, Listening } from "./entry.ts";
 import {
   copyNames,
+  hasLongNames,
   isStackToo,
   isTellable,
   lookUp,
@@ -28,7 +28,7 @@ import {
 } from "./lookup.ts";
 import type { DnsRecord, RecordContent } from "./records.ts";
 import { lookUpReverse, type ReverseMeaning } from "./reverse.ts";
-import type { Zone } from "./zone.ts";
+import type { Absence, Zone } from "./zone.ts";
 
 /** A question as it was asked: `name` in its own case, without a dot at the end, odd bytes as `\DDD`. */
 export interface Question {
@@ -48,9 +48,18 @@ export interface OwnAnswer {
   readonly additional: readonly DnsRecord[];
   /**
    * What of the zone the answer was made from: while a newer zone leads the same question to the same object, the
-   * answer holds as it is. Null where it depends on the zone as a whole (anything with an SOA).
+   * answer holds as it is, but for the serial of an SOA in its authority. Null where it depends on the zone as a whole.
    */
   readonly basis: object | null;
+  /** True where these are some of the records, drawn at random: another time they should be others. */
+  readonly isSample: boolean;
+}
+
+/** How an answer is put together. */
+export interface Draw {
+  readonly random: Random;
+  /** What fits; records that could not are not made. */
+  readonly sizeBytesMax: number;
 }
 
 /** What becomes of a question: we answer it, or somebody upstream does. */
@@ -67,15 +76,17 @@ const REFUSED: OwnAnswer = {
   authority: [],
   additional: [],
   basis: null,
+  isSample: false,
 };
 
 /**
  * Answers one question.
  *
- * Records come shuffled, and at most `LIMITS.dnsRecordsMax` of them. ANY gets one record set (RFC 8482 4.1). In the
- * class CH this server tells of itself (RFC 4892). Other classes and transfers are refused, whoever's name it is.
+ * Records come shuffled; where there are more than fit, hardly more than fit are made. ANY gets one record set (RFC
+ * 8482 4.1). In the class CH this server tells of itself (RFC 4892). Other classes and transfers are refused, whoever's
+ * name it is.
  */
-export function answer(zone: Zone, question: Question, asker: Asker, random: Random): Answer {
+export function answer(zone: Zone, question: Question, asker: Asker, draw: Draw): Answer {
   const { name, typeCode, classCode } = question;
   if (isMetaType(typeCode)) return REFUSED;
   if (classCode === CLASS_CH) return aboutServer(zone, question);
@@ -83,8 +94,12 @@ export function answer(zone: Zone, question: Question, asker: Asker, random: Ran
   const meaning = meaningOf(zone, name, asker);
   if (meaning.kind === "foreign") return { kind: "forward" };
   const set = recordSetOf(zone, meaning, typeCode);
-  if (set === null) return withoutRecords(zone, meaning, name);
-  return { ...written(zone, set, { name, random }), basis: set.basis };
+  if (set === null) {
+    // Who has an address is found by looking through the zone, which costs as much as the answer.
+    const basis = meaning.kind === "reverse" ? null : absenceOf(zone, meaning);
+    return { ...withoutRecords(zone, meaning, name), basis };
+  }
+  return { ...written(zone, set, { ...draw, name }), basis: set.basis };
 }
 
 /**
@@ -95,7 +110,16 @@ export function basisOf(zone: Zone, question: Question, asker: Asker): object | 
   if (classCode !== CLASS_IN || isMetaType(typeCode)) return null;
   // Their answers are made from the zone as a whole, and looking them up costs more than all else.
   if (name.toLowerCase().endsWith(".arpa")) return null;
-  return recordSetOf(zone, meaningOf(zone, name, asker), typeCode)?.basis ?? null;
+  const meaning = meaningOf(zone, name, asker);
+  if (meaning.kind === "foreign") return null;
+  const set = recordSetOf(zone, meaning, typeCode);
+  return set === null ? absenceOf(zone, meaning) : set.basis;
+}
+
+/** Whether a question goes elsewhere whoever asks: it is foreign to a process of the host, who sees all names. */
+export function isForeign(zone: Zone, { name, typeCode, classCode }: Question): boolean {
+  if (classCode !== CLASS_IN || isMetaType(typeCode) || !zone.complete) return false;
+  return meaningOf(zone, name, { kind: "host" }).kind === "foreign";
 }
 
 /** What a name means in the class IN, by whichever of the two kinds of name it is. */
@@ -112,16 +136,13 @@ type RecordSet = { readonly ttlSeconds: number; readonly basis: object | null } 
 
 type Elements =
   | { readonly kind: "A" | "AAAA"; readonly elements: readonly string[] }
-  | { readonly kind: "SRV"; readonly elements: readonly Target[] }
+  /** Names are made of those that are told: `nameOf`. */
+  | {
+      readonly kind: "SRV";
+      readonly elements: readonly Listening[];
+      readonly nameOf: (copy: Instance) => string;
+    }
   | { readonly kind: "plain"; readonly elements: readonly RecordContent[] };
-
-/** Where a copy listens for a port. */
-interface Target {
-  readonly copy: Instance;
-  /** Its full name. */
-  readonly target: string;
-  readonly port: number;
-}
 
 /** The records of a type that a meaning has; null when it has none. */
 function recordSetOf(zone: Zone, meaning: Meaning | ReverseMeaning, typeCode: number): RecordSet | null {
@@ -190,20 +211,14 @@ function textsOf(copies: readonly Instance[]): readonly RecordContent[] {
 /** SRV (RFC 2782): every copy that takes traffic and has the port, by its weight. */
 function ofPort(zone: Zone, meaning: ServiceMeaning & { readonly kind: "port" }): RecordSet | null {
   const { service, port, transport } = meaning;
+  const all = service.copies.listening(port, transport);
   const nameOf = copyNames(zone, service);
-  const elements = service.instances.flatMap((copy): readonly Target[] => {
-    if (!copy.eligible) return [];
-    const target = nameOf(copy);
-    const ports = copy.ports.filter(
-      ({ name, protocol }) => name === port && transportOf(protocol) === transport,
-    );
-    return isTellable(target) ? ports.map((own) => ({ copy, target, port: own.target })) : [];
-  });
+  const elements = hasLongNames(zone, service) ? all.filter(({ copy }) => isTellable(nameOf(copy))) : all;
   if (elements.length === 0) return null;
   // The copies say all that is told, but for names that lead elsewhere while a stack is called like the service.
   const basis = isStackToo(zone, service) ? null : service.instances;
   const { ttlSeconds } = zone;
-  return { kind: "SRV", ttlSeconds, basis, elements };
+  return { kind: "SRV", ttlSeconds, basis, elements, nameOf };
 }
 
 /** SOA and NS, of the zone itself and of those of reverse names. */
@@ -236,43 +251,49 @@ function isAsked(typeCode: number, type: number): boolean {
 }
 
 /** The answer of a record set: its records in random order, and the addresses of names in them. */
-function written(
-  zone: Zone,
-  set: RecordSet,
-  { name, random }: { readonly name: string; readonly random: Random },
-): OwnAnswer {
+function written(zone: Zone, set: RecordSet, { name, ...draw }: Draw & { readonly name: string }): OwnAnswer {
   const { ttlSeconds } = set;
+  const isSample = set.elements.length > countMax(zone, set, draw);
   switch (set.kind) {
     case "A":
     case "AAAA": {
       const type = set.kind;
-      return own(
-        drawn(set.elements, random).map((address): DnsRecord => ({ name, ttlSeconds, type, address })),
-      );
+      const addresses = drawn(set.elements, countMax(zone, set, draw), draw);
+      return { ...own(addresses.map((address) => ({ name, ttlSeconds, type, address }))), isSample };
     }
     case "SRV": {
       const records: DnsRecord[] = [];
       const additional: DnsRecord[] = [];
-      for (const { copy, target, port } of drawn(set.elements, random)) {
+      for (const { copy, port } of drawn(set.elements, countMax(zone, set, draw), draw)) {
+        const target = set.nameOf(copy);
         records.push({ name, ttlSeconds, type: "SRV", priority: 0, weight: copy.weight, port, target });
         const { address } = copy;
-        additional.push({ name: target, ttlSeconds, type: address.includes(":") ? "AAAA" : "A", address });
+        // There is no room for them beside records of which not all fit.
+        if (!isSample)
+          additional.push({ name: target, ttlSeconds, type: address.includes(":") ? "AAAA" : "A", address });
       }
-      return own(records, additional);
+      return { ...own(records, additional), isSample };
     }
     case "plain": {
-      const records = drawn(set.elements, random).map((content): DnsRecord => ({
-        name,
-        ttlSeconds,
-        ...content,
-      }));
-      return own(records, records[0]?.type === "NS" ? primaryAddresses(zone) : []);
+      const contents = drawn(set.elements, countMax(zone, set, draw), draw);
+      const records = contents.map((content): DnsRecord => ({ name, ttlSeconds, ...content }));
+      return { ...own(records, records[0]?.type === "NS" ? primaryAddresses(zone) : []), isSample };
     }
   }
 }
 
-function drawn<T>(elements: readonly T[], random: Random): readonly T[] {
-  return elements.length === 1 ? elements : sampled(random, elements, LIMITS.dnsRecordsMax);
+/** Every record has its owner as a pointer, type, class, TTL and length (RFC 1035 4.1). */
+const RECORD_BYTES = 2 + 10;
+
+/** How many records of a set to make: all, or more than fit, by the least that one can take. */
+function countMax({ domain }: Zone, { kind }: RecordSet, { sizeBytesMax }: Draw): number {
+  // Of a target, whose name is not compressed: weight and such, its first letter, the domain and the lengths.
+  const leastBytes = { A: 4, AAAA: 16, SRV: 6 + 2 + domain.length + 2, plain: 1 }[kind];
+  return Math.min(LIMITS.dnsRecordsMax, Math.floor(sizeBytesMax / (RECORD_BYTES + leastBytes)) + 1);
+}
+
+function drawn<T>(elements: readonly T[], count: number, { random }: Pick<Draw, "random">): readonly T[] {
+  return elements.length === 1 ? elements : sampled(random, elements, count);
 }
 
 /** The addresses of the zone's name server. */
@@ -293,29 +314,43 @@ function own(records: readonly DnsRecord[], additional: readonly DnsRecord[] = [
     authority: [],
     additional,
     basis: null,
+    isSample: false,
   };
 }
 
 /**
  * A name without records of that type: NOERROR (musl takes NXDOMAIN to AAAA for "no A either"), with the SOA of the
- * zone that it is in. What is not to be kept when there is an answer (a service that awaits its VIP) is not when there
- * is none either.
- *
- * Or there is no such name; or it is not known yet: a daemon that has just started must not say "no" for a service that
- * its peers are about to tell of, since clients take NXDOMAIN for final and try another server after SERVFAIL.
+ * zone that it is in. Or there is no such name.
  */
 function withoutRecords(zone: Zone, meaning: Meaning | ReverseMeaning, name: string): OwnAnswer {
-  const isReverse = meaning.kind === "reverse";
-  const exists = isReverse ? meaning.exists : meaning.kind !== "missing" && meaning.kind !== "ambiguous";
-  const told = meaning.kind === "service" ? meaning.service.addresses.ttlSeconds : zone.negativeTtlSeconds;
-  const soa: DnsRecord = {
-    // A resolver between remembers it only when the SOA encloses the name: a short one is a zone by itself.
-    name: isReverse ? meaning.apex : isInDomain(zone, name) ? zone.domain : name,
-    ttlSeconds: Math.min(told, zone.negativeTtlSeconds),
-    ...soaContent(zone),
-  };
-  const rcode = exists ? "NOERROR" : zone.complete ? "NXDOMAIN" : "SERVFAIL";
-  return { ...own([]), rcode, authority: [soa] };
+  const { rcode, ttlSeconds } = absenceOf(zone, meaning);
+  // A resolver between remembers it only when the SOA encloses the name: a short one is a zone by itself.
+  const apex = meaning.kind === "reverse" ? meaning.apex : isInDomain(zone, name) ? zone.domain : name;
+  return { ...own([]), rcode, authority: [{ name: apex, ttlSeconds, ...soaContent(zone) }] };
+}
+
+/**
+ * What is missing where a meaning has no such records. What is not to be kept when there is an answer (a service that
+ * awaits its VIP) is not when there is none either.
+ */
+function absenceOf({ absences }: Zone, meaning: Meaning | ReverseMeaning): Absence {
+  switch (meaning.kind) {
+    case "missing":
+    case "ambiguous":
+      return absences.name;
+    case "reverse":
+      return meaning.exists ? absences.records : absences.name;
+    case "service":
+      return meaning.service.addresses.ttlSeconds === 0 ? absences.recordsYet : absences.records;
+    case "tasks":
+    case "copies":
+    case "port":
+    case "node":
+    case "apex":
+    case "between":
+    case "foreign":
+      return absences.records;
+  }
 }
 
 function isInDomain({ domain }: Zone, name: string): boolean {

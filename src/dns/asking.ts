@@ -1,11 +1,11 @@
 /**
  * Asking: one query put to several upstreams until one of them settles it.
  *
- * The first is asked alone. Whenever one fails, and whenever it has been a while without an answer, the next is asked as
- * well and the others may still answer: so a dead server costs that while and not a client's patience, and a slow
- * one is not asked in vain. The first usable answer wins. SERVFAIL and its like are about the server, not the name: such
- * a reply is kept for the case that nobody has a better one. When all were asked and are silent, another round follows,
- * since datagrams get lost.
+ * The first is asked alone. Whenever one fails, and whenever it has been a while without an answer, the next is asked
+ * as well and the others may still answer: so a dead server costs that while and not a client's patience, and a slow
+ * one is not asked in vain. The first usable answer wins. SERVFAIL and its like are about the server, not the name:
+ * such a reply is kept for the case that nobody has a better one. When all were asked and are silent, another round
+ * follows, since datagrams get lost; it opens nothing more than what is open.
  *
  * Touches: timers, and the network through exchange.ts.
  */
@@ -13,7 +13,8 @@
 import type { HostPort } from "../base/ip.ts";
 import { startDeadline, type RunningDeadline } from "../runtime/deadline.ts";
 
-import { isUsable, startExchange, type Reply, type Transport } from "./exchange.ts";
+import { startExchange, type RunningExchange, type Transport } from "./exchange.ts";
+import { isUsable, type UpstreamReply } from "./reply.ts";
 
 /** Rounds at most: of three datagrams running hardly ever all are lost. */
 const ROUNDS_MAX = 3;
@@ -44,17 +45,20 @@ export interface AskingOptions {
   /** What is learned of the servers, by their places. */
   readonly observer: AskObserver;
   /** Called once: with the reply that settles it, or with null when nobody said anything in time. */
-  readonly ended: (reply: Reply | null) => void;
+  readonly ended: (reply: UpstreamReply | null) => void;
 }
 
 /** Told what servers do. */
 export interface AskObserver {
   /** False while there are too many exchanges for a second server to be asked besides the first. */
   mayHedge(): boolean;
-  /** An exchange begins; each one ends by `ended`. */
-  began(): void;
-  /** `answered` and `failed`: a reply, usable or not. `missed`: it was late, and `unreachable`. `unused`: it was not needed. */
-  ended(at: number, result: ExchangeResult): void;
+  /** An exchange begins; each one ends by `ended`. `isExtra`: while others for the same query are open. */
+  began(isExtra: boolean): void;
+  /**
+   * `answered` and `failed`: a reply, usable or not. `missed`: it was late, and `unreachable`. `unused`: it was not
+   * needed.
+   */
+  ended(at: number, result: ExchangeResult, isExtra: boolean): void;
   /** A message came that was no reply to the query. */
   ignored(): void;
 }
@@ -64,25 +68,26 @@ export type ExchangeResult = "answered" | "failed" | "missed" | "unreachable" | 
 
 /** Begins to ask. @returns ends it; nothing is called any more but the observer */
 export function startAsking(options: AskingOptions): () => void {
-  const asking = new Asking(options);
-  asking.begin();
-  return () => asking.cancel();
+  const inquiry = new Inquiry(options);
+  inquiry.begin();
+  return () => inquiry.cancel();
 }
 
 /** An exchange under way. */
 interface Open {
   readonly at: number;
-  readonly cancel: () => void;
+  readonly running: RunningExchange;
+  readonly isExtra: boolean;
   /** The next server had to be asked because of it. */
   isLate: boolean;
 }
 
-class Asking {
+class Inquiry {
   readonly #options: AskingOptions;
   readonly #open = new Set<Open>();
   /** Exchanges begun so far. */
   #begun = 0;
-  #failing: Reply | null = null;
+  #failing: UpstreamReply | null = null;
   #next: RunningDeadline | null = null;
   #total: RunningDeadline | null = null;
   #hasEnded = false;
@@ -104,39 +109,53 @@ class Asking {
     this.#hasEnded = true;
     this.#next?.clear();
     this.#total?.clear();
-    const missed = new Set<number>();
-    for (const { at, isLate, cancel } of this.#open) {
-      cancel();
-      // One query is one miss, in however many rounds: some names nobody can answer.
-      this.#options.observer.ended(at, isLate && !missed.has(at) ? "missed" : "unused");
-      if (isLate) missed.add(at);
-    }
-    this.#open.clear();
+    // One query is one miss, in however many rounds: some names nobody can answer.
+    for (const open of this.#open) this.#drop(open, open.isLate ? "missed" : "unused");
   }
 
-  #end(reply: Reply | null): void {
+  #drop(open: Open, result: ExchangeResult): void {
+    this.#open.delete(open);
+    open.running.cancel();
+    this.#options.observer.ended(open.at, result, open.isExtra);
+  }
+
+  #end(reply: UpstreamReply | null): void {
     if (this.#hasEnded) return;
     this.cancel();
     this.#options.ended(reply);
   }
 
   #askNext(): void {
-    const { query, transport, turns, observer } = this.#options;
+    const { turns } = this.#options;
     const turn = turns[this.#begun % turns.length];
     // Invariant: there is at least one turn.
     if (turn === undefined) return;
     this.#begun += 1;
-    const { at, upstream } = turn;
-    const ignored = (): void => observer.ignored();
-    observer.began();
-    const exchange = { upstream, query, transport, ignored };
+    if (!this.#askAgain(turn.at)) this.#ask(turn);
+    this.#waitForNext(this.#isRoundOver ? this.#options.times.roundMs : this.#options.times.hedgeMs);
+  }
+
+  #ask({ at, upstream }: Turn): void {
+    const { query, transport, observer } = this.#options;
+    const isExtra = this.#open.size > 0;
+    observer.began(isExtra);
+    const exchange = { upstream, query, transport, ignored: () => observer.ignored() };
     const open: Open = {
       at,
+      isExtra,
       isLate: false,
-      cancel: startExchange(exchange, (reply) => this.#heard(open, reply)),
+      running: startExchange(exchange, (reply) => this.#heard(open, reply)),
     };
     this.#open.add(open);
-    this.#waitForNext(this.#isRoundOver ? this.#options.times.roundMs : this.#options.times.hedgeMs);
+  }
+
+  /** A server's turn in a later round. @returns false when nothing is open with it any more */
+  #askAgain(at: number): boolean {
+    const open = [...this.#open].find((one) => one.at === at);
+    if (open === undefined || open.running.again()) return open !== undefined;
+    // Its stream is stuck. Not one more miss: it has one for this query when it is late again.
+    this.#drop(open, "unused");
+    return false;
   }
 
   get #isRoundOver(): boolean {
@@ -155,14 +174,16 @@ class Asking {
     const wasAllAsked = this.#begun >= turns.length;
     if (wasAllAsked && this.#failing !== null) return this.#end(this.#failing);
     if (this.#begun >= turns.length * ROUNDS_MAX) return;
-    if (this.#open.size > 0 && !observer.mayHedge()) return this.#waitForNext(times.hedgeMs);
+    const at = turns[this.#begun % turns.length]?.at;
+    const isOpen = [...this.#open].some((one) => one.at === at);
+    if (!isOpen && this.#open.size > 0 && !observer.mayHedge()) return this.#waitForNext(times.hedgeMs);
     this.#askNext();
   }
 
-  #heard(open: Open, reply: Reply | null): void {
+  #heard(open: Open, reply: UpstreamReply | null): void {
     this.#open.delete(open);
     const isSettled = reply !== null && isUsable(reply);
-    this.#options.observer.ended(open.at, resultOf(reply, isSettled));
+    this.#options.observer.ended(open.at, resultOf(reply, isSettled), open.isExtra);
     if (isSettled) return this.#end(reply);
     this.#failing ??= reply;
     if (this.#begun < this.#options.turns.length) return this.#askNext();
@@ -174,7 +195,7 @@ class Asking {
   }
 }
 
-function resultOf(reply: Reply | null, isSettled: boolean): ExchangeResult {
+function resultOf(reply: UpstreamReply | null, isSettled: boolean): ExchangeResult {
   if (reply === null) return "unreachable";
   return isSettled ? "answered" : "failed";
 }

@@ -22,7 +22,12 @@ export interface Budget {
   atMs: number;
   readonly bytesPerSecond: number;
   readonly burstBytes: number;
+  /** True once it counts no more: whoever has it asks for the one that counts instead. */
+  isForgotten: boolean;
 }
+
+/** Of how many of the oldest the fullest is forgotten. */
+const FORGET_CHOICES = 32;
 
 const OF_NETWORK = {
   bytesPerSecond: LIMITS.dnsExcessBytesPerSecond,
@@ -34,7 +39,10 @@ const OF_CONTAINER = {
   burstBytes: LIMITS.dnsLocalExcessBytesBurst,
 };
 
-/** The budgets of all who asked lately. Bounded by LIMITS.dnsBudgetsMax; past it the oldest is forgotten. */
+/**
+ * The budgets of all who asked lately. Bounded by LIMITS.dnsBudgetsMax; past it one is forgotten that has lost least:
+ * a full one comes back as it was, but one that is used up would come back full.
+ */
 export class Budgets {
   readonly #budgetByOwner = new Map<string, Budget>();
 
@@ -50,8 +58,8 @@ export class Budgets {
     const there = this.#budgetByOwner.get(owner);
     if (there !== undefined) return there;
     const rates = isContainer ? OF_CONTAINER : OF_NETWORK;
-    const budget = { leftBytes: rates.burstBytes, atMs: nowMs, ...rates };
-    if (this.#budgetByOwner.size >= LIMITS.dnsBudgetsMax) this.#forgetOldest();
+    const budget = { leftBytes: rates.burstBytes, atMs: nowMs, ...rates, isForgotten: false };
+    if (this.#budgetByOwner.size >= LIMITS.dnsBudgetsMax) this.#forgetOne(nowMs);
     this.#budgetByOwner.set(owner, budget);
     return budget;
   }
@@ -60,10 +68,21 @@ export class Budgets {
     return this.#budgetByOwner.size;
   }
 
-  #forgetOldest(): void {
-    for (const owner of this.#budgetByOwner.keys()) {
+  /** The fullest of the oldest; the others of them have their turn again after everybody else. */
+  #forgetOne(nowMs: number): void {
+    let fullest: readonly [string, Budget] | null = null;
+    const looked: (readonly [string, Budget])[] = [];
+    for (const entry of this.#budgetByOwner) {
+      looked.push(entry);
+      if (fullest === null || missingBytes(entry[1], nowMs) < missingBytes(fullest[1], nowMs))
+        fullest = entry;
+      if (looked.length === FORGET_CHOICES || missingBytes(entry[1], nowMs) === 0) break;
+    }
+    for (const entry of looked) {
+      const [owner, budget] = entry;
       this.#budgetByOwner.delete(owner);
-      return;
+      if (entry === fullest) budget.isForgotten = true;
+      else this.#budgetByOwner.set(owner, budget);
     }
   }
 }
@@ -75,12 +94,16 @@ export class Budgets {
  */
 export function spend(budget: Budget, excessBytes: number, nowMs: number): boolean {
   if (excessBytes <= 0) return true;
-  const grownBytes = ((nowMs - budget.atMs) / 1000) * budget.bytesPerSecond;
-  budget.leftBytes = Math.min(budget.burstBytes, budget.leftBytes + grownBytes);
+  budget.leftBytes = budget.burstBytes - missingBytes(budget, nowMs);
   budget.atMs = nowMs;
   if (budget.leftBytes < excessBytes) return false;
   budget.leftBytes -= excessBytes;
   return true;
+}
+
+/** How far from full a budget is now. */
+function missingBytes({ leftBytes, burstBytes, bytesPerSecond, atMs }: Budget, nowMs: number): number {
+  return Math.max(0, burstBytes - leftBytes - ((nowMs - atMs) / 1000) * bytesPerSecond);
 }
 
 /** The /24 or /56 that an address lies in, as text; other text is itself. */

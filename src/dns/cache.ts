@@ -4,7 +4,8 @@
  * An answer depends on the query's bytes behind its id, on who asks and how (`variant`), and on the zone. By the first
  * two it is found, at a twentieth of what parsing and encoding cost; it carries the generation of the zone for which it
  * holds. Under a newer one whoever asked finds out by the object it was made from (`basis`) whether it still does: so a
- * change of one service costs the others' answers nothing. Nothing counts time: our TTLs stay as they are.
+ * change of one service costs the others' answers nothing; only the serial of an SOA is written over. Nothing counts
+ * time: our TTLs stay as they are.
  *
  * Addresses are shuffled when the answer is made, and turned by one at each hit: each comes first equally often. No
  * record points into another (encode.ts), so turning is copying. Where only some had room, the answer is made anew when
@@ -107,6 +108,11 @@ export class AnswerCache<T> {
     this.#entryByHash.delete(hash);
     this.#sizeBytes -= costOf(entry);
   }
+}
+
+/** Puts the zone's serial into an answer that holds over a new zone: an SOA that stays behind is no answer of ours. */
+export function restamp({ encoded: { bytes, serialAt } }: Entry<unknown>, serial: number): void {
+  if (serialAt !== null) bytes.writeUInt32BE(serial, serialAt);
 }
 
 /** The bytes of an answer for the query that asks now, its addresses turned by one more. */

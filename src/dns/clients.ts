@@ -15,14 +15,14 @@
 import { unmapped } from "../base/ip.ts";
 import { LIMITS } from "../model/limits.ts";
 
-import type { Asker } from "./lookup.ts";
+import type { Asker, Stranger } from "./lookup.ts";
 import { Budgets, type Budget } from "./budget.ts";
 
 /** A client as it was when it last asked. */
 export interface KnownClient {
   /** Plain: IPv4 never in its IPv6 form. */
   readonly address: string;
-  asker: Asker;
+  asker: Asker | Stranger;
   /** Equal for clients that see the same; never reused for others. */
   askerCode: number;
   /** Whether foreign names are forwarded for it, as far as there is an upstream. */
@@ -35,7 +35,7 @@ export interface KnownClient {
 
 /** What the daemon knows of addresses. */
 export interface ClientsOptions {
-  readonly askerOf: (address: string) => Asker;
+  readonly askerOf: (address: string) => Asker | Stranger;
   readonly isAllowed: (address: string) => boolean;
 }
 
@@ -57,6 +57,8 @@ export class Clients {
     const client = this.#young.get(address) ?? this.#admit(address, nowMs);
     const asker = this.#options.askerOf(client.address);
     if (!seesAs(client.asker, asker)) this.#see(client, asker, nowMs);
+    if (client.budget?.isForgotten === true)
+      client.budget = this.#budgets.of(client.address, asker.kind === "container", nowMs);
     client.askedAtMs = nowMs;
     return client;
   }
@@ -97,16 +99,16 @@ export class Clients {
     };
   }
 
-  #see(client: KnownClient, asker: Asker, nowMs: number): void {
+  #see(client: KnownClient, asker: Asker | Stranger, nowMs: number): void {
     if (client.asker.kind !== asker.kind)
       client.budget = this.#budgets.of(client.address, asker.kind === "container", nowMs);
     client.asker = asker;
     client.askerCode = this.#codeOf(asker);
   }
 
-  #codeOf(asker: Asker): number {
+  #codeOf(asker: Asker | Stranger): number {
     // Labels hold no comma.
-    const text = asker.kind === "host" ? "host" : `on ${asker.networks.join(",")}`;
+    const text = asker.kind !== "container" ? asker.kind : `on ${asker.networks.join(",")}`;
     const there = this.#codeByAsker.get(text);
     if (there !== undefined) return there;
     // Then some clients see the same under two numbers, which costs room in the cache and is never wrong.
@@ -117,9 +119,9 @@ export class Clients {
   }
 }
 
-function seesAs(one: Asker, other: Asker): boolean {
+function seesAs(one: Asker | Stranger, other: Asker | Stranger): boolean {
   if (one.isolated !== other.isolated) return false;
-  if (one.kind === "host" || other.kind === "host") return one.kind === other.kind;
+  if (one.kind !== "container" || other.kind !== "container") return one.kind === other.kind;
   if (one.networks === other.networks) return true;
   const { networks } = other;
   return one.networks.length === networks.length && one.networks.every((name, at) => name === networks[at]);

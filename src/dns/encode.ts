@@ -45,6 +45,8 @@ export interface Response {
   readonly records: readonly DnsRecord[];
   readonly authority: readonly DnsRecord[];
   readonly additional: readonly DnsRecord[];
+  /** True where `records` are some of those that there are (OwnAnswer). */
+  readonly isSample?: boolean;
 }
 
 /** What of an answer changes from one time to the next that it is sent. */
@@ -55,10 +57,13 @@ export interface Rotation {
   readonly isSample: boolean;
 }
 
-/** A finished answer; `rotation` is null where there is nothing to turn. */
+/** A finished answer. */
 export interface Encoded {
   readonly bytes: Buffer;
+  /** Null where there is nothing to turn. */
   readonly rotation: Rotation | null;
+  /** Where the serial of the SOA in its authority is; null where there is none. */
+  readonly serialAt: number | null;
 }
 
 /** A response with nothing but a code. */
@@ -107,7 +112,8 @@ export function encodeResponse(query: Query, response: Response, sizeBytesMax: n
   const isTurned = count > 1 || (count === 1 && !hasAnswers);
   return {
     bytes: finish(writer, { query, response, additional }),
-    rotation: isTurned ? { offsets, isSample: !hasAnswers } : null,
+    rotation: isTurned ? { offsets, isSample: !hasAnswers || response.isSample === true } : null,
+    serialAt: isWhole ? serialAt(authority.offsets, response.authority) : null,
   };
 }
 
@@ -115,7 +121,13 @@ export function encodeResponse(query: Query, response: Response, sizeBytesMax: n
 export function encodeTruncated(query: Query, response: Response): Encoded {
   const writer = startMessage(query, response);
   writer.mark(TRUNCATED);
-  return { bytes: finish(writer, { query, response, additional: 0 }), rotation: null };
+  return { bytes: finish(writer, { query, response, additional: 0 }), rotation: null, serialAt: null };
+}
+
+/** Where the serial is when the last record written is an SOA: it and four more numbers end it (RFC 1035 3.3.13). */
+function serialAt(offsets: Uint16Array, authority: readonly DnsRecord[]): number | null {
+  const endBytes = offsets[authority.length];
+  return endBytes === undefined || authority.at(-1)?.type !== "SOA" ? null : endBytes - 5 * 4;
 }
 
 /** The message up to its question; TC and its counts of records are zero until they are patched. */
@@ -226,17 +238,38 @@ function namesIn(record: DnsRecord): readonly string[] {
 }
 
 function writeRecord(writer: MessageWriter, record: DnsRecord, classCode: number): void {
+  if (record.type === "SRV") return writeService(writer, record, classCode);
   const fields = { ttl: record.ttlSeconds, type: TYPE[record.type], class: classCode, ...contentOf(record) };
-  if (record.type !== "SRV") {
-    Packet.Resource.encode(new Packet.Resource({ name: record.name, ...fields }), writer);
-    return;
-  }
-  // RFC 2782: the target is not compressed, which dns2 does; so all but the owner is written apart, below the root.
-  const apart = new MessageWriter();
-  Packet.Resource.encode(new Packet.Resource({ name: "", ...fields }), apart);
-  Packet.Name.encode(record.name, writer);
-  writer.append(apart.render().subarray(1));
+  Packet.Resource.encode(new Packet.Resource({ name: record.name, ...fields }), writer);
 }
+
+/**
+ * RFC 2782: the target is not compressed, which dns2 does. Nor is dns2 asked for the rest: a service of a thousand
+ * copies is a thousand of these, and no two have the same length.
+ */
+function writeService(
+  writer: MessageWriter,
+  record: DnsRecord & { readonly type: "SRV" },
+  classCode: number,
+): void {
+  const { ttlSeconds, priority, weight, port, target } = record;
+  const contentBytes = 6 + target.length + 2;
+  const bytes = Buffer.alloc(10 + contentBytes);
+  const head = [TYPE.SRV, classCode, ttlSeconds >>> 16, ttlSeconds & 0xffff, contentBytes];
+  for (const [at, value] of [...head, priority, weight, port].entries()) bytes.writeUInt16BE(value, at * 2);
+  // Each dot, with one before the first label, gives way to the length of the label behind it; then comes the root.
+  bytes.write(`.${target}`, 16, "latin1");
+  let end = bytes.length - 1;
+  for (let at = end - 1; at >= 16; at -= 1) {
+    if (bytes[at] !== DOT) continue;
+    bytes[at] = end - at - 1;
+    end = at;
+  }
+  Packet.Name.encode(record.name, writer);
+  writer.append(bytes);
+}
+
+const DOT = 0x2e;
 
 /** Puts an address where the record that was just written has one. */
 function writeAddress(writer: MessageWriter, record: DnsRecord): void {
@@ -260,7 +293,8 @@ function contentOf(record: DnsRecord): Partial<Resource> {
     case "PTR":
       return { domain: record.target };
     case "SRV":
-      return { priority: record.priority, weight: record.weight, port: record.port, target: record.target };
+      // Written by writeService.
+      return {};
     case "TXT":
       return { data: record.texts.length === 0 ? [""] : record.texts.flatMap(characterStrings) };
     case "SOA":

@@ -43,6 +43,51 @@ export interface Instance {
   readonly reversible: boolean;
 }
 
+/** Where a copy listens for a port. */
+export interface Listening {
+  readonly copy: Instance;
+  readonly port: number;
+}
+
+/**
+ * What is found out of all copies of a service together, once somebody asks for it and once for each list: for
+ * thousands of copies that costs more than an answer.
+ */
+export class Copies {
+  readonly #instances: readonly Instance[];
+  readonly #listeningByPort = new Map<string, readonly Listening[]>();
+  #shared: ReadonlySet<string> | null = null;
+
+  constructor(instances: readonly Instance[]) {
+    this.#instances = instances;
+  }
+
+  /** Names that several of them have. */
+  get shared(): ReadonlySet<string> {
+    if (this.#shared !== null) return this.#shared;
+    const seen = new Set<string>();
+    const shared = new Set<string>();
+    for (const { name } of this.#instances) (seen.has(name) ? shared : seen).add(name);
+    this.#shared = shared;
+    return shared;
+  }
+
+  /** Those that take traffic and listen for a port, as it is declared. */
+  listening(port: string, transport: "tcp" | "udp"): readonly Listening[] {
+    const key = `${port}/${transport}`;
+    const known = this.#listeningByPort.get(key);
+    if (known !== undefined) return known;
+    const all = this.#instances.flatMap((copy): readonly Listening[] => {
+      if (!copy.eligible) return [];
+      return copy.ports
+        .filter(({ name, protocol }) => name === port && transportOf(protocol) === transport)
+        .map(({ target }) => ({ copy, port: target }));
+    });
+    this.#listeningByPort.set(key, all);
+    return all;
+  }
+}
+
 /** What the names of one service lead to. */
 export interface ZoneService {
   readonly network: string;
@@ -63,6 +108,8 @@ export interface ZoneService {
    * of ten is cheaper than a map to build; containers of one name on several hosts share it, and are all answered.
    */
   readonly instances: readonly Instance[];
+  /** Of these. */
+  readonly copies: Copies;
 }
 
 /** What matters of a member that is there. */
@@ -112,6 +159,7 @@ export function planEntry(
     ports: keptPorts(service.ports, previous?.ports),
     texts: keptList(textsOf(service), previous?.texts),
     instances,
+    copies: previous !== null && instances === previous.instances ? previous.copies : new Copies(instances),
   };
   return previous !== null && isSame(entry, previous) ? previous : entry;
 }

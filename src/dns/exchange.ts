@@ -16,27 +16,16 @@ import { connect } from "node:net";
 
 import { isIpv6, type HostPort } from "../base/ip.ts";
 
-import { RCODE } from "./codes.ts";
 import { framed } from "./packet.ts";
-import { readReply, type ReplyHeader } from "./reply.ts";
+import { readReply, type UpstreamReply } from "./reply.ts";
 
 /** How the client came: over TCP it wants the whole answer, over UDP it comes back by itself for a truncated one. */
 export type Transport = "udp" | "tcp";
 
-/** One server's reply. */
-export interface Reply extends ReplyHeader {
-  readonly bytes: Buffer;
-}
-
-/** True for a reply that settles the question; other codes are about the server, and another may know more. */
-export function isUsable(reply: Reply): boolean {
-  return reply.rcodeCode === RCODE.NOERROR || reply.rcodeCode === RCODE.NXDOMAIN;
-}
-
 /** What to ask whom. */
 export interface Exchange {
   readonly upstream: HostPort;
-  /** As the client sent it; goes out under another id. */
+  /** Goes out under another id. */
   readonly query: Buffer;
   readonly transport: Transport;
   /** Told of each message that was no reply to the query. */
@@ -44,26 +33,35 @@ export interface Exchange {
 }
 
 /** Called once, with null when the server cannot be reached or its stream ended early. */
-export type Ended = (reply: Reply | null) => void;
+export type Ended = (reply: UpstreamReply | null) => void;
 
-/**
- * Begins an exchange.
- *
- * @returns ends it; nothing is called any more. Harmless when it has ended.
- */
-export function startExchange(exchange: Exchange, ended: Ended): () => void {
+/** An exchange under way. */
+export interface RunningExchange {
+  /** Ends it; nothing is called any more. Harmless when it has ended. */
+  cancel(): void;
+  /**
+   * Sends the datagram again, under the same id and from the same port: one more of either at a time would be one more
+   * that a forger may hit (RFC 5452 5), and a late reply to the first still counts.
+   *
+   * @returns false when it is past that, over TCP
+   */
+  again(): boolean;
+}
+
+/** Begins an exchange. */
+export function startExchange(exchange: Exchange, ended: Ended): RunningExchange {
   const query = Buffer.from(exchange.query);
   query.writeUInt16BE(randomInt(0x1_0000), 0);
   const own = { ...exchange, query };
-  let cancel = askOverUdp(own, (reply) => {
-    // Not the truncated reply if TCP fails: a client on TCP has nowhere else to ask, and would take a part for the whole.
-    if (reply !== null && reply.truncated && own.transport === "tcp") cancel = askOverTcp(own, ended);
+  let running = askOverUdp(own, (reply) => {
+    // Not the truncated reply if TCP fails: a client on TCP has nowhere else to ask, and would take a part for all.
+    if (reply !== null && reply.truncated && own.transport === "tcp") running = askOverTcp(own, ended);
     else ended(reply);
   });
-  return () => cancel();
+  return { cancel: () => running.cancel(), again: () => running.again() };
 }
 
-function askOverUdp({ upstream, query, ignored }: Exchange, ended: Ended): () => void {
+function askOverUdp({ upstream, query, ignored }: Exchange, ended: Ended): RunningExchange {
   const isV6 = isIpv6(upstream.host);
   const socket = createSocket({
     type: isV6 ? "udp6" : "udp4",
@@ -75,47 +73,60 @@ function askOverUdp({ upstream, query, ignored }: Exchange, ended: Ended): () =>
     socket.removeAllListeners("connect");
     socket.close();
   });
-  const finish = (reply: Reply | null): void => {
+  const finish = (reply: UpstreamReply | null): void => {
     if (cancel()) ended(reply);
   };
   // Later: without a free file descriptor the error comes while connect() is still being called.
   socket.on("error", () => setImmediate(finish, null));
   socket.on("message", (bytes) => {
-    const header = readReply(bytes, query);
-    if (header === null) ignored();
-    else finish({ ...header, bytes });
+    const reply = readReply(bytes, query);
+    if (reply === null) ignored();
+    else finish(reply);
   });
-  // Not a callback of connect(): it would be called on failure, too, and send() throws on an unconnected socket.
-  socket.once("connect", () => {
+  let isConnected = false;
+  const send = (): void => {
     socket.send(query, (error) => {
       if (error !== null) finish(null);
     });
+  };
+  // Not a callback of connect(): it would be called on failure, too, and send() throws on an unconnected socket.
+  socket.once("connect", () => {
+    isConnected = true;
+    send();
   });
   socket.connect(upstream.port, upstream.host);
-  return cancel;
+  const again = (): boolean => {
+    if (isConnected) send();
+    return true;
+  };
+  return { cancel, again };
 }
 
 /** Ends early for a stream that holds something else, too: over TCP nobody forges it (RFC 7766 8). */
-function askOverTcp({ upstream, query, ignored }: Exchange, ended: Ended): () => void {
+function askOverTcp({ upstream, query, ignored }: Exchange, ended: Ended): RunningExchange {
   const socket = connect({ host: upstream.host, port: upstream.port });
   const cancel = endingOnce(() => socket.destroy());
-  const finish = (reply: Reply | null): void => {
+  const finish = (reply: UpstreamReply | null): void => {
     if (cancel()) ended(reply);
   };
-  let received = Buffer.alloc(0);
+  // Put together once, when all is there: it may come byte by byte.
+  const chunks: Buffer[] = [];
+  let receivedBytes = 0;
+  let wantedBytes = Infinity;
   socket.on("error", () => finish(null));
   socket.on("close", () => finish(null));
   socket.on("connect", () => socket.write(framed(query)));
   socket.on("data", (chunk) => {
-    received = Buffer.concat([received, chunk]);
-    const size = received.length < 2 ? null : received.readUInt16BE(0);
-    if (size === null || received.length < 2 + size) return;
-    const bytes = received.subarray(2, 2 + size);
-    const header = readReply(bytes, query);
-    if (header === null) ignored();
-    finish(header === null ? null : { ...header, bytes });
+    chunks.push(chunk);
+    receivedBytes += chunk.length;
+    if (wantedBytes === Infinity && receivedBytes >= 2)
+      wantedBytes = 2 + Buffer.concat(chunks).readUInt16BE(0);
+    if (receivedBytes < wantedBytes) return;
+    const reply = readReply(Buffer.concat(chunks).subarray(2, wantedBytes), query);
+    if (reply === null) ignored();
+    finish(reply);
   });
-  return cancel;
+  return { cancel, again: () => false };
 }
 
 /** Calls `end` the first time only, and says whether it was that. */

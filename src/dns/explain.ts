@@ -13,6 +13,7 @@ import { LIMITS } from "../model/limits.ts";
 
 import { answer, meaningOf } from "./answer.ts";
 import { CLASS_IN, TYPE, typeCodeOf, typeNameOf, type RcodeName } from "./codes.ts";
+import { TCP_BYTES_MAX } from "./encode.ts";
 import { isIsolated, type Asker } from "./lookup.ts";
 import { contentText } from "./records.ts";
 import { reverseNameOf } from "./reverse.ts";
@@ -43,8 +44,14 @@ export function explainAnswer(zone: Zone, name: string, type: string, asker: Ask
     const expected = `expected labels of at most ${LIMITS.labelBytes} bytes, ${LIMITS.nameBytes} in all`;
     return failed("usage", `name is "${name.slice(0, LIMITS.nameBytes)}"; ${expected}`);
   }
+  if (asked !== "" && asked.split(".").includes("")) {
+    return failed("usage", `name is "${name}"; expected labels between its dots`);
+  }
   // One seed for all: people compare, so the order is the same each time.
-  const given = answer(zone, { name: asked, typeCode, classCode: CLASS_IN }, asker, seededRandom(0));
+  const given = answer(zone, { name: asked, typeCode, classCode: CLASS_IN }, asker, {
+    random: seededRandom(0),
+    sizeBytesMax: TCP_BYTES_MAX,
+  });
   const named = { name: asked, type: typeNameOf(typeCode) };
   const note = noteOf(zone, asked, asker);
   const why = note === null ? {} : { note };
@@ -63,7 +70,12 @@ function noteOf(zone: Zone, name: string, asker: Asker): string | null {
   if (meaning.kind === "ambiguous") {
     const { networks } = meaning;
     const forms = networks.map((network) => `${withoutDomain(zone, name)}.${network}`).join(" or ");
-    return `the networks ${networks.join(", ")} have it, none is the asker's own; expected ${forms}`;
+    // One that only one network has is a copy of a service that others have as well.
+    const where =
+      networks.length === 1
+        ? "several networks have its service"
+        : `the networks ${networks.join(", ")} have it`;
+    return `${where}, none is the asker's own; expected ${forms}`;
   }
   if (meaning.kind === "missing" || meaning.kind === "foreign") return elsewhereNote(zone, name, asker);
   if (meaning.kind !== "tasks") return null;

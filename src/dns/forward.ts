@@ -8,19 +8,26 @@
  * When nobody answers, an answer that was good until lately is better than none (RFC 8767): it is told when the
  * upstreams are slower than a client's patience, and for some time at once after they all failed.
  *
+ * Nobody is refused because others ask a lot: when as much is under way as may be, the oldest gives way (waiting.ts).
+ *
  * Touches: timers; sockets, the log and metrics through asking.ts and roster.ts.
  */
 
-import type { HostPort } from "../base/ip.ts";
+import { AssertionFailed } from "../base/assert.ts";
+import { textOf } from "../base/failure.ts";
+import { isSamePlace, networkOf, type HostPort } from "../base/ip.ts";
+import { Repeats } from "../base/repeats.ts";
 import { LIMITS } from "../model/limits.ts";
 import { startDeadline, type RunningDeadline } from "../runtime/deadline.ts";
 
-import { addressTo, readAsked, type Asked } from "./asked.ts";
+import { addressTo, onwardQuery, readAsked, type Asked } from "./asked.ts";
 import { startAsking, type AskTimes } from "./asking.ts";
 import { RCODE } from "./codes.ts";
-import type { Reply, Transport } from "./exchange.ts";
-import { Remembered, type Kept } from "./remembered.ts";
-import { Roster, type RosterOptions, type UpstreamStanding } from "./roster.ts";
+import type { Transport } from "./exchange.ts";
+import { Remembered, type Recalled } from "./remembered.ts";
+import type { UpstreamReply } from "./reply.ts";
+import { flightsMaxOf, Roster, type RosterOptions, type UpstreamStanding } from "./roster.ts";
+import { Waiting, type Entry } from "./waiting.ts";
 
 /** Whom to ask, how long, and whom to tell of it. */
 export interface ForwarderOptions extends RosterOptions {
@@ -33,7 +40,7 @@ export interface ForwardTimes extends AskTimes {
   readonly staleAfterMs: number;
 }
 
-/** What came of it. `bytes` has the id of the query. `busy`: as much as may be is under way. */
+/** What came of it. `bytes` has the id of the query. `busy`: it gave way to others. */
 export type Forwarded =
   | {
       readonly kind: "reply";
@@ -51,7 +58,7 @@ export interface Forwarder {
   /** False while there is nobody to ask: then foreign names are refused. */
   readonly hasUpstreams: boolean;
   /** What is remembered for this query, under its id and its case of the name; null where it has to be forwarded. */
-  remembered(query: Buffer, transport: Transport): Forwarded | null;
+  remembered(query: Buffer): Forwarded | null;
   /**
    * True when one of our own loop probes has come back by this name (any case, no dot at the end): an upstream asks us
    * what we ask it. To be asked only about queries that would be forwarded; the answer to an echo is REFUSED.
@@ -60,7 +67,7 @@ export interface Forwarder {
   /**
    * Settles within `times.totalMs`; never rejects. Identical queries under way are one.
    *
-   * @param client  its address: one client takes no more than its share of what may be under way
+   * @param client  its address: of the client that has most under way the oldest gives way when there is too much
    */
   forward(query: Buffer, transport: Transport, client?: string): Promise<Forwarded>;
   /**
@@ -88,6 +95,9 @@ export interface ForwarderStats {
 /** For how long an answer that is due is told at once, after nobody had a newer one (RFC 8767 5). */
 const STALE_TOLD_MS = 30_000;
 
+/** The same is logged once in so long. */
+const REPEAT_MS = 600_000;
+
 /** How often to look whether a probe is due. */
 const LOOK_MS = 1000;
 
@@ -103,33 +113,50 @@ export function openForwarder(options: ForwarderOptions): Forwarder {
 /** A client's query that waits. */
 interface Waiter {
   readonly query: Buffer;
+  readonly flight: Flight;
   readonly settle: (forwarded: Forwarded) => void;
 }
 
 /** One question to the upstreams, and all who wait for it. */
 interface Flight {
+  readonly key: string;
   readonly asked: Asked;
   readonly roster: Roster;
-  waiters: Waiter[];
+  readonly waiters: Set<Entry<Waiter>>;
+  entry: Entry<Flight> | null;
   /** So slow that an answer which is due is told meanwhile. */
   isSlow: boolean;
   patience: RunningDeadline | null;
   cancel: () => void;
 }
 
+/** A query that may go on. */
+interface Bid {
+  readonly query: Buffer;
+  readonly asked: Asked;
+  readonly key: string;
+  readonly transport: Transport;
+  readonly network: string;
+}
+
 class UpstreamForwarder implements Forwarder {
   readonly #options: ForwarderOptions;
   readonly #remembered = new Remembered();
   readonly #flightByKey = new Map<string, Flight>();
-  readonly #flights = new Set<Flight>();
-  readonly #waitingByClient = new Map<string, number>();
-  #waiting = 0;
+  /** Each as its first waiter's. */
+  readonly #flights = new Waiting<Flight>();
+  readonly #waiters = new Waiting<Waiter>();
+  readonly #flightsMax: number;
+  readonly #said = new Repeats(REPEAT_MS, LIMITS.repeatsKept);
+  /** How many are under way of each question whose answers are for one client alone. */
+  readonly #ownByQuestion = new Map<string, number>();
   #roster: Roster;
   #look: NodeJS.Timeout | null = null;
   #isOpen = true;
 
   constructor(options: ForwarderOptions) {
     this.#options = options;
+    this.#flightsMax = flightsMaxOf(options);
     this.#roster = new Roster(options);
   }
 
@@ -145,36 +172,40 @@ class UpstreamForwarder implements Forwarder {
     return this.#roster.isEcho(name);
   }
 
-  remembered(query: Buffer, _transport: Transport): Forwarded | null {
+  remembered(query: Buffer): Forwarded | null {
     const key = readAsked(query)?.rememberedKey ?? null;
-    const kept = key === null ? null : this.#remembered.get(key, this.#options.nowMs());
-    return kept === null ? null : fromMemory(query, kept);
+    if (key === null) return null;
+    const nowMs = this.#options.nowMs();
+    const kept = this.#reading(() => fromMemory(query, this.#remembered.get(key, nowMs)));
+    return kept ?? (this.#remembered.isSilent(key, nowMs) ? UNHEARD : null);
   }
 
   forward(query: Buffer, transport: Transport, client = ""): Promise<Forwarded> {
     const asked = readAsked(query);
-    if (asked === null || !this.#isOpen) return Promise.resolve({ kind: "failed", reason: "silent" });
+    if (asked === null || !this.#isOpen) return Promise.resolve(UNHEARD);
     const key = `${transport} ${asked.underWayKey}`;
-    const flight = this.#flightByKey.get(key);
-    const stale = flight?.isSlow === true ? this.#stale(query, asked) : null;
+    const stale = this.#flightByKey.get(key)?.isSlow === true ? this.#stale(query, asked) : null;
     if (stale !== null) return Promise.resolve(stale);
-    const isFull = flight === undefined && this.#flights.size >= LIMITS.dnsForwardsMax;
-    if (isFull || !this.#enter(client)) return Promise.resolve(this.#busy(query, asked));
+    const network = networkOf(client);
+    this.#makeRoom(network);
+    const flight = this.#flightByKey.get(key) ?? this.#begin({ query, asked, key, transport, network });
+    if (flight === "busy") return Promise.resolve(this.#busy(query, asked));
+    if (flight === "silent") return Promise.resolve(UNHEARD);
     return new Promise((resolve) => {
-      const settle = (forwarded: Forwarded): void => {
-        this.#leave(client);
-        resolve(forwarded);
-      };
       // A copy: over TCP the query is a view of all that came with it.
-      const waiter = { query: Buffer.from(query), settle };
-      if (flight === undefined) this.#begin(key, asked, { waiter, transport });
-      else flight.waiters.push(waiter);
+      const waiter = { query: Buffer.from(query), flight, settle: resolve };
+      flight.waiters.add(this.#waiters.add(waiter, network, this.#options.nowMs()));
     });
   }
 
   setUpstreams(upstreams: readonly HostPort[]): void {
+    if (!this.#isOpen) return;
     const now = this.#roster.upstreams;
-    if (upstreams.length === now.length && upstreams.every((one, at) => isSame(one, now[at]))) return;
+    const isSame = (one: HostPort, at: number): boolean => {
+      const other = now[at];
+      return other !== undefined && isSamePlace(one, other);
+    };
+    if (upstreams.length === now.length && upstreams.every(isSame)) return;
     const next = new Roster({ ...this.#options, upstreams });
     this.#roster.close();
     this.#roster = next;
@@ -190,7 +221,7 @@ class UpstreamForwarder implements Forwarder {
 
   stats(): ForwarderStats {
     return {
-      underWay: this.#waiting,
+      underWay: this.#waiters.size,
       rememberedEntries: this.#remembered.entries,
       rememberedBytes: this.#remembered.sizeBytes,
       upstreams: this.#roster.standings,
@@ -201,27 +232,53 @@ class UpstreamForwarder implements Forwarder {
     this.#isOpen = false;
     if (this.#look !== null) clearInterval(this.#look);
     this.#roster.close();
-    for (const flight of this.#flights) {
-      flight.cancel();
-      this.#land(flight, null);
+    for (const { item } of this.#flights.all) {
+      item.cancel();
+      this.#land(item, null);
     }
   }
 
-  /** Counts one more query of a client. @returns false when it, or all together, have as many as may be */
-  #enter(client: string): boolean {
-    const count = this.#waitingByClient.get(client) ?? 0;
-    if (this.#waiting >= LIMITS.dnsForwardWaitersMax || count >= LIMITS.dnsForwardWaitersPerClient)
-      return false;
-    this.#waitingByClient.set(client, count + 1);
-    this.#waiting += 1;
-    return true;
+  /** Room for one more query of a client. */
+  #makeRoom(network: string): void {
+    const nowMs = this.#options.nowMs();
+    const isOwnFull = this.#waiters.countOf(network) >= LIMITS.dnsForwardWaitersPerClient;
+    if (isOwnFull) this.#giveWay(this.#waiters.oldestOf(network));
+    if (this.#waiters.size >= LIMITS.dnsForwardWaitersMax) this.#giveWay(this.#waiters.yielding(nowMs));
   }
 
-  #leave(client: string): void {
-    const count = this.#waitingByClient.get(client) ?? 0;
-    if (count <= 1) this.#waitingByClient.delete(client);
-    else this.#waitingByClient.set(client, count - 1);
-    this.#waiting -= 1;
+  #giveWay(entry: Entry<Waiter> | null): void {
+    if (entry === null) return;
+    const { query, flight } = entry.item;
+    this.#settle(entry, this.#busy(query, flight.asked));
+    if (flight.waiters.size === 0) this.#abandon(flight);
+  }
+
+  #settle(entry: Entry<Waiter>, forwarded: Forwarded): void {
+    this.#waiters.delete(entry);
+    entry.item.flight.waiters.delete(entry);
+    entry.item.settle(forwarded);
+  }
+
+  /** Ends one that gives way, whatever came of it so far. */
+  #abandon(flight: Flight): void {
+    flight.cancel();
+    this.#forget(flight);
+    for (const entry of flight.waiters) this.#settle(entry, this.#busy(entry.item.query, flight.asked));
+  }
+
+  #forget(flight: Flight): void {
+    const { key, asked, entry, patience } = flight;
+    patience?.clear();
+    if (entry !== null) this.#flights.delete(entry);
+    // Not whatever is there: since the upstreams changed it may be another's.
+    if (this.#flightByKey.get(key) === flight) this.#flightByKey.delete(key);
+    if (asked.rememberedKey === null) this.#countOwn(asked, -1);
+  }
+
+  #countOwn({ questionKey }: Asked, more: 1 | -1): void {
+    const count = (this.#ownByQuestion.get(questionKey) ?? 0) + more;
+    if (count === 0) this.#ownByQuestion.delete(questionKey);
+    else this.#ownByQuestion.set(questionKey, count);
   }
 
   #busy(query: Buffer, asked: Asked): Forwarded {
@@ -229,75 +286,88 @@ class UpstreamForwarder implements Forwarder {
   }
 
   #stale(query: Buffer, { rememberedKey }: Asked): Forwarded | null {
-    const kept = rememberedKey === null ? null : this.#remembered.stale(rememberedKey, this.#options.nowMs());
-    return kept === null ? null : fromMemory(query, kept);
+    if (rememberedKey === null) return null;
+    const nowMs = this.#options.nowMs();
+    return this.#reading(() => fromMemory(query, this.#remembered.stale(rememberedKey, nowMs)));
   }
 
-  #begin(
-    key: string,
-    asked: Asked,
-    { waiter, transport }: { readonly waiter: Waiter; readonly transport: Transport },
-  ): void {
+  #begin({ query, asked, key, transport, network }: Bid): Flight | "busy" | "silent" {
     const roster = this.#roster;
     const turns = roster.turns();
-    if (turns.length === 0) return waiter.settle({ kind: "failed", reason: "silent" });
-    const { times } = this.#options;
-    const flight: Flight = {
-      asked,
-      roster,
-      waiters: [waiter],
-      isSlow: false,
-      patience: null,
-      cancel: () => {},
-    };
-    this.#flights.add(flight);
+    if (turns.length === 0) return "silent";
+    const isOwn = asked.rememberedKey === null;
+    if (isOwn && (this.#ownByQuestion.get(asked.questionKey) ?? 0) >= LIMITS.dnsForwardsPerQuestion)
+      return "busy";
+    const { times, nowMs } = this.#options;
+    const yielding = this.#flights.size >= this.#flightsMax ? this.#flights.yielding(nowMs()) : null;
+    if (yielding !== null) this.#abandon(yielding.item);
+    const waiters = new Set<Entry<Waiter>>();
+    const rest = { entry: null, isSlow: false, patience: null, cancel: () => {} };
+    const flight: Flight = { key, asked, roster, waiters, ...rest };
+    flight.entry = this.#flights.add(flight, network, nowMs());
     this.#flightByKey.set(key, flight);
+    if (isOwn) this.#countOwn(asked, 1);
     flight.patience = startDeadline(times.staleAfterMs, () => this.#tellStale(flight));
-    const ended = (reply: Reply | null): void => {
-      // Not whatever is there: since the upstreams changed it may be another's.
-      if (this.#flightByKey.get(key) === flight) this.#flightByKey.delete(key);
-      this.#land(flight, reply);
-    };
-    flight.cancel = startAsking({ query: waiter.query, transport, turns, times, observer: roster, ended });
+    const ended = (reply: UpstreamReply | null): void => this.#land(flight, reply);
+    const onward = onwardQuery(query, asked);
+    flight.cancel = startAsking({ query: onward, transport, turns, times, observer: roster, ended });
+    return flight;
   }
 
   /** It takes long: who waits gets what was good until lately, where there is such; the question goes on. */
   #tellStale(flight: Flight): void {
     flight.isSlow = true;
-    flight.waiters = flight.waiters.filter(({ query, settle }) => {
-      const stale = this.#stale(query, flight.asked);
-      if (stale !== null) settle(stale);
-      return stale === null;
-    });
+    for (const entry of flight.waiters) {
+      const stale = this.#stale(entry.item.query, flight.asked);
+      if (stale !== null) this.#settle(entry, stale);
+    }
   }
 
   /** Tells all who wait what came of it. */
-  #land(flight: Flight, reply: Reply | null): void {
-    this.#flights.delete(flight);
-    flight.patience?.clear();
+  #land(flight: Flight, reply: UpstreamReply | null): void {
+    this.#forget(flight);
     const { rememberedKey } = flight.asked;
     const nowMs = this.#options.nowMs();
     const isOurs = rememberedKey !== null && flight.roster === this.#roster && this.#isOpen;
     const hasFailed = reply === null || reply.rcodeCode === RCODE.SERVFAIL;
-    if (isOurs && reply !== null) this.#remembered.put(rememberedKey, reply.bytes, nowMs);
+    if (isOurs && reply !== null)
+      this.#reading(() => this.#remembered.put(rememberedKey, reply.bytes, nowMs));
     if (isOurs && hasFailed) this.#remembered.serveStale(rememberedKey, nowMs + STALE_TOLD_MS);
-    for (const { query, settle } of flight.waiters) {
+    if (isOurs && reply === null) this.#remembered.noteSilence(rememberedKey, nowMs);
+    for (const entry of flight.waiters) {
+      const { query } = entry.item;
       const stale = hasFailed && isOurs ? this.#stale(query, flight.asked) : null;
-      settle(stale ?? told(query, reply));
+      this.#settle(entry, stale ?? this.#reading(() => told(query, reply)) ?? UNHEARD);
+    }
+  }
+
+  /**
+   * Whatever reads bytes of upstreams is called by this. It never throws, whatever the bytes, as its tests have it;
+   * should it all the same, then one query is without this answer, and not everybody without a daemon.
+   */
+  #reading<T>(read: () => T): T | null {
+    try {
+      return read();
+    } catch (thrown) {
+      if (thrown instanceof AssertionFailed) throw thrown;
+      const error = textOf(thrown);
+      if (this.#said.isNew(error, this.#options.nowMs()))
+        this.#options.log.error("a reply of a dns upstream cannot be read, and is left out", { error });
+      return null;
     }
   }
 }
 
-function isSame(one: HostPort, other: HostPort | undefined): boolean {
-  return one.host === other?.host && one.port === other.port;
-}
+const UNHEARD: Forwarded = { kind: "failed", reason: "silent" };
 
-function told(query: Buffer, reply: Reply | null): Forwarded {
-  if (reply === null) return { kind: "failed", reason: "silent" };
+function told(query: Buffer, reply: UpstreamReply | null): Forwarded {
+  if (reply === null) return UNHEARD;
   // A copy for each who waits.
   return { kind: "reply", bytes: addressTo(query, Buffer.from(reply.bytes)), rcodeCode: reply.rcodeCode };
 }
 
-function fromMemory(query: Buffer, { bytes, rcodeCode }: Kept): Forwarded {
+function fromMemory(query: Buffer, recalled: Recalled | null): Forwarded | null {
+  if (recalled === null) return null;
+  const { bytes, rcodeCode } = recalled;
   return { kind: "reply", bytes: addressTo(query, bytes), rcodeCode, fromCache: true };
 }

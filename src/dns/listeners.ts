@@ -13,13 +13,14 @@
 import { networkInterfaces } from "node:os";
 
 import { Failure, systemCodeOf, textOf } from "../base/failure.ts";
-import { renderHostPort, type HostPort } from "../base/ip.ts";
+import { isIpv4, isSamePlace, isWildcard, renderHostPort, type HostPort } from "../base/ip.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
-import { isWildcard, placesFor } from "./listening.ts";
+import type { Connections } from "./connections.ts";
+import { placesFor } from "./listening.ts";
 import type { Responder } from "./responder.ts";
-import { TcpListener, type ConnectionCount } from "./tcp.ts";
+import { TcpListener } from "./tcp.ts";
 import { UdpListener } from "./udp.ts";
 
 /** RFC 7766 6.2.3 wants "on the order of seconds"; the longest wait for an upstream must fit in. */
@@ -37,7 +38,7 @@ const LOOKS_MISSED_MAX = 30;
 /** What listeners work with. */
 export interface ListenersOptions {
   readonly responder: Responder;
-  readonly connections: ConnectionCount;
+  readonly connections: Connections;
   readonly metrics: Metrics;
   readonly log: Log;
   /** The host's addresses; those of its interfaces unless told otherwise. */
@@ -59,7 +60,7 @@ interface Listener {
 }
 
 /** An open listener, and how many looks in a row did not find its address; one asked for by itself is never missed. */
-interface Kept {
+interface Place {
   readonly listener: Listener;
   missed: number;
 }
@@ -75,7 +76,7 @@ export class Listeners {
   readonly #options: ListenersOptions;
   readonly #ownAddresses: () => readonly string[];
   readonly #wanted: HostPort[] = [];
-  readonly #keptByPlace = new Map<string, Kept>();
+  readonly #keptByPlace = new Map<string, Place>();
   #unserved: readonly Unserved[] = [];
   #timer: NodeJS.Timeout | null = null;
   #isClosed = false;
@@ -105,11 +106,15 @@ export class Listeners {
   /**
    * Answers at one more address; at one that is asked for already, nothing changes.
    *
-   * @throws Failure `busy`, `not-allowed` or `unreachable`
+   * @throws Failure `busy`, `not-allowed` or `unreachable`, the last also once closed
    */
   add(wanted: HostPort): Promise<HostPort> {
     return this.#inTurn(async () => {
-      const there = this.#wanted.find((one) => isSame(one, wanted));
+      if (this.#isClosed) {
+        const text = `dns address ${renderHostPort(wanted)} cannot be served; expected a server that is not closed`;
+        throw new Failure("unreachable", text);
+      }
+      const there = this.#wanted.find((one) => isSamePlace(one, wanted));
       if (there !== undefined) return there;
       const address = isWildcard(wanted.host) ? await this.#openAll(wanted) : await this.#openOne(wanted);
       this.#wanted.push(address);
@@ -121,12 +126,15 @@ export class Listeners {
   /** Stops answering at an address, as `wanted` tells it; one that is not there is none to stop. */
   remove(address: HostPort): Promise<void> {
     return this.#inTurn(async () => {
-      const at = this.#wanted.findIndex((one) => isSame(one, address));
+      const at = this.#wanted.findIndex((one) => isSamePlace(one, address));
       if (at === -1) return;
       this.#wanted.splice(at, 1);
       const places = this.#places();
       for (const [place, { listener }] of this.#keptByPlace) {
-        if (!places.has(place)) await this.#close(place, listener);
+        if (places.has(place) || !mayMean(address, listener.address)) continue;
+        // Another wildcard's address that is gone for a moment stays until its time is over.
+        const isAnothers = this.#wanted.some((one) => mayMean(one, listener.address));
+        if (!isAnothers) await this.#close(place, listener);
       }
     });
   }
@@ -248,8 +256,10 @@ function tooMany(address: HostPort, left: number): readonly Unserved[] {
   return [{ address, text }];
 }
 
-function isSame(one: HostPort, other: HostPort): boolean {
-  return one.host === other.host && one.port === other.port;
+/** True for a place that an address of `dns.listen` may stand for, whether the host has it at the moment or not. */
+function mayMean(wanted: HostPort, place: HostPort): boolean {
+  if (!isWildcard(wanted.host)) return isSamePlace(wanted, place);
+  return wanted.port === place.port && (wanted.host === "::" || isIpv4(place.host));
 }
 
 /** Opens UDP and TCP on one port. For port 0 the system chooses by UDP; TCP may be taken there, so it is tried anew. */

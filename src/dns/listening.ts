@@ -10,7 +10,7 @@
  * Pure. listeners.ts opens and closes the sockets, and looks again as addresses come and go.
  */
 
-import { isIpv4, isIpv6, type HostPort } from "../base/ip.ts";
+import { isIpv4, isIpv6, isWildcard, type HostPort } from "../base/ip.ts";
 import { LIMITS } from "../model/limits.ts";
 
 /** What one wish comes to. */
@@ -19,11 +19,6 @@ export interface Places {
   readonly places: readonly HostPort[];
   /** How many more the host has than are served. */
   readonly left: number;
-}
-
-/** True for an address that stands for all of a host's. */
-export function isWildcard(host: string): boolean {
-  return host === "0.0.0.0" || host === "::";
 }
 
 /**

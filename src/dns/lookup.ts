@@ -1,15 +1,15 @@
 /**
  * Lookup: what a name means, to who asks.
  *
- * Three rules stand against each other, and this file is where they meet. People type short names, in any of their
- * forms. Names of networks that the asker is not on must not show, and own names must not leave for an upstream. And a
- * foreign name must never be captured: service and network names are chosen by users, and `app` and `dev` are also
- * top-level domains. Hence:
+ * People type short names, in any of their forms. Names of networks that the asker is not on must not show, and own
+ * names must not leave for an upstream. And a foreign name must never be captured: service and network names are chosen
+ * by users, and `app` and `dev` are also top-level domains. Hence:
  *
  * - Below the domain everything is ours: found, or missing, never foreign.
- * - Elsewhere a name of several labels is ours only if the asker sees exactly it; `x.app` is not ours because there
- *   is a service `app`.
+ * - Elsewhere a name of several labels is ours only if the asker sees exactly it; `x.app` is not, for a service `app`.
  * - A single label is ours, too, when any network of the cluster has it: missing to those who may not see it.
+ * - Until this node knows what its peers know, a short name may be ours without its knowing: missing, not foreign.
+ * - What is ours and could mean several things means none of them, and does not leave either.
  *
  * Pure. answer.ts makes records of what is found; names of addresses (`in-addr.arpa`) are read by reverse.ts.
  */
@@ -29,8 +29,18 @@ export type Asker =
   | { readonly kind: "host"; readonly isolated?: true }
   | { readonly kind: "container"; readonly networks: readonly string[]; readonly isolated: boolean };
 
+/**
+ * An address of which it is not known yet who has it: a container that was started a moment ago. It is shown nothing:
+ * any answer may be of a network that it is not on, and it may keep it for good. `isolated`: it may be on internal
+ * networks only; else its foreign names are forwarded meanwhile.
+ */
+export interface Stranger {
+  readonly kind: "unknown";
+  readonly isolated: boolean;
+}
+
 /** True for one whose foreign names are refused, whoever may ask. */
-export function isIsolated({ isolated }: Asker): boolean {
+export function isIsolated({ isolated }: Asker | Stranger): boolean {
   return isolated === true;
 }
 
@@ -54,8 +64,11 @@ export type Meaning =
   | { readonly kind: "apex" }
   /** Nothing but names below it (RFC 8020 2: it exists). */
   | { readonly kind: "between" }
-  /** Several networks that the asker sees have it, none of them its own. */
-  | { readonly kind: "ambiguous"; readonly networks: readonly string[] }
+  /**
+   * Several networks that the asker sees have it, or the service that it is a copy of; none of them is its own. The
+   * networks are those that have it itself.
+   */
+  | Ambiguous
   | { readonly kind: "missing" }
   | { readonly kind: "foreign" };
 
@@ -67,8 +80,17 @@ export function lookUp(zone: Zone, name: string, asker: Asker): Meaning {
   const found = (below ? findNode(zone, relative) : null) ?? findService(zone, relative, asker);
   if (found !== null) return found;
   if (below) return { kind: hasNamesBelow(zone, relative, asker) ? "between" : "missing" };
-  const isOwnLabel = !relative.includes(".") && zone.names.placesByName.has(relative);
-  return { kind: isOwnLabel ? "missing" : "foreign" };
+  return { kind: isShortNameOfOurs(zone, relative, asker) ? "missing" : "foreign" };
+}
+
+/** Whether a name outside the domain that leads nowhere is ours all the same. */
+function isShortNameOfOurs(zone: Zone, name: string, asker: Asker): boolean {
+  const dot = name.lastIndexOf(".");
+  if (dot === -1) return (name !== "" && !zone.complete) || zone.names.placesByName.has(name);
+  if (zone.complete) return false;
+  const network = name.slice(dot + 1);
+  const own = asker.kind === "host" ? [] : asker.networks;
+  return network === DEFAULT_NETWORK || zone.names.networks.has(network) || own.includes(network);
 }
 
 /** True when the asker is on the network. */
@@ -87,14 +109,17 @@ export function serviceName(zone: Zone, { name, network }: ZoneService): string 
  * one name; SRV records tell their ports apart by these names.
  */
 export function copyNames(zone: Zone, service: ZoneService): (copy: Instance) => string {
-  const seen = new Set<string>();
-  const shared = new Set<string>();
-  for (const { name } of service.instances) (seen.has(name) ? shared : seen).add(name);
+  const { shared } = service.copies;
   const parent = serviceName(zone, service);
   return ({ id, name }) => {
     const meansElse = name === "tasks" || zone.names.placesByName.has(`${name}.${service.name}`);
     return `${(meansElse || shared.has(name)) && isLabel(id) ? id : name}.${parent}`;
   };
+}
+
+/** Whether names of copies may be too long for a record. */
+export function hasLongNames(zone: Zone, service: ZoneService): boolean {
+  return LIMITS.labelBytes + 1 + serviceName(zone, service).length > LIMITS.nameBytes;
 }
 
 /** Whether a name fits into a record: long labels below a long domain may not. */
@@ -164,16 +189,31 @@ function findNamed(zone: Zone, name: string, choose: Choose): Meaning | null {
     const found = findPort(zone, name, choose);
     if (found !== null) return found;
   }
-  // Not ambiguous here: whether such a copy exists at all would depend on which service is meant.
-  if (parent === undefined || "kind" in parent) return null;
+  if (parent === undefined) return null;
+  if ("kind" in parent) return ambiguousCopies(zone, name, parent);
   const copies = copiesCalled(parent, head);
   return copies.length === 0 ? null : { kind: "copies", service: parent, copies };
 }
 
+/** A copy's name below a name that is ambiguous, where one of the services has it; others are not ours: `x.app`. */
+function ambiguousCopies(zone: Zone, name: string, { networks }: Ambiguous): Ambiguous | null {
+  const dot = name.indexOf(".");
+  const label = name.slice(0, dot);
+  const having = holdersOf(zone, name.slice(dot + 1)).filter(
+    (holder) => copiesCalled(holder, label).length > 0,
+  );
+  const seen = networks.filter((network) => having.some((holder) => holder.network === network));
+  return seen.length === 0 ? null : { kind: "ambiguous", networks: seen };
+}
+
 function holderOf(zone: Zone, name: string, choose: Choose): ReturnType<Choose> {
-  const places = zone.names.placesByName.get(name);
-  if (places === undefined) return undefined;
-  return choose(places.flatMap((place) => zone.services[place] ?? []));
+  return choose(holdersOf(zone, name));
+}
+
+/** The services of all networks that share a name. */
+function holdersOf(zone: Zone, name: string): readonly ZoneService[] {
+  const places = zone.names.placesByName.get(name) ?? [];
+  return places.flatMap((place) => zone.services[place] ?? []);
 }
 
 /** `_<port>._<transport>.<name>`, and `_<transport>.<name>`, which has nothing but such names below it. */

@@ -1,13 +1,14 @@
 /**
  * Loop: does an upstream ask us what we ask it?
  *
- * That an upstream is one of our own addresses is seen at once. That it forwards to us, through however many others, is
- * not: a name server of the host that was told to ask us for everything, two daemons that are each other's upstream.
- * Such a circle answers nobody. So each upstream is asked now and then for a name that nobody could know; when that name
- * arrives at our own listeners, whoever we asked it asks us.
+ * That an upstream is one of our own addresses is seen at once. That it forwards to us, through however many others,
+ * is not: a name server of the host that was told to ask us for everything, two daemons that are each other's upstream.
+ * Such a circle answers nobody. So each upstream is asked now and then for a name that nobody could know; when that
+ * name arrives at our own listeners, whoever we asked it asks us. The name is too random to be guessed: a guess that
+ * came true would rob us of an upstream.
  *
- * The names lie below `test.`, which is nobody's (RFC 6761 6.2), and are too random to be guessed: a guess that came
- * true would rob us of an upstream.
+ * The names lie below `example.`, which is nobody's and which resolvers are to pass on like any other (RFC 6761 6.5).
+ * Other reserved names some answer themselves: unbound `test.`, systemd-resolved `alt.`.
  *
  * Pure. roster.ts sends the probes and leaves out what is a loop.
  */
@@ -15,9 +16,9 @@
 import { CLASS_IN, TYPE } from "./codes.ts";
 
 /** Below which name the probes lie. */
-const PROBE_DOMAIN = "skein-loop.test";
+const PROBE_DOMAIN = "skein-loop.example";
 
-/** How often an upstream is probed; and how often while it is a loop, or has turned silent, as one in a circle does. */
+/** How often an upstream is probed; and how often while it is a loop, or says nothing, as one in a circle does. */
 const PERIOD_MS = 600_000;
 const SUSPECT_PERIOD_MS = 60_000;
 
@@ -79,7 +80,7 @@ export class LoopWatch {
     return name;
   }
 
-  /** It has turned silent: what one in a circle does, too, so it is probed soon. */
+  /** It says nothing, or no more: so does one in a circle, and one that was not up yet; it is probed soon. */
   suspect(at: number): void {
     const watched = this.#watched[at];
     if (watched !== undefined) watched.isSuspect = true;
@@ -118,7 +119,19 @@ export class LoopWatch {
 /** A query for a probe's name, of type TXT, as a client would ask it; its id is for the sender to set. */
 export function probeQuery(name: string): Buffer {
   const labels = name.split(".").flatMap((label) => [Buffer.of(label.length), Buffer.from(label, "latin1")]);
+  return queryOf(Buffer.concat([...labels, Buffer.of(0)]), TYPE.TXT);
+}
+
+/**
+ * A query for the servers of the root, which each server knows without asking around or says that it does not tell: one
+ * that does not answer it is silent, and not just slow for somebody's names.
+ */
+export function rootQuery(): Buffer {
+  return queryOf(Buffer.of(0), TYPE.NS);
+}
+
+function queryOf(name: Buffer, typeCode: number): Buffer {
   // Id 0, RD, one question (RFC 1035 4.1.1).
   const header = Buffer.of(0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0);
-  return Buffer.concat([header, ...labels, Buffer.of(0, 0, TYPE.TXT, 0, CLASS_IN)]);
+  return Buffer.concat([header, name, Buffer.of(0, typeCode, 0, CLASS_IN)]);
 }

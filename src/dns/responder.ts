@@ -17,17 +17,18 @@ import { LIMITS } from "../model/limits.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import type { Cell } from "../runtime/tally.ts";
 
-import { answer, basisOf } from "./answer.ts";
+import { answer, basisOf, isForeign } from "./answer.ts";
 import { spend } from "./budget.ts";
-import { AnswerCache, bytesFor, type Entry } from "./cache.ts";
+import { AnswerCache, bytesFor, restamp, type Entry } from "./cache.ts";
 import { Clients, type KnownClient } from "./clients.ts";
-import { rcodeLabelOf, typeLabelOf, type RcodeName } from "./codes.ts";
+import { RCODE, rcodeLabelOf, typeLabelOf, type RcodeName } from "./codes.ts";
 import { emptyResponse, encodeResponse, encodeTruncated, TCP_BYTES_MAX, udpBytesMax } from "./encode.ts";
 import type { Transport } from "./exchange.ts";
 import type { Forwarded, Forwarder } from "./forward.ts";
-import { isIsolated, type Asker } from "./lookup.ts";
+import { isIsolated, type Asker, type Stranger } from "./lookup.ts";
 import { decodeQuery } from "./packet.ts";
 import type { Query } from "./query.ts";
+import { Strangers } from "./strangers.ts";
 import type { Zone } from "./zone.ts";
 
 /** Where a query came from; the address as the socket tells it. */
@@ -42,7 +43,10 @@ export type Reply = (answer: Buffer | null) => void;
 /** What a responder works with. */
 export interface ResponderOptions {
   readonly zone: Zone;
-  readonly askerOf: (address: string) => Asker;
+  /** A stranger's query waits until that changes (`askersTold`), for a moment. */
+  readonly askerOf: (address: string) => Asker | Stranger;
+  /** Told when a stranger's query waits. */
+  readonly onStranger?: () => void;
   /** Whose foreign names are forwarded; the others' are refused. */
   readonly isAllowed: (address: string) => boolean;
   /** Null where there is no upstream: foreign names are refused, too. */
@@ -58,6 +62,10 @@ export interface Responder {
   /** Never throws, whatever the bytes. */
   serve(bytes: Buffer, client: Client, reply: Reply): void;
   setZone(zone: Zone): void;
+  /** Who stands behind addresses has changed: strangers' queries are looked at again. */
+  askersTold(): void;
+  /** Gives up the queries that wait. */
+  close(): void;
   /** When an address (IPv4 never in its IPv6 form) last asked, monotonic; null when it did not, or long ago. */
   lastAskedMs(address: string): number | null;
   readonly serial: number;
@@ -95,6 +103,7 @@ class ZoneResponder implements Responder {
   readonly #options: ResponderOptions;
   readonly #clients: Clients;
   readonly #cache: AnswerCache<Cell>;
+  readonly #strangers = new Strangers();
   #zone: Zone;
   /** Of the zone; finished answers of older ones have to be looked at again. */
   #generation = 0;
@@ -119,8 +128,18 @@ class ZoneResponder implements Responder {
   }
 
   setZone(next: Zone): void {
+    // Planned from the same one: nothing that is told has changed.
+    if (next === this.#zone) return;
     this.#zone = next;
     this.#generation += 1;
+  }
+
+  askersTold(): void {
+    this.#strangers.retry();
+  }
+
+  close(): void {
+    this.#strangers.close();
   }
 
   lastAskedMs(address: string): number | null {
@@ -132,9 +151,10 @@ class ZoneResponder implements Responder {
     if (bytes.length > LIMITS.dnsQueryBytes || bytes.length < 2) return null;
     const startMs = performance.now();
     const client = this.#clients.of(address, startMs);
-    const entry = this.#cache.find(bytes, variantOf(client, transport, this.#isRecursive(client)));
+    const recursive = this.#isRecursive(client);
+    const entry = this.#cache.find(bytes, variantOf(client, transport, recursive));
     if (entry === null || entry.generation !== this.#generation) return null;
-    return this.#recalled(entry, { bytes, client, transport, startMs });
+    return this.#recalled(entry, { bytes, client, transport, recursive, startMs });
   }
 
   serve(bytes: Buffer, { address, transport }: Client, reply: Reply): void {
@@ -147,7 +167,15 @@ class ZoneResponder implements Responder {
     const client = this.#clients.of(address, startMs);
     const recursive = this.#isRecursive(client);
     const asking: Asking = { bytes, client, transport, recursive, startMs, reply };
-    if (decoded.kind === "query") return this.#answer(asking, decoded.query);
+    if (decoded.kind === "query") {
+      const { asker } = client;
+      if (asker.kind !== "unknown") return this.#answer({ ...asking, asker }, decoded.query);
+      // Whoever it is, he is told the same of what is foreign to who sees all.
+      if (!asker.isolated && isForeign(this.#zone, decoded.query.question))
+        return this.#forward(asking, decoded.query);
+      return this.#wait(asking, decoded.query, address);
+    }
+    if (recursive) markRecursion(decoded.bytes);
     this.#send(asking, { bytes: decoded.bytes, qtype: "other", rcode: decoded.rcode, source: "edge" });
   }
 
@@ -155,18 +183,37 @@ class ZoneResponder implements Responder {
     return client.isAllowed && !isIsolated(client.asker) && this.#options.forwarder?.hasUpstreams === true;
   }
 
-  #answer(asking: Asking, query: Query): void {
-    const { bytes, client, transport, recursive } = asking;
+  /** Until it is known who asks. */
+  #wait(asking: Asking, query: Query, address: string): void {
+    const { transport, recursive, reply } = asking;
+    const qtype = typeLabelOf(query.question.typeCode);
+    // A copy: over TCP the query is a view of all that came with it.
+    const bytes = Buffer.from(asking.bytes);
+    const late = (): void =>
+      this.#send({ ...asking, bytes }, { ...bare(query, "SERVFAIL", recursive), qtype, source: "zone" });
+    const again = (): boolean => {
+      if (this.#clients.of(address, performance.now()).asker.kind === "unknown") return false;
+      this.serve(bytes, { address, transport }, reply);
+      return true;
+    };
+    if (!this.#strangers.hold({ address, again, late })) return late();
+    this.#options.onStranger?.();
+  }
+
+  #answer(asking: Asking & { readonly asker: Asker }, query: Query): void {
+    const { bytes, client, transport, recursive, asker } = asking;
     const variant = variantOf(client, transport, recursive);
     const entry = this.#cache.find(bytes, variant);
-    if (entry !== null && this.#holds(entry, query, client.asker))
+    if (entry !== null && this.#holds(entry, query, asker))
       return asking.reply(this.#recalled(entry, asking));
     const qtype = typeLabelOf(query.question.typeCode);
-    const given = answer(this.#zone, query.question, client.asker, this.#options.random);
-    if (given.kind === "forward") return this.#forward(asking, query, qtype);
+    const sizeBytesMax = bytesMax(query, transport);
+    const { random } = this.#options;
+    const given = answer(this.#zone, query.question, asker, { random, sizeBytesMax });
+    if (given.kind === "forward") return this.#forward(asking, query);
     const { rcode, basis } = given;
     const response = { ...given, recursionAvailable: recursive };
-    const encoded = encodeResponse(query, response, bytesMax(query, transport));
+    const encoded = encodeResponse(query, response, sizeBytesMax);
     const label = this.#options.metrics.dnsQueries.cell({ qtype, rcode, source: "cache" });
     this.#cache.put(bytes, variant, { encoded, basis, generation: this.#generation, label });
     this.#send(asking, { bytes: encoded.bytes, qtype, rcode, source: "zone" });
@@ -177,6 +224,7 @@ class ZoneResponder implements Responder {
     if (entry.generation === this.#generation) return true;
     const basis = entry.basis?.deref();
     if (basis === undefined || basisOf(this.#zone, query.question, asker) !== basis) return false;
+    restamp(entry, this.#zone.serial);
     entry.generation = this.#generation;
     return true;
   }
@@ -184,49 +232,54 @@ class ZoneResponder implements Responder {
   /** A finished answer for this query, counted. */
   #recalled(
     entry: Entry<Cell>,
-    { bytes, client, transport, startMs }: Pick<Asking, "bytes" | "client" | "transport" | "startMs">,
+    { bytes, client, transport, recursive, startMs }: Omit<Asking, "reply">,
   ): Buffer {
     const excessBytes = entry.encoded.bytes.length - bytes.length;
     const isWhole = transport === "tcp" || mayGet(client, excessBytes, startMs);
     entry.label.count += 1;
-    const out = isWhole ? bytesFor(entry, bytes) : this.#limited(bytes);
+    const out = isWhole ? bytesFor(entry, bytes) : this.#limited(bytes, recursive);
     this.#options.metrics.dnsDuration.observe((performance.now() - startMs) / 1000);
     return out;
   }
 
-  #forward(asking: Asking, query: Query, qtype: string): void {
+  #forward(asking: Asking, query: Query): void {
     const { bytes, client, transport, recursive } = asking;
+    const qtype = typeLabelOf(query.question.typeCode);
+    const { complete } = this.#zone;
     const { forwarder } = this.#options;
     if (!recursive || forwarder === null || forwarder.isEcho(query.question.name))
-      return this.#send(asking, { ...bare(query, "REFUSED"), qtype, source: "zone" });
+      return this.#send(asking, { ...bare(query, "REFUSED", recursive), qtype, source: "zone" });
     const tell = (forwarded: Forwarded): void => {
       const isKept = forwarded.kind === "reply" && forwarded.fromCache === true;
       const source = isKept ? "remembered" : "upstream";
+      // The name may be one of ours that this node has not heard of, and clients take NXDOMAIN for final.
+      if (!complete && forwarded.kind === "reply" && forwarded.rcodeCode === RCODE.NXDOMAIN)
+        return this.#send(asking, { ...bare(query, "SERVFAIL", recursive), qtype, source });
       this.#send(asking, { ...fitting(forwarded, query, transport), qtype, source });
     };
-    const remembered = forwarder.remembered(bytes, transport);
+    const remembered = forwarder.remembered(bytes);
     if (remembered !== null) return tell(remembered);
     void forwarder.forward(bytes, transport, client.address).then(tell);
   }
 
   /** Replies, counts, and truncates what the client's network may not be sent. */
-  #send({ bytes: asked, client, transport, startMs, reply }: Asking, outcome: Outcome): void {
+  #send({ bytes: asked, client, transport, recursive, startMs, reply }: Asking, outcome: Outcome): void {
     const { metrics } = this.#options;
     const { bytes, qtype, rcode, source } = outcome;
     const endMs = performance.now();
     const isWhole = transport === "tcp" || mayGet(client, bytes.length - asked.length, endMs);
     metrics.dnsQueries.cell({ qtype, rcode, source }).count += 1;
     metrics.dnsDuration.observe((endMs - startMs) / 1000);
-    reply(isWhole ? bytes : this.#limited(asked));
+    reply(isWhole ? bytes : this.#limited(asked, recursive));
   }
 
   /** "Ask again over TCP", which is no larger than the question. */
-  #limited(asked: Buffer): Buffer {
+  #limited(asked: Buffer, recursionAvailable: boolean): Buffer {
     this.#options.metrics.dnsLimited.inc();
     const decoded = decodeQuery(asked);
     // Invariant: whoever calls this has understood the query; other bytes get a header, which exceeds nothing.
     if (decoded.kind !== "query") return NOTHING;
-    return encodeTruncated(decoded.query, emptyResponse("NOERROR")).bytes;
+    return encodeTruncated(decoded.query, { ...emptyResponse("NOERROR"), recursionAvailable }).bytes;
   }
 }
 
@@ -246,13 +299,19 @@ function bytesMax(query: Query, transport: Transport): number {
 }
 
 /** An answer with nothing but a code. */
-function bare(query: Query, rcode: RcodeName): Pick<Outcome, "bytes" | "rcode"> {
-  return { bytes: encodeResponse(query, emptyResponse(rcode), TCP_BYTES_MAX).bytes, rcode };
+function bare(query: Query, rcode: RcodeName, recursionAvailable: boolean): Pick<Outcome, "bytes" | "rcode"> {
+  const response = { ...emptyResponse(rcode), recursionAvailable };
+  return { bytes: encodeResponse(query, response, TCP_BYTES_MAX).bytes, rcode };
+}
+
+/** Says in a finished error that this client's foreign names are forwarded: RA (RFC 1035 4.1.1). */
+function markRecursion(bytes: Buffer): void {
+  bytes[3] = (bytes[3] ?? 0) | 0x80;
 }
 
 /** The upstream's reply, cut to what the client takes; SERVFAIL when nobody replied. */
 function fitting(forwarded: Forwarded, query: Query, transport: Transport): Pick<Outcome, "bytes" | "rcode"> {
-  if (forwarded.kind === "failed") return bare(query, "SERVFAIL");
+  if (forwarded.kind === "failed") return bare(query, "SERVFAIL", true);
   const rcode = rcodeLabelOf(forwarded.rcodeCode);
   if (forwarded.bytes.length <= bytesMax(query, transport)) return { bytes: forwarded.bytes, rcode };
   const truncated = { ...emptyResponse("NOERROR"), recursionAvailable: true };

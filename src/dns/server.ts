@@ -9,17 +9,18 @@
  */
 
 import { Failure } from "../base/failure.ts";
-import { renderHostPort, type HostPort } from "../base/ip.ts";
+import { isLoopback, isSamePlace, renderHostPort, type HostPort } from "../base/ip.ts";
 import type { Random } from "../base/random.ts";
+import { LIMITS } from "../model/limits.ts";
 import { nowMs } from "../runtime/clock.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
-import type { Asker } from "./lookup.ts";
+import type { Asker, Stranger } from "./lookup.ts";
+import { Connections } from "./connections.ts";
 import { openForwarder, type ForwarderStats } from "./forward.ts";
 import { Listeners, type ListenersOptions, type Unserved } from "./listeners.ts";
 import { openResponder } from "./responder.ts";
-import { countConnections } from "./tcp.ts";
 import { isOurself } from "./upstream.ts";
 import type { Zone } from "./zone.ts";
 
@@ -35,11 +36,17 @@ export interface DnsServerOptions extends Pick<ListenersOptions, "ownAddresses" 
   readonly listen: readonly HostPort[];
   readonly zone: Zone;
   /** Who stands behind an address (IPv4 never in its IPv6 form). */
-  readonly askerOf: (address: string) => Asker;
+  readonly askerOf: (address: string) => Asker | Stranger;
+  /** Told when the query of a stranger waits for `askersTold`. */
+  readonly onStranger?: () => void;
   /** Whose foreign names are forwarded; the others' are refused. */
   readonly isAllowed: (address: string) => boolean;
   /** In the order in which they are asked; none: foreign names are refused. */
   readonly upstreams: readonly HostPort[];
+  /** TCP connections at once, LIMITS.dnsConnectionsMax unless told otherwise: each takes a file descriptor. */
+  readonly connectionsMax?: number;
+  /** Sockets for questions to upstreams at once, LIMITS.dnsExchangesMax unless told otherwise. */
+  readonly exchangesMax?: number;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly random: Random;
@@ -64,10 +71,12 @@ export interface DnsServer {
   readonly unserved: readonly Unserved[];
   /** Answers from this zone from now on. */
   setZone(zone: Zone): void;
-  /** Forwards to these from now on; those that are this server are left out. */
+  /** To be called when who stands behind addresses has changed. */
+  askersTold(): void;
+  /** Forwards to these from now on; those that are this server are left out for as long as they are. */
   setUpstreams(upstreams: readonly HostPort[]): void;
   /**
-   * Answers at one more address; at one that is there already, nothing changes. It is no upstream any more.
+   * Answers at one more address; at one that is there already, nothing changes. It is no upstream meanwhile.
    *
    * @throws Failure as openDnsServer
    */
@@ -90,27 +99,36 @@ export interface DnsServer {
 export async function openDnsServer(options: DnsServerOptions): Promise<DnsServer> {
   const forwarder = openForwarder({ ...options, times: FORWARD_TIMES, nowMs });
   const responder = openResponder({ ...options, forwarder });
-  const connections = countConnections();
+  const connections = openConnections(options);
   const listeners = new Listeners({ ...options, responder, connections });
 
-  const setUpstreams = (upstreams: readonly HostPort[]): void => {
-    forwarder.setUpstreams(upstreams.filter((upstream) => !isOurself(upstream, listeners.wanted)));
+  let wished = options.upstreams;
+  /** Those of the wished that are this server are not asked, and asked again when they are it no more. */
+  const chooseUpstreams = (): void => {
+    const own = wished.filter((upstream) => isOurself(upstream, listeners.wanted));
+    const isAsked = (one: HostPort): boolean => forwarder.upstreams.some((asked) => isSamePlace(asked, one));
+    for (const upstream of own.filter(isAsked)) {
+      options.log.warn("dns upstream is this daemon itself, and is not asked", {
+        upstream: renderHostPort(upstream),
+      });
+    }
+    forwarder.setUpstreams(wished.filter((upstream) => !own.includes(upstream)));
   };
 
   const listenOn = async (wanted: HostPort): Promise<HostPort> => {
     const address = await listeners.add(wanted);
     // Not a reason to refuse the address: a host may well name the gateway of its own bridge in its resolv.conf.
-    for (const upstream of forwarder.upstreams.filter((one) => isOurself(one, [wanted]))) {
-      options.log.warn("dns upstream is this daemon itself, and is not asked", {
-        upstream: renderHostPort(upstream),
-      });
-    }
-    setUpstreams(forwarder.upstreams);
+    chooseUpstreams();
     return address;
   };
 
+  const stopListening = async (address: HostPort): Promise<void> => {
+    await listeners.remove(address);
+    chooseUpstreams();
+  };
+
   const close = async (): Promise<void> => {
-    forwarder.close();
+    for (const part of [forwarder, responder]) part.close();
     await listeners.close();
   };
 
@@ -138,9 +156,13 @@ export async function openDnsServer(options: DnsServerOptions): Promise<DnsServe
       return listeners.unserved;
     },
     setZone: (zone) => responder.setZone(zone),
-    setUpstreams,
+    askersTold: () => responder.askersTold(),
+    setUpstreams: (upstreams) => {
+      wished = upstreams;
+      chooseUpstreams();
+    },
     listenOn,
-    stopListening: (address) => listeners.remove(address),
+    stopListening,
     lastAskedMs: (address) => responder.lastAskedMs(address),
     stats: () => ({
       serial: responder.serial,
@@ -151,4 +173,9 @@ export async function openDnsServer(options: DnsServerOptions): Promise<DnsServe
     }),
     close,
   };
+}
+
+function openConnections({ connectionsMax, askerOf }: DnsServerOptions): Connections {
+  const isLocal = (address: string): boolean => isLoopback(address) || askerOf(address).kind === "container";
+  return new Connections({ max: connectionsMax ?? LIMITS.dnsConnectionsMax, isLocal });
 }

@@ -3,9 +3,10 @@
  *
  * dns2's own `handle` keeps idle connections for ever and takes as many as come, so it is overridden whole. A client
  * may send queries without waiting for answers (RFC 7766 6.2.1.1) and close its side when it has asked all. What it
- * can make us hold is bounded: connections in all and per address, queries under way per connection, answers it does
- * not read. At a bound we stop reading, so the client is slowed by TCP itself and nobody else is; a connection on
- * which nothing gets done within the idle time is destroyed (not ended: a client that does not read would keep it).
+ * can make us hold is bounded: queries under way per connection, answers it does not read; and what all of them may
+ * is shared (connections.ts). At a bound we stop reading, so the client is slowed by TCP itself and nobody else is; a
+ * connection on which nothing gets done within the idle time is destroyed (not ended: a client that does not read
+ * would keep it).
  *
  * Touches: a TCP socket, timers, metrics.
  */
@@ -15,52 +16,29 @@ import type { Socket } from "node:net";
 
 import { TCPServer } from "dns2";
 
-import { unmapped, type HostPort } from "../base/ip.ts";
+import { networkOf, unmapped, type HostPort } from "../base/ip.ts";
 import { LIMITS } from "../model/limits.ts";
+import { nowMs } from "../runtime/clock.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
-import { framed } from "./packet.ts";
+import type { Connections, Guest } from "./connections.ts";
+import type { Place } from "./crowd.ts";
 import type { Responder } from "./responder.ts";
+import type { Sliced } from "./turns.ts";
 
-/** Queries of one connection served in one turn of the event loop, so that a pipeline does not hold up the rest. */
-const QUERIES_PER_TURN = 32;
+/** Queries of one connection served before another one has its turn, as far as the time of a turn goes. */
+const QUERIES_PER_SLICE = 32;
 
-/** Counts connections over all TCP sockets of a server. */
-export interface ConnectionCount {
-  /** @returns false when a bound is reached; then nothing is counted */
-  enter(address: string): boolean;
-  leave(address: string): void;
-  readonly total: number;
-}
+/** Answers of one connection written before that: the system copies some hundred kilobytes a millisecond. */
+const BYTES_PER_SLICE = 64 * 1024;
 
-/** Makes a count bounded by LIMITS.dnsConnectionsMax and LIMITS.dnsConnectionsPerAddress. */
-export function countConnections(): ConnectionCount {
-  const countByAddress = new Map<string, number>();
-  let total = 0;
-  return {
-    enter(address) {
-      const count = countByAddress.get(address) ?? 0;
-      if (total >= LIMITS.dnsConnectionsMax || count >= LIMITS.dnsConnectionsPerAddress) return false;
-      countByAddress.set(address, count + 1);
-      total += 1;
-      return true;
-    },
-    leave(address) {
-      const count = countByAddress.get(address) ?? 0;
-      if (count <= 1) countByAddress.delete(address);
-      else countByAddress.set(address, count - 1);
-      total -= 1;
-    },
-    get total() {
-      return total;
-    },
-  };
-}
+/** Answers together larger than this are written in their pieces: copying them into one costs more. */
+const JOINED_BYTES_MAX = 16 * 1024;
 
 /** What a TCP listener works with. */
 export interface TcpOptions {
   readonly responder: Responder;
-  readonly connections: ConnectionCount;
+  readonly connections: Connections;
   readonly metrics: Metrics;
   /** How long a connection may go without a whole query or an answer. */
   readonly idleMs: number;
@@ -92,7 +70,8 @@ export class TcpListener extends TCPServer {
     const address = unmapped(client.remoteAddress ?? "");
     // Before anything else: without a listener a reset would end the process.
     client.on("error", () => client.destroy());
-    if (!connections.enter(address)) {
+    const connection = new Connection(client, address, this.#options);
+    if (!connections.admit(connection, address)) {
       metrics.dnsDropped.inc({ reason: "connection" });
       client.destroy();
       return;
@@ -100,11 +79,9 @@ export class TcpListener extends TCPServer {
     this.#clients.add(client);
     client.on("close", () => {
       this.#clients.delete(client);
-      connections.leave(address);
+      connection.close();
     });
     client.setNoDelay(true);
-    // Kept alive by its own listeners on the socket.
-    void new Connection(client, address, this.#options);
   }
 
   /** Stops listening and ends every connection at once. */
@@ -120,58 +97,107 @@ export class TcpListener extends TCPServer {
 const NOTHING = Buffer.alloc(0);
 
 /** One connection: takes queries off it in order; answers go out as they are finished (RFC 7766 6.2.1.1). */
-class Connection {
+class Connection implements Guest, Sliced {
+  readonly network: string;
   readonly #client: Socket;
   readonly #from: { readonly address: string; readonly transport: "tcp" };
   readonly #options: TcpOptions;
-  readonly #idle: NodeJS.Timeout;
+  readonly #flushed = (): void => this.#drained();
+  #place: Place<Guest> | null = null;
+  #idle: NodeJS.Timeout | null = null;
   /** Received and not yet served: at most one chunk and the beginning of a query. */
   #unread: Buffer = NOTHING;
-  /** Answers of this turn, each with its length; written together. */
+  /** Answers of this slice, each with its length; written together. */
   #ready: Buffer[] = [];
   #readyBytes = 0;
   #underWay = 0;
   #hasEnded = false;
   #isPumping = false;
   #isPaused = false;
-  #isDue = false;
+  #hasMoved = false;
+  #isWaiting = false;
 
   constructor(client: Socket, address: string, options: TcpOptions) {
+    this.network = networkOf(address);
     this.#client = client;
     this.#from = { address, transport: "tcp" };
     this.#options = options;
-    this.#idle = setTimeout(() => client.destroy(), options.idleMs);
+  }
+
+  /** Begins to serve. Until then what the client sends stays with the system. */
+  start(place: Place<Guest>): void {
+    const client = this.#client;
+    this.#place = place;
+    this.#idle = setTimeout(() => client.destroy(), this.#options.idleMs);
     client.on("data", (chunk: Buffer) => {
       this.#unread = this.#unread.length === 0 ? chunk : Buffer.concat([this.#unread, chunk]);
-      this.#pump();
+      this.#advance();
     });
     client.on("end", () => {
       this.#hasEnded = true;
-      this.#pump();
+      this.#advance();
     });
-    client.on("drain", () => this.#pump());
-    client.on("close", () => clearTimeout(this.#idle));
   }
 
-  /** Serves what is there, as far as the bounds let it. Called whenever one of them may have moved. */
-  #pump(): void {
-    // An answer finished before serve() returns comes through here, too; the loop below is already at it.
-    if (this.#isPumping) return;
+  /** Ends it at once, for somebody else's sake. What is not answered then is counted. */
+  end(): void {
+    const isIdle = this.#place?.condition === "idle";
+    if (!isIdle) this.#options.metrics.dnsDropped.inc({ reason: "connection" });
+    this.#client.destroy();
+  }
+
+  /** The socket is closed. */
+  close(): void {
+    if (this.#idle !== null) clearTimeout(this.#idle);
+    this.#options.connections.drop(this);
+    this.#options.connections.leave(this, this.#place);
+  }
+
+  /** Goes on, now or when its turn has come. Called whenever something may have become possible. */
+  #advance(): void {
+    // An answer finished before serve() returns comes through here, too; the loop in slice() is already at it.
+    if (this.#isPumping || this.#client.destroyed) return;
+    if (this.#options.connections.ask(this)) return;
+    this.#wait();
+  }
+
+  /** Serves what is there, as far as the bounds let it. */
+  slice(endMs: number): void {
+    this.#isWaiting = false;
     this.#isPumping = true;
     let served = 0;
-    while (served < QUERIES_PER_TURN && this.#serveNext()) served += 1;
+    while (this.#serveNext()) {
+      served += 1;
+      const isMuch = served === QUERIES_PER_SLICE || this.#readyBytes >= BYTES_PER_SLICE;
+      if (isMuch || nowMs() >= endMs) break;
+    }
     this.#isPumping = false;
     this.#write();
     this.#settle();
   }
 
-  /** Writes what is ready in one piece: a segment and a system call an answer is most of what an answer costs. */
+  /** Writes what is ready at once: a segment and a system call an answer is most of what an answer costs. */
   #write(): void {
-    if (this.#ready.length === 0 || this.#client.destroyed) return;
-    const [first = NOTHING] = this.#ready;
-    this.#client.write(this.#ready.length === 1 ? first : Buffer.concat(this.#ready, this.#readyBytes));
+    const ready = this.#ready;
+    const bytes = this.#readyBytes;
+    if (ready.length === 0 || this.#client.destroyed) return;
     this.#ready = [];
     this.#readyBytes = 0;
+    if (bytes <= JOINED_BYTES_MAX) {
+      this.#client.write(Buffer.concat(ready, bytes), this.#flushed);
+      return;
+    }
+    this.#client.cork();
+    for (const piece of ready) this.#client.write(piece, piece === ready.at(-1) ? this.#flushed : undefined);
+    this.#client.uncork();
+  }
+
+  /** The client has read what was written: there may be room for more. */
+  #drained(): void {
+    // Mostly it was sent before write() returned, and nothing waited for it.
+    if (this.#place === null || (this.#place.heldBytes === 0 && !this.#isPaused)) return;
+    this.#hasMoved = true;
+    this.#advance();
   }
 
   /** @returns false when nothing whole is there, or a bound is reached */
@@ -180,7 +206,7 @@ class Connection {
     const query = this.#takeFrame();
     if (query === null) return false;
     const { responder } = this.#options;
-    this.#idle.refresh();
+    this.#progress();
     this.#underWay += 1;
     const finished = responder.recall(query, this.#from.address, "tcp");
     if (finished !== null) this.#answered(finished);
@@ -193,12 +219,25 @@ class Connection {
     if (this.#client.destroyed) return;
     // Bytes that deserve no answer are not DNS, and over TCP nobody forges where they come from.
     if (answer === null) return this.#abort();
-    const frame = framed(answer);
-    this.#ready.push(frame);
-    this.#readyBytes += frame.length;
+    this.#enqueue(answer);
     if (this.#isPumping) return;
-    this.#idle.refresh();
-    this.#pump();
+    this.#progress();
+    // Not in turn: it is finished, and had its turn when it was asked for.
+    this.#write();
+    this.#advance();
+  }
+
+  /** An answer with its length in front (RFC 1035 4.2.2). */
+  #enqueue(answer: Buffer): void {
+    const length = Buffer.allocUnsafe(2);
+    length.writeUInt16BE(answer.length, 0);
+    this.#ready.push(length, answer);
+    this.#readyBytes += 2 + answer.length;
+  }
+
+  #progress(): void {
+    this.#hasMoved = true;
+    this.#idle?.refresh();
   }
 
   /** Ends the connection at once; what was answered before goes out. */
@@ -207,24 +246,40 @@ class Connection {
     this.#client.destroy();
   }
 
-  /** Reads on, waits, or ends: what the state after a pump asks for. */
+  /** Reads on, waits, or ends: what the state after a slice asks for. */
   #settle(): void {
     if (this.#client.destroyed) return;
     const isFull = this.#isFull();
     const hasMore = !isFull && this.#frameBytes() !== null;
-    this.#read(!hasMore && !isFull);
-    if (hasMore) this.#pumpAgain();
-    else if (this.#hasEnded && !isFull && this.#underWay === 0) this.#client.end();
+    this.#unread = compact(this.#unread);
+    if (hasMore) {
+      this.#options.connections.later(this);
+      return this.#wait();
+    }
+    this.#read(!isFull);
+    this.#account();
+    const isDone = this.#hasEnded && !isFull && this.#underWay === 0;
+    if (isDone && !this.#client.destroyed) this.#client.end();
   }
 
-  /** After others had their turn. */
-  #pumpAgain(): void {
-    if (this.#isDue) return;
-    this.#isDue = true;
-    setImmediate(() => {
-      this.#isDue = false;
-      this.#pump();
-    });
+  /** Until its turn has come. */
+  #wait(): void {
+    this.#isWaiting = true;
+    this.#read(false);
+    this.#account();
+  }
+
+  /** Tells what it does, and what is held for it. */
+  #account(): void {
+    const place = this.#place;
+    if (place === null) return;
+    const { connections } = this.#options;
+    const unsentBytes = this.#unsentBytes();
+    const isBusy = this.#underWay > 0 || this.#isWaiting;
+    const condition = isBusy ? "busy" : unsentBytes > 0 ? "unread" : "idle";
+    if (this.#hasMoved || condition !== place.condition) connections.move(place, condition);
+    this.#hasMoved = false;
+    connections.hold(place, unsentBytes + this.#unread.length);
   }
 
   /** Takes bytes off the socket from now on, or leaves them to the system, which slows the sender down. */
@@ -235,9 +290,15 @@ class Connection {
     else this.#client.pause();
   }
 
+  #unsentBytes(): number {
+    return this.#client.writableLength + this.#readyBytes;
+  }
+
+  /** True when no further query is to be served now. One with nothing unsent always gets an answer. */
   #isFull(): boolean {
-    const unsentBytes = this.#client.writableLength + this.#readyBytes;
-    return unsentBytes > LIMITS.dnsConnectionBufferedBytes || this.#underWay >= LIMITS.dnsPipelineMax;
+    if (this.#underWay >= LIMITS.dnsPipelineMax) return true;
+    const unsentBytes = this.#unsentBytes();
+    return unsentBytes > 0 && unsentBytes > this.#options.connections.unsentBytesMax;
   }
 
   /** The size of the next query (RFC 1035 4.2.2); null while it is not whole. */
@@ -261,4 +322,10 @@ class Connection {
     this.#unread = this.#unread.subarray(2 + size);
     return frame;
   }
+}
+
+/** What is left of a chunk without the rest of it, which would be kept as long. */
+function compact(rest: Buffer): Buffer {
+  if (rest.length === 0) return NOTHING;
+  return rest.length * 4 > rest.buffer.byteLength ? rest : Buffer.from(rest);
 }

@@ -11,18 +11,14 @@
 
 import { unwatchFile, watchFile } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 
 import { Failure, systemCodeOf } from "../base/failure.ts";
-import { unmapped, type HostPort } from "../base/ip.ts";
-
-import { isWildcard } from "./listening.ts";
+import { canonicalIpv6, groupsOf, isIpv6, isWildcard, numberToIpv4, type HostPort } from "../base/ip.ts";
+import { DNS_PORT, nameserversOf } from "../base/nameservers.ts";
 
 /** resolv.conf's servers beyond the third are not used by anybody (resolv.conf(5), MAXNS). */
 const SERVERS_MAX = 3;
-
-const DNS_PORT = 53;
 
 /** How often to look whether the file is another: one call of stat(2). */
 const LOOK_EVERY_MS = 2000;
@@ -45,12 +41,8 @@ export async function readUpstreams(
     if (systemCodeOf(cause) === "ENOENT") return [];
     throw new Failure("unreachable", `file "${path}" cannot be read; expected a resolv.conf`, { cause });
   }
-  const servers: HostPort[] = [];
-  for (const line of text.split("\n")) {
-    const [, host = ""] = /^\s*nameserver\s+(\S+)/.exec(line) ?? [];
-    if (isIP(host) !== 0) servers.push({ host, port: DNS_PORT });
-  }
-  return servers.slice(0, SERVERS_MAX).filter((server) => !isOurself(server, listening));
+  const servers = nameserversOf(text).slice(0, SERVERS_MAX);
+  return servers.map((host) => ({ host, port: DNS_PORT })).filter((server) => !isOurself(server, listening));
 }
 
 /**
@@ -67,16 +59,34 @@ export function watchResolver(path: string, changed: () => void, everyMs = LOOK_
 
 /** True when a query sent to `upstream` would come back to one of the `listening` sockets of this host. */
 export function isOurself(upstream: HostPort, listening: readonly HostPort[]): boolean {
-  const host = unmapped(upstream.host);
+  const host = reachedBy(upstream.host);
   return listening.some((own) => {
     if (own.port !== upstream.port) return false;
-    return unmapped(own.host) === host || (isWildcard(own.host) && isOfThisHost(host));
+    return isWildcard(plain(own.host)) ? isOfThisHost(host) : plain(own.host) === host;
   });
 }
 
 /** Not all of 127/8: a wildcard is the addresses of interfaces (listening.ts), and 127.0.0.53 is another resolver. */
 function isOfThisHost(host: string): boolean {
-  if (isWildcard(host)) return true;
   const addresses = Object.values(networkInterfaces()).flatMap((one) => one ?? []);
-  return addresses.some(({ address }) => address === host);
+  const [bare = ""] = host.split("%");
+  return addresses.some(({ address }) => plain(address) === bare);
+}
+
+/** Where a datagram to an address goes: to the wildcard, it goes to the host itself (Linux, ip(7)). */
+function reachedBy(host: string): string {
+  const address = plain(host);
+  if (!isWildcard(address)) return address;
+  return address === "::" ? "::1" : "127.0.0.1";
+}
+
+/** An address in its one form, however it was written; with its zone, since it is another place in each. */
+function plain(host: string): string {
+  if (!isIpv6(host)) return host;
+  const [address = "", zone] = host.split("%");
+  const groups = groupsOf(address);
+  // RFC 4291 2.5.5.2.
+  if (groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff)
+    return numberToIpv4((groups[6] ?? 0) * 0x1_0000 + (groups[7] ?? 0));
+  return zone === undefined ? canonicalIpv6(address) : `${canonicalIpv6(address)}%${zone}`;
 }

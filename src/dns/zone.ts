@@ -10,7 +10,7 @@
  * it was is not looked at, and what says the same keeps its identity. The index holds places instead of entries, so it
  * is made anew only when names come and go, not when addresses do.
  *
- * Pure. Structured-cloneable, so that the server may run in a worker thread. entry.ts plans one service.
+ * Pure. entry.ts plans one service; lookup.ts reads what is planned.
  */
 
 import { parsePrefix, type Prefix } from "../base/ip.ts";
@@ -18,6 +18,7 @@ import type { NodeId } from "../model/ids.ts";
 import type { Member } from "../model/member.ts";
 import type { Service, View } from "../model/view.ts";
 
+import type { RcodeName } from "./codes.ts";
 import { addressSet, kept, planEntry, plainAddress } from "./entry.ts";
 import type { AddressSet, Circumstances, Presence, ZoneService } from "./entry.ts";
 
@@ -37,6 +38,7 @@ export interface Zone {
   /** This node's name; the domain where it is not known yet. */
   readonly nodeName: string;
   readonly software: string;
+  readonly absences: Absences;
   /** In the view's order. */
   readonly services: readonly ZoneService[];
   readonly names: NameIndex;
@@ -45,6 +47,26 @@ export interface Zone {
   readonly reverseRanges: readonly Prefix[];
   /** What it was planned from: the next plan goes by the identity of what is in it. */
   readonly planned: { readonly view: View; readonly options: ZoneOptions };
+}
+
+/**
+ * What is said where there are no records. The same object from zone to zone while that is the same but for the serial,
+ * so that an answer without records outlives what changes elsewhere.
+ */
+export interface Absence {
+  /** What its SOA says of the name server. */
+  readonly primary: string;
+  readonly rcode: RcodeName;
+  readonly ttlSeconds: number;
+}
+
+/** By what is absent. */
+export interface Absences {
+  /** Of a name that is there, records of the type that was asked for. */
+  readonly records: Absence;
+  /** The same for a name that may have them in a moment. */
+  readonly recordsYet: Absence;
+  readonly name: Absence;
 }
 
 /** Where names lead; the same object from zone to zone while no service comes, goes or takes another name. */
@@ -93,16 +115,19 @@ export function planZone(view: View, options: ZoneOptions, previous: Zone | null
   const nodes = planNodes(view.members, ttlSeconds, before);
   const services = planServices(view.services, { ...nodes, ttlSeconds }, before);
   const self = view.members.find((member) => member.id === view.self);
+  // Before the first full exchange a name may be missing only because we have not heard of it: nobody may cache that.
+  const negativeTtlSeconds = view.complete ? ttlSeconds : 0;
+  const primary = self === undefined ? `ns.${domain}` : `${self.name}.${NODE_LABEL}.${domain}`;
   const zone: Zone = {
     domain,
     ttlSeconds,
-    // Before the first full exchange a name may be missing only because we have not heard of it: nobody may cache that.
     complete: view.complete,
-    negativeTtlSeconds: view.complete ? ttlSeconds : 0,
+    negativeTtlSeconds,
     serial: view.version % 0x1_0000_0000,
-    primary: self === undefined ? `ns.${domain}` : `${self.name}.${NODE_LABEL}.${domain}`,
+    primary,
     nodeName: self?.name ?? domain,
     software,
+    absences: planAbsences({ primary, ttlSeconds: negativeTtlSeconds, complete: view.complete }, before),
     services,
     names: planNames(view.services, before),
     nodes,
@@ -122,6 +147,23 @@ function isSame(one: Zone, other: Zone): boolean {
     one.nodes === other.nodes &&
     one.reverseRanges === other.reverseRanges
   );
+}
+
+/**
+ * A name that is not known is not denied before this node knows what its peers know: a daemon that has just started
+ * must not say "no" for a service that they are about to tell of, since clients take NXDOMAIN for final and try
+ * another server after SERVFAIL.
+ */
+function planAbsences(
+  { complete, ...told }: Omit<Absence, "rcode"> & { readonly complete: boolean },
+  before: Zone | null,
+): Absences {
+  if (before?.primary === told.primary && before.complete === complete) return before.absences;
+  return {
+    records: { ...told, rcode: "NOERROR" },
+    recordsYet: { ...told, rcode: "NOERROR", ttlSeconds: 0 },
+    name: { ...told, rcode: complete ? "NXDOMAIN" : "SERVFAIL" },
+  };
 }
 
 /** Both lists are sorted by key, so they are walked side by side. */

@@ -147,13 +147,17 @@ export const LIMITS = {
   /** Ejections remembered at once by one proxy. */
   ejectionsMax: 65_536,
 
-  /** Different queries being forwarded at once; more are answered SERVFAIL. */
+  /** Different queries being forwarded at once; beyond, the oldest are answered SERVFAIL. */
   dnsForwardsMax: 1024,
+  /** Of one question those that are one client's alone, by a cookie or a signature; a crowd asks that much at once. */
+  dnsForwardsPerQuestion: 64,
   /** Clients' queries that wait for them, identical ones together; and those of one client, who may be a whole host. */
   dnsForwardWaitersMax: 8192,
   dnsForwardWaitersPerClient: 512,
-  /** Sockets for them beyond which no second upstream is asked for a query whose first one is slow. */
+  /** Sockets for them; beyond half of it no second upstream is asked for a query whose first one is slow. */
   dnsExchangesMax: 2048,
+  /** Questions remembered for a second as ones that no upstream answers. */
+  dnsSilencesMax: 4096,
   /** Upstreams' replies kept, in number and in size with their keys: an answer is some 100 to 500 bytes. */
   dnsRememberedEntries: 16_384,
   dnsRememberedBytes: 8 * 1024 * 1024,
@@ -172,15 +176,19 @@ export const LIMITS = {
   dnsLocalExcessBytesBurst: 16 * 1024 * 1024,
   /** Networks and containers for which that is kept. */
   dnsBudgetsMax: 16_384,
+  /** Queries that wait until it is known which container asks; in all, and of one address. */
+  dnsStrangersMax: 1024,
+  dnsStrangersPerAddress: 32,
   /** A query: room for one question, EDNS options and a signature; longer ones only cost time to parse. */
   dnsQueryBytes: 1500,
   /** Records in one answer: as many A (16 bytes each) as a message of 64 kB holds; the encoder tells what fits. */
   dnsRecordsMax: 4000,
   /** Addresses that one wildcard of dns.listen stands for, two sockets each: a host with so many bridges is large. */
   dnsAddressesMax: 256,
-  /** Idle or busy DNS connections over TCP, in all and from one address. */
+  /** DNS connections over TCP, idle or busy; an eighth more may be waiting for a place. One client gets half of them. */
   dnsConnectionsMax: 1024,
-  dnsConnectionsPerAddress: 64,
+  /** Bytes held for all of them: answers that clients do not read, queries that wait for their turn. */
+  dnsConnectionsHeldBytes: 32 * 1024 * 1024,
   /** Queries of one TCP connection being answered at once; further ones wait unread. */
   dnsPipelineMax: 64,
   /** A TCP connection with more than this unsent is not read from until its client reads. */

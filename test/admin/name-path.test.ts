@@ -92,7 +92,7 @@ test("name path: the gateway of another bridge is named where the container's ow
   assert.match(judge({ servers: null }, only17, BUSY).remedy ?? "", /--dns 172\.17\.0\.1/);
 });
 
-test("name path: on internal networks it depends on the engine whether Docker's server asks on, and both are told", () => {
+test("name path: on internal networks the engine's age decides whether Docker's server asks on", () => {
   for (const servers of [[own("172.18.0.1")], [own("8.8.8.8")], [], null]) {
     const check = judge({ isolated: true, servers });
     assert.equal(check.state, "warn");

@@ -15,6 +15,8 @@ import {
   isLocalToHost,
   isLoopback,
   isPrivate,
+  isSamePlace,
+  isWildcard,
   networkOf,
   numberToIpv4,
   overlaps,
@@ -275,4 +277,16 @@ test("ip: the canonical form of an IPv6 address is one text for all its forms (R
       assert.equal(`[${canonical}]`, host);
     }),
   );
+});
+
+test("ip: the unspecified address of either kind is a wildcard, and nothing else is", () => {
+  for (const host of ["0.0.0.0", "::"]) assert.ok(isWildcard(host), host);
+  for (const host of ["127.0.0.1", "::1", "0.0.0.1", "*", ""]) assert.ok(!isWildcard(host), host);
+});
+
+test("ip: a place is a host and a port", () => {
+  const place = { host: "192.0.2.1", port: 53 };
+  assert.ok(isSamePlace(place, { ...place }));
+  assert.ok(!isSamePlace(place, { ...place, port: 54 }));
+  assert.ok(!isSamePlace(place, { ...place, host: "192.0.2.2" }));
 });

@@ -16,6 +16,7 @@ import { parseArgs } from "node:util";
 import { skipReason } from "../lab/requirements.ts";
 
 import { linesOfDns, measureDns } from "./dns.ts";
+import { embeddedObstacle, measureEmbedded } from "./dns-embedded.ts";
 import { dnsLoadObstacle } from "./dns-load.ts";
 import { measureFailover } from "./failover.ts";
 import { measureFlood } from "./flood.ts";
@@ -153,6 +154,16 @@ const BENCHES: readonly Bench[] = [
     async run(rounds) {
       const figures = await measureDns(rounds);
       return { figures, lines: linesOfDns(figures) };
+    },
+  },
+  {
+    name: "dns-embedded",
+    obstacle: embeddedObstacle,
+    async run(rounds) {
+      const figures = await measureEmbedded(rounds);
+      const rates = `${figures.oursPerSecond.toFixed(0)}/s beside ${figures.dockersPerSecond.toFixed(0)}/s`;
+      const measured = `${figures.ofDocker.toFixed(1)} x (${rates}, ${figures.lost} lost)`;
+      return { figures, lines: [{ what: "DNS over UDP, of Docker's own", promised: "2 x", measured }] };
     },
   },
   {

@@ -25,6 +25,12 @@ export const NAMES = Array.from({ length: 200 }, (_, at) => `svc-${at}`);
 /** The CPU of servers and that of clients; null where there is but one, and nothing is pinned. */
 const CPUS = availableParallelism() > 1 ? { server: "0", client: "1" } : null;
 
+/** The commands that keep a process on the servers' CPU, by its id, and that start one on that of clients. */
+export const pinWords =
+  CPUS === null
+    ? null
+    : { server: ["taskset", "-a", "-c", "-p", CPUS.server], client: ["taskset", "-c", CPUS.client] };
+
 /** A server under load. */
 export interface Server extends HostPort {
   readonly name: string;
@@ -49,39 +55,51 @@ export function dnsLoadObstacle(): string | false {
 
 /** Keeps a process, and all it starts, on the servers' CPU. */
 export function pin(child: ChildProcess): void {
-  if (CPUS !== null) spawnSync("taskset", ["-a", "-c", "-p", CPUS.server, String(child.pid)]);
+  const [program = "", ...words] = pinWords?.server ?? [];
+  if (program !== "") spawnSync(program, [...words, String(child.pid)]);
 }
 
 /** A file with one question a line for dnsperf. */
-export function questionsIn(dir: string, names: readonly string[]): string {
-  const file = join(dir, "questions");
-  writeFileSync(file, names.map((name) => `${name} A\n`).join(""));
+export function questionsIn(dir: string, names: readonly string[], types: readonly string[] = ["A"]): string {
+  const file = join(dir, `questions-${types.join("-")}`);
+  const lines = names.flatMap((name) => types.map((type) => `${name} ${type}\n`));
+  writeFileSync(file, lines.join(""));
   return file;
 }
 
+/** What a server is asked, and how hard. */
+export interface LoadOptions {
+  readonly questions: string;
+  readonly seconds: number;
+  readonly transport?: "udp" | "tcp";
+  /** Queries a second at most; then each one's latency is looked at. */
+  readonly perSecond?: number;
+}
+
 /** Asks for some seconds. */
-export async function load(
-  server: HostPort,
-  options: {
-    readonly questions: string;
-    readonly seconds: number;
-    readonly transport?: "udp" | "tcp";
-    /** Queries a second at most; then each one's latency is looked at. */
-    readonly perSecond?: number;
-  },
-): Promise<Load> {
-  const { questions, seconds, transport = "udp", perSecond } = options;
-  const shape = ["-c", "4", "-T", "1", "-q", "200", "-l", String(seconds), "-m", transport];
-  const limit = perSecond === undefined ? [] : ["-v", "-Q", String(Math.round(perSecond))];
-  const args = ["-s", server.host, "-p", String(server.port), "-d", questions, ...shape, ...limit];
-  const [program, before] = CPUS === null ? ["dnsperf", []] : ["taskset", ["-c", CPUS.client, "dnsperf"]];
+export async function load(server: HostPort, options: LoadOptions): Promise<Load> {
+  const argv = dnsperf(server, options);
+  const [program = "", ...args] = [...(pinWords?.client ?? []), ...argv];
   const report = await new Promise<string>((resolve, reject) => {
-    const bounds = { timeout: (seconds + 30) * 1000, maxBuffer: 2 ** 28 };
-    execFile(program, [...before, ...args], bounds, (error, stdout) => {
+    const bounds = { timeout: (options.seconds + 30) * 1000, maxBuffer: 2 ** 28 };
+    execFile(program, args, bounds, (error, stdout) => {
       if (error === null) resolve(stdout);
       else reject(error);
     });
   });
+  return loadIn(report);
+}
+
+/** The command that asks a server. */
+export function dnsperf(server: HostPort, options: LoadOptions): readonly string[] {
+  const { questions, seconds, transport = "udp", perSecond } = options;
+  const shape = ["-c", "4", "-T", "1", "-q", "200", "-l", String(seconds), "-m", transport];
+  const limit = perSecond === undefined ? [] : ["-v", "-Q", String(Math.round(perSecond))];
+  return ["dnsperf", "-s", server.host, "-p", String(server.port), "-d", questions, ...shape, ...limit];
+}
+
+/** What dnsperf's report says. */
+export function loadIn(report: string): Load {
   return {
     perSecond: Number(/Queries per second:\s+([\d.]+)/.exec(report)?.[1]),
     lost: Number(/Queries lost:\s+(\d+)/.exec(report)?.[1]),

@@ -149,7 +149,8 @@ function changes(first: View, change: (now: View, round: number) => View): Took 
 
 function asked(zone: Zone, name: string, typeCode: number): Took {
   const random = seededRandom(1);
-  return timed(() => () => answer(zone, { name, typeCode, classCode: 1 }, { kind: "host" }, random));
+  const question = { name, typeCode, classCode: 1 };
+  return timed(() => () => answer(zone, question, { kind: "host" }, { random, sizeBytesMax: 65_535 }));
 }
 
 interface Took {

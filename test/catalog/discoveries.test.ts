@@ -75,3 +75,23 @@ test("discoveries: a problem is told once, while it lasts; going stale and comin
   assert.deepEqual(kinds(discovery("docker", ["a"]), 5), ["source.fresh"]);
   assert.deepEqual(kinds(discovery("docker", ["a"], { problems: [problem] }), 6), ["source.problem"]);
 });
+
+test("discoveries: it is known whether a source is there, has told, or could not look", () => {
+  const discoveries = new Discoveries(["static", "docker"]);
+  discoveries.take(discovery("static", []), 1);
+  assert.deepEqual([discoveries.standing("docker"), discoveries.isAwaiting], ["awaited", true]);
+  discoveries.take(discovery("docker", [], { stale: "docker does not answer" }), 2);
+  assert.deepEqual([discoveries.standing("docker"), discoveries.isAwaiting], ["failing", false]);
+  discoveries.take(discovery("docker", []), 3);
+  discoveries.take(discovery("docker", [], { stale: "docker does not answer" }), 4);
+  assert.deepEqual([discoveries.standing("docker"), discoveries.isAwaiting], ["told", false]);
+  assert.equal(discoveries.standing("podman"), "none");
+});
+
+test("discoveries: a container that is called like an address does not have it", () => {
+  const discoveries = new Discoveries(["docker"]);
+  discoveries.take(discovery("docker", [], { clients: [client("10.0.0.1", "172.17.0.2")] }), 1);
+  assert.equal(discoveries.clientAt("10.0.0.1"), null);
+  assert.equal(discoveries.clientAt("172.17.0.2")?.name, "10.0.0.1");
+  assert.equal(discoveries.client("10.0.0.1")?.address, "172.17.0.2");
+});

@@ -75,6 +75,7 @@ const BAD_ANSWERS: readonly (readonly [string, string, FailureCode])[] = [
   ["half an answer", http("200 OK", "[1,2]").slice(0, -2), "unreachable"],
   ["an error that is no problem", http("500 Oops", "{}"), "corrupt"],
   ["a redirect", http("302 Found", "{}"), "corrupt"],
+  ["that all this is too much to read", http("431 Request Header Fields Too Large", ""), "usage"],
   ["a problem", http("404 Not Found", '{"code":"not-found","detail":"no x"}'), "not-found"],
 ];
 

@@ -487,3 +487,21 @@ test("config: lists that no record could carry are refused in the file", (t) => 
   mistakes(t, JSON.stringify({ services: [{ name: "web", replicas: [], ports }] }));
   mistakes(t, JSON.stringify({ node: { labels } }));
 });
+
+test("config: a domain that means something to everybody else is refused, and one for private use is not", (t) => {
+  const told = (domain: string) => mistakes(t, `dns: { domain: ${domain} }`).join();
+  for (const domain of ["arpa", "231.127.in-addr.arpa", "localhost", "my.localhost"])
+    assert.match(told(domain), /expected a domain that means nothing else, such as skein.internal/, domain);
+  for (const domain of ["com", "skein", "dev"])
+    assert.match(told(domain), /expected a domain of two labels or more, such as skein.internal/, domain);
+  for (const domain of ["internal", "test", "skein.internal", "lan.example.com", "arpa.internal"])
+    assert.equal(load(t, `dns: { domain: ${domain} }`).config.dns.domain, domain);
+});
+
+test("config: a TTL of 0 is written with a unit, and the mistake says so", (t) => {
+  assert.equal(
+    mistakes(t, "dns:\n  ttl: 0").join(),
+    'skein.yaml:2: "dns.ttl" is 0; expected a duration such as 0s or 5s',
+  );
+  assert.equal(load(t, "dns: { ttl: 0s }").config.dns.ttl, 0);
+});

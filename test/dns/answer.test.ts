@@ -5,12 +5,12 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import { seededRandom } from "../../src/base/random.ts";
 import { answer, type Answer } from "../../src/dns/answer.ts";
 import { TYPE } from "../../src/dns/codes.ts";
 import { planZone } from "../../src/dns/zone.ts";
+import { seededRandom } from "../../src/base/random.ts";
 import { LIMITS } from "../../src/model/limits.ts";
-import { member, OPTIONS, replica, replicas, service, view } from "./fixture.ts";
+import { drawOf, member, OPTIONS, replica, replicas, service, view } from "./fixture.ts";
 import { ask, HOST, on, said, zone } from "./names.ts";
 
 test("answer: every form of a service's name leads to its VIP, in any letter case", () => {
@@ -96,10 +96,7 @@ test("answer: ANY gets one record set, other classes and transfers are refused",
   assert.equal(said(ask("skein.internal", HOST, 252)), "REFUSED");
   assert.equal(said(ask("awaiting.skein.internal", HOST, TYPE.ANY)), "NXDOMAIN");
   assert.equal(said(ask("tasks.quiet", HOST, TYPE.ANY)), "nodata");
-  assert.equal(
-    said(answer(zone, { name: "web", typeCode: 1, classCode: 4 }, HOST, seededRandom(1))),
-    "REFUSED",
-  );
+  assert.equal(said(answer(zone, { name: "web", typeCode: 1, classCode: 4 }, HOST, drawOf(1))), "REFUSED");
 });
 
 test("answer: the owner is the name as it was asked", () => {
@@ -118,7 +115,7 @@ test("answer: containers of one name on several hosts are all answered", () => {
   });
   const twinZone = planZone(view([twins]), OPTIONS);
   for (const name of ["shop-web-1.web", "1.web"]) {
-    const given = answer(twinZone, { name, typeCode: TYPE.A, classCode: 1 }, HOST, seededRandom(1));
+    const given = answer(twinZone, { name, typeCode: TYPE.A, classCode: 1 }, HOST, drawOf(1));
     assert.equal(said(given), "10.1.0.1 10.1.0.2");
   }
 });
@@ -128,7 +125,7 @@ test("answer: more replicas than one message holds give a random part of them", 
   const bigZone = planZone(view([big]), OPTIONS);
   const of = (seed: number) => {
     const question = { name: "tasks.big", typeCode: TYPE.A, classCode: 1 };
-    const given = answer(bigZone, question, HOST, seededRandom(seed));
+    const given = answer(bigZone, question, HOST, drawOf(seed));
     return given.kind === "own" ? given.records : [];
   };
   assert.equal(of(1).length, LIMITS.dnsRecordsMax);
@@ -168,7 +165,7 @@ test("answer: SRV tells each eligible copy of a port with its weight and its own
   });
   const zoneOf = planZone(view([web]), OPTIONS);
   const of = (name: string, typeCode: number = TYPE.SRV) =>
-    answer(zoneOf, { name, typeCode, classCode: 1 }, HOST, seededRandom(1));
+    answer(zoneOf, { name, typeCode, classCode: 1 }, HOST, drawOf(1));
   const parent = "web.blue.skein.internal";
   for (const form of ["web", "web.blue", "web.shop", "shop_web.blue", "WEB.blue.skein.INTERNAL"]) {
     assert.deepEqual(
@@ -212,7 +209,7 @@ test("answer: a target of SRV is one copy, though hosts share names and a stack 
     OPTIONS,
   );
   const of = (name: string, typeCode: number) =>
-    answer(zoneOf, { name, typeCode, classCode: 1 }, HOST, seededRandom(1));
+    answer(zoneOf, { name, typeCode, classCode: 1 }, HOST, drawOf(1));
   const [targets, additional] = srvOf(of("_http._tcp.web", TYPE.SRV));
   assert.deepEqual(targets.map((text) => text.split(" ")[3]?.split(".")[0] ?? "").sort(), [
     "aaa",
@@ -235,7 +232,7 @@ test("answer: a name too long for a record is not told as a target, and the othe
   });
   const options = { ...OPTIONS, domain: `${"d".repeat(63)}.internal` };
   const given = (name: string, typeCode: number) =>
-    answer(planZone(view([web]), options), { name, typeCode, classCode: 1 }, HOST, seededRandom(1));
+    answer(planZone(view([web]), options), { name, typeCode, classCode: 1 }, HOST, drawOf(1));
   assert.equal(srvOf(given(`_web._tcp.${long}.${long}`, TYPE.SRV))[0].length, 1);
   assert.equal(said(given("1.0.0.10.in-addr.arpa", TYPE.PTR)), "NXDOMAIN");
 });
@@ -253,7 +250,7 @@ test("answer: TXT tells of a copy where it runs, of a service its network and st
   });
   const zoneOf = planZone(view([web, service("blue", "api")], { members }), OPTIONS);
   const of = (name: string) =>
-    said(answer(zoneOf, { name, typeCode: TYPE.TXT, classCode: 1 }, HOST, seededRandom(1)));
+    said(answer(zoneOf, { name, typeCode: TYPE.TXT, classCode: 1 }, HOST, drawOf(1)));
   assert.equal(of("web"), '"network=default" "stack=shop"');
   assert.equal(of("api.blue"), '"network=blue"');
   assert.equal(of("web-2.web"), '"node=host-1" "zone=z1"');
@@ -263,7 +260,7 @@ test("answer: TXT tells of a copy where it runs, of a service its network and st
 
 test("answer: in the class CH the server tells its node and its software, and nothing else", () => {
   const of = (name: string, typeCode: number = TYPE.TXT) =>
-    said(answer(zone, { name, typeCode, classCode: 3 }, on("green"), seededRandom(1)));
+    said(answer(zone, { name, typeCode, classCode: 3 }, on("green"), drawOf(1)));
   for (const name of ["id.server", "hostname.bind", "ID.Server"]) assert.equal(of(name), '"host-1"');
   for (const name of ["version.server", "version.bind"]) assert.equal(of(name), '"skein test"');
   assert.equal(of("id.server", TYPE.A), "nodata");
@@ -343,7 +340,7 @@ test("answer: while the picture is incomplete an unknown name is SERVFAIL; known
   const services = [service("default", "web", { vip: "10.1.255.1" })];
   const young = planZone(view(services, { complete: false }), OPTIONS);
   const asked = (name: string): Answer => {
-    return answer(young, { name, typeCode: TYPE.A, classCode: 1 }, HOST, seededRandom(1));
+    return answer(young, { name, typeCode: TYPE.A, classCode: 1 }, HOST, drawOf(1));
   };
   assert.equal(said(asked("web.default.skein.internal")), "10.1.255.1");
   assert.equal(said(asked("api.default.skein.internal")), "SERVFAIL");
@@ -352,11 +349,53 @@ test("answer: while the picture is incomplete an unknown name is SERVFAIL; known
 test("answer: that a service awaits its VIP and has no replica is not to be kept", () => {
   const waiting = planZone(view([service("default", "web", { vip: null })]), OPTIONS);
   const question = { name: "web.default.skein.internal", typeCode: TYPE.A, classCode: 1 };
-  const given = answer(waiting, question, HOST, seededRandom(1));
+  const given = answer(waiting, question, HOST, drawOf(1));
   assert.equal(said(given), "nodata");
   assert.ok(given.kind === "own");
   assert.deepEqual(
     given.authority.map(({ type, ttlSeconds }) => [type, ttlSeconds]),
     [["SOA", 0]],
   );
+});
+
+test("answer: of many copies hardly more records are made than fit, each copy equally often, and it is told", () => {
+  const copies = replicas("big", 600, 1);
+  const bigZone = planZone(
+    view([service("default", "big", { endpointMode: "dnsrr", replicas: copies })]),
+    OPTIONS,
+  );
+  const random = seededRandom(3);
+  for (const [name, typeCode] of [
+    ["_web._tcp.big", TYPE.SRV],
+    ["big", TYPE.A],
+    ["tasks.big", TYPE.A],
+  ] as const) {
+    const times = new Map<string, number>();
+    let drawn = 0;
+    for (let round = 0; round < 3000; round += 1) {
+      const question = { name, typeCode, classCode: 1 };
+      const given = answer(bigZone, question, HOST, { random, sizeBytesMax: 1232 });
+      assert.ok(given.kind === "own" && given.isSample && given.additional.length === 0);
+      assert.ok(given.records.length * 12 <= 1232, `${given.records.length} records`);
+      drawn += given.records.length;
+      for (const record of given.records) {
+        const which = record.type === "SRV" ? record.target : record.type === "A" ? record.address : "";
+        times.set(which, (times.get(which) ?? 0) + 1);
+      }
+    }
+    const expected = drawn / copies.length;
+    assert.equal(times.size, copies.length, name);
+    for (const count of times.values())
+      assert.ok(Math.abs(count - expected) < expected / 2, `${name}: ${count}`);
+  }
+});
+
+test("answer: what fits is told whole, over UDP as over TCP, and is no sample", () => {
+  const small = planZone(view([service("default", "few", { replicas: replicas("few", 5, 1) })]), OPTIONS);
+  for (const sizeBytesMax of [512, 65_535]) {
+    const question = { name: "_web._tcp.few", typeCode: TYPE.SRV, classCode: 1 };
+    const given = answer(small, question, HOST, { random: seededRandom(1), sizeBytesMax });
+    assert.ok(given.kind === "own" && !given.isSample);
+    assert.deepEqual([given.records.length, given.additional.length], [5, 5]);
+  }
 });

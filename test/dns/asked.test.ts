@@ -6,7 +6,7 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 import packet from "dns-packet";
 
-import { addressTo, readAsked, type Asked } from "../../src/dns/asked.ts";
+import { addressTo, onwardQuery, readAsked, type Asked } from "../../src/dns/asked.ts";
 import { decode, opt, query, reply } from "./fixture.ts";
 
 function asked(bytes: Buffer): Asked {
@@ -54,12 +54,42 @@ test("asked: bytes that case folding would change outside of the name are left a
   assert.notEqual(asked(labelled(0xc0)).rememberedKey, asked(labelled(0xe0)).rememberedKey);
 });
 
-test("asked: how much a client takes over UDP does not matter to what is remembered, while under way it does", () => {
-  const [small, large] = [512, 4096].map((udpPayloadSize) =>
-    asked(query("www.example.com", "A", { additionals: [opt({ udpPayloadSize })] })),
-  );
-  assert.equal(small?.rememberedKey, large?.rememberedKey);
-  assert.notEqual(small?.underWayKey, large?.underWayKey);
+test("asked: how much a client takes over UDP, and what means nothing in a query, makes no other question", () => {
+  const junk = Buffer.alloc(9, 7);
+  const odd = query("www.example.com", "A", { additionals: [opt()] });
+  odd.writeUInt16BE(odd.readUInt16BE(2) | 0x064f, 2);
+  odd.writeUInt16BE(odd.readUInt16BE(odd.length - 4) | 0x7fff, odd.length - 4);
+  const queries = [
+    ...[512, 4096].map((udpPayloadSize) =>
+      query("www.example.com", "A", { additionals: [opt({ udpPayloadSize })] }),
+    ),
+    Buffer.concat([query("www.example.com", "A", { additionals: [opt()] }), junk]),
+    odd,
+  ];
+  assert.equal(new Set(queries.map((bytes) => asked(bytes).underWayKey)).size, 1);
+  assert.equal(new Set(queries.map((bytes) => asked(bytes).rememberedKey)).size, 1);
+  const onward = queries.map((bytes) => onwardQuery(bytes, asked(bytes)).toString("hex"));
+  assert.equal(new Set(onward).size, 1, "they go on as one");
+  const plain = asked(Buffer.concat([PLAIN, junk]));
+  assert.deepEqual(onwardQuery(Buffer.concat([PLAIN, junk]), plain), PLAIN);
+});
+
+test("asked: a query with a signature goes on byte for byte", () => {
+  const key = {
+    type: "TSIG" as "TXT",
+    name: "key.example",
+    data: Buffer.alloc(16),
+    class: "ANY" as "IN",
+    ttl: 0,
+  };
+  const bytes = query("www.example.com", "A", { flags: 0x0150, additionals: [opt(), key] });
+  assert.equal(asked(bytes).rememberedKey, null);
+  assert.deepEqual(onwardQuery(bytes, asked(bytes)), bytes);
+});
+
+test("asked: additional records that are damaged are no question", () => {
+  const bytes = query("www.example.com", "A", { additionals: [opt()] });
+  assert.equal(readAsked(bytes.subarray(0, -1)), null);
 });
 
 test("asked: with EDNS options nothing is served from memory: client subnets, cookies, what is unknown", () => {

@@ -64,10 +64,39 @@ test("budget: loopback has no bound, and a container of this host a large one of
   assert.ok(spend(container, LIMITS.dnsLocalExcessBytesBurst, 0));
 });
 
-test("budget: networks are remembered up to a bound, and past it the oldest is forgotten", () => {
+/** As many other networks as may be remembered, one after the other; each spends so much. */
+function flood(budgets: Budgets, spentBytes: number, nowMs: number): void {
+  for (let at = 0; at < LIMITS.dnsBudgetsMax; at += 1) {
+    const budget = budgets.of(`10.${at >> 8}.${at & 255}.1`, false, nowMs);
+    if (budget !== null) spend(budget, spentBytes, nowMs);
+  }
+}
+
+test("budget: networks are remembered up to a bound, and past it the oldest with a full one is forgotten", () => {
   const budgets = new Budgets();
-  const first = budgetOf(budgets, "10.0.0.1");
-  for (let at = 1; at <= LIMITS.dnsBudgetsMax; at += 1) budgets.of(`10.${at >> 8}.${at & 255}.1`, false, 0);
+  const first = budgetOf(budgets, "192.0.2.1");
+  flood(budgets, 0, 0);
   assert.equal(budgets.size, LIMITS.dnsBudgetsMax);
-  assert.notEqual(budgetOf(budgets, "10.0.0.1"), first);
+  assert.equal(first.isForgotten, true);
+  assert.notEqual(budgetOf(budgets, "192.0.2.1"), first);
+});
+
+test("budget: who has used up theirs does not get a new one by queries in the name of any number of others", () => {
+  const budgets = new Budgets();
+  const spent = Array.from({ length: 31 }, (_, at) => budgetOf(budgets, `192.0.${at}.1`));
+  for (const budget of spent) while (spend(budget, 1000, 0));
+  for (const spentBytes of [0, 0, 1000, 100_000]) flood(budgets, spentBytes, 1);
+  assert.equal(budgets.size, LIMITS.dnsBudgetsMax);
+  assert.deepEqual(
+    spent.map((_, at) => budgetOf(budgets, `192.0.${at}.99`)),
+    spent,
+  );
+});
+
+test("budget: one that has filled again is forgotten like any other", () => {
+  const budgets = new Budgets();
+  const spent = budgetOf(budgets, "192.0.2.1");
+  while (spend(spent, 1000, 0));
+  flood(budgets, 0, 3_600_000);
+  assert.equal(spent.isForgotten, true);
 });

@@ -138,7 +138,7 @@ test("cache: is bounded in number, and past the bound the oldest goes", () => {
 test("cache: is bounded in bytes, counts an answer once, and refuses what would fill it alone", () => {
   const cache = opened();
   const sized = (bytes: number) => {
-    return { ...finished(WEB, []), encoded: { bytes: Buffer.alloc(bytes), rotation: null } };
+    return { ...finished(WEB, []), encoded: { bytes: Buffer.alloc(bytes), rotation: null, serialAt: null } };
   };
   for (let at = 0; at < 1000; at += 1) cache.put(numbered(at), 1, sized(60_000));
   assert.ok(cache.sizeBytes <= LIMITS.dnsCacheBytes && cache.entries > 50);

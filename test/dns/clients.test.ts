@@ -86,3 +86,12 @@ test("clients: a flood of addresses is bounded, and who goes on asking is not fo
   assert.ok(clients.size <= 2 * LIMITS.dnsClientsMax);
   assert.equal(clients.lastAskedMs("192.0.0.0"), null);
 });
+
+test("clients: a network whose budget was forgotten meanwhile has one, not one for each of its addresses", () => {
+  const clients = opened();
+  const first = clients.of("192.0.2.1", 0).budget;
+  for (let at = 0; at < LIMITS.dnsBudgetsMax; at += 1) clients.of(`198.${at >> 8}.${at & 255}.1`, 0);
+  const other = clients.of("192.0.2.2", 0).budget;
+  assert.notEqual(other, first);
+  assert.equal(clients.of("192.0.2.1", 0).budget, other);
+});

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { explainAnswer } from "../../src/dns/explain.ts";
 import type { Asker } from "../../src/dns/lookup.ts";
 import { planZone } from "../../src/dns/zone.ts";
-import { OPTIONS, service, view } from "./fixture.ts";
+import { OPTIONS, replicas, service, view } from "./fixture.ts";
 import { HOST, on, zone } from "./names.ts";
 
 const noteOf = (name: string, asker: Asker) => {
@@ -50,6 +50,16 @@ test("explain: an ambiguous name tells the networks that have it, and what to as
   assert.equal(noteOf("both.blue", HOST), null);
 });
 
+test("explain: a copy of a service that several networks have tells by which name it is found", () => {
+  const blue = service("blue", "db", { replicas: replicas("db", 1, 2) });
+  const doubled = planZone(view([blue, service("green", "db")]), OPTIONS);
+  const given = explainAnswer(doubled, "db-1.db", "A", HOST);
+  assert.deepEqual(given.ok && [given.value.rcode, given.value.note], [
+    "NXDOMAIN",
+    "several networks have its service, none is the asker's own; expected db-1.db.blue",
+  ]);
+});
+
 test("explain: a name that only others see tells where it is", () => {
   assert.equal(noteOf("app", on("default")), "it is in the network green; the asker is on default");
   assert.equal(noteOf("app.green", on()), "it is in the network green; the asker is on none");
@@ -84,4 +94,12 @@ test("explain: an address stands for its reverse name where PTR is asked for", (
     rcode: "NOERROR",
     answers: [{ type: "PTR", ttl: 5, data: "web.default.skein.internal" }],
   });
+});
+
+test("explain: a name with nothing between two dots is a mistake, the root is none", () => {
+  for (const name of ["web.skein.internal..", "web..default", ".web", ".."]) {
+    const given = explainAnswer(zone, name, "A", HOST);
+    assert.equal(given.ok ? "" : given.failure.code, "usage", name);
+  }
+  for (const name of [".", "web.skein.internal."]) assert.ok(explainAnswer(zone, name, "A", HOST).ok, name);
 });

@@ -9,6 +9,9 @@ import type { AddressInfo } from "node:net";
 import packet, { type DecodedPacket, type Packet } from "dns-packet";
 
 import type { HostPort } from "../../src/base/ip.ts";
+import { seededRandom } from "../../src/base/random.ts";
+import type { Draw } from "../../src/dns/answer.ts";
+import { TCP_BYTES_MAX } from "../../src/dns/encode.ts";
 import { decodeQuery } from "../../src/dns/packet.ts";
 import type { Query } from "../../src/dns/query.ts";
 import type { Member } from "../../src/model/member.ts";
@@ -104,6 +107,11 @@ export function replicas(name: string, count: number, net: number): Replica[] {
   return Array.from({ length: count }, (_, index) =>
     replica(`${name}-${index + 1}`, `10.${net}.${index >> 8}.${index & 255}`, { slot: index + 1 }),
   );
+}
+
+/** How an answer over TCP is put together, the same each time. */
+export function drawOf(seed: number): Draw {
+  return { random: seededRandom(seed), sizeBytesMax: TCP_BYTES_MAX };
 }
 
 /** A query as dns-packet encodes it. */

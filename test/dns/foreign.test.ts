@@ -107,7 +107,27 @@ async function runDnsmasq(t: TestContext, address: HostPort, more: readonly stri
   ]);
 }
 
-test("foreign: what dnsmasq says comes through: addresses, NXDOMAIN, and what is too large whole over TCP", async (t) => {
+/** An unbound that knows `ready.example`, and what `more` lines of its configuration say. */
+async function runUnbound(t: TestContext, address: HostPort, more: readonly string[]): Promise<boolean> {
+  const path = join(folderFor(t), "unbound.conf");
+  const lines = [
+    "server:",
+    '  username: ""',
+    '  chroot: ""',
+    '  pidfile: ""',
+    "  use-syslog: no",
+    "  num-threads: 1",
+    `  interface: ${address.host}@${address.port}`,
+    '  local-data: "ready.example. A 192.0.2.1"',
+    ...more,
+    "remote-control:",
+    "  control-enable: no",
+  ];
+  await writeFile(path, lines.join("\n"));
+  return await runServer(t, address, ["unbound", "-d", "-c", path]);
+}
+
+test("foreign: what dnsmasq says comes through: addresses, NXDOMAIN, and what is large whole over TCP", async (t) => {
   const upstream = { host: (await openBlock(t)).address(1), port: 5300 };
   if (!(await runDnsmasq(t, upstream, ["--local=/example/"]))) return;
   const server = await open(t, [upstream]);
@@ -127,23 +147,8 @@ test("foreign: what dnsmasq says comes through: addresses, NXDOMAIN, and what is
 
 test("foreign: what unbound says comes through, to clients with and without EDNS, and DNSSEC's DO bit", async (t) => {
   const upstream = { host: (await openBlock(t)).address(1), port: 5300 };
-  const path = join(folderFor(t), "unbound.conf");
-  const lines = [
-    "server:",
-    '  username: ""',
-    '  chroot: ""',
-    '  pidfile: ""',
-    "  use-syslog: no",
-    "  num-threads: 1",
-    `  interface: ${upstream.host}@${upstream.port}`,
-    "  local-zone: example. static",
-    '  local-data: "www.example. 60 A 192.0.2.7"',
-    '  local-data: "ready.example. A 192.0.2.1"',
-    "remote-control:",
-    "  control-enable: no",
-  ];
-  await writeFile(path, lines.join("\n"));
-  if (!(await runServer(t, upstream, ["unbound", "-d", "-c", path]))) return;
+  const local = ["  local-zone: example. static", '  local-data: "www.example. 60 A 192.0.2.7"'];
+  if (!(await runUnbound(t, upstream, local))) return;
   const server = await open(t, [upstream]);
   const plain = await ask(server, query("www.example", "A"));
   assert.deepEqual([plain.answers?.length, plain.additionals?.length], [1, 0]);
@@ -165,7 +170,7 @@ test("foreign: when the first upstream is dead, the second answers", async (t) =
   assert.equal((await ask(server, query("www.example", "A"))).answers?.length, 1);
 });
 
-test("foreign: an upstream that becomes an address of ours is not asked any more, and the address is served", async (t) => {
+test("foreign: an upstream is not asked while it is an address of ours, and again after", async (t) => {
   const block = await openBlock(t);
   const gateway = { host: block.address(2), port: 5300 };
   const good = await openUpstream((bytes) => [reply(bytes, { address: "192.0.2.9" })]);
@@ -173,27 +178,44 @@ test("foreign: an upstream that becomes an address of ours is not asked any more
   const server = await open(t, [gateway, good]);
   await server.listenOn(gateway);
   assert.equal((await ask(gateway, query("elsewhere.test", "A"))).answers?.length, 1);
-  assert.deepEqual(
-    server.stats().forwarding.upstreams.map(({ address }) => address.port),
-    [good.port],
-  );
+  const asked = (): readonly number[] =>
+    server.stats().forwarding.upstreams.map(({ address }) => address.port);
+  assert.deepEqual(asked(), [good.port]);
   server.setUpstreams([gateway]);
   assert.equal((await ask(gateway, query("another.test", "A"))).rcode, "REFUSED");
+  server.setUpstreams([gateway, good]);
+  await server.stopListening(gateway);
+  assert.deepEqual(asked(), [gateway.port, good.port]);
 });
 
-test("foreign: a dnsmasq that asks us for everything is found to be a loop, and what others know still comes", async (t) => {
-  const block = await openBlock(t);
-  const own = { host: block.address(1), port: 5300 };
-  const circle = { host: block.address(2), port: 5300 };
-  if (!(await runDnsmasq(t, circle, [`--server=${own.host}#${own.port}`]))) return;
-  const good = await openUpstream((bytes) => [reply(bytes, { address: "192.0.2.9" })]);
-  t.after(() => good.close());
-  const server = await open(t, [circle, good], own);
-  await until(() => server.stats().forwarding.upstreams[0]?.state === "loop");
-  const found = await ask(server, query("elsewhere.test", "A"));
-  assert.equal(found.answers?.length, 1);
-  assert.equal(server.stats().forwarding.upstreams[1]?.state, "alive");
-});
+type Run = (t: TestContext, address: HostPort, own: HostPort) => Promise<boolean>;
+
+const CIRCLES: Readonly<Record<string, Run>> = {
+  dnsmasq: (t, address, own) => runDnsmasq(t, address, [`--server=${own.host}#${own.port}`]),
+  unbound: (t, address, own) =>
+    runUnbound(t, address, [
+      "  do-not-query-localhost: no",
+      "  access-control: 127.0.0.0/8 allow",
+      "forward-zone:",
+      '  name: "."',
+      `  forward-addr: ${own.host}@${own.port}`,
+    ]),
+};
+
+for (const [program, run] of Object.entries(CIRCLES))
+  test(`foreign: ${program} that asks us for everything is found to be a loop, and others still answer`, async (t) => {
+    const block = await openBlock(t);
+    const own = { host: block.address(1), port: 5300 };
+    const circle = { host: block.address(2), port: 5300 };
+    if (!(await run(t, circle, own))) return;
+    const good = await openUpstream((bytes) => [reply(bytes, { address: "192.0.2.9" })]);
+    t.after(() => good.close());
+    const server = await open(t, [circle, good], own);
+    await until(() => server.stats().forwarding.upstreams[0]?.state === "loop");
+    const found = await ask(server, query("elsewhere.test", "A"));
+    assert.equal(found.answers?.length, 1);
+    assert.equal(server.stats().forwarding.upstreams[1]?.state, "alive");
+  });
 
 test("foreign: two servers that are each other's upstream find it, and each query ends", async (t) => {
   const block = await openBlock(t);
@@ -208,7 +230,7 @@ test("foreign: two servers that are each other's upstream find it, and each quer
   assert.ok(servers.every((server) => server.stats().forwarding.underWay === 0));
 });
 
-test("foreign: no name of ours reaches an upstream: below the domain, single labels we know, our reverse ranges", async (t) => {
+test("foreign: no name of ours reaches an upstream: below the domain, known labels, our reverse ranges", async (t) => {
   const names: string[] = [];
   const sniffer = await openUpstream((bytes) => {
     names.push(decode(bytes).questions?.[0]?.name ?? "");
@@ -236,7 +258,7 @@ test("foreign: no name of ours reaches an upstream: below the domain, single lab
     }),
     { numRuns: 150 },
   );
-  const probes = names.filter((name) => !name.endsWith("skein-loop.test"));
+  const probes = names.filter((name) => !name.endsWith("skein-loop.example"));
   assert.deepEqual(probes, []);
   await askUdp(server, [query("www.example.com", "A")]);
   assert.ok(names.includes("www.example.com"), "the sniffer does sniff");

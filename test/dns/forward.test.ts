@@ -3,10 +3,12 @@
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import { createServer } from "node:net";
 import { test, type TestContext } from "node:test";
 
 import type { HostPort } from "../../src/base/ip.ts";
 import { openForwarder, type Forwarder, type ForwarderOptions } from "../../src/dns/forward.ts";
+import { Remembered } from "../../src/dns/remembered.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import type { Log } from "../../src/runtime/log.ts";
 import { openMetrics } from "../../src/runtime/metrics.ts";
@@ -15,6 +17,7 @@ import { until } from "../support/wait.ts";
 import {
   answersOf,
   decode,
+  frame,
   openUpstream,
   opt,
   query,
@@ -26,6 +29,7 @@ import {
 /** Longer than any pause of a busy machine: where silence must be noticed, the test moves the timers. */
 const TIMES = { hedgeMs: 60_000, roundMs: 100_000, staleAfterMs: 200_000, totalMs: 600_000 };
 const ASKED = query("www.example.com", "A");
+const SILENCE = { kind: "failed", reason: "silent" };
 const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {}, setLevel() {} };
 
 const silent: Behaviour = () => [];
@@ -60,6 +64,27 @@ async function outcome(from: Forwarder, transport: "udp" | "tcp" = "udp"): Promi
   return answersOf(given.bytes).join(" ") || decode(given.bytes).rcode;
 }
 
+/** How long what a server is asked out of turn is waited for. */
+const PROBE_MS = 2000;
+const ONLY_HERE = { address: "192.0.2.7" };
+
+function states(from: Forwarder): string {
+  return from
+    .stats()
+    .upstreams.map(({ state }) => state)
+    .join(" ");
+}
+
+/** Three names, each of which the first server is late with. */
+async function missThrice(t: TestContext, from: Forwarder, first: FakeUpstream): Promise<void> {
+  for (const round of [1, 2, 3]) {
+    const told = from.forward(another(), "udp");
+    await until(() => first.seen.length === round);
+    t.mock.timers.tick(TIMES.hedgeMs);
+    await told;
+  }
+}
+
 /** A different name each time, so that nothing is remembered or shared. */
 function another(): Buffer {
   names += 1;
@@ -81,7 +106,7 @@ test("forward: the reply comes back under the client's id, which the upstream ne
   assert.ok(ids.size >= 4, `ids are random, and were ${[...ids].join(" ")}`);
 });
 
-test("forward: the query goes on as it came, EDNS options and all", async (t) => {
+test("forward: the query goes on as it came, EDNS options and all but the size, which is ours", async (t) => {
   const came: Buffer[] = [];
   const server = await upstream(t, (bytes) => {
     came.push(bytes);
@@ -93,7 +118,9 @@ test("forward: the query goes on as it came, EDNS options and all", async (t) =>
     additionals: [opt({ udpPayloadSize: 1400, flags: 0x8000, flag_do: true, options: [subnet, cookie] })],
   });
   await forwarder(t, [server]).forward(asked, "udp");
-  assert.deepEqual(came[0]?.subarray(2), asked.subarray(2));
+  const expected = Buffer.from(asked);
+  expected.writeUInt16BE(1232, expected.indexOf(Buffer.of(0, 0, 41, 1400 >> 8, 1400 & 255)) + 3);
+  assert.deepEqual(came[0]?.subarray(2), expected.subarray(2));
 });
 
 test("forward: NXDOMAIN is an answer, SERVFAIL and REFUSED send on to the next server", async (t) => {
@@ -140,31 +167,40 @@ test("forward: a dead server is followed by the next at once, a silent one after
   assert.equal(await first, "192.0.2.7");
 });
 
-test("forward: a server that misses several queries is asked last, and first again when it has spoken", async (t) => {
+test("forward: a silent server is asked last, and first again when it has spoken", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   let nowMs = 0;
   let isQuiet = true;
   const lame = await upstream(t, (bytes) => (isQuiet ? [] : [reply(bytes, { address: "192.0.2.1" })]));
   const good = await upstream(t, says("192.0.2.7"));
   const from = forwarder(t, [lame, good], { nowMs: () => nowMs });
-  for (const round of [1, 2, 3]) {
-    const told = from.forward(another(), "udp");
-    await until(() => lame.seen.length === round);
-    t.mock.timers.tick(TIMES.hedgeMs);
-    await told;
-  }
-  assert.deepEqual(
-    from.stats().upstreams.map(({ state }) => state),
-    ["silent", "alive"],
-  );
+  await missThrice(t, from, lame);
+  assert.equal(states(from), "unknown alive", "what was missed proves nothing");
+  await until(() => lame.seen.length === 4);
+  t.mock.timers.tick(PROBE_MS);
+  await until(() => states(from) === "silent alive");
+  const asked = lame.seen.length;
   await from.forward(another(), "udp");
-  assert.equal(lame.seen.length, 3, "the fourth query went straight to the one that spoke");
+  assert.equal(lame.seen.length, asked, "the fourth query went straight to the one that spoke");
   isQuiet = false;
   nowMs = 60_000;
   assert.equal(await outcome(from), "192.0.2.1");
   await from.forward(another(), "udp");
-  assert.equal(lame.seen.length, 5);
+  assert.equal(lame.seen.length, asked + 2);
   assert.equal(good.seen.length, 4);
+});
+
+test("forward: a server that is slow for somebody's names is still asked first for those it alone knows", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const company = await upstream(t, (bytes) => {
+    return decode(bytes).questions?.[0]?.name.startsWith("host-") === true ? [] : [reply(bytes, ONLY_HERE)];
+  });
+  const other = await upstream(t, fails(3));
+  const from = forwarder(t, [company, other]);
+  await missThrice(t, from, company);
+  await until(() => states(from) === "alive alive");
+  t.mock.timers.tick(PROBE_MS);
+  assert.equal(await outcome(from), ONLY_HERE.address);
 });
 
 test("forward: a slow server's answer counts although the next was asked meanwhile", async (t) => {
@@ -223,7 +259,7 @@ test("forward: a pause of the own process is not held against a server that answ
   assert.equal(server.seen.length, 1);
 });
 
-test("forward: wrong ids, wrong questions and junk are waited past and counted, and the true reply counts", async (t) => {
+test("forward: wrong ids, questions and junk are waited past and counted, and the true reply counts", async (t) => {
   const liar = await upstream(t, (bytes) => {
     const forged = Buffer.from(reply(bytes, { address: "203.0.113.66" }));
     forged.writeUInt16BE((bytes.readUInt16BE(0) + 1) & 0xffff, 0);
@@ -260,10 +296,10 @@ test("forward: a truncated reply goes to a UDP client as it is, and is fetched w
   const from = forwarder(t, [server]);
   const over = await from.forward(ASKED, "udp");
   assert.ok(over.kind === "reply" && decode(over.bytes).flag_tc);
-  assert.equal(from.remembered(ASKED, "udp"), null, "a part is not remembered");
+  assert.equal(from.remembered(ASKED), null, "a part is not remembered");
   assert.equal(await outcome(from, "tcp"), "192.0.2.7");
   assert.deepEqual(server.seen, ["udp", "udp", "tcp"]);
-  assert.equal(from.remembered(ASKED, "udp")?.kind, "reply", "the whole is, for clients on UDP as well");
+  assert.equal(from.remembered(ASKED)?.kind, "reply", "the whole is, for clients on UDP as well");
 });
 
 test("forward: TCP that stays silent or answers with a wrong id is followed by the next server", async (t) => {
@@ -312,10 +348,10 @@ test("forward: what is remembered is told without asking, until it is due", asyn
   let nowMs = 0;
   const server = await upstream(t, says("192.0.2.7"));
   const from = forwarder(t, [server], { nowMs: () => nowMs });
-  assert.equal(from.remembered(ASKED, "udp"), null);
+  assert.equal(from.remembered(ASKED), null);
   await from.forward(ASKED, "udp");
   nowMs = 20_000;
-  const kept = from.remembered(query("WWW.EXAMPLE.COM", "A", { id: 9 }), "tcp");
+  const kept = from.remembered(query("WWW.EXAMPLE.COM", "A", { id: 9 }));
   assert.ok(kept?.kind === "reply" && kept.fromCache === true);
   const { id, questions, answers } = decode(kept.bytes);
   assert.deepEqual([id, questions?.[0]?.name], [9, "WWW.EXAMPLE.COM"]);
@@ -324,10 +360,10 @@ test("forward: what is remembered is told without asking, until it is due", asyn
     [40],
   );
   nowMs = 60_000;
-  assert.equal(from.remembered(ASKED, "udp"), null);
+  assert.equal(from.remembered(ASKED), null);
 });
 
-test("forward: an answer that is due is told when the upstreams take long, and at once after they failed", async (t) => {
+test("forward: an answer that is due is told when upstreams take long, and at once after they failed", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   let nowMs = 0;
   let isQuiet = false;
@@ -343,12 +379,12 @@ test("forward: an answer that is due is told when the upstreams take long, and a
   assert.ok(given.kind === "reply" && given.fromCache === true);
   assert.deepEqual(answersOf(given.bytes), ["192.0.2.7"]);
   assert.equal(await outcome(from), "192.0.2.7", "whoever comes later need not wait as long again");
-  assert.equal(from.remembered(ASKED, "udp"), null, "while it may still be answered anew");
+  assert.equal(from.remembered(ASKED), null, "while it may still be answered anew");
   t.mock.timers.tick(TIMES.totalMs);
-  await until(() => from.remembered(ASKED, "udp") !== null);
+  await until(() => from.remembered(ASKED) !== null);
   isQuiet = false;
   nowMs += 60_000;
-  assert.equal(from.remembered(ASKED, "udp"), null, "after a while upstreams get another chance");
+  assert.equal(from.remembered(ASKED), null, "after a while upstreams get another chance");
   const anew = await from.forward(ASKED, "udp");
   assert.ok(anew.kind === "reply" && anew.fromCache === undefined);
 });
@@ -369,6 +405,23 @@ test("forward: an answer that is due is told instead of SERVFAIL", async (t) => 
   assert.equal(await outcome(from), "NXDOMAIN", "an upstream that says so is believed");
 });
 
+test("forward: should a reply not be readable, its query alone suffers, and it is told once", async (t) => {
+  const errors: string[] = [];
+  const log: Log = { ...SILENT, error: (text) => errors.push(text) };
+  const good = await upstream(t, says("192.0.2.7"));
+  const from = forwarder(t, [good], { log });
+  const fails = (): never => {
+    throw new RangeError("out of range");
+  };
+  const put = t.mock.method(Remembered.prototype, "put", fails);
+  const get = t.mock.method(Remembered.prototype, "get", fails);
+  for (let turn = 0; turn < 2; turn += 1) {
+    assert.equal(from.remembered(ASKED), null);
+    assert.equal(await outcome(from), "192.0.2.7");
+  }
+  assert.deepEqual([put.mock.callCount(), get.mock.callCount(), errors.length], [2, 2, 1]);
+});
+
 test("forward: other upstreams answer for themselves, nothing of the old ones is told", async (t) => {
   const one = await upstream(t, says("192.0.2.1"));
   const two = await upstream(t, says("192.0.2.2"));
@@ -379,9 +432,9 @@ test("forward: other upstreams answer for themselves, nothing of the old ones is
   assert.equal(from.hasUpstreams, true);
   assert.equal(await outcome(from), "192.0.2.1");
   from.setUpstreams([{ host: one.host, port: one.port }]);
-  assert.equal(from.remembered(ASKED, "udp")?.kind, "reply", "the same ones change nothing");
+  assert.equal(from.remembered(ASKED)?.kind, "reply", "the same ones change nothing");
   from.setUpstreams([two]);
-  assert.equal(from.remembered(ASKED, "udp"), null);
+  assert.equal(from.remembered(ASKED), null);
   assert.equal(await outcome(from), "192.0.2.2");
 });
 
@@ -395,40 +448,158 @@ test("forward: an answer that comes after its upstream was given up is not remem
   assert.equal(await outcome(from), "192.0.2.2", "nor waited for");
   old.release();
   assert.equal(await told, "192.0.2.9");
-  const kept = from.remembered(ASKED, "udp");
+  const kept = from.remembered(ASKED);
   assert.deepEqual(kept?.kind === "reply" && answersOf(kept.bytes), ["192.0.2.2"]);
 });
 
-test("forward: more different queries than the bound fail at once, and close() ends those under way", async (t) => {
+test("forward: of too many different queries the oldest gives way, and close() ends those under way", async (t) => {
   const quiet = await upstream(t, silent);
   const from = forwarder(t, [quiet]);
   const waiting = Array.from({ length: LIMITS.dnsForwardsMax }, (_, at) =>
     from.forward(another(), "udp", `192.0.2.${at % 4}`),
   );
   assert.equal(from.stats().underWay, LIMITS.dnsForwardsMax);
-  assert.equal(await outcome(from), "busy");
+  const last = from.forward(another(), "udp", "192.0.2.99");
+  const [first] = waiting;
+  assert.deepEqual(await first, { kind: "failed", reason: "busy" });
+  assert.equal(from.stats().underWay, LIMITS.dnsForwardsMax);
   from.close();
-  const outcomes = await Promise.all(waiting);
-  assert.ok(outcomes.every((given) => given.kind === "failed"));
+  const outcomes = await Promise.all([...waiting, last]);
+  assert.equal(outcomes.filter((given) => given.kind === "failed" && given.reason === "busy").length, 1);
   assert.equal(from.stats().underWay, 0);
   assert.equal(await outcome(from), "silent");
 });
 
-test("forward: one client has its share of what may be under way, and others theirs", async (t) => {
+test("forward: names that nobody answers, from however many addresses, keep nobody from an answer", async (t) => {
+  const server = await upstream(t, (bytes) => {
+    return decode(bytes).questions?.[0]?.name.startsWith("host-") === true ? [] : [reply(bytes, ONLY_HERE)];
+  });
+  // So many datagrams at once may be too many for the server's socket: the next round makes it good.
+  const from = forwarder(t, [server], { times: { ...TIMES, roundMs: 500 } });
+  const flood: Promise<unknown>[] = [];
+  for (let at = 0; at < 2 * LIMITS.dnsForwardsMax; at += 1) {
+    flood.push(from.forward(another(), "udp", at % 2 === 0 ? "192.0.2.66" : `2001:db8:0:${at}::1`));
+    if (at % 32 === 0) await new Promise(setImmediate);
+  }
+  for (const client of ["192.0.2.1", "192.0.2.66"]) {
+    const name = query(`${client.replaceAll(".", "-")}.example`, "A");
+    const given = await from.forward(name, "udp", client);
+    assert.deepEqual(given.kind === "reply" && answersOf(given.bytes), [ONLY_HERE.address], client);
+  }
+  from.close();
+  await Promise.all(flood);
+});
+
+test("forward: of one client's too many queries its oldest gives way, and others keep theirs", async (t) => {
   const quiet = await upstream(t, silent);
   const from = forwarder(t, [quiet]);
+  const modest = from.forward(another(), "udp", "192.0.2.2");
   const greedy = Array.from({ length: LIMITS.dnsForwardWaitersPerClient }, () =>
     from.forward(another(), "udp", "192.0.2.1"),
   );
-  const refused = await from.forward(another(), "udp", "192.0.2.1");
-  assert.deepEqual(refused, { kind: "failed", reason: "busy" });
-  const modest = from.forward(another(), "udp", "192.0.2.2");
+  const newest = from.forward(another(), "udp", "192.0.2.1");
+  assert.deepEqual(await greedy[0], { kind: "failed", reason: "busy" });
   assert.equal(from.stats().underWay, greedy.length + 1);
   from.close();
-  await Promise.all([...greedy, modest]);
+  const outcomes = await Promise.all([modest, newest]);
+  assert.deepEqual(outcomes, [SILENCE, SILENCE]);
+  await Promise.all(greedy);
 });
 
-test("forward: an upstream that asks us is found, left out and named, and asked again when it has stopped", async (t) => {
+test("forward: a few sockets for upstreams are enough for everybody's turn, and no more are taken", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const ports = new Set<number>();
+  const quiet = await openSlow(t, (_release, port) => ports.add(port));
+  const other = await openSlow(t, (_release, port) => ports.add(port));
+  const from = forwarder(t, [quiet, other], { exchangesMax: 8 });
+  const waiting = Array.from({ length: 4 }, () => from.forward(another(), "udp", "192.0.2.1"));
+  await until(() => quiet.seen === 4);
+  t.mock.timers.tick(TIMES.hedgeMs);
+  await until(() => other.seen === 4);
+  t.mock.timers.tick(TIMES.roundMs);
+  await until(() => quiet.seen === 8);
+  assert.equal(ports.size, 8, "another round takes no other sockets");
+  const fifth = from.forward(another(), "udp", "192.0.2.2");
+  assert.deepEqual(await waiting[0], { kind: "failed", reason: "busy" });
+  from.close();
+  await Promise.all([...waiting, fifth]);
+});
+
+test("forward: one question in many forms is asked once, so that a forger has one chance", async (t) => {
+  const server = await openSlow(t);
+  const from = forwarder(t, [server]);
+  const waiting = Array.from({ length: 200 }, (_, at) => {
+    const bytes = query("www.example.com", "A", { additionals: [opt({ udpPayloadSize: 512 + at })] });
+    return from.forward(Buffer.concat([bytes, Buffer.alloc(at % 3)]), "udp", "192.0.2.1");
+  });
+  await until(() => server.seen > 0);
+  server.release();
+  for (const { kind } of await Promise.all(waiting)) assert.equal(kind, "reply");
+  assert.equal(server.seen, 1);
+});
+
+test("forward: of one question with options that are each client's own only so many are under way", async (t) => {
+  const quiet = await upstream(t, silent);
+  const from = forwarder(t, [quiet]);
+  const ask = (at: number) => {
+    const cookie = { code: 10, data: Buffer.from(at.toString(16).padStart(16, "0"), "hex") };
+    return from.forward(query("www.example.com", "A", { additionals: [opt({ options: [cookie] })] }), "udp");
+  };
+  const waiting = Array.from({ length: LIMITS.dnsForwardsPerQuestion }, (_, at) => ask(at));
+  assert.deepEqual(await ask(1000), { kind: "failed", reason: "busy" });
+  const plain = from.forward(ASKED, "udp");
+  assert.equal(from.stats().underWay, waiting.length + 1);
+  from.close();
+  assert.deepEqual(await plain, SILENCE);
+  await Promise.all(waiting);
+});
+
+test("forward: what all are silent about is asked again after a second, not at once", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  let nowMs = 0;
+  const quiet = await upstream(t, silent);
+  const from = forwarder(t, [quiet], { nowMs: () => nowMs });
+  const told = from.forward(ASKED, "udp");
+  await until(() => quiet.seen.length === 1);
+  t.mock.timers.tick(TIMES.totalMs);
+  assert.deepEqual(await told, SILENCE);
+  assert.deepEqual(from.remembered(ASKED), SILENCE);
+  nowMs = 1000;
+  assert.equal(from.remembered(ASKED), null);
+});
+
+test("forward: a damaged reply, or one without its question, sends on to the next server", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const good = await upstream(t, says("192.0.2.7"));
+  const damages: ((whole: Buffer) => Buffer)[] = [
+    (whole) => whole.subarray(0, -1),
+    (whole) => Buffer.concat([whole, Buffer.of(0)]),
+    (whole) => {
+      const bare = Buffer.from(whole.subarray(0, 12));
+      bare.writeUIntBE(0, 4, 6);
+      bare[11] = 0;
+      bare[3] = 0x83;
+      return bare;
+    },
+  ];
+  for (const damage of damages) {
+    const metrics = openMetrics();
+    const bad = await upstream(t, (bytes) => [damage(reply(bytes, { address: "203.0.113.66" }))]);
+    const told = outcome(forwarder(t, [bad, good], { metrics }));
+    await until(() => bad.seen.length === 1);
+    const ignored = /^skein_dns_upstream_ignored_total 1$/m;
+    for (let isIgnored = false; !isIgnored;) isIgnored = ignored.test(await metrics.registry.metrics());
+    t.mock.timers.tick(TIMES.hedgeMs);
+    assert.equal(await told, "192.0.2.7");
+  }
+});
+
+test("forward: a reply over TCP may come in pieces of any size", async (t) => {
+  const dripping = await openDripping(t);
+  assert.equal(await outcome(forwarder(t, [dripping]), "tcp"), "192.0.2.8");
+});
+
+test("forward: an upstream that asks us is found, left out, named, and asked again when it has stopped", async (t) => {
   t.mock.timers.enable({ apis: ["setInterval"] });
   let nowMs = 0;
   const lines: string[] = [];
@@ -446,14 +617,9 @@ test("forward: an upstream that asks us is found, left out and named, and asked 
   const metrics = openMetrics();
   const from = forwarder(t, [circle, good], { nowMs: () => nowMs, log, metrics });
   from.watchLoops();
-  const states = (): string =>
-    from
-      .stats()
-      .upstreams.map(({ state }) => state)
-      .join(" ");
   nowMs = 2000;
   t.mock.timers.tick(1000);
-  await until(() => states() === "loop alive");
+  await until(() => states(from) === "loop alive");
   assert.match(lines.join("\n"), new RegExp(`left out.*dns.upstream.*127.0.0.1:${circle.port}`));
   assert.match(await metrics.registry.metrics(), /^skein_dns_upstreams\{state="loop"\} 1$/m);
   assert.equal(await outcome(from), "192.0.2.7");
@@ -463,17 +629,17 @@ test("forward: an upstream that asks us is found, left out and named, and asked 
     const before = circle.seen.length;
     t.mock.timers.tick(1000);
     await until(() => circle.seen.length > before);
-    assert.equal(states(), "loop alive", "silence and failure prove nothing");
+    assert.equal(states(from), "loop alive", "silence and failure prove nothing");
   }
   behave = says("192.0.2.1");
   nowMs += 60_000;
   t.mock.timers.tick(1000);
-  await until(() => states() === "alive alive");
+  await until(() => states(from) === "alive alive");
   const given = await from.forward(another(), "udp");
   assert.deepEqual(given.kind === "reply" && answersOf(given.bytes), ["192.0.2.1"]);
 });
 
-test("forward: a circle that is not found yet multiplies nothing: the query that comes back joins the first", async (t) => {
+test("forward: a circle not found yet multiplies nothing: the query that comes back joins the first", async (t) => {
   const circle = await upstream(t, (bytes) => {
     const back = Buffer.from(bytes);
     back.writeUInt16BE(7, 0);
@@ -494,6 +660,30 @@ test("forward: an upstream given by name is refused, since its lookup would come
   assert.throws(() => forwarder(t, named), isInvalid);
   assert.throws(() => forwarder(t, []).setUpstreams(named), isInvalid);
 });
+
+/** A server that truncates over UDP, and over TCP sends its answer byte by byte, as far as the system lets it. */
+async function openDripping(t: TestContext): Promise<HostPort> {
+  const udp = createSocket("udp4");
+  udp.bind(0, "127.0.0.1");
+  await once(udp, "listening");
+  const { port } = udp.address();
+  udp.on("message", (bytes, from) => udp.send(reply(bytes, { truncated: true }), from.port, from.address));
+  const tcp = createServer((socket) => {
+    socket.setNoDelay(true);
+    socket.on("error", () => socket.destroy());
+    socket.on("data", (chunk) => {
+      const whole = frame(reply(chunk.subarray(2), { address: "192.0.2.8" }));
+      for (const byte of whole) socket.write(Buffer.of(byte));
+    });
+  });
+  tcp.listen(port, "127.0.0.1");
+  await once(tcp, "listening");
+  t.after(() => {
+    udp.close();
+    tcp.close();
+  });
+  return { host: "127.0.0.1", port };
+}
 
 /** A server over UDP that answers when it is told to. */
 interface SlowUpstream extends HostPort {

@@ -7,9 +7,9 @@ import { createServer } from "node:net";
 import { test, type TestContext } from "node:test";
 
 import type { HostPort } from "../../src/base/ip.ts";
+import { Connections } from "../../src/dns/connections.ts";
 import { Listeners } from "../../src/dns/listeners.ts";
 import type { Responder } from "../../src/dns/responder.ts";
-import { countConnections } from "../../src/dns/tcp.ts";
 import type { Log } from "../../src/runtime/log.ts";
 import { openMetrics } from "../../src/runtime/metrics.ts";
 import { openBlock, type Block } from "../support/daemons.ts";
@@ -37,7 +37,7 @@ async function hostWith(t: TestContext, block: Block, hosts: readonly number[]):
   const host = { own: hosts.map((at) => block.address(at)), warnings };
   const listeners = new Listeners({
     responder: ECHO,
-    connections: countConnections(),
+    connections: new Connections(),
     metrics: openMetrics(),
     log,
     ownAddresses: () => host.own,
@@ -93,7 +93,7 @@ test("listeners: an address that comes is served, one that is gone for long is n
   await take(t, { host: block.address(1), port: PORT });
 });
 
-test("listeners: where a wildcard's port is taken the others are served, it is told, and served once free", async (t) => {
+test("listeners: where a wildcard's port is taken the others are served, and it is once free", async (t) => {
   const block = await openBlock(t);
   const { listeners, warnings } = await hostWith(t, block, [1, 2]);
   const taken = { host: block.address(2), port: PORT };
@@ -157,4 +157,34 @@ test("listeners: port 0 of a wildcard is one port on every address", async (t) =
     listeners.places.map((place) => place.port),
     [port, port, port],
   );
+});
+
+test("listeners: a single address that goes takes nothing with it that a wildcard holds for a while", async (t) => {
+  const block = await openBlock(t);
+  const host = await hostWith(t, block, [1, 2]);
+  await host.listeners.add({ host: "0.0.0.0", port: PORT });
+  const gateway = { host: block.address(3), port: PORT + 1 };
+  await host.listeners.add(gateway);
+  host.own = [block.address(1)];
+  await host.listeners.remove(gateway);
+  assert.deepEqual(
+    host.listeners.places.map((place) => place.host),
+    [block.address(1), block.address(2)],
+  );
+  await take(t, gateway);
+});
+
+test("listeners: once closed nothing is opened any more", async (t) => {
+  const block = await openBlock(t);
+  const { listeners } = await hostWith(t, block, [1]);
+  const place = { host: block.address(1), port: PORT };
+  const early = listeners.add(place);
+  const closed = listeners.close();
+  await assert.rejects(Promise.all([early, listeners.add({ host: "0.0.0.0", port: PORT })]), {
+    code: "unreachable",
+  });
+  await closed;
+  await assert.rejects(listeners.add(place), { code: "unreachable" });
+  assert.deepEqual([listeners.wanted, listeners.places], [[], []]);
+  await take(t, place);
 });

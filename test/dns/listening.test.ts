@@ -5,8 +5,8 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import { isIpv4 } from "../../src/base/ip.ts";
-import { isWildcard, placesFor } from "../../src/dns/listening.ts";
+import { isIpv4, isWildcard } from "../../src/base/ip.ts";
+import { placesFor } from "../../src/dns/listening.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 
 const addresses = fc.array(fc.oneof(fc.ipV4(), fc.ipV6()), { maxLength: 40 });

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { copyNames, lookUp, type Asker } from "../../src/dns/lookup.ts";
 import { planZone } from "../../src/dns/zone.ts";
-import { OPTIONS, replica, service, view } from "./fixture.ts";
+import { OPTIONS, replica, replicas, service, view } from "./fixture.ts";
 import { ask, HOST, on, said, zone } from "./names.ts";
 
 const kindOf = (name: string, asker: Asker = HOST) => lookUp(zone, name, asker).kind;
@@ -39,6 +39,26 @@ test("lookup: an ambiguous name tells the networks that the asker sees it in", (
   assert.deepEqual(lookUp(zone, "both", HOST), { kind: "ambiguous", networks: ["blue", "green"] });
   assert.equal(kindOf("both", on("green")), "service");
   assert.equal(kindOf("both", on("default")), "missing");
+});
+
+test("lookup: a copy of a service that several networks have does not leave, and others below its name do", () => {
+  const db = (network: string, net: number) => {
+    const copies = replicas(network === "blue" ? "db" : "other", 2, net);
+    return service(network, "db", { replicas: copies });
+  };
+  const doubled = planZone(view([db("blue", 2), db("green", 3)]), OPTIONS);
+  const of = (name: string, asker: Asker = HOST) => lookUp(doubled, name, asker);
+  assert.deepEqual(of("db-1.db"), { kind: "ambiguous", networks: ["blue"] });
+  assert.deepEqual(of("1.db"), { kind: "ambiguous", networks: ["blue", "green"] });
+  assert.deepEqual(of("1.db", on("default", "green", "blue")), {
+    kind: "ambiguous",
+    networks: ["blue", "green"],
+  });
+  assert.equal(of("db-1.db.blue").kind, "copies");
+  assert.equal(of("db-1.db", on("blue")).kind, "copies");
+  assert.equal(of("db-1.db", on("green", "blue")).kind, "foreign", "its own has no such copy");
+  for (const name of ["www.db", "3.db", "a.db-1.db"]) assert.equal(of(name).kind, "foreign", name);
+  assert.equal(of("www.db.skein.internal").kind, "missing");
 });
 
 test("lookup: names and slots of copies outrank ids, and ids are names, too", () => {
@@ -114,4 +134,14 @@ test("lookup: names between the domain and a service exist, for those who see wh
   for (const name of ["blue", "back", "back.blue"]) {
     assert.equal(said(ask(`${name}.skein.internal`, on("default"))), "NXDOMAIN", name);
   }
+});
+
+test("lookup: while the picture is incomplete a short name that is not known does not leave, and others do", () => {
+  const young = planZone(view([service("blue", "web")], { complete: false }), OPTIONS);
+  const of = (name: string, asker: Asker = HOST) => lookUp(young, name, asker).kind;
+  for (const name of ["api", "api.default", "api.blue", "api.shop.blue"])
+    assert.equal(of(name), "missing", name);
+  assert.equal(of("web.blue"), "service");
+  assert.equal(of("api.green", on("green")), "missing");
+  for (const name of ["api.green", "www.example.com", ""]) assert.equal(of(name), "foreign", name);
 });

@@ -31,7 +31,7 @@ test("loop: a probe that comes back, in any case, names its upstream, which is p
 test("loop: other names are nobody's echo, near as they are", () => {
   const loops = new LoopWatch(1, 0);
   const name = loops.probe(0, "abc", 0);
-  for (const other of ["www.example.com", "skein-loop.test", "abd.skein-loop.test", `x.${name}`, ""]) {
+  for (const other of ["www.example.com", "skein-loop.example", "abd.skein-loop.example", `x.${name}`, ""]) {
     assert.equal(loops.echoed(other), null, other);
   }
   assert.equal(loops.isLoop(0), false);
@@ -68,7 +68,7 @@ test("loop: one that has turned silent is probed within a minute", () => {
 });
 
 test("loop: a probe is a plain recursive query for a TXT record", () => {
-  const { questions, flag_rd } = decode(probeQuery("abc.skein-loop.test"));
-  assert.deepEqual(questions, [{ name: "abc.skein-loop.test", type: "TXT", class: "IN" }]);
+  const { questions, flag_rd } = decode(probeQuery("abc.skein-loop.example"));
+  assert.deepEqual(questions, [{ name: "abc.skein-loop.example", type: "TXT", class: "IN" }]);
   assert.equal(flag_rd, true);
 });

@@ -1,12 +1,11 @@
 // What the tests of names share: a cluster of three networks, questions to it, and answers in short.
 
-import { seededRandom } from "../../src/base/random.ts";
 import { answer, type Answer } from "../../src/dns/answer.ts";
 import { TYPE } from "../../src/dns/codes.ts";
 import type { Asker } from "../../src/dns/lookup.ts";
 import { contentText } from "../../src/dns/records.ts";
 import { planZone } from "../../src/dns/zone.ts";
-import { member, OPTIONS, replica, replicas, service, view } from "./fixture.ts";
+import { drawOf, member, OPTIONS, replica, replicas, service, view } from "./fixture.ts";
 
 /** A process of the host. */
 export const HOST: Asker = { kind: "host" };
@@ -45,7 +44,7 @@ export const zone = planZone(
 );
 
 export const ask = (name: string, asker: Asker = HOST, typeCode: number = TYPE.A): Answer =>
-  answer(zone, { name, typeCode, classCode: 1 }, asker, seededRandom(1));
+  answer(zone, { name, typeCode, classCode: 1 }, asker, drawOf(1));
 
 /** What an answer says, in short: addresses sorted, or what it is instead. */
 export function said(given: Answer): string {

@@ -10,33 +10,46 @@ import { UpstreamOrder } from "../../src/dns/order.ts";
 /** Longer than a silent upstream waits for its next chance. */
 const LATER_MS = 60_000;
 
-function missAll(order: UpstreamOrder, at: number, nowMs = 0): void {
-  for (let turn = 0; turn < 3; turn += 1) order.missed(at, nowMs);
+/** It misses several queries running, and what every server knows, too. */
+function silence(order: UpstreamOrder, at: number, nowMs = 0): void {
+  for (let turn = 0; turn < 3; turn += 1) order.missed(at);
+  order.confirmed(at, nowMs);
 }
 
 test("order: as configured while all answer, whatever single queries they miss", () => {
   const order = new UpstreamOrder(3);
   assert.deepEqual(order.turns(0), [0, 1, 2]);
-  order.missed(0, 0);
-  order.missed(0, 0);
+  order.missed(0);
+  order.missed(0);
   order.spoke(0);
-  order.missed(0, 0);
+  order.missed(0);
   assert.deepEqual(order.turns(0), [0, 1, 2]);
   assert.deepEqual(order.states, ["alive", "unknown", "unknown"]);
 });
 
 test("order: one that misses several running is asked last, and first again once it has spoken", () => {
   const order = new UpstreamOrder(3);
-  missAll(order, 0);
+  silence(order, 0);
   assert.deepEqual(order.turns(1), [1, 2, 0]);
   assert.deepEqual(order.states, ["silent", "unknown", "unknown"]);
   order.spoke(0);
   assert.deepEqual(order.turns(2), [0, 1, 2]);
 });
 
+test("order: one that is slow for somebody's names, however many, keeps its place while it answers others", () => {
+  const order = new UpstreamOrder(2);
+  for (let turn = 0; turn < 100; turn += 1) order.missed(0);
+  assert.equal(order.isSuspect(0), true);
+  assert.deepEqual(order.turns(0), [0, 1]);
+  order.spoke(0);
+  assert.equal(order.isSuspect(0), false);
+  order.confirmed(0, 0);
+  assert.deepEqual(order.states, ["alive", "unknown"], "what it said meanwhile counts");
+});
+
 test("order: nothing is known of one that has not spoken, and it is asked all the same", () => {
   const order = new UpstreamOrder(2);
-  order.missed(0, 0);
+  order.missed(0);
   assert.deepEqual(order.states, ["unknown", "unknown"]);
   assert.deepEqual(order.turns(0), [0, 1]);
   order.spoke(0);
@@ -45,10 +58,10 @@ test("order: nothing is known of one that has not spoken, and it is asked all th
 
 test("order: a silent one gets its old place for one query at a time, until the outcome is known", () => {
   const order = new UpstreamOrder(2);
-  missAll(order, 0);
+  silence(order, 0);
   assert.deepEqual(order.turns(LATER_MS), [0, 1]);
   assert.deepEqual(order.turns(LATER_MS), [1, 0]);
-  order.missed(0, LATER_MS);
+  order.missed(0);
   assert.deepEqual(order.turns(LATER_MS + 1), [1, 0]);
   assert.deepEqual(order.turns(2 * LATER_MS), [0, 1]);
 });
@@ -56,7 +69,7 @@ test("order: a silent one gets its old place for one query at a time, until the 
 test("order: a loop is not asked, however silent the others are, until it is none any more", () => {
   const order = new UpstreamOrder(2);
   order.setLoop(1, true);
-  missAll(order, 0);
+  silence(order, 0);
   assert.deepEqual(order.turns(1), [0]);
   order.setLoop(0, true);
   assert.deepEqual(order.turns(LATER_MS), []);
@@ -67,7 +80,7 @@ test("order: a loop is not asked, however silent the others are, until it is non
 test("order: whatever happens, every upstream that is no loop is asked, each once", () => {
   const happening = fc.record({
     at: fc.integer({ min: 0, max: 4 }),
-    what: fc.constantFrom("missed", "spoke", "loop", "no loop"),
+    what: fc.constantFrom("missed", "confirmed", "spoke", "loop", "no loop"),
     afterMs: fc.nat(20_000),
   });
   fc.assert(
@@ -77,7 +90,8 @@ test("order: whatever happens, every upstream that is no loop is asked, each onc
       let nowMs = 0;
       for (const { at, what, afterMs } of happenings) {
         nowMs += afterMs;
-        if (what === "missed") order.missed(at, nowMs);
+        if (what === "missed") order.missed(at);
+        if (what === "confirmed") order.confirmed(at, nowMs);
         if (what === "spoke") order.spoke(at);
         if (what === "loop" || what === "no loop") order.setLoop(at, what === "loop");
         if (what === "loop") loops.add(at);

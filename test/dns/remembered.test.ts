@@ -8,7 +8,7 @@ import packet, { type Answer, type Packet } from "dns-packet";
 
 import { Remembered } from "../../src/dns/remembered.ts";
 import { LIMITS } from "../../src/model/limits.ts";
-import { decode, opt } from "./fixture.ts";
+import { decode, opt, query, reply } from "./fixture.ts";
 
 const NAME = "www.example.com";
 const A: Answer = { type: "A", name: NAME, ttl: 60, data: "192.0.2.7" };
@@ -106,6 +106,25 @@ test("remembered: a failure is told again for some seconds, refusals and other c
   for (const rcode of [1, 4, 5]) assert.equal(holdsSeconds(said({}, rcode)), 0);
 });
 
+test("remembered: a failure is told without the records that came with it, but with its EDNS part", () => {
+  const edns = opt({ udpPayloadSize: 1400 });
+  const more = {
+    answers: [{ ...A, ttl: 0 }],
+    authorities: [soa(0, 0)],
+    additionals: [edns, { ...A, ttl: 0 }],
+  };
+  for (const bytes of [said(more, 2), said({ ...more, additionals: [{ ...A, ttl: 0 }, edns] }, 2)]) {
+    const remembered = new Remembered();
+    remembered.put("key", bytes, 0);
+    for (const ageMs of [0, 999, 1000, 1999]) {
+      const told = decode(remembered.get("key", ageMs)?.bytes ?? assert.fail());
+      assert.deepEqual([told.rcode, told.questions?.length], ["SERVFAIL", 1]);
+      assert.deepEqual([told.answers, told.authorities], [[], []]);
+      assert.deepEqual(told.additionals, decode(said({ additionals: [edns] })).additionals);
+    }
+  }
+});
+
 test("remembered: TTL 0, a TTL beyond 31 bits, and what was truncated are not kept", () => {
   assert.equal(holdsSeconds(said({ answers: [{ ...A, ttl: 0 }] })), 0);
   assert.equal(holdsSeconds(said({ answers: [{ ...A, ttl: 0x8000_0001 }] })), 0);
@@ -125,6 +144,56 @@ test("remembered: whatever the bytes, keeping them never fails; cut or padded on
       remembered.put("key", bytes, 0);
       assert.ok((remembered.get("key", 1000)?.bytes.length ?? bytes.length) === bytes.length);
     }),
+  );
+});
+
+test("remembered: whatever was sent and whenever it is asked for, no TTL below zero or above an hour is told", () => {
+  const ttl = fc.constantFrom(0, 1, 2, 3, 60, 3601, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff);
+  const record = fc.oneof(
+    ttl.map((seconds): Answer => ({ ...A, ttl: seconds })),
+    ttl.map((seconds): Answer => ({ ...CNAME, ttl: seconds })),
+    fc.tuple(ttl, ttl).map(([seconds, minimum]) => soa(seconds, minimum)),
+    fc.constant(opt({ extendedRcode: 0 })),
+  );
+  const section = fc.array(record, { maxLength: 3 });
+  const replies = fc
+    .record({ answers: section, authorities: section, additionals: section })
+    .chain((more) =>
+      fc.tuple(
+        fc.constantFrom(0, 0, 1, 2, 2, 3, 5).map((rcode) => said(more, rcode)),
+        fc.nat(),
+      ),
+    )
+    // Half of them whole, half cut somewhere: in a name, a TTL, in the middle of what a record says.
+    .map(([bytes, cut]) => (cut % 2 === 0 ? bytes : bytes.subarray(0, cut % (bytes.length + 1))));
+  const age = fc.constantFrom(
+    -5000,
+    0,
+    999,
+    1000,
+    1999,
+    2000,
+    3000,
+    59_999,
+    3_600_000,
+    86_400_000,
+    90_000_000,
+  );
+  fc.assert(
+    fc.property(fc.array(replies, { maxLength: 3 }), fc.array(age, { maxLength: 6 }), (put, ages) => {
+      const remembered = new Remembered();
+      for (const bytes of put) remembered.put("key", bytes, 0);
+      for (const nowMs of ages) {
+        for (const told of [remembered.get("key", nowMs), remembered.stale("key", nowMs)]) {
+          for (const seconds of told === null ? [] : ttlsOf(told.bytes))
+            assert.ok(seconds >= 0 && seconds <= 3600);
+        }
+        remembered.serveStale("key", nowMs + 2000);
+      }
+      remembered.clear();
+      assert.equal(remembered.sizeBytes, 0);
+    }),
+    { numRuns: 2000 },
   );
 });
 
@@ -170,4 +239,19 @@ test("remembered: bounded in number and bytes, and what was asked for longest ag
   assert.notEqual(remembered.get("large 999", 0), null);
   remembered.clear();
   assert.deepEqual([remembered.entries, remembered.sizeBytes], [0, 0]);
+});
+
+test("remembered: what nobody answered is silent for a second, or until there is an answer; bounded", () => {
+  const kept = new Remembered();
+  kept.noteSilence("a", 0);
+  assert.deepEqual(
+    [kept.isSilent("a", 999), kept.isSilent("b", 0), kept.isSilent("a", 1000)],
+    [true, false, false],
+  );
+  kept.noteSilence("a", 2000);
+  kept.put("a", reply(query("www.example.com", "A"), { address: "192.0.2.1" }), 2000);
+  assert.equal(kept.isSilent("a", 2000), false);
+  kept.noteSilence("first", 3000);
+  for (let count = 0; count < LIMITS.dnsSilencesMax; count += 1) kept.noteSilence(`name-${count}`, 3000);
+  assert.deepEqual([kept.isSilent("first", 3000), kept.isSilent("name-1", 3000)], [false, true]);
 });

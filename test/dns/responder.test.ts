@@ -13,7 +13,9 @@ import {
   type Responder,
   type ResponderOptions,
 } from "../../src/dns/responder.ts";
+import type { Asker, Stranger } from "../../src/dns/lookup.ts";
 import { planZone, type Zone } from "../../src/dns/zone.ts";
+import { LIMITS } from "../../src/model/limits.ts";
 import { openMetrics } from "../../src/runtime/metrics.ts";
 import {
   answersOf,
@@ -27,6 +29,7 @@ import {
   service,
   view,
 } from "./fixture.ts";
+import { until } from "../support/wait.ts";
 
 const responder = openResponder({
   zone: planZone(view([service("default", "web", { replicas: replicas("web", 40, 1) })]), OPTIONS),
@@ -126,6 +129,62 @@ test("responder: a tentative address has TTL 0, also from the cache, and nothing
     responder.setZone(zone(false, reach));
     assert.deepEqual(answers("web", "A"), [["A", 5, "10.96.0.9"]]);
     assert.deepEqual(answers("web", "AAAA"), [["SOA", 5, ""]]);
+  }
+});
+
+test("responder: the same zone again leaves every finished answer as it is", () => {
+  const zone = planZone(view([service("default", "web", { vip: "10.96.0.1" })]), OPTIONS);
+  const given = opened({ zone });
+  const asked = query("1.0.96.10.in-addr.arpa", "PTR");
+  ask(given, asked, HERE);
+  given.setZone(zone);
+  assert.notEqual(given.recall(asked, HERE.address, "udp"), null);
+  given.setZone({ ...zone });
+  assert.equal(given.recall(asked, HERE.address, "udp"), null);
+});
+
+test("responder: who may ask for foreign names is told so with each answer, errors and truncated ones", async () => {
+  const failing: Forwarder = {
+    ...upstream((asked) => asked),
+    forward: () => Promise.resolve({ kind: "failed", reason: "silent" }),
+    isEcho: (name) => name === "probe.skein-loop.test",
+  };
+  const replica = { replicas: replicas("web", 2000, 1) };
+  const zone = planZone(view([service("default", "web", replica)]), OPTIONS);
+  const asked = [
+    query("web", "A"),
+    query("nobody.skein.internal", "A"),
+    query("www.example.com", "A"),
+    query("probe.skein-loop.test", "A"),
+    query("skein.internal", "AXFR"),
+    query("web", "A", { additionals: [opt({ ednsVersion: 1 })] }),
+    Buffer.concat([query("web", "A").subarray(0, 10), Buffer.of(0, 9)]),
+  ];
+  for (const isAllowed of [true, false]) {
+    const given = opened({ zone, forwarder: failing, isAllowed: () => isAllowed });
+    const seen = async (bytes: Buffer, address = "192.0.2.1"): Promise<readonly unknown[]> => {
+      const recalled = given.recall(bytes, address, "udp");
+      const out =
+        recalled ??
+        (await new Promise<Buffer | null>((resolve) => {
+          given.serve(bytes, { address, transport: "udp" }, resolve);
+        }));
+      const { rcode, flag_ra: recursion, flag_tc: truncated } = decode(out ?? assert.fail());
+      return [rcode, recursion, truncated];
+    };
+    const foreign = isAllowed ? "SERVFAIL" : "REFUSED";
+    // The sixth is BADVERS, whose lower bits alone are in the header (RFC 6891 6.1.3).
+    const rcodes = ["NOERROR", "NXDOMAIN", foreign, "REFUSED", "REFUSED", "NOERROR", "FORMERR"];
+    const told: unknown[] = [];
+    for (const bytes of asked) told.push((await seen(bytes)).slice(0, 2));
+    assert.deepEqual(
+      told,
+      rcodes.map((rcode) => [rcode, isAllowed]),
+    );
+    // Past the budget of its network.
+    const limited = query("tasks.web", "A", { additionals: [opt()] });
+    const served = Array.from({ length: 2000 }, () => seen(limited));
+    assert.deepEqual((await Promise.all(served)).at(-1), ["NOERROR", isAllowed, true]);
   }
 });
 
@@ -350,3 +409,126 @@ function upstream(answer: (asked: Buffer) => Buffer): Forwarder {
     close: () => {},
   };
 }
+
+/** A responder with two services of one name, whose only client is who `who` says at the moment. */
+function openedForStranger(forwarded: string[], more: Partial<ResponderOptions> = {}) {
+  const networks = ["default", "shop"];
+  const services = networks.map((network, at) => service(network, "db", { vip: `10.96.0.${at + 1}` }));
+  const who: { asker: Asker | Stranger } = { asker: { kind: "unknown", isolated: false } };
+  const forwarder = upstream((asked) => {
+    forwarded.push(decode(asked).questions?.[0]?.name ?? "");
+    return reply(asked, { address: "192.0.2.7" });
+  });
+  const given = opened({
+    zone: planZone(view(services), OPTIONS),
+    askerOf: () => who.asker,
+    forwarder,
+    ...more,
+  });
+  /** Asks; the answers come into the list, at once or later. */
+  const asks = (name: string): readonly Buffer[] => {
+    const replies: Buffer[] = [];
+    const bytes = query(name, "A");
+    const recalled = given.recall(bytes, "172.17.0.9", "udp");
+    const take = (out: Buffer | null): void => void replies.push(out ?? assert.fail());
+    if (recalled !== null) take(recalled);
+    else given.serve(bytes, { address: "172.17.0.9", transport: "udp" }, take);
+    return replies;
+  };
+  return { given, who, asks };
+}
+
+test("responder: a stranger is told nothing until it is known who it is, and then what he sees", () => {
+  for (const [asker, address] of [
+    [{ kind: "container", networks: ["shop", "default"], isolated: false }, "10.96.0.2"],
+    [{ kind: "container", networks: ["default"], isolated: false }, "10.96.0.1"],
+    [{ kind: "host" }, "10.96.0.1"],
+  ] as const) {
+    const told: string[] = [];
+    const { given, who, asks } = openedForStranger([], { onStranger: () => told.push("stranger") });
+    const waiting = ["db", "db.skein.internal"].map(asks);
+    given.setZone(planZone(view([]), OPTIONS));
+    given.askersTold();
+    assert.deepEqual(
+      waiting.map(({ length }) => length),
+      [0, 0],
+    );
+    who.asker = asker;
+    const services = ["default", "shop"].map((network, at) =>
+      service(network, "db", { vip: `10.96.0.${at + 1}` }),
+    );
+    given.setZone(planZone(view(services), OPTIONS));
+    given.askersTold();
+    assert.deepEqual(
+      waiting.map((replies) => replies.map(answersOf)),
+      [[[address]], [[address]]],
+    );
+    assert.deepEqual(told, ["stranger", "stranger"]);
+    assert.deepEqual(asks("db").map(answersOf), [[address]]);
+  }
+});
+
+test("responder: who stays a stranger gets SERVFAIL for our names, found or not; and only so many wait", async () => {
+  const forwarded: string[] = [];
+  const { given, asks } = openedForStranger(forwarded);
+  const names = ["db", "db.shop", "nobody.skein.internal", "1.0.96.10.in-addr.arpa"];
+  const waiting = names.map(asks);
+  const more = Array.from({ length: LIMITS.dnsStrangersPerAddress }, () => asks("db"));
+  assert.deepEqual(more.filter(({ length }) => length > 0).length, names.length);
+  await until(() => [...waiting, ...more].every(({ length }) => length === 1));
+  for (const [first] of [...waiting, ...more]) assert.equal(decode(first ?? assert.fail()).rcode, "SERVFAIL");
+  assert.deepEqual(forwarded, []);
+  given.close();
+});
+
+test("responder: foreign names are forwarded for a stranger at once, unless he may be isolated", async () => {
+  const forwarded: string[] = [];
+  const { given, who, asks } = openedForStranger(forwarded);
+  const open = asks("www.example.com");
+  await until(() => open.length === 1);
+  assert.deepEqual(open.map(answersOf), [["192.0.2.7"]]);
+  who.asker = { kind: "unknown", isolated: true };
+  const sealed = asks("www.example.org");
+  who.asker = { kind: "container", networks: ["default"], isolated: true };
+  given.askersTold();
+  assert.equal(decode(sealed[0] ?? assert.fail()).rcode, "REFUSED");
+  assert.deepEqual(forwarded, ["www.example.com"]);
+  given.close();
+});
+
+test("responder: while the picture is incomplete an upstream's NXDOMAIN is not passed on, an answer is", async () => {
+  const outcome = async (complete: boolean, name: string): Promise<string> => {
+    const forwarder: Forwarder = {
+      ...upstream(() => assert.fail()),
+      forward: (asked) => {
+        const isThere = name === "www.example.com";
+        const bytes = reply(asked, isThere ? { address: "192.0.2.7" } : { rcode: 3 });
+        return Promise.resolve({ kind: "reply", bytes, rcodeCode: isThere ? 0 : 3 });
+      },
+    };
+    const given = opened({ forwarder, zone: planZone(view([], { complete }), OPTIONS) });
+    const replies: (Buffer | null)[] = [];
+    given.serve(query(name, "A"), HERE, (out) => replies.push(out));
+    await until(() => replies.length === 1);
+    return decode(replies[0] ?? assert.fail()).rcode;
+  };
+  assert.equal(await outcome(false, "web.shop"), "SERVFAIL");
+  assert.equal(await outcome(false, "www.example.com"), "NOERROR");
+  assert.equal(await outcome(true, "web.shop"), "NXDOMAIN");
+});
+
+test("responder: of more addresses than fit others are told after some time, over TCP as well", () => {
+  const many = service("default", "many", { replicas: replicas("many", 4500, 1) });
+  const given = opened({ zone: planZone(view([many]), OPTIONS) });
+  const bytes = query("tasks.many.default.skein.internal", "A");
+  const seen = new Set<string>();
+  for (let times = 0; times < 2 * LIMITS.dnsRecordsMax + 2; times += LIMITS.dnsRecordsMax - 1) {
+    for (const address of answersOf(
+      ask(given, bytes, { address: "127.0.0.1", transport: "tcp" }) ?? assert.fail(),
+    ))
+      seen.add(address);
+    for (let skipped = 0; skipped < LIMITS.dnsRecordsMax - 2; skipped += 1)
+      given.recall(bytes, "127.0.0.1", "tcp");
+  }
+  assert.ok(seen.size > LIMITS.dnsRecordsMax, `${seen.size} addresses`);
+});

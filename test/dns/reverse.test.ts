@@ -5,13 +5,12 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import { seededRandom } from "../../src/base/random.ts";
 import { answer, type Answer } from "../../src/dns/answer.ts";
 import { TYPE } from "../../src/dns/codes.ts";
 import type { Asker } from "../../src/dns/lookup.ts";
 import { lookUpReverse, reverseNameOf } from "../../src/dns/reverse.ts";
 import { planZone, type Zone } from "../../src/dns/zone.ts";
-import { member, OPTIONS, replica, service, view } from "./fixture.ts";
+import { drawOf, member, OPTIONS, replica, service, view } from "./fixture.ts";
 import { HOST, on, said } from "./names.ts";
 
 const RANGE = { sliceBits: 24, slices: [], problems: [] };
@@ -52,7 +51,7 @@ const zone = planZone(
 );
 
 const ask = (name: string, asker: Asker = HOST, typeCode: number = TYPE.PTR, of: Zone = zone): Answer =>
-  answer(of, { name, typeCode, classCode: 1 }, asker, seededRandom(1));
+  answer(of, { name, typeCode, classCode: 1 }, asker, drawOf(1));
 
 const ptr = (address: string, asker: Asker = HOST): string => said(ask(reverseNameOf(address) ?? "", asker));
 

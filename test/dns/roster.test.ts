@@ -27,7 +27,7 @@ async function opened(t: TestContext) {
   return { roster, clock, states, metrics };
 }
 
-test("roster: an upstream that has said nothing yet is unknown; the first probes tell, though nobody asks", async (t) => {
+test("roster: an upstream that has said nothing yet is unknown, until the first probes tell", async (t) => {
   const { roster, clock, states, metrics } = await opened(t);
   roster.probe();
   assert.equal(states(), "unknown unknown", "probes wait for our listeners");
@@ -48,6 +48,25 @@ test("roster: one that never answers is probed each minute until it is known to 
     roster.probe();
     return states() === "alive silent";
   });
+});
+
+test("roster: one that is closed tells nobody of its servers, whatever comes of queries under way", async (t) => {
+  const { roster, metrics } = await opened(t);
+  roster.close();
+  const next = new Roster({ upstreams: roster.upstreams, nowMs: () => 0, log: SILENT, metrics });
+  t.after(() => next.close());
+  for (let count = 0; count < 3; count += 1) {
+    roster.began();
+    roster.ended(1, "missed");
+  }
+  const text = await metrics.registry.metrics();
+  assert.match(text, /^skein_dns_upstreams\{state="unknown"\} 2$/m);
+  assert.match(text, /^skein_dns_upstreams\{state="silent"\} 0$/m);
+  assert.match(
+    text,
+    /^skein_dns_upstream_exchanges_total\{result="missed"\} 3$/m,
+    "what was asked is counted all the same",
+  );
 });
 
 test("roster: what was under way when it closes says nothing of anybody", async (t) => {

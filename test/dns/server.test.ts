@@ -210,7 +210,7 @@ test("server: foreign names are forwarded for allowed clients and refused for ot
   assert.deepEqual(own && answersOf(own), ["10.96.0.1"]);
   await askUdp(server, [query("nobody.skein.internal", "A")]);
   // Besides, each server has asked it for a name of its own, to find out whether it forwards to us.
-  const foreign = asked.filter((name) => name?.endsWith(".skein-loop.test") !== true);
+  const foreign = asked.filter((name) => name?.endsWith(".skein-loop.example") !== true);
   assert.deepEqual(foreign, ["www.example.com"]);
 });
 
@@ -225,10 +225,20 @@ test("server: an upstream that is gone makes SERVFAIL", async (t) => {
   assert.deepEqual(bytes && [decode(bytes).rcode, decode(bytes).additionals?.length], ["SERVFAIL", 1]);
 });
 
-test("server: an upstream's reply too large for the client's UDP is truncated, and whole over TCP", async (t) => {
-  const upstream = await openUpstream((bytes) => [
-    Buffer.concat([reply(bytes, { address: "192.0.2.7" }), Buffer.alloc(1000)]),
+/** With one more record, of a type without a meaning. */
+function withRecord(message: Buffer, dataBytes: number): Buffer {
+  const more = Buffer.concat([
+    message,
+    Buffer.from("00ff010001000000000000", "hex"),
+    Buffer.alloc(dataBytes),
   ]);
+  more.writeUInt16BE(dataBytes, message.length + 9);
+  more.writeUInt16BE(1, 10);
+  return more;
+}
+
+test("server: an upstream's reply too large for the client's UDP is truncated, and whole over TCP", async (t) => {
+  const upstream = await openUpstream((bytes) => [withRecord(reply(bytes, { address: "192.0.2.7" }), 1000)]);
   t.after(() => upstream.close());
   const server = await open(t, { upstreams: [upstream] });
   const [cut] = await askUdp(server, [query("www.example.com", "A")]);

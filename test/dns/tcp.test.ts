@@ -6,8 +6,9 @@ import { connect, type Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 
 import type { HostPort } from "../../src/base/ip.ts";
+import { Connections, type ConnectionsOptions } from "../../src/dns/connections.ts";
 import type { Reply, Responder } from "../../src/dns/responder.ts";
-import { countConnections, TcpListener } from "../../src/dns/tcp.ts";
+import { TcpListener } from "../../src/dns/tcp.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import { openMetrics } from "../../src/runtime/metrics.ts";
 import { until } from "../support/wait.ts";
@@ -16,18 +17,23 @@ import { frame, query, unframe } from "./fixture.ts";
 const ASKED = query("web", "A");
 
 interface Opened extends HostPort {
-  readonly connections: ReturnType<typeof countConnections>;
+  readonly connections: Connections;
   /** Queries being answered now, and the most there were at once. */
   readonly waiting: Reply[];
+}
+
+interface OpenOptions extends ConnectionsOptions {
+  readonly idleMs?: number;
+  readonly serve?: (reply: Reply, bytes: Buffer) => void;
 }
 
 /** A listener whose queries are answered by `serve`; by default they wait in `waiting`. */
 async function open(
   t: TestContext,
-  { idleMs = 60_000, serve }: { idleMs?: number; serve?: (reply: Reply, bytes: Buffer) => void } = {},
+  { idleMs = 60_000, serve, ...bounds }: OpenOptions = {},
 ): Promise<Opened> {
   const waiting: Reply[] = [];
-  const connections = countConnections();
+  const connections = new Connections(bounds);
   const responder: Pick<Responder, "recall" | "serve"> = {
     recall: () => null,
     serve: (bytes, _client, reply) => (serve === undefined ? waiting.push(reply) : serve(reply, bytes)),
@@ -130,30 +136,105 @@ test("tcp: a client that reads late gets everything", async (t) => {
   assert.equal(bytes, total * (answer.length + 2));
 });
 
-test("tcp: one address gets only so many connections, and one that ends makes room", async (t) => {
-  const server = await open(t);
-  const sockets = Array.from({ length: LIMITS.dnsConnectionsPerAddress }, () => client(t, server));
-  await until(() => server.connections.total === LIMITS.dnsConnectionsPerAddress);
-  const refused = client(t, server);
-  refused.resume();
-  await once(refused, "close");
-  sockets[0]?.destroy();
-  await until(() => server.connections.total === LIMITS.dnsConnectionsPerAddress - 1);
-  const next = client(t, server);
-  next.write(frame(ASKED));
-  await until(() => server.waiting.length === 1);
+/** Asks once on a new connection. @returns how many answers came until it ended, which is at the first */
+async function askOnce(t: TestContext, server: Opened, from = "127.0.0.1"): Promise<number> {
+  const socket = connectFrom(server, from);
+  t.after(() => socket.destroy());
+  const received: Buffer[] = [];
+  socket.on("data", (chunk) => received.push(chunk) && socket.end());
+  socket.write(frame(ASKED));
+  await new Promise((resolve) => socket.on("close", resolve));
+  return unframe(Buffer.concat(received)).length;
+}
+
+function connectFrom({ host, port }: HostPort, localAddress: string): Socket {
+  const socket = connect({ host, port, localAddress });
+  socket.on("error", () => socket.destroy());
+  return socket.resume();
+}
+
+/** Counts those that are closed. */
+function closedOf(sockets: readonly Socket[]): { count: number } {
+  const closed = { count: 0 };
+  for (const socket of sockets) socket.on("close", () => (closed.count += 1));
+  return closed;
+}
+
+/** Opens idle connections of one address, and waits until all of them have a place. */
+async function crowd(
+  t: TestContext,
+  server: Opened,
+  { from, count }: { from: string; count: number },
+): Promise<Socket[]> {
+  const before = server.connections.total;
+  const sockets = Array.from({ length: count }, () => connectFrom(server, from));
+  t.after(() => sockets.forEach((socket) => socket.destroy()));
+  await until(() => server.connections.total === before + count);
+  return sockets;
+}
+
+const ANSWER = Buffer.from("the answer");
+const ANSWERS = { serve: (reply: Reply): void => reply(ANSWER) };
+
+test("tcp: hundreds of lookups of one address at once, each with its own connection, are all answered", async (t) => {
+  const server = await open(t, ANSWERS);
+  const answers = await Promise.all(Array.from({ length: 500 }, () => askOnce(t, server)));
+  assert.ok(answers.every((count) => count === 1));
 });
 
-test("tcp: connections are bounded over all addresses together", () => {
-  const count = countConnections();
-  const addresses = Array.from(
-    { length: LIMITS.dnsConnectionsMax },
-    (_, at) => `10.0.${at >> 8}.${at & 255}`,
-  );
-  assert.ok(addresses.every((address) => count.enter(address)));
-  assert.equal(count.enter("10.1.0.1"), false);
-  count.leave("10.0.0.0");
-  assert.equal(count.enter("10.1.0.1"), true);
+test("tcp: at its bound the connection of a client that is idle longest gives way to its next one", async (t) => {
+  const server = await open(t, { ...ANSWERS, max: 8, restMs: 0 });
+  const sockets = await crowd(t, server, { from: "127.0.0.1", count: 4 });
+  const closed = closedOf(sockets);
+  const [oldest, ...others] = sockets;
+  for (const socket of others) socket.write(frame(ASKED));
+  await Promise.all(others.map((socket) => once(socket, "data")));
+  assert.equal(await askOnce(t, server), 1);
+  await until(() => closed.count === 1);
+  assert.equal(oldest?.destroyed, true);
+});
+
+test("tcp: while all connections of a client are at work its next one waits until one of them ends", async (t) => {
+  const server = await open(t, { max: 8 });
+  const sockets = await crowd(t, server, { from: "127.0.0.1", count: 4 });
+  for (const socket of sockets) socket.write(frame(ASKED));
+  await until(() => server.waiting.length === 4);
+  const next = connectFrom(server, "127.0.0.1");
+  t.after(() => next.destroy());
+  next.end(frame(ASKED));
+  await until(() => server.connections.waiting === 1);
+  sockets[0]?.resetAndDestroy();
+  await until(() => server.waiting.length === 5);
+  assert.equal(server.connections.waiting, 0);
+});
+
+test("tcp: one that waits for a place in vain is ended, and so is one more than may wait", async (t) => {
+  const server = await open(t, { max: 2, waitMs: 200 });
+  const [socket] = await crowd(t, server, { from: "127.0.0.1", count: 1 });
+  socket?.write(frame(ASKED));
+  await until(() => server.waiting.length === 1);
+  const later = [connectFrom(server, "127.0.0.1"), connectFrom(server, "127.0.0.1")];
+  t.after(() => later.forEach((one) => one.destroy()));
+  const closed = closedOf(later);
+  await until(() => closed.count === 2);
+  assert.deepEqual([server.connections.total, server.connections.waiting], [1, 0]);
+});
+
+test("tcp: a few addresses with all places do not lock out another one, busy as they are", async (t) => {
+  const server = await open(t, { max: 64 });
+  const hogs: Socket[] = [];
+  for (const from of ["127.9.0.1", "127.9.0.2", "127.9.0.3", "127.9.0.4"]) {
+    hogs.push(...(await crowd(t, server, { from, count: 16 })));
+  }
+  for (const socket of hogs) socket.write(frame(ASKED));
+  await until(() => server.waiting.length === 64);
+  const closed = closedOf(hogs);
+  const other = connectFrom(server, "127.9.0.5");
+  t.after(() => other.destroy());
+  other.write(frame(ASKED));
+  await until(() => server.waiting.length === 65);
+  await until(() => closed.count === 1);
+  assert.equal(server.connections.total, 64);
 });
 
 test("tcp: a client that resets its connection harms nobody", async (t) => {
@@ -199,35 +280,49 @@ test("tcp: a client that closes its side behind more answers than it may have un
   assert.equal(bytes, total * (answer.length + 2));
 });
 
-test("tcp: thousands of idle connections are refused past the cap, and those that are there are served", async (t) => {
-  const server = await open(t, { serve: (reply) => reply(Buffer.from("the answer")) });
-  const early = client(t, server);
-  const received: Buffer[] = [];
-  early.on("data", (chunk) => received.push(chunk));
-  await until(() => server.connections.total === 1);
-  let refused = 0;
+test("tcp: of thousands of idle connections the oldest give way, and those that ask are served", async (t) => {
+  const server = await open(t, { ...ANSWERS, restMs: 0 });
   const idle: Socket[] = [];
   t.after(() => idle.forEach((socket) => socket.destroy()));
+  let ended = 0;
   const total = 10_000;
   // Fewer than the queue of connections not yet accepted holds: one left out of it comes again a second later.
   const batch = 200;
   for (let from = 0; from < total; from += batch) {
     // Each 127.x.y.1 is an address of its own here, so only the bound over all of them counts.
-    const opened = Array.from({ length: batch }, (_, at) => connectFrom(server, from + at));
+    const opened = Array.from({ length: batch }, (_, at) =>
+      connectFrom(server, `127.${1 + ((from + at) >> 8)}.${(from + at) & 255}.1`),
+    );
     idle.push(...opened);
-    for (const socket of opened) socket.on("close", () => (refused += 1));
+    for (const socket of opened) socket.on("close", () => (ended += 1));
     // Not once they are connected, which the system does: they fill its queue until they are accepted.
-    await until(() => refused + server.connections.total === 1 + idle.length);
+    await until(() => ended + server.connections.total === idle.length);
     assert.ok(server.connections.total <= LIMITS.dnsConnectionsMax);
+    assert.equal(await askOnce(t, server), 1);
   }
-  assert.equal(refused, total + 1 - LIMITS.dnsConnectionsMax);
-  early.write(frame(ASKED));
-  await until(() => unframe(Buffer.concat(received)).length === 1);
+  assert.ok(idle.slice(0, total / 2).every((socket) => socket.destroyed));
+  assert.ok(idle.slice(-batch).every((socket) => !socket.destroyed));
 });
 
-function connectFrom({ host, port }: HostPort, at: number): Socket {
-  const socket = connect({ host, port, localAddress: `127.${1 + (at >> 8)}.${at & 255}.1` });
-  socket.on("error", () => socket.destroy());
-  socket.resume();
-  return socket;
-}
+test("tcp: a pipeline of expensive queries lets other connections and the rest of the daemon go on", async (t) => {
+  let served = 0;
+  const order: string[] = [];
+  const server = await open(t, {
+    // Each query takes longer than a turn may.
+    turnMs: 0,
+    serve: (reply, bytes) => {
+      served += 1;
+      order.push(bytes.length === ASKED.length ? "cheap" : "dear");
+      reply(ANSWER);
+    },
+  });
+  const [dear, cheap] = [connectFrom(server, "127.0.0.1"), connectFrom(server, "127.0.0.2")];
+  t.after(() => [dear, cheap].forEach((socket) => socket.destroy()));
+  await until(() => server.connections.total === 2);
+  const total = 200;
+  dear.write(Buffer.concat(Array.from({ length: total }, () => frame(Buffer.concat([ASKED, ASKED])))));
+  await until(() => served > 0, { everyMs: 0 });
+  cheap.write(frame(ASKED));
+  await until(() => served === total + 1);
+  assert.ok(order.indexOf("cheap") < total, `after ${order.indexOf("cheap")} others`);
+});

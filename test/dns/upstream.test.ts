@@ -63,6 +63,16 @@ test("upstreams: an upstream is ourself by the same address, or any of this host
   const here = (host: string, port = 53) => ({ host, port });
   assert.equal(isOurself(here("127.0.0.1"), [here("127.0.0.1")]), true);
   assert.equal(isOurself(here("::ffff:127.0.0.1"), [here("127.0.0.1")]), true);
+  assert.equal(isOurself(here("::ffff:7f00:1"), [here("127.0.0.1")]), true);
+  assert.equal(isOurself(here("0:0:0:0:0:0:0:1"), [here("::1")]), true);
+  assert.equal(
+    isOurself(here("0.0.0.0"), [here("127.0.0.1")]),
+    true,
+    "what is sent there stays on this host",
+  );
+  assert.equal(isOurself(here("::"), [here("::1")]), true);
+  assert.equal(isOurself(here("0.0.0.0"), [here("192.0.2.1")]), false);
+  assert.equal(isOurself(here("fe80::1%eth0"), [here("fe80::1%eth1")]), false);
   assert.equal(isOurself(here("127.0.0.1"), [here("0.0.0.0")]), true);
   assert.equal(isOurself(here("127.0.0.53"), [here("0.0.0.0")]), false, "another resolver of the host");
   assert.equal(isOurself(here("::1"), [here("::")]), true);

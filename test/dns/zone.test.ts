@@ -53,12 +53,6 @@ test("zone: until the view is complete nobody may remember that a name is missin
   assert.equal(planZone(view([], { complete: true }), OPTIONS).negativeTtlSeconds, 5);
 });
 
-test("zone: survives a structured clone, so that a worker may serve it", () => {
-  const web = service("default", "web", { stack: "shop", replicas: replicas("web", 3, 1) });
-  const zone = only(web);
-  assert.deepEqual(structuredClone(zone), zone);
-});
-
 test("zone: a thousand services of ten replicas make a few entries per service, none per form of a name", () => {
   const many = Array.from({ length: 1000 }, (_, index) =>
     service("default", `s${index}`, {

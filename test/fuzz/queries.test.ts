@@ -35,12 +35,12 @@ for (const seed of [1, randomInt(2 ** 32)]) {
       assert.ok(failed === null, failed === null ? "" : renderFailed(failed));
     };
     run(0);
-    const beforeBytes = heldBytes() - fuzzer.responder.cacheBytes;
+    const beforeBytes = heldBytes() - fuzzer.keptBytes();
     run(CASES / 2);
-    const grownBytes = heldBytes() - fuzzer.responder.cacheBytes - beforeBytes;
+    const grownBytes = heldBytes() - fuzzer.keptBytes() - beforeBytes;
     assert.ok(grownBytes < GROWN_BYTES_MAX, `${grownBytes} bytes more are held`);
     // A fuzzer whose queries are all refused at the first look would find nothing.
-    for (const outcome of ["answered", "nothing there", "error", "dropped", "tcp answers"])
+    for (const outcome of ["answered", "nothing there", "error", "dropped", "forwarded", "tcp answers"])
       assert.ok((outcomes.get(outcome) ?? 0) > CASES / 100, `${outcome}: ${outcomes.get(outcome)}`);
   });
 }

@@ -1,12 +1,14 @@
 // Throws queries at what answers DNS, over UDP and in the framing of TCP: noise, damaged queries, answers, streams that
-// are cut anywhere.
+// are cut anywhere. What is not ours goes to an upstream whose replies are damaged, too.
 
 import packet, { type Packet } from "dns-packet";
 
 import { below, pick, seededRandom, type Random } from "../../src/base/random.ts";
+import { Connections } from "../../src/dns/connections.ts";
 import { decodeQuery } from "../../src/dns/packet.ts";
+import { HEADER_BYTES } from "../../src/dns/query.ts";
 import { openResponder, type Responder } from "../../src/dns/responder.ts";
-import { countConnections, TcpListener } from "../../src/dns/tcp.ts";
+import { TcpListener } from "../../src/dns/tcp.ts";
 import { planZone } from "../../src/dns/zone.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import { openMetrics, type Metrics } from "../../src/runtime/metrics.ts";
@@ -15,6 +17,7 @@ import { frame, opt, OPTIONS, query, replicas, service, view } from "../dns/fixt
 import { Finding, type Fuzzer } from "./fuzzer.ts";
 import { mutated } from "./mutate.ts";
 import { QuietSocket } from "./quiet-socket.ts";
+import { fakeForwarder, type FakeForwarder } from "./upstream.ts";
 
 /** One query takes no longer, of this thread's own time. */
 const QUERY_MS_MAX = 5;
@@ -77,22 +80,26 @@ function corpusOf(): readonly Buffer[] {
 /** What is fuzzed: a responder and a TCP listener in front of it. */
 interface Target {
   readonly responder: Responder;
+  readonly forwarder: FakeForwarder;
   readonly listener: TcpListener;
-  readonly connections: ReturnType<typeof countConnections>;
+  readonly connections: Connections;
 }
 
-/** Makes the fuzzer of queries; what it holds on to in `cacheBytes` and metrics is all that may grow. */
-export function queryFuzzer(): Fuzzer & { readonly responder: Responder } {
+/** Makes the fuzzer of queries; what `keptBytes` counts and metrics are all that may grow. */
+export function queryFuzzer(): Fuzzer & { readonly keptBytes: () => number } {
   const corpus = corpusOf();
   const metrics = openMetrics();
-  const responder = openedResponder(metrics);
-  const connections = countConnections();
+  const forwarder = fakeForwarder(seededRandom(2));
+  const responder = openedResponder(metrics, forwarder);
+  // The event loop never has its turn here.
+  const connections = new Connections({ turnMs: Infinity });
   const listener = new TcpListener({ responder, connections, metrics, idleMs: 60_000 });
-  const target = { responder, listener, connections };
+  const target = { responder, forwarder, listener, connections };
   return {
     name: "queries",
-    responder,
+    keptBytes: () => responder.cacheBytes + forwarder.sizeBytes,
     round(random) {
+      forwarder.forget();
       const zone = random() < 0.001 ? pick(random, ZONES) : undefined;
       if (zone !== undefined) responder.setZone(zone);
       const address = `10.${below(random, 4)}.${below(random, 256)}.${below(random, 256)}`;
@@ -103,7 +110,7 @@ export function queryFuzzer(): Fuzzer & { readonly responder: Responder } {
   };
 }
 
-function openedResponder(metrics: Metrics): Responder {
+function openedResponder(metrics: Metrics, forwarder = fakeForwarder(seededRandom(3))): Responder {
   const [zone] = ZONES;
   if (zone === undefined) throw new Error("there is no zone");
   return openResponder({
@@ -113,7 +120,7 @@ function openedResponder(metrics: Metrics): Responder {
         ? { kind: "container", networks: ["blue"], isolated: false }
         : { kind: "host" },
     isAllowed: (address) => !address.startsWith("10.2."),
-    forwarder: null,
+    forwarder,
     metrics,
     random: seededRandom(1),
   });
@@ -132,12 +139,15 @@ function datagramOf(random: Random, corpus: readonly Buffer[]): Uint8Array {
 }
 
 /** Asks twice, so that a cached answer is looked at, too. @returns what came of it */
-function overUdp({ responder }: Target, bytes: Buffer, address: string): string {
+function overUdp({ responder, forwarder }: Target, bytes: Buffer, address: string): string {
   const first = served(responder, bytes, address);
-  for (const answer of [first, served(responder, bytes, address)]) checkAnswer(bytes, answer, "udp");
+  for (const answer of [first, served(responder, bytes, address)]) {
+    if (answer !== null && forwarder.gave(answer)) checkForwarded(bytes, answer, "udp");
+    else checkAnswer(bytes, answer, "udp");
+  }
   if (first === null) return "dropped";
   if (served(responder, first, address) !== null) throw new Finding("an answer is answered", first);
-  return outcomeOf(first);
+  return forwarder.gave(first) ? "forwarded" : outcomeOf(first);
 }
 
 /** One query's answer; a second look is taken at what takes long. */
@@ -192,6 +202,32 @@ export function checkAnswer(asked: Buffer, answer: Buffer | null, transport: "ud
   if (problem !== null) throw new Finding(`${problem}: ${answer?.toString("hex")}`, asked);
 }
 
+/**
+ * Checks an upstream's reply on its way to the client: it comes as it is, but under the client's id and question, and
+ * no larger than the client takes.
+ *
+ * @throws Finding  with the query
+ */
+export function checkForwarded(asked: Buffer, answer: Buffer, transport: "udp" | "tcp"): void {
+  const size = asked.indexOf(0, HEADER_BYTES) + 5;
+  const hasQuestion = answer.length >= HEADER_BYTES && answer.readUInt16BE(4) === 1;
+  const problems = {
+    "the reply has another id": answer.readUInt16BE(0) !== asked.readUInt16BE(0),
+    "the reply is none": answer.length < HEADER_BYTES || (answer.readUInt8(2) & 0x80) === 0,
+    "the question is another one":
+      hasQuestion && !answer.subarray(HEADER_BYTES, size).equals(asked.subarray(HEADER_BYTES, size)),
+    [`the reply has ${answer.length} bytes`]: answer.length > bytesMaxOf(asked, transport),
+  };
+  for (const [problem, isSo] of Object.entries(problems)) {
+    if (isSo) throw new Finding(`${problem}: ${answer.toString("hex")}`, asked);
+  }
+}
+
+function bytesMaxOf(asked: Buffer, transport: "udp" | "tcp"): number {
+  if (transport === "tcp") return 65_535;
+  return asked.readUInt16BE(10) > 0 ? 1232 : 512;
+}
+
 function problemOf(asked: Buffer, answer: Buffer, transport: "udp" | "tcp"): string | null {
   if (answer.length < 12) return "the answer has no header";
   if (answer.readUInt16BE(0) !== asked.readUInt16BE(0)) return "the answer has another id";
@@ -202,8 +238,7 @@ function problemOf(asked: Buffer, answer: Buffer, transport: "udp" | "tcp"): str
   // Besides answers nothing may follow the question but the OPT.
   const isMore = answer.readUInt16BE(8) > 0 || answer.readUInt16BE(10) > (hasOpt ? 1 : 0);
   if (isTruncated && (transport === "tcp" || isMore)) return "TC is wrong";
-  const bytesMax = transport === "tcp" ? 65_535 : hasOpt ? 1232 : 512;
-  if (answer.length > bytesMax) return `the answer has ${answer.length} bytes`;
+  if (answer.length > bytesMaxOf(asked, transport)) return `the answer has ${answer.length} bytes`;
   const question = packet.decode(answer).questions ?? [];
   if (question.length > 1) return "the answer has several questions";
   // Byte for byte, since clients compare the case they sent.
@@ -214,7 +249,7 @@ function problemOf(asked: Buffer, answer: Buffer, transport: "udp" | "tcp"): str
 
 /** A stream of frames, damaged or not, in pieces; what comes back must not depend on where it is cut. */
 function overTcp(
-  { listener, connections }: Target,
+  { listener, connections, forwarder }: Target,
   random: Random,
   corpus: readonly Buffer[],
   address: string,
@@ -237,7 +272,10 @@ function overTcp(
   const isSame =
     ids.length === expected.length && ids.every((id, at) => id === expected[at]?.readUInt16BE(0));
   if (!isSame) throw new Finding(`${ids.length} answers instead of ${expected.length}`, stream);
-  socket.messages().forEach((message, at) => checkAnswer(expected[at] ?? message, message, "tcp"));
+  for (const [at, message] of socket.messages().entries()) {
+    const check = forwarder.gave(message) ? checkForwarded : checkAnswer;
+    check(expected[at] ?? message, message, "tcp");
+  }
   if (!socket.isOver) throw new Finding("the connection is still there when the client has ended it", stream);
   socket.destroy();
   if (connections.total !== 0) throw new Finding(`${connections.total} connections are counted`, stream);

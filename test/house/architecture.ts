@@ -56,6 +56,7 @@ export const SHELL_FILES: readonly string[] = inFolders({
   cli: ["anew", "cli", "client", "context", "stream", "commands/"],
   config: ["file", "load", "secret-file"],
   daemon: [
+    "askers",
     "base",
     "command",
     "consumers",
@@ -81,6 +82,7 @@ export const SHELL_FILES: readonly string[] = inFolders({
   ],
   dns: [
     "asking",
+    "connections",
     "exchange",
     "forward",
     "listeners",
@@ -88,7 +90,9 @@ export const SHELL_FILES: readonly string[] = inFolders({
     "roster",
     "server",
     "tcp",
+    "turns",
     "udp",
+    "strangers",
     "upstream",
   ],
   health: ["probe"],

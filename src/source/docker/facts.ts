@@ -29,7 +29,9 @@ export interface EngineNetworks {
   readonly gateways: readonly string[];
   /** By its name, whether a network is internal (`--internal`): nothing leads out of it. */
   readonly internalByName: ReadonlyMap<string, boolean>;
-  /** The subnets of internal networks, as prefixes. */
+  /** The subnets of bridge networks, as prefixes, where a container's address is told with it. */
+  readonly bridgeRanges: readonly string[];
+  /** Those of internal bridge networks; who is on another kind does not reach its host. */
   readonly internalRanges: readonly string[];
 }
 
@@ -171,12 +173,26 @@ export function networksFrom(value: unknown): EngineNetworks {
     // Old engines let two networks have one name; which of them a container means is not told.
     internalByName.set(name, Internal === true && internalByName.get(name) !== false);
   }
-  const internalRanges = networks
-    .filter(({ Internal }) => Internal === true)
+  const bridges = networks.filter(({ Driver }) => Driver === "bridge");
+  return {
+    gateways: [...new Set(gateways)].toSorted(),
+    internalByName,
+    bridgeRanges: rangesOf(bridges.filter(({ Name }) => Name !== OVERLAY_EXIT)),
+    internalRanges: rangesOf(bridges.filter(({ Internal }) => Internal === true)),
+  };
+}
+
+/**
+ * The network by which containers on overlays reach their host. What addresses they have there is told neither in lists
+ * nor in inspections of containers, so nobody's address there is known.
+ */
+const OVERLAY_EXIT = "docker_gwbridge";
+
+function rangesOf(networks: readonly Fields[]): readonly string[] {
+  return networks
     .flatMap(({ IPAM }) => listFrom(fieldsOf(IPAM)["Config"]))
     .map((config) => textFrom(fieldsOf(config)["Subnet"]))
     .filter(isRange);
-  return { gateways: [...new Set(gateways)].toSorted(), internalByName, internalRanges };
 }
 
 /** The API version of `GET /version` as `[major, minor]`; null when there is none. */
@@ -275,11 +291,8 @@ function isAddress(text: string): boolean {
 
 function isRange(text: string): boolean {
   const [address = "", bits = "", ...rest] = text.split("/");
-  return rest.length === 0 && isAddress(address) && /^\d{1,3}$/.test(bits) && Number(bits) <= bitsOf(address);
-}
-
-function bitsOf(address: string): number {
-  return isIpv4(address) ? 32 : 128;
+  const bitsMax = isIpv4(address) ? 32 : isIpv6(address) && !address.includes("%") ? 128 : -1;
+  return rest.length === 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= bitsMax;
 }
 
 function exposedFrom(value: unknown): readonly ExposedPort[] {

@@ -12,6 +12,7 @@
  */
 
 import { isIpv4, isIpv6 } from "../../base/ip.ts";
+import { nameserversOf } from "../../base/nameservers.ts";
 import type { NamePath, NameServer } from "../../model/endpoint.ts";
 
 import type { ContainerFacts } from "./facts.ts";
@@ -57,7 +58,7 @@ function readConf(
   fromHost: boolean,
 ): { readonly embedded: boolean; readonly servers: readonly NameServer[] | null } {
   const lines = conf.split("\n");
-  const named = lines.flatMap((line) => /^\s*nameserver\s+(\S+)/.exec(line)?.[1] ?? []).filter(isAddress);
+  const named = nameserversOf(conf);
   if (!named.includes(EMBEDDED)) {
     return { embedded: false, servers: named.map((address) => ({ address, fromHost })) };
   }

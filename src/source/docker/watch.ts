@@ -49,6 +49,8 @@ export interface DockerWatchOptions {
 export interface DockerWatch {
   /** Takes other options, from a reload; reports the set anew if that changes it. */
   replan(plan: DockerPlanOptions): void;
+  /** Lists all anew, unless that was done a moment ago: there is a container of which no event has told. */
+  lookAgain(): void;
   /** How the containers that were inspected (those with labels of ours) ask for names, sorted by name. */
   namePaths(): Promise<readonly NamePath[]>;
   /** Ends it; nothing is reported afterwards. Settles once its sockets are closed. */
@@ -58,6 +60,8 @@ export interface DockerWatch {
 const RESYNC_MS = 30_000;
 /** Docker sends two to four events for one `docker run`; one inspection answers them all. */
 const COALESCE_MS = 5;
+/** A full list costs an inspection for each container with labels of ours. */
+const LOOK_AGAIN_MS = 5000;
 const RETRY = { firstMs: 250, longestMs: 5000 };
 
 /** Starts watching; never throws: an engine that cannot be used is reported as a stale set and tried again. */
@@ -73,6 +77,7 @@ class Watcher implements DockerWatch {
   readonly #touched = new Set<string>();
   #client: DockerClient | null = null;
   #resyncAtMs = 0;
+  #lookedAgainAtMs = -Infinity;
   #attempt = 0;
   #closed = false;
   #staleSinceMs: number | null = null;
@@ -92,6 +97,12 @@ class Watcher implements DockerWatch {
     this.#inventory.replan(plan);
     if (this.#reported !== null) this.#report();
     // Containers without labels are worth an inspection or not, by these options.
+    this.#resyncSoon();
+  }
+
+  lookAgain(): void {
+    if (nowMs() - this.#lookedAgainAtMs < LOOK_AGAIN_MS) return;
+    this.#lookedAgainAtMs = nowMs();
     this.#resyncSoon();
   }
 

@@ -226,6 +226,21 @@ test("networks: which are internal is told by name; of two with one name both ha
   });
 });
 
+test("networks: the ranges of bridges and of internal ones are told, as far as they are ranges", () => {
+  const network = (Driver: string, Internal: boolean, ...subnets: unknown[]) => {
+    return { Driver, Internal, IPAM: { Config: subnets.map((Subnet) => ({ Subnet })) } };
+  };
+  const { bridgeRanges, internalRanges } = networksFrom([
+    network("bridge", true, "172.30.0.0/16", "fd00:1::/64"),
+    network("bridge", false, "172.31.0.0/16"),
+    { ...network("bridge", false, "172.32.0.0/16"), Name: "docker_gwbridge" },
+    network("macvlan", true, "192.168.1.0/24"),
+    network("bridge", true, "10.0.0.0/33", "10.0.0.0", "fe80::%eth0/64", "/8", "10.0.0.0/8/8", 7, null),
+  ]);
+  assert.deepEqual(internalRanges, ["172.30.0.0/16", "fd00:1::/64"]);
+  assert.deepEqual(bridgeRanges, ["172.30.0.0/16", "fd00:1::/64", "172.31.0.0/16"]);
+});
+
 test("version: major and minor, or none", () => {
   assert.deepEqual(apiVersionFrom({ ApiVersion: "1.41" }), [1, 41]);
   for (const bad of [{}, null, { ApiVersion: "1" }, { ApiVersion: 1.41 }])

@@ -51,7 +51,7 @@ async function watch(
     plan: { exposeByDefault: false, health: TIMES },
     random: seededRandom(7),
     onDiscovery: (discovery) => discoveries.push(discovery),
-    onGateways: (addresses) => gateways.push(addresses),
+    onNetworks: (networks) => gateways.push(networks.gateways),
     resyncMs: options.resyncMs ?? 30_000,
     callTimeoutMs: options.callTimeoutMs ?? CALL_TIMEOUT_MS,
   });
@@ -156,6 +156,15 @@ test("watch: what events did not tell is found by the next full list", async (t)
   engine.containers.set(B, container(B, "web-2"));
   engine.containers.delete(A);
   await until(() => endpoint(B) !== undefined && endpoint(A) === undefined);
+});
+
+test("watch: somebody whom no event told of leads to a full list, not each time that he asks", async (t) => {
+  const { engine, watched, endpoint } = await watch(t, []);
+  engine.containers.set(A, container(A, "web-1"));
+  for (let count = 0; count < 100; count += 1) watched.lookAgain();
+  await until(() => endpoint(A) !== undefined);
+  const lists = engine.requests.filter((line) => line.endsWith("/containers/json")).length;
+  assert.ok(lists <= 3, `${lists} lists`);
 });
 
 test("watch: an event too long to be read leads to a full list at once", async (t) => {
