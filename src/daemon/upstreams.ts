@@ -12,7 +12,7 @@ import { textOf } from "../base/failure.ts";
 import { renderHostPort, type HostPort } from "../base/ip.ts";
 import { latest } from "../base/latest.ts";
 import type { DnsServer } from "../dns/server.ts";
-import { isOurself, readUpstreams, watchResolver } from "../dns/upstream.ts";
+import { isOurself, readUpstreams, watchResolver } from "../dns/forward/upstream.ts";
 
 import type { Base } from "./base.ts";
 

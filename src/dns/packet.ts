@@ -6,7 +6,7 @@
  * The question itself is read here and echoed byte for byte, because dns2's names don't survive a dot or a byte over
  * 0x7f inside a label, and clients compare the case they sent.
  *
- * Pure. encode.ts makes bytes of answers, reply.ts reads those of upstreams.
+ * Pure. encode.ts makes bytes of answers, forward/reply.ts reads those of upstreams.
  */
 
 import { Packet } from "dns2";

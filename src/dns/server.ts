@@ -18,10 +18,10 @@ import type { Metrics } from "../runtime/metrics.ts";
 
 import type { Asker, Stranger } from "./lookup.ts";
 import { Connections } from "./connections.ts";
-import { openForwarder, type ForwarderStats } from "./forward.ts";
+import { openForwarder, type ForwarderStats } from "./forward/forward.ts";
 import { Listeners, type ListenersOptions, type Unserved } from "./listeners.ts";
 import { openResponder } from "./responder.ts";
-import { isOurself } from "./upstream.ts";
+import { isOurself } from "./forward/upstream.ts";
 import type { Zone } from "./zone.ts";
 
 /**

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 
 import { seededRandom } from "../../src/base/random.ts";
-import type { Forwarder } from "../../src/dns/forward.ts";
+import type { Forwarder } from "../../src/dns/forward/forward.ts";
 import {
   openResponder,
   type Client,

@@ -2,12 +2,12 @@
 // goes through the same readers as the daemon's, at a time that jumps.
 
 import { below, pick, type Random } from "../../src/base/random.ts";
-import { addressTo, readAsked } from "../../src/dns/asked.ts";
+import { addressTo, readAsked } from "../../src/dns/forward/asked.ts";
 import { TYPE } from "../../src/dns/codes.ts";
-import type { Forwarded, Forwarder } from "../../src/dns/forward.ts";
+import type { Forwarded, Forwarder } from "../../src/dns/forward/forward.ts";
 import { HEADER_BYTES } from "../../src/dns/query.ts";
-import { Remembered, type Recalled } from "../../src/dns/remembered.ts";
-import { readReply } from "../../src/dns/reply.ts";
+import { Remembered, type Recalled } from "../../src/dns/forward/remembered.ts";
+import { readReply } from "../../src/dns/forward/reply.ts";
 
 import { mutated } from "./mutate.ts";
 

@@ -6,9 +6,9 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 import packet, { type Answer, type Packet } from "dns-packet";
 
-import { Remembered } from "../../src/dns/remembered.ts";
-import { LIMITS } from "../../src/model/limits.ts";
-import { decode, opt, query, reply } from "./fixture.ts";
+import { Remembered } from "../../../src/dns/forward/remembered.ts";
+import { LIMITS } from "../../../src/model/limits.ts";
+import { decode, opt, query, reply } from "../fixture.ts";
 
 const NAME = "www.example.com";
 const A: Answer = { type: "A", name: NAME, ttl: 60, data: "192.0.2.7" };

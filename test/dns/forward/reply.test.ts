@@ -5,8 +5,8 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import { readReply } from "../../src/dns/reply.ts";
-import { opt, query, reply } from "./fixture.ts";
+import { readReply } from "../../../src/dns/forward/reply.ts";
+import { opt, query, reply } from "../fixture.ts";
 
 test("reply: a reply counts only for its own query", () => {
   const asked = query("Web.example", "A");

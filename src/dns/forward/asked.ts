@@ -9,10 +9,11 @@
  * Pure.
  */
 
-import { TYPE } from "./codes.ts";
-import { UDP_BYTES_MAX } from "./encode.ts";
-import { readQuestion } from "./packet.ts";
-import { HEADER_BYTES } from "./query.ts";
+import { TYPE } from "../codes.ts";
+import { UDP_BYTES_MAX } from "../encode.ts";
+import { readQuestion } from "../packet.ts";
+import { HEADER_BYTES } from "../query.ts";
+
 import { readRecords } from "./reply.ts";
 
 /** A query as the forwarder sees it. */

@@ -12,14 +12,14 @@
 import { randomBytes } from "node:crypto";
 import { isIP } from "node:net";
 
-import { base32 } from "../base/bytes.ts";
-import { Failure } from "../base/failure.ts";
-import { renderHostPort, type HostPort } from "../base/ip.ts";
-import { Repeats } from "../base/repeats.ts";
-import { LIMITS } from "../model/limits.ts";
-import { startDeadline } from "../runtime/deadline.ts";
-import type { Log } from "../runtime/log.ts";
-import type { Metrics } from "../runtime/metrics.ts";
+import { base32 } from "../../base/bytes.ts";
+import { Failure } from "../../base/failure.ts";
+import { renderHostPort, type HostPort } from "../../base/ip.ts";
+import { Repeats } from "../../base/repeats.ts";
+import { LIMITS } from "../../model/limits.ts";
+import { startDeadline } from "../../runtime/deadline.ts";
+import type { Log } from "../../runtime/log.ts";
+import type { Metrics } from "../../runtime/metrics.ts";
 
 import type { AskObserver, ExchangeResult, Turn } from "./asking.ts";
 import { startExchange } from "./exchange.ts";

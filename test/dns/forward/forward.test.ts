@@ -6,14 +6,14 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { test, type TestContext } from "node:test";
 
-import type { HostPort } from "../../src/base/ip.ts";
-import { openForwarder, type Forwarder, type ForwarderOptions } from "../../src/dns/forward.ts";
-import { Remembered } from "../../src/dns/remembered.ts";
-import { LIMITS } from "../../src/model/limits.ts";
-import type { Log } from "../../src/runtime/log.ts";
-import { openMetrics } from "../../src/runtime/metrics.ts";
-import { openBlock } from "../support/daemons.ts";
-import { until } from "../support/wait.ts";
+import type { HostPort } from "../../../src/base/ip.ts";
+import { openForwarder, type Forwarder, type ForwarderOptions } from "../../../src/dns/forward/forward.ts";
+import { Remembered } from "../../../src/dns/forward/remembered.ts";
+import { LIMITS } from "../../../src/model/limits.ts";
+import type { Log } from "../../../src/runtime/log.ts";
+import { openMetrics } from "../../../src/runtime/metrics.ts";
+import { openBlock } from "../../support/daemons.ts";
+import { until } from "../../support/wait.ts";
 import {
   answersOf,
   decode,
@@ -24,7 +24,7 @@ import {
   reply,
   type Behaviour,
   type FakeUpstream,
-} from "./fixture.ts";
+} from "../fixture.ts";
 
 /** Longer than any pause of a busy machine: where silence must be noticed, the test moves the timers. */
 const TIMES = { hedgeMs: 60_000, roundMs: 100_000, staleAfterMs: 200_000, totalMs: 600_000 };

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { LoopWatch, probeQuery } from "../../src/dns/loop.ts";
-import { decode } from "./fixture.ts";
+import { LoopWatch, probeQuery } from "../../../src/dns/forward/loop.ts";
+import { decode } from "../fixture.ts";
 
 const MINUTE_MS = 60_000;
 

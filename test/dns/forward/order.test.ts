@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import { UpstreamOrder } from "../../src/dns/order.ts";
+import { UpstreamOrder } from "../../../src/dns/forward/order.ts";
 
 /** Longer than a silent upstream waits for its next chance. */
 const LATER_MS = 60_000;

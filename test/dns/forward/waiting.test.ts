@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import { Waiting, type Entry } from "../../src/dns/waiting.ts";
+import { Waiting, type Entry } from "../../../src/dns/forward/waiting.ts";
 
 test("waiting: the oldest of whoever has most gives way", () => {
   const waiting = new Waiting<string>();

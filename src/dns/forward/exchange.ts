@@ -14,9 +14,10 @@ import { randomInt } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { connect } from "node:net";
 
-import { isIpv6, type HostPort } from "../base/ip.ts";
+import { isIpv6, type HostPort } from "../../base/ip.ts";
 
-import { framed } from "./packet.ts";
+import { framed } from "../packet.ts";
+
 import { readReply, type UpstreamReply } from "./reply.ts";
 
 /** How the client came: over TCP it wants the whole answer, over UDP it comes back by itself for a truncated one. */

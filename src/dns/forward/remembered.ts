@@ -13,11 +13,12 @@
  * Pure. Bounded in number and bytes; what was not asked for longest goes first.
  */
 
-import { LIMITS } from "../model/limits.ts";
+import { LIMITS } from "../../model/limits.ts";
 
-import { RCODE, TYPE } from "./codes.ts";
-import { readQuestion } from "./packet.ts";
-import { HEADER_BYTES } from "./query.ts";
+import { RCODE, TYPE } from "../codes.ts";
+import { readQuestion } from "../packet.ts";
+import { HEADER_BYTES } from "../query.ts";
+
 import { bareReply, readRecords, type RecordPlace } from "./reply.ts";
 
 /** The longest that anything holds: upstreams make mistakes, and nobody can tell us that they were corrected. */

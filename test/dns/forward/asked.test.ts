@@ -6,8 +6,8 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 import packet from "dns-packet";
 
-import { addressTo, onwardQuery, readAsked, type Asked } from "../../src/dns/asked.ts";
-import { decode, opt, query, reply } from "./fixture.ts";
+import { addressTo, onwardQuery, readAsked, type Asked } from "../../../src/dns/forward/asked.ts";
+import { decode, opt, query, reply } from "../fixture.ts";
 
 function asked(bytes: Buffer): Asked {
   return readAsked(bytes) ?? assert.fail("no question");

@@ -13,16 +13,17 @@
  * Touches: timers; sockets, the log and metrics through asking.ts and roster.ts.
  */
 
-import { AssertionFailed } from "../base/assert.ts";
-import { textOf } from "../base/failure.ts";
-import { isSamePlace, networkOf, type HostPort } from "../base/ip.ts";
-import { Repeats } from "../base/repeats.ts";
-import { LIMITS } from "../model/limits.ts";
-import { startDeadline, type RunningDeadline } from "../runtime/deadline.ts";
+import { AssertionFailed } from "../../base/assert.ts";
+import { textOf } from "../../base/failure.ts";
+import { isSamePlace, networkOf, type HostPort } from "../../base/ip.ts";
+import { Repeats } from "../../base/repeats.ts";
+import { LIMITS } from "../../model/limits.ts";
+import { startDeadline, type RunningDeadline } from "../../runtime/deadline.ts";
+
+import { RCODE } from "../codes.ts";
 
 import { addressTo, onwardQuery, readAsked, type Asked } from "./asked.ts";
 import { startAsking, type AskTimes } from "./asking.ts";
-import { RCODE } from "./codes.ts";
 import type { Transport } from "./exchange.ts";
 import { Remembered, type Recalled } from "./remembered.ts";
 import type { UpstreamReply } from "./reply.ts";

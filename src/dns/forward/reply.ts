@@ -8,9 +8,9 @@
  * Pure. exchange.ts waits past what is no reply; remembered.ts keeps what is.
  */
 
-import { RCODE, TYPE } from "./codes.ts";
-import { readQuestion } from "./packet.ts";
-import { HEADER_BYTES } from "./query.ts";
+import { RCODE, TYPE } from "../codes.ts";
+import { readQuestion } from "../packet.ts";
+import { HEADER_BYTES } from "../query.ts";
 
 /** One server's reply. */
 export interface UpstreamReply {

@@ -13,9 +13,9 @@ import { unwatchFile, watchFile } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { networkInterfaces } from "node:os";
 
-import { Failure, systemCodeOf } from "../base/failure.ts";
-import { canonicalIpv6, groupsOf, isIpv6, isWildcard, numberToIpv4, type HostPort } from "../base/ip.ts";
-import { DNS_PORT, nameserversOf } from "../base/nameservers.ts";
+import { Failure, systemCodeOf } from "../../base/failure.ts";
+import { canonicalIpv6, groupsOf, isIpv6, isWildcard, numberToIpv4, type HostPort } from "../../base/ip.ts";
+import { DNS_PORT, nameserversOf } from "../../base/nameservers.ts";
 
 /** resolv.conf's servers beyond the third are not used by anybody (resolv.conf(5), MAXNS). */
 const SERVERS_MAX = 3;

@@ -13,7 +13,7 @@
  * Pure. roster.ts sends the probes and leaves out what is a loop.
  */
 
-import { CLASS_IN, TYPE } from "./codes.ts";
+import { CLASS_IN, TYPE } from "../codes.ts";
 
 /** Below which name the probes lie. */
 const PROBE_DOMAIN = "skein-loop.example";

@@ -6,9 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 
-import { latest } from "../../src/base/latest.ts";
-import { isOurself, readUpstreams, watchResolver } from "../../src/dns/upstream.ts";
-import { until } from "../support/wait.ts";
+import { latest } from "../../../src/base/latest.ts";
+import { isOurself, readUpstreams, watchResolver } from "../../../src/dns/forward/upstream.ts";
+import { until } from "../../support/wait.ts";
 
 test("upstreams: the servers of a resolv.conf in their order, three at most, without ourselves", async (t) => {
   const folder = await mkdtemp(join(tmpdir(), "skein-dns-"));

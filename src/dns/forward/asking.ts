@@ -10,8 +10,8 @@
  * Touches: timers, and the network through exchange.ts.
  */
 
-import type { HostPort } from "../base/ip.ts";
-import { startDeadline, type RunningDeadline } from "../runtime/deadline.ts";
+import type { HostPort } from "../../base/ip.ts";
+import { startDeadline, type RunningDeadline } from "../../runtime/deadline.ts";
 
 import { startExchange, type RunningExchange, type Transport } from "./exchange.ts";
 import { isUsable, type UpstreamReply } from "./reply.ts";

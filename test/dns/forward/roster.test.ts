@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 
-import { Roster } from "../../src/dns/roster.ts";
-import type { Log } from "../../src/runtime/log.ts";
-import { openMetrics } from "../../src/runtime/metrics.ts";
-import { until } from "../support/wait.ts";
-import { openUpstream, reply } from "./fixture.ts";
+import { Roster } from "../../../src/dns/forward/roster.ts";
+import type { Log } from "../../../src/runtime/log.ts";
+import { openMetrics } from "../../../src/runtime/metrics.ts";
+import { until } from "../../support/wait.ts";
+import { openUpstream, reply } from "../fixture.ts";
 
 const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {}, setLevel() {} };
 const MINUTE_MS = 60_000;
