@@ -17,7 +17,7 @@ import { networkInterfaces } from "node:os";
 
 import { isIpv6, isLoopback } from "../base/ip.ts";
 import type { Discoveries } from "../catalog/discoveries.ts";
-import type { Asker, Stranger } from "../dns/lookup.ts";
+import type { Asker, Stranger } from "../dns/names/lookup.ts";
 import { nowMs } from "../runtime/clock.ts";
 import type { EngineNetworks } from "../source/docker/facts.ts";
 

@@ -13,7 +13,7 @@ import { Failure } from "../base/failure.ts";
 import { renderHostPort } from "../base/ip.ts";
 import { allowOf } from "../dns/allow.ts";
 import { openDnsServer, type DnsServer } from "../dns/server.ts";
-import { planZone, type Zone, type ZoneOptions } from "../dns/zone.ts";
+import { planZone, type Zone, type ZoneOptions } from "../dns/names/zone.ts";
 import type { OpenStream } from "../mesh/stream.ts";
 import { LIMITS } from "../model/limits.ts";
 import type { MemberState } from "../model/member.ts";

@@ -4,7 +4,7 @@
  * Touches: nothing; types only.
  */
 
-import type { Zone } from "../dns/zone.ts";
+import type { Zone } from "../dns/names/zone.ts";
 import type { View } from "../model/view.ts";
 import type { RouteTable } from "../proxy/routes.ts";
 

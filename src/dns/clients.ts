@@ -15,7 +15,7 @@
 import { unmapped } from "../base/ip.ts";
 import { LIMITS } from "../model/limits.ts";
 
-import type { Asker, Stranger } from "./lookup.ts";
+import type { Asker, Stranger } from "./names/lookup.ts";
 import { Budgets, type Budget } from "./budget.ts";
 
 /** A client as it was when it last asked. */

@@ -16,7 +16,7 @@ import { groupsOf, ipv4ToNumber } from "../base/ip.ts";
 
 import { CLASS_CH, CLASS_IN, RCODE, TYPE, type RcodeName } from "./codes.ts";
 import { HEADER_BYTES, type Query } from "./query.ts";
-import type { DnsRecord } from "./records.ts";
+import type { DnsRecord } from "./names/records.ts";
 import { MessageWriter } from "./writer.ts";
 
 /** What we say we take over UDP, and the most we send: no fragments on any usual path (DNS flag day 2020). */

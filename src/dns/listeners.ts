@@ -17,10 +17,10 @@ import { isIpv4, isSamePlace, isWildcard, renderHostPort, type HostPort } from "
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
-import type { Connections } from "./connections.ts";
+import type { Connections } from "./tcp/connections.ts";
 import { placesFor } from "./listening.ts";
 import type { Responder } from "./responder.ts";
-import { TcpListener } from "./tcp.ts";
+import { TcpListener } from "./tcp/tcp.ts";
 import { UdpListener } from "./udp.ts";
 
 /** RFC 7766 6.2.3 wants "on the order of seconds"; the longest wait for an upstream must fit in. */

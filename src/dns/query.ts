@@ -7,7 +7,7 @@
  * Pure.
  */
 
-import type { Question } from "./answer.ts";
+import type { Question } from "./names/answer.ts";
 
 /** The header of every message (RFC 1035 4.1.1). */
 export const HEADER_BYTES = 12;

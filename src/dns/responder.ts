@@ -17,7 +17,7 @@ import { LIMITS } from "../model/limits.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import type { Cell } from "../runtime/tally.ts";
 
-import { answer, basisOf, isForeign } from "./answer.ts";
+import { answer, basisOf, isForeign } from "./names/answer.ts";
 import { spend } from "./budget.ts";
 import { AnswerCache, bytesFor, restamp, type Entry } from "./cache.ts";
 import { Clients, type KnownClient } from "./clients.ts";
@@ -25,11 +25,11 @@ import { RCODE, rcodeLabelOf, typeLabelOf, type RcodeName } from "./codes.ts";
 import { emptyResponse, encodeResponse, encodeTruncated, TCP_BYTES_MAX, udpBytesMax } from "./encode.ts";
 import type { Transport } from "./forward/exchange.ts";
 import type { Forwarded, Forwarder } from "./forward/forward.ts";
-import { isIsolated, type Asker, type Stranger } from "./lookup.ts";
+import { isIsolated, type Asker, type Stranger } from "./names/lookup.ts";
 import { decodeQuery } from "./packet.ts";
 import type { Query } from "./query.ts";
 import { Strangers } from "./strangers.ts";
-import type { Zone } from "./zone.ts";
+import type { Zone } from "./names/zone.ts";
 
 /** Where a query came from; the address as the socket tells it. */
 export interface Client {

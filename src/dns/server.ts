@@ -16,13 +16,13 @@ import { nowMs } from "../runtime/clock.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
-import type { Asker, Stranger } from "./lookup.ts";
-import { Connections } from "./connections.ts";
+import type { Asker, Stranger } from "./names/lookup.ts";
+import { Connections } from "./tcp/connections.ts";
 import { openForwarder, type ForwarderStats } from "./forward/forward.ts";
 import { Listeners, type ListenersOptions, type Unserved } from "./listeners.ts";
 import { openResponder } from "./responder.ts";
 import { isOurself } from "./forward/upstream.ts";
-import type { Zone } from "./zone.ts";
+import type { Zone } from "./names/zone.ts";
 
 /**
  * How long upstreams get. glibc asks again after 5 s and musl after 2.5 s: by then a second server must have had its

@@ -185,7 +185,7 @@ export const LIMITS = {
   dnsRecordsMax: 4000,
   /** Addresses that one wildcard of dns.listen stands for, two sockets each: a host with so many bridges is large. */
   dnsAddressesMax: 256,
-  /** DNS connections over TCP, idle or busy; an eighth more may be waiting for a place. One client gets half of them. */
+  /** DNS connections over TCP, idle or busy; an eighth more may wait for a place. One client gets half of them. */
   dnsConnectionsMax: 1024,
   /** Bytes held for all of them: answers that clients do not read, queries that wait for their turn. */
   dnsConnectionsHeldBytes: 32 * 1024 * 1024,

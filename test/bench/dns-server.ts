@@ -11,7 +11,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 
 import { seededRandom } from "../../src/base/random.ts";
 import { openDnsServer } from "../../src/dns/server.ts";
-import { planZone } from "../../src/dns/zone.ts";
+import { planZone } from "../../src/dns/names/zone.ts";
 import type { Log } from "../../src/runtime/log.ts";
 import { openMetrics } from "../../src/runtime/metrics.ts";
 import { OPTIONS, replicas, service, view } from "../dns/fixture.ts";

@@ -8,9 +8,9 @@
  */
 
 import { seededRandom } from "../../src/base/random.ts";
-import { answer, basisOf } from "../../src/dns/answer.ts";
+import { answer, basisOf } from "../../src/dns/names/answer.ts";
 import { TYPE } from "../../src/dns/codes.ts";
-import { planZone, type Zone, type ZoneOptions } from "../../src/dns/zone.ts";
+import { planZone, type Zone, type ZoneOptions } from "../../src/dns/names/zone.ts";
 import type { View } from "../../src/model/view.ts";
 import { member, replica, service, view } from "../dns/fixture.ts";
 

@@ -7,11 +7,11 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 
 import { seededRandom } from "../../src/base/random.ts";
-import { answer, basisOf, type Answer, type Question } from "../../src/dns/answer.ts";
+import { answer, basisOf, type Answer, type Question } from "../../src/dns/names/answer.ts";
 import { TYPE, typeNameOf } from "../../src/dns/codes.ts";
-import type { Asker } from "../../src/dns/lookup.ts";
+import type { Asker } from "../../src/dns/names/lookup.ts";
 import { openResponder, type Responder } from "../../src/dns/responder.ts";
-import { planZone, type Zone } from "../../src/dns/zone.ts";
+import { planZone, type Zone } from "../../src/dns/names/zone.ts";
 import type { Member, MemberState } from "../../src/model/member.ts";
 import type { Replica, Service, View } from "../../src/model/view.ts";
 import { openMetrics } from "../../src/runtime/metrics.ts";

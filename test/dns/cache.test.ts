@@ -8,7 +8,7 @@ import * as fc from "fast-check";
 import { AnswerCache, bytesFor } from "../../src/dns/cache.ts";
 import { encodeResponse, TCP_BYTES_MAX, type Encoded } from "../../src/dns/encode.ts";
 import { decodeQuery } from "../../src/dns/packet.ts";
-import type { DnsRecord } from "../../src/dns/records.ts";
+import type { DnsRecord } from "../../src/dns/names/records.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import { answersOf, decode, opt, query } from "./fixture.ts";
 

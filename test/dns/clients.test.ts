@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Clients } from "../../src/dns/clients.ts";
-import type { Asker } from "../../src/dns/lookup.ts";
+import type { Asker } from "../../src/dns/names/lookup.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 
 const HOST: Asker = { kind: "host" };

@@ -14,7 +14,7 @@ import {
   udpBytesMax,
   type Response,
 } from "../../src/dns/encode.ts";
-import type { DnsRecord } from "../../src/dns/records.ts";
+import type { DnsRecord } from "../../src/dns/names/records.ts";
 import { decode, opt, query, understood } from "./fixture.ts";
 
 function responseOf(records: readonly DnsRecord[], authority: readonly DnsRecord[] = []): Response {

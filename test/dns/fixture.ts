@@ -10,7 +10,7 @@ import packet, { type DecodedPacket, type Packet } from "dns-packet";
 
 import type { HostPort } from "../../src/base/ip.ts";
 import { seededRandom } from "../../src/base/random.ts";
-import type { Draw } from "../../src/dns/answer.ts";
+import type { Draw } from "../../src/dns/names/answer.ts";
 import { TCP_BYTES_MAX } from "../../src/dns/encode.ts";
 import { decodeQuery } from "../../src/dns/packet.ts";
 import type { Query } from "../../src/dns/query.ts";

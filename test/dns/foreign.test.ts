@@ -12,7 +12,7 @@ import * as fc from "fast-check";
 import type { HostPort } from "../../src/base/ip.ts";
 import { seededRandom } from "../../src/base/random.ts";
 import { openDnsServer, type DnsServer } from "../../src/dns/server.ts";
-import { planZone } from "../../src/dns/zone.ts";
+import { planZone } from "../../src/dns/names/zone.ts";
 import type { Log } from "../../src/runtime/log.ts";
 import { openMetrics } from "../../src/runtime/metrics.ts";
 import { folderFor, openBlock } from "../support/daemons.ts";

@@ -7,7 +7,7 @@ import { test, type TestContext } from "node:test";
 import type { HostPort } from "../../src/base/ip.ts";
 import { seededRandom } from "../../src/base/random.ts";
 import { openDnsServer } from "../../src/dns/server.ts";
-import { planZone } from "../../src/dns/zone.ts";
+import { planZone } from "../../src/dns/names/zone.ts";
 import type { Log } from "../../src/runtime/log.ts";
 import { openMetrics } from "../../src/runtime/metrics.ts";
 import { member, openUpstream, OPTIONS, replica, replicas, reply, service, view } from "./fixture.ts";

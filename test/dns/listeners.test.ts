@@ -7,7 +7,7 @@ import { createServer } from "node:net";
 import { test, type TestContext } from "node:test";
 
 import type { HostPort } from "../../src/base/ip.ts";
-import { Connections } from "../../src/dns/connections.ts";
+import { Connections } from "../../src/dns/tcp/connections.ts";
 import { Listeners } from "../../src/dns/listeners.ts";
 import type { Responder } from "../../src/dns/responder.ts";
 import type { Log } from "../../src/runtime/log.ts";

@@ -1,10 +1,10 @@
 // What the tests of names share: a cluster of three networks, questions to it, and answers in short.
 
-import { answer, type Answer } from "../../src/dns/answer.ts";
+import { answer, type Answer } from "../../src/dns/names/answer.ts";
 import { TYPE } from "../../src/dns/codes.ts";
-import type { Asker } from "../../src/dns/lookup.ts";
-import { contentText } from "../../src/dns/records.ts";
-import { planZone } from "../../src/dns/zone.ts";
+import type { Asker } from "../../src/dns/names/lookup.ts";
+import { contentText } from "../../src/dns/names/records.ts";
+import { planZone } from "../../src/dns/names/zone.ts";
 import { drawOf, member, OPTIONS, replica, replicas, service, view } from "./fixture.ts";
 
 /** A process of the host. */

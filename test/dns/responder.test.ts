@@ -13,8 +13,8 @@ import {
   type Responder,
   type ResponderOptions,
 } from "../../src/dns/responder.ts";
-import type { Asker, Stranger } from "../../src/dns/lookup.ts";
-import { planZone, type Zone } from "../../src/dns/zone.ts";
+import type { Asker, Stranger } from "../../src/dns/names/lookup.ts";
+import { planZone, type Zone } from "../../src/dns/names/zone.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import { openMetrics } from "../../src/runtime/metrics.ts";
 import {

@@ -4,12 +4,12 @@
 import packet, { type Packet } from "dns-packet";
 
 import { below, pick, seededRandom, type Random } from "../../src/base/random.ts";
-import { Connections } from "../../src/dns/connections.ts";
+import { Connections } from "../../src/dns/tcp/connections.ts";
 import { decodeQuery } from "../../src/dns/packet.ts";
 import { HEADER_BYTES } from "../../src/dns/query.ts";
 import { openResponder, type Responder } from "../../src/dns/responder.ts";
-import { TcpListener } from "../../src/dns/tcp.ts";
-import { planZone } from "../../src/dns/zone.ts";
+import { TcpListener } from "../../src/dns/tcp/tcp.ts";
+import { planZone } from "../../src/dns/names/zone.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import { openMetrics, type Metrics } from "../../src/runtime/metrics.ts";
 import { frame, opt, OPTIONS, query, replicas, service, view } from "../dns/fixture.ts";

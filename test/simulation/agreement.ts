@@ -7,7 +7,7 @@
  * up in a number that is kept until the view changes, so that a thousand nodes can be asked each few milliseconds.
  */
 
-import { planZone, type ZoneOptions } from "../../src/dns/zone.ts";
+import { planZone, type ZoneOptions } from "../../src/dns/names/zone.ts";
 import type { OwnerLog } from "../../src/model/log.ts";
 import type { Service, View } from "../../src/model/view.ts";
 import { planRoutes } from "../../src/proxy/routes.ts";

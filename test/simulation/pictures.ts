@@ -7,7 +7,7 @@
  * the last view is the same object, so looking at a view costs what changed in it.
  */
 
-import { planZone, type Zone } from "../../src/dns/zone.ts";
+import { planZone, type Zone } from "../../src/dns/names/zone.ts";
 import type { NodeId } from "../../src/model/ids.ts";
 import type { Member } from "../../src/model/member.ts";
 import type { Replica, Service, View } from "../../src/model/view.ts";

@@ -29,7 +29,7 @@ const NEGATIVE_SECONDS_MAX = 300;
 
 const FAILURE_SECONDS = 2;
 
-/** For how long nobody is asked again what all were silent about: no less (RFC 9520 3.2), and a datagram may be lost. */
+/** How long nobody is asked again what all were silent about: no less (RFC 9520 3.2), and a datagram may be lost. */
 const SILENCE_MS = 1000;
 
 /** How long a due answer may be told when there is no other, and with which TTL (RFC 8767 4 and 5). */

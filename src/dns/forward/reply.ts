@@ -3,7 +3,7 @@
  *
  * Besides its id and question a reply has to be whole: counted records and nothing behind them. What is not would be
  * passed on to clients that read it each in their own way; the true reply may be right behind it, or with the next
- * server. One that says itself that it is cut off may be cut anywhere: some middleboxes cut at 512 bytes (RFC 5625 6.2).
+ * server. One that says that it is cut off may be cut anywhere: some middleboxes cut at 512 bytes (RFC 5625 6.2).
  *
  * Pure. exchange.ts waits past what is no reply; remembered.ts keeps what is.
  */

@@ -16,14 +16,15 @@ import type { Socket } from "node:net";
 
 import { TCPServer } from "dns2";
 
-import { networkOf, unmapped, type HostPort } from "../base/ip.ts";
-import { LIMITS } from "../model/limits.ts";
-import { nowMs } from "../runtime/clock.ts";
-import type { Metrics } from "../runtime/metrics.ts";
+import { networkOf, unmapped, type HostPort } from "../../base/ip.ts";
+import { LIMITS } from "../../model/limits.ts";
+import { nowMs } from "../../runtime/clock.ts";
+import type { Metrics } from "../../runtime/metrics.ts";
+
+import type { Responder } from "../responder.ts";
 
 import type { Connections, Guest } from "./connections.ts";
 import type { Place } from "./crowd.ts";
-import type { Responder } from "./responder.ts";
 import type { Sliced } from "./turns.ts";
 
 /** Queries of one connection served before another one has its turn, as far as the time of a turn goes. */

@@ -5,14 +5,14 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 
-import type { HostPort } from "../../src/base/ip.ts";
-import { Connections, type ConnectionsOptions } from "../../src/dns/connections.ts";
-import type { Reply, Responder } from "../../src/dns/responder.ts";
-import { TcpListener } from "../../src/dns/tcp.ts";
-import { LIMITS } from "../../src/model/limits.ts";
-import { openMetrics } from "../../src/runtime/metrics.ts";
-import { until } from "../support/wait.ts";
-import { frame, query, unframe } from "./fixture.ts";
+import type { HostPort } from "../../../src/base/ip.ts";
+import { Connections, type ConnectionsOptions } from "../../../src/dns/tcp/connections.ts";
+import type { Reply, Responder } from "../../../src/dns/responder.ts";
+import { TcpListener } from "../../../src/dns/tcp/tcp.ts";
+import { LIMITS } from "../../../src/model/limits.ts";
+import { openMetrics } from "../../../src/runtime/metrics.ts";
+import { until } from "../../support/wait.ts";
+import { frame, query, unframe } from "../fixture.ts";
 
 const ASKED = query("web", "A");
 

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import { Rounds } from "../../src/dns/rounds.ts";
+import { Rounds } from "../../../src/dns/tcp/rounds.ts";
 
 interface Item {
   readonly network: string;

@@ -9,7 +9,7 @@
  * Touches: the event loop, the monotonic clock.
  */
 
-import { nowMs } from "../runtime/clock.ts";
+import { nowMs } from "../../runtime/clock.ts";
 
 import { Rounds } from "./rounds.ts";
 

@@ -3,10 +3,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { copyNames, lookUp, type Asker } from "../../src/dns/lookup.ts";
-import { planZone } from "../../src/dns/zone.ts";
-import { OPTIONS, replica, replicas, service, view } from "./fixture.ts";
-import { ask, HOST, on, said, zone } from "./names.ts";
+import { copyNames, lookUp, type Asker } from "../../../src/dns/names/lookup.ts";
+import { planZone } from "../../../src/dns/names/zone.ts";
+import { OPTIONS, replica, replicas, service, view } from "../fixture.ts";
+import { ask, HOST, on, said, zone } from "../names.ts";
 
 const kindOf = (name: string, asker: Asker = HOST) => lookUp(zone, name, asker).kind;
 

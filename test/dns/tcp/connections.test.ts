@@ -3,10 +3,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Connections, type Guest } from "../../src/dns/connections.ts";
-import type { Place } from "../../src/dns/crowd.ts";
-import { LIMITS } from "../../src/model/limits.ts";
-import { until } from "../support/wait.ts";
+import { Connections, type Guest } from "../../../src/dns/tcp/connections.ts";
+import type { Place } from "../../../src/dns/tcp/crowd.ts";
+import { LIMITS } from "../../../src/model/limits.ts";
+import { until } from "../../support/wait.ts";
 
 /** A connection that only knows whether it was started and ended. */
 class PlainGuest implements Guest {

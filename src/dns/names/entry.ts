@@ -13,10 +13,10 @@
  * Pure. zone.ts plans the entries of a view, lookup.ts finds them by name, answer.ts makes records of them.
  */
 
-import { canonicalIpv6, isIpv4, isIpv6, isLoopback, unmapped } from "../base/ip.ts";
-import type { NodeId } from "../model/ids.ts";
-import { transportOf, type ServicePort } from "../model/service.ts";
-import type { Replica, Service } from "../model/view.ts";
+import { canonicalIpv6, isIpv4, isIpv6, isLoopback, unmapped } from "../../base/ip.ts";
+import type { NodeId } from "../../model/ids.ts";
+import { transportOf, type ServicePort } from "../../model/service.ts";
+import type { Replica, Service } from "../../model/view.ts";
 
 /** Addresses by family, each once (RFC 2181 5: a record set holds no duplicates), IPv6 in its canonical form. */
 export interface AddressSet {

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { planEntry, type Circumstances, type Presence } from "../../src/dns/entry.ts";
-import type { Service } from "../../src/model/view.ts";
-import { replica, replicas, service } from "./fixture.ts";
+import { planEntry, type Circumstances, type Presence } from "../../../src/dns/names/entry.ts";
+import type { Service } from "../../../src/model/view.ts";
+import { replica, replicas, service } from "../fixture.ts";
 
 const HERE: Presence = { away: false, zone: "" };
 const CIRCUMSTANCES: Circumstances = { ttlSeconds: 5, presenceById: new Map([["id-host-1", HERE]]) };

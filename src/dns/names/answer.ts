@@ -11,10 +11,11 @@
  * Pure. lookup.ts and reverse.ts find meanings; the server forwards where the answer says so, encode.ts makes bytes.
  */
 
-import { sampled, type Random } from "../base/random.ts";
-import { LIMITS } from "../model/limits.ts";
+import { sampled, type Random } from "../../base/random.ts";
+import { LIMITS } from "../../model/limits.ts";
 
-import { CLASS_CH, CLASS_IN, isMetaType, TYPE, type RcodeName } from "./codes.ts";
+import { CLASS_CH, CLASS_IN, isMetaType, TYPE, type RcodeName } from "../codes.ts";
+
 import type { AddressSet, Instance, Listening } from "./entry.ts";
 import {
   copyNames,

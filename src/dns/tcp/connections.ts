@@ -9,9 +9,9 @@
  * Touches: timers, the clock.
  */
 
-import { isLoopback, networkOf } from "../base/ip.ts";
-import { LIMITS } from "../model/limits.ts";
-import { nowMs } from "../runtime/clock.ts";
+import { isLoopback, networkOf } from "../../base/ip.ts";
+import { LIMITS } from "../../model/limits.ts";
+import { nowMs } from "../../runtime/clock.ts";
 
 import { Crowd, type Comer, type Condition, type Place } from "./crowd.ts";
 import { Turns, type Sliced } from "./turns.ts";

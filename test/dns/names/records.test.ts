@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { contentText } from "../../src/dns/records.ts";
+import { contentText } from "../../../src/dns/names/records.ts";
 
 test("records: an SRV and a TXT read as in a zone file", () => {
   const srv = {

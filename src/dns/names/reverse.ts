@@ -13,7 +13,7 @@
  * Pure. answer.ts makes records of it.
  */
 
-import { canonicalIpv6, contains, isIpv4, isIpv6, isLoopback, unmapped } from "../base/ip.ts";
+import { canonicalIpv6, contains, isIpv4, isIpv6, isLoopback, unmapped } from "../../base/ip.ts";
 
 import { copyNames, isTellable, sees, serviceName, type Asker } from "./lookup.ts";
 import { NODE_LABEL, type Zone } from "./zone.ts";

@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { explainAnswer } from "../../src/dns/explain.ts";
-import type { Asker } from "../../src/dns/lookup.ts";
-import { planZone } from "../../src/dns/zone.ts";
-import { OPTIONS, replicas, service, view } from "./fixture.ts";
-import { HOST, on, zone } from "./names.ts";
+import { explainAnswer } from "../../../src/dns/names/explain.ts";
+import type { Asker } from "../../../src/dns/names/lookup.ts";
+import { planZone } from "../../../src/dns/names/zone.ts";
+import { OPTIONS, replicas, service, view } from "../fixture.ts";
+import { HOST, on, zone } from "../names.ts";
 
 const noteOf = (name: string, asker: Asker) => {
   const given = explainAnswer(zone, name, "A", asker);

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import { Crowd, type Comer, type Condition, type Place } from "../../src/dns/crowd.ts";
+import { Crowd, type Comer, type Condition, type Place } from "../../../src/dns/tcp/crowd.ts";
 
 const REST_MS = 10;
 

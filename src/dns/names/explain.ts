@@ -7,13 +7,14 @@
  * Pure.
  */
 
-import { failed, success, type Result } from "../base/failure.ts";
-import { seededRandom } from "../base/random.ts";
-import { LIMITS } from "../model/limits.ts";
+import { failed, success, type Result } from "../../base/failure.ts";
+import { seededRandom } from "../../base/random.ts";
+import { LIMITS } from "../../model/limits.ts";
+
+import { CLASS_IN, TYPE, typeCodeOf, typeNameOf, type RcodeName } from "../codes.ts";
+import { TCP_BYTES_MAX } from "../encode.ts";
 
 import { answer, meaningOf } from "./answer.ts";
-import { CLASS_IN, TYPE, typeCodeOf, typeNameOf, type RcodeName } from "./codes.ts";
-import { TCP_BYTES_MAX } from "./encode.ts";
 import { isIsolated, type Asker } from "./lookup.ts";
 import { contentText } from "./records.ts";
 import { reverseNameOf } from "./reverse.ts";

@@ -13,12 +13,13 @@
  * Pure. entry.ts plans one service; lookup.ts reads what is planned.
  */
 
-import { parsePrefix, type Prefix } from "../base/ip.ts";
-import type { NodeId } from "../model/ids.ts";
-import type { Member } from "../model/member.ts";
-import type { Service, View } from "../model/view.ts";
+import { parsePrefix, type Prefix } from "../../base/ip.ts";
+import type { NodeId } from "../../model/ids.ts";
+import type { Member } from "../../model/member.ts";
+import type { Service, View } from "../../model/view.ts";
 
-import type { RcodeName } from "./codes.ts";
+import type { RcodeName } from "../codes.ts";
+
 import { addressSet, kept, planEntry, plainAddress } from "./entry.ts";
 import type { AddressSet, Circumstances, Presence, ZoneService } from "./entry.ts";
 

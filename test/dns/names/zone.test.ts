@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { planZone, type Zone } from "../../src/dns/zone.ts";
-import { member, OPTIONS, replica, replicas, service, view } from "./fixture.ts";
+import { planZone, type Zone } from "../../../src/dns/names/zone.ts";
+import { member, OPTIONS, replica, replicas, service, view } from "../fixture.ts";
 
 const only = (...services: Parameters<typeof view>[0]) => planZone(view(services), OPTIONS);
 

@@ -5,13 +5,13 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import { answer, type Answer } from "../../src/dns/answer.ts";
-import { TYPE } from "../../src/dns/codes.ts";
-import type { Asker } from "../../src/dns/lookup.ts";
-import { lookUpReverse, reverseNameOf } from "../../src/dns/reverse.ts";
-import { planZone, type Zone } from "../../src/dns/zone.ts";
-import { drawOf, member, OPTIONS, replica, service, view } from "./fixture.ts";
-import { HOST, on, said } from "./names.ts";
+import { answer, type Answer } from "../../../src/dns/names/answer.ts";
+import { TYPE } from "../../../src/dns/codes.ts";
+import type { Asker } from "../../../src/dns/names/lookup.ts";
+import { lookUpReverse, reverseNameOf } from "../../../src/dns/names/reverse.ts";
+import { planZone, type Zone } from "../../../src/dns/names/zone.ts";
+import { drawOf, member, OPTIONS, replica, service, view } from "../fixture.ts";
+import { HOST, on, said } from "../names.ts";
 
 const RANGE = { sliceBits: 24, slices: [], problems: [] };
 

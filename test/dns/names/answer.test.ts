@@ -5,13 +5,13 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import { answer, type Answer } from "../../src/dns/answer.ts";
-import { TYPE } from "../../src/dns/codes.ts";
-import { planZone } from "../../src/dns/zone.ts";
-import { seededRandom } from "../../src/base/random.ts";
-import { LIMITS } from "../../src/model/limits.ts";
-import { drawOf, member, OPTIONS, replica, replicas, service, view } from "./fixture.ts";
-import { ask, HOST, on, said, zone } from "./names.ts";
+import { answer, type Answer } from "../../../src/dns/names/answer.ts";
+import { TYPE } from "../../../src/dns/codes.ts";
+import { planZone } from "../../../src/dns/names/zone.ts";
+import { seededRandom } from "../../../src/base/random.ts";
+import { LIMITS } from "../../../src/model/limits.ts";
+import { drawOf, member, OPTIONS, replica, replicas, service, view } from "../fixture.ts";
+import { ask, HOST, on, said, zone } from "../names.ts";
 
 test("answer: every form of a service's name leads to its VIP, in any letter case", () => {
   const forms = [

@@ -14,9 +14,9 @@
  * Pure. answer.ts makes records of what is found; names of addresses (`in-addr.arpa`) are read by reverse.ts.
  */
 
-import { DEFAULT_NETWORK, isLabel } from "../model/ids.ts";
-import { LIMITS } from "../model/limits.ts";
-import { transportOf } from "../model/service.ts";
+import { DEFAULT_NETWORK, isLabel } from "../../model/ids.ts";
+import { LIMITS } from "../../model/limits.ts";
+import { transportOf } from "../../model/service.ts";
 
 import type { AddressSet, Instance, ZoneService } from "./entry.ts";
 import { NODE_LABEL, type Zone } from "./zone.ts";
