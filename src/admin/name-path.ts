@@ -1,8 +1,9 @@
 /**
  * Name path: do a container's questions for names reach this daemon?
  *
- * That a question of it was seen is the best proof. Else the way is followed by what is known of it: the resolver asks
- * its servers in order and takes the first answer, a "no such name" included; so our address must be the first. Behind
+ * That a question of it was seen is the best proof; Docker gives addresses out again at once, so one that came before
+ * this run of it had its address is another's. Else the way is followed by what is known of it: the resolver asks its
+ * servers in order and takes the first answer, a "no such name" included; so our address must be the first. Behind
  * Docker's own server (127.0.0.11) the same holds, but for networks that are all internal: for these it asks nobody, on
  * engines that are new enough. From a network stack of its own a container reaches every address of this host but the
  * loopback ones.
@@ -14,7 +15,7 @@
  */
 
 import { isLoopback, renderHostPort } from "../base/ip.ts";
-import type { NamePath, NameServer } from "../model/endpoint.ts";
+import type { HeldAddress, NamePath, NameServer } from "../model/endpoint.ts";
 
 import type { DoctorCheck, ProblemLine } from "./contract.ts";
 
@@ -23,7 +24,7 @@ type Judgement = Pick<DoctorCheck, "state" | "text" | "remedy">;
 
 /** A container, and when it last asked this daemon for a name. */
 export interface AskingContainer extends NamePath {
-  /** How long ago, milliseconds; null when it has not, as far as is remembered. */
+  /** How long ago, milliseconds; null when this run of it has not, as far as is remembered. */
   readonly askedAgoMs: number | null;
 }
 
@@ -33,6 +34,23 @@ export interface Answering {
   readonly dnsPlaces: readonly string[];
   /** The host's own addresses on bridge networks. */
   readonly gateways: readonly string[];
+}
+
+/**
+ * How long ago a container asked for a name, milliseconds; null when no question is known to be its own.
+ *
+ * @param lastAskedMs  when an address last asked, whoever had it then; by the clock of `sinceMs` and `nowMs`
+ */
+export function askedAgoMsOf(
+  addresses: readonly HeldAddress[],
+  lastAskedMs: (address: string) => number | null,
+  nowMs: number,
+): number | null {
+  const times = addresses.flatMap(({ address, sinceMs }) => {
+    const askedAtMs = lastAskedMs(address);
+    return askedAtMs === null || askedAtMs <= sinceMs ? [] : askedAtMs;
+  });
+  return times.length === 0 ? null : Math.max(0, nowMs - Math.max(...times));
 }
 
 /**

@@ -5,10 +5,11 @@
  */
 
 import type { DoctorFacts } from "../admin/doctor.ts";
-import { placeOf } from "../admin/name-path.ts";
+import { askedAgoMsOf, placeOf } from "../admin/name-path.ts";
 import { renderHostPort } from "../base/ip.ts";
 import { DNS_PORT } from "../base/nameservers.ts";
 import type { DnsServer } from "../dns/server.ts";
+import { nowMs } from "../runtime/clock.ts";
 import { holderOf } from "../runtime/holder.ts";
 
 import { upstreamsOf, type Report } from "./report.ts";
@@ -16,9 +17,10 @@ import { upstreamsOf, type Report } from "./report.ts";
 /** The facts of this moment. */
 export async function doctorFacts(report: Report, dns: DnsServer): Promise<DoctorFacts> {
   const paths = await report.namePaths();
-  const askedAgoMs = (addresses: readonly string[]): number | null => {
-    const times = addresses.map((address) => dns.lastAskedMs(address)).filter((time) => time !== null);
-    return times.length === 0 ? null : Math.max(0, performance.now() - Math.max(...times));
+  const lastAskedMs = (address: string): number | null => {
+    const askedAtMs = dns.lastAskedMs(address);
+    // The DNS server counts from the start of the process, the clock of all else from 1970.
+    return askedAtMs === null ? null : performance.timeOrigin + askedAtMs;
   };
   const dnsPlaces = dns.places.map((place) => renderHostPort(place));
   return {
@@ -26,7 +28,10 @@ export async function doctorFacts(report: Report, dns: DnsServer): Promise<Docto
     gateways: report.gateways,
     upstreams: upstreamsOf(dns),
     holderByPlace: await holdersOf(report.gateways, dnsPlaces),
-    containers: paths.map((path) => ({ ...path, askedAgoMs: askedAgoMs(path.addresses) })),
+    containers: paths.map((path) => ({
+      ...path,
+      askedAgoMs: askedAgoMsOf(path.addresses, lastAskedMs, nowMs()),
+    })),
   };
 }
 

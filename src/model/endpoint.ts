@@ -93,11 +93,21 @@ export interface NameServer {
   readonly fromHost: boolean;
 }
 
+/** An address that a client has. */
+export interface HeldAddress {
+  readonly address: string;
+  /**
+   * When this run of the client was first seen there; monotonic. Addresses are given out again at once, so what came
+   * from this one earlier may have been another's.
+   */
+  readonly sinceMs: number;
+}
+
 /** How a container of this host asks for names. */
 export interface NamePath {
   readonly name: string;
   /** Its own; none where it shares the host's network stack, or has no network. */
-  readonly addresses: readonly string[];
+  readonly addresses: readonly HeldAddress[];
   /** Addresses of the host on its networks that lead out. */
   readonly gateways: readonly string[];
   /** Whose network stack it uses; `none`: it has no network at all. */

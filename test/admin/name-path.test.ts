@@ -6,7 +6,13 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 
 import type { DoctorCheck, ProblemLine } from "../../src/admin/contract.ts";
-import { judgeNamePath, placeOf, type Answering, type AskingContainer } from "../../src/admin/name-path.ts";
+import {
+  askedAgoMsOf,
+  judgeNamePath,
+  placeOf,
+  type Answering,
+  type AskingContainer,
+} from "../../src/admin/name-path.ts";
 
 /** Docker's two bridges, both served, beside a loopback listener. */
 const SERVED: Answering = {
@@ -23,7 +29,7 @@ const own = (address: string) => ({ address, fromHost: false });
 function container(over: Partial<AskingContainer> = {}): AskingContainer {
   return {
     name: "shop-web-1",
-    addresses: ["172.18.0.5"],
+    addresses: [{ address: "172.18.0.5", sinceMs: 0 }],
     gateways: ["172.18.0.1"],
     stack: "own",
     isolated: false,
@@ -62,6 +68,26 @@ test("name path: one that was pointed at a gateway where we answer is well, thro
 test("name path: a question that was seen outdoes whatever is known of the way", () => {
   const check = judge({ servers: [own("8.8.8.8")], askedAgoMs: 12_300 }, UNSERVED, BUSY);
   assert.deepEqual([check.state, check.text], ["ok", "asked this daemon 12 s ago"]);
+});
+
+test("name path: a question from the address before this run had it is another's, and proves nothing", () => {
+  const [first, second] = ["172.18.0.5", "172.19.0.5"];
+  const asked = (times: Readonly<Record<string, number>>, sinceMs: number) =>
+    askedAgoMsOf(
+      [
+        { address: first, sinceMs },
+        { address: second, sinceMs: 0 },
+      ],
+      (address) => times[address] ?? null,
+      9000,
+    );
+  assert.equal(asked({ [first]: 4000 }, 1000), 5000);
+  assert.equal(asked({ [first]: 4000 }, 4500), null);
+  assert.equal(asked({ [first]: 4000, [second]: 3000 }, 4500), 6000, "its other address is judged by itself");
+  assert.equal(asked({ [first]: 4000, [second]: 3000 }, 1000), 5000, "the last question counts");
+  assert.equal(asked({}, 0), null);
+  const broken = { servers: [own("8.8.8.8")], askedAgoMs: asked({ [first]: 4000 }, 4500) };
+  assert.equal(judge(broken).state, "warn");
 });
 
 test("name path: one that asks others is warned of, with the address to give it", () => {

@@ -64,7 +64,7 @@ function askingContainer(
 ): DoctorFacts["containers"][number] {
   return {
     name,
-    addresses: ["172.18.0.5"],
+    addresses: [{ address: "172.18.0.5", sinceMs: 0 }],
     gateways: ["172.18.0.1"],
     stack: "own",
     isolated: false,

@@ -8,7 +8,7 @@ import { test } from "node:test";
 
 import type { DoctorCheck, DoctorReport } from "../../src/admin/contract.ts";
 import { daemonFor, folderFor, openBlock } from "../support/daemons.ts";
-import { openEngine, type FakeContainer } from "../support/engine.ts";
+import { containerEvent, openEngine, type FakeContainer } from "../support/engine.ts";
 import { until } from "../support/wait.ts";
 
 const LABELS = { "skein.service": "web", "skein.port": "80" };
@@ -53,4 +53,16 @@ test("doctor: tells whose questions come here, and ends with 1 where they should
 
   const { code, stdout } = await daemon.cli("doctor", "-q");
   assert.deepEqual([code, stdout], [1, "container/pointed\n"]);
+
+  // Made anew at once with a broken --dns: it gets the address again, and not the good name of the one before.
+  const anew = container("d", "anew", { address: block.address(9), dns: ["192.0.2.53"] });
+  engine.containers.delete("a".repeat(64));
+  engine.containers.set(anew.id, anew);
+  engine.emit(containerEvent("a".repeat(64), "die"));
+  engine.emit(containerEvent(anew.id, "start"));
+  await until(async () => (await checked()).has("container anew"));
+  const made = (await checked()).get("container anew");
+  assert.deepEqual([made?.state, made?.text], ["warn", "asks 192.0.2.53: not this daemon"]);
+  await resolver.resolve4("web.default.skein.internal").catch(() => null);
+  assert.match((await checked()).get("container anew")?.text ?? "", /^asked this daemon \d+ s ago$/);
 });

@@ -8,15 +8,19 @@
  * `docker kill -s TERM` to a program that ignores it: after a minute, or its own stop timeout and a bit more when that
  * is longer, it counts as running again. A new start ends the mark at once.
  *
+ * It also keeps since when each run of a container was seen at each of its addresses: Docker gives an address out again
+ * at once, and what its last holder did there says nothing of the next one. That is told by our own clock; when the
+ * engine says that a run started only tells it from other runs, for the host's time of day may step.
+ *
  * Pure: the time is told. watch.ts feeds it and asks for the set.
  */
 
-import type { Discovery, Problem } from "../../model/endpoint.ts";
+import type { Discovery, HeldAddress, Problem } from "../../model/endpoint.ts";
 import { LIMITS } from "../../model/limits.ts";
 import { boundProblems, problem } from "../problem.ts";
 
 import { isCandidate, isIsolated, planContainers, type DockerPlanOptions } from "./container.ts";
-import type { ContainerFacts, EngineNetworks } from "./facts.ts";
+import type { Attachment, ContainerFacts, EngineNetworks } from "./facts.ts";
 import { SIGKILL } from "./signals.ts";
 
 /** How long a container may outlive its stop signal before it counts as running again. */
@@ -30,10 +34,18 @@ interface Stopping {
   readonly untilMs: number;
 }
 
+/** One run of a container: when it was first seen, and when first at each of the addresses that it has. */
+interface Run {
+  readonly startedAtMs: number;
+  readonly sinceMs: number;
+  readonly sinceMsByAddress: ReadonlyMap<string, number>;
+}
+
 /** The containers of one engine, by id. */
 export class Inventory {
   #options: DockerPlanOptions;
   readonly #factsById = new Map<string, ContainerFacts>();
+  readonly #runById = new Map<string, Run>();
   readonly #stoppingById = new Map<string, Stopping>();
   /** Containers whose last inspection failed, and how; their facts before it still count. */
   readonly #unreadById = new Map<string, Problem>();
@@ -66,18 +78,20 @@ export class Inventory {
   /** A container ended or was removed. */
   died(id: string): void {
     this.#factsById.delete(id);
+    this.#runById.delete(id);
     this.#stoppingById.delete(id);
     this.#unreadById.delete(id);
   }
 
   /** What Docker says of one container now. */
-  inspected(facts: ContainerFacts): void {
+  inspected(facts: ContainerFacts, nowMs: number): void {
     this.#unreadById.delete(facts.id);
     if (facts.state === "gone") {
       this.died(facts.id);
       return;
     }
     this.#factsById.set(facts.id, facts);
+    this.#runById.set(facts.id, runOf(facts, this.#runById.get(facts.id), nowMs));
     const stopping = this.#stoppingById.get(facts.id);
     if (stopping !== undefined && stopping.startedAtMs !== facts.startedAtMs) {
       this.#stoppingById.delete(facts.id);
@@ -117,6 +131,21 @@ export class Inventory {
     return isIsolated(facts, this.#internalByName);
   }
 
+  /**
+   * The addresses that a container asks from, and since when it can have: those of the owner of its network stack.
+   *
+   * @returns none for one that is gone
+   */
+  heldBy(facts: ContainerFacts, owner: ContainerFacts): readonly HeldAddress[] {
+    const own = this.#runById.get(facts.id);
+    const owners = this.#runById.get(owner.id);
+    if (own === undefined || owners === undefined) return [];
+    return Array.from(owners.sinceMsByAddress, ([address, sinceMs]) => ({
+      address,
+      sinceMs: Math.max(sinceMs, own.sinceMs),
+    }));
+  }
+
   /** Lets marks of stopping lapse whose time is over; true when any did. */
   lapse(nowMs: number): boolean {
     const before = this.#stoppingById.size;
@@ -149,4 +178,11 @@ export class Inventory {
     }
     return { ...planned, problems: boundProblems(problems, LIMITS.problemsPerSource), stale };
   }
+}
+
+/** The run that a container is in, which may be the one it was in before. */
+function runOf({ startedAtMs, attachments }: ContainerFacts, before: Run | undefined, nowMs: number): Run {
+  const same = null as Run | null;
+  const since = ({ address }: Attachment) => [address, same?.sinceMsByAddress.get(address) ?? nowMs] as const;
+  return { startedAtMs, sinceMs: same?.sinceMs ?? nowMs, sinceMsByAddress: new Map(attachments.map(since)) };
 }

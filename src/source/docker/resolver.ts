@@ -13,7 +13,7 @@
 
 import { isIpv4, isIpv6 } from "../../base/ip.ts";
 import { nameserversOf } from "../../base/nameservers.ts";
-import type { NamePath, NameServer } from "../../model/endpoint.ts";
+import type { HeldAddress, NamePath, NameServer } from "../../model/endpoint.ts";
 
 import type { ContainerFacts } from "./facts.ts";
 
@@ -23,19 +23,28 @@ const EMBEDDED = "127.0.0.11";
 /** Network modes of the default bridge, old and new. */
 const DEFAULT_BRIDGE: ReadonlySet<string> = new Set(["bridge", "default", ""]);
 
+/** What an inspection of the container does not tell. */
+export interface KnownOfPath {
+  /** Text of its resolv.conf; null when it could not be read. */
+  readonly conf: string | null;
+  /** Its owner's. */
+  readonly isolated: boolean;
+  /** The owner's addresses, and since when this container could ask from them. */
+  readonly held: readonly HeldAddress[];
+}
+
 /**
  * How a container asks for names.
  *
  * @param owner  the container whose network stack and resolv.conf it has: itself, but for `--network container:...`
- * @param known  `conf` is the text of its resolv.conf, null when it could not be read; `isolated` is the owner's
  * @returns null for one that was only listed
  */
 export function namePathOf(
   { name }: ContainerFacts,
   owner: ContainerFacts,
-  { conf, isolated }: { readonly conf: string | null; readonly isolated: boolean },
+  { conf, isolated, held }: KnownOfPath,
 ): NamePath | null {
-  const { resolver, networkMode, attachments } = owner;
+  const { resolver, networkMode } = owner;
   if (resolver === null) return null;
   const stack = networkMode === "host" || networkMode === "none" ? networkMode : "own";
   const servers = resolver.servers.map((address): NameServer => ({ address, fromHost: stack === "host" }));
@@ -43,7 +52,7 @@ export function namePathOf(
   const read = conf === null ? { ...told, servers: null } : readConf(conf, stack === "host");
   return {
     name,
-    addresses: stack === "own" ? attachments.map(({ address }) => address) : [],
+    addresses: stack === "own" ? held : [],
     gateways: resolver.gateways,
     stack,
     isolated: stack === "own" && isolated,

@@ -114,7 +114,8 @@ class Watcher implements DockerWatch {
       const owner = factsById.get(networkHostId(facts) ?? facts.id) ?? facts;
       if (facts.resolver === null) continue;
       const isolated = this.#inventory.isIsolated(owner);
-      const path = namePathOf(facts, owner, { conf: await confOf(facts), isolated });
+      const held = this.#inventory.heldBy(facts, owner);
+      const path = namePathOf(facts, owner, { conf: await confOf(facts), isolated, held });
       if (path !== null) paths.push(path);
     }
     return paths.sort((one, other) => (one.name < other.name ? -1 : 1));
@@ -210,7 +211,7 @@ class Watcher implements DockerWatch {
     this.#inventory.keepOnly(new Set(containers.map((facts) => facts.id)), unread);
     for (const facts of containers) {
       if (!this.#inventory.needsInspection(facts) && !this.#touched.has(facts.id))
-        this.#inventory.inspected(facts);
+        this.#inventory.inspected(facts, nowMs());
     }
     const candidates = containers.filter((facts) => this.#inventory.needsInspection(facts));
     await this.#inspectAll(
@@ -241,7 +242,7 @@ class Watcher implements DockerWatch {
         // Touched again while we asked: the answer may be of before, and the next one is on its way.
         if (this.#touched.has(id)) return;
         if (facts === null) this.#inventory.died(id);
-        else this.#inventory.inspected(facts);
+        else this.#inventory.inspected(facts, nowMs());
       } catch (thrown) {
         if (!(thrown instanceof Failure) || thrown.code === "unreachable") throw thrown;
         // One stuck container hangs its own inspection only, which real engines do; many mean the engine hangs.

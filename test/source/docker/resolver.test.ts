@@ -11,6 +11,7 @@ import { namePathOf } from "../../../src/source/docker/resolver.ts";
 import { facts, idOf } from "./fixture.ts";
 
 const GATEWAYS = ["172.18.0.1"];
+const HELD = [{ address: "172.17.0.2", sinceMs: 5 }];
 
 /** A container in a network mode, started with these servers. */
 function inMode(networkMode: string, servers: readonly string[] = []): ContainerFacts {
@@ -18,7 +19,7 @@ function inMode(networkMode: string, servers: readonly string[] = []): Container
 }
 
 function pathOf(container: ContainerFacts, conf: string | null = null): NamePath {
-  const path = namePathOf(container, container, { conf, isolated: false });
+  const path = namePathOf(container, container, { conf, isolated: false, held: HELD });
   assert.ok(path !== null);
   return path;
 }
@@ -81,13 +82,14 @@ test("resolver: a container on another one's network stack asks as that one does
     networkMode: `container:${owner.id}`,
     attachments: [],
   });
-  const path = namePathOf(guest, owner, { conf: null, isolated: false });
+  const path = namePathOf(guest, owner, { conf: null, isolated: false, held: HELD });
   assert.deepEqual(path, { ...pathOf(owner), name: "guest" });
+  assert.deepEqual(path?.addresses, HELD);
 });
 
 test("resolver: isolated is who has a network stack of its own, and only networks that lead nowhere", () => {
   const isolated = (mode: string, isIsolated: boolean) =>
-    namePathOf(inMode(mode), inMode(mode), { conf: null, isolated: isIsolated })?.isolated;
+    namePathOf(inMode(mode), inMode(mode), { conf: null, isolated: isIsolated, held: HELD })?.isolated;
   assert.deepEqual(
     [isolated("sealed", true), isolated("open", false), isolated("host", true)],
     [true, false, false],
@@ -96,7 +98,10 @@ test("resolver: isolated is who has a network stack of its own, and only network
 
 test("resolver: of one that was only listed nothing is known", () => {
   const listed = facts({ resolver: null });
-  assert.equal(namePathOf(listed, listed, { conf: "nameserver 1.1.1.1\n", isolated: false }), null);
+  assert.equal(
+    namePathOf(listed, listed, { conf: "nameserver 1.1.1.1\n", isolated: false, held: HELD }),
+    null,
+  );
 });
 
 test("resolver: no text of a file makes it throw or name what is no address", () => {

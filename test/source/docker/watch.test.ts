@@ -9,6 +9,7 @@ import { seededRandom } from "../../../src/base/random.ts";
 import type { Discovered, Discovery } from "../../../src/model/endpoint.ts";
 import { LIMITS } from "../../../src/model/limits.ts";
 import { watchDocker, type DockerWatch } from "../../../src/source/docker/watch.ts";
+import { nowMs } from "../../../src/runtime/clock.ts";
 import { folderFor } from "../../support/daemons.ts";
 import { containerEvent, openEngine, type FakeContainer, type FakeEngine } from "../../support/engine.ts";
 import { until } from "../../support/wait.ts";
@@ -299,6 +300,32 @@ test("watch: a reload changes how containers are checked, and which of them coun
   const health = endpoint(A)?.health;
   assert.equal(health?.kind === "probe" ? health.probe.intervalMs : null, 7000);
   await until(() => endpoint(B));
+});
+
+test("watch: a container made anew at the address of another has it since then only", async (t) => {
+  const { engine, endpoint, watched } = await watch(t, [container(A, "web-1")]);
+  const heldByName = async () =>
+    new Map((await watched.namePaths()).map(({ name, addresses }) => [name, addresses[0]]));
+  const first = (await heldByName()).get("web-1");
+  const betweenMs = nowMs();
+  assert.ok(first !== undefined && first.sinceMs < betweenMs);
+  engine.containers.delete(A);
+  engine.containers.set(B, container(B, "web-2"));
+  engine.emit(containerEvent(A, "die"));
+  engine.emit(containerEvent(B, "start"));
+  await until(() => endpoint(B));
+  const next = await heldByName();
+  assert.deepEqual([...next.keys()], ["web-2"]);
+  const second = next.get("web-2");
+  assert.equal(second?.address, first.address);
+  assert.ok((second?.sinceMs ?? 0) > betweenMs);
+  engine.emit(containerEvent(B, "update"));
+  const path = `GET /containers/${B}/json`;
+  await until(() => engine.requests.filter((request) => request === path).length >= 2);
+  engine.containers.set(B, container(B, "web-2", { paused: true }));
+  engine.emit(containerEvent(B, "pause"));
+  await until(() => endpoint(B)?.lifecycle === "paused");
+  assert.deepEqual((await heldByName()).get("web-2"), second, "it is the same run still");
 });
 
 test("watch: nothing is reported after close, which does not wait for an engine that hangs", async (t) => {
