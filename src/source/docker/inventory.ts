@@ -182,7 +182,7 @@ export class Inventory {
 
 /** The run that a container is in, which may be the one it was in before. */
 function runOf({ startedAtMs, attachments }: ContainerFacts, before: Run | undefined, nowMs: number): Run {
-  const same = null as Run | null;
+  const same = before?.startedAtMs === startedAtMs ? before : null;
   const since = ({ address }: Attachment) => [address, same?.sinceMsByAddress.get(address) ?? nowMs] as const;
   return { startedAtMs, sinceMs: same?.sinceMs ?? nowMs, sinceMsByAddress: new Map(attachments.map(since)) };
 }

@@ -142,8 +142,12 @@ test("remembered: whatever the bytes, keeping them never fails; cut or padded on
       for (const [at, byte] of changes) bytes[at] = byte;
       const remembered = new Remembered();
       remembered.put("key", bytes, 0);
-      assert.ok((remembered.get("key", 1000)?.bytes.length ?? bytes.length) === bytes.length);
+      const kept = remembered.get("key", 1000)?.bytes.length ?? bytes.length;
+      // Of a failure only the question is kept; all else is kept whole or not at all.
+      if ((bytes.readUInt8(3) & 15) === 2) assert.ok(kept <= bytes.length);
+      else assert.equal(kept, bytes.length);
     }),
+    { examples: [[[[3, 2]]]], numRuns: 1000 },
   );
 });
 
