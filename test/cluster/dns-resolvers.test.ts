@@ -25,6 +25,8 @@ const RESOLVED = findProgram("systemd-resolved", ["/usr/lib/systemd", "/lib/syst
 /** It listens here, and its user is in no other machine's list. */
 const RESOLVED_ADDRESS = "127.0.0.53";
 const RESOLVED_USER = 995;
+/** The same address and port 53, as /proc/net/udp writes them. */
+const RESOLVED_SOCKET = "3500007F:0035";
 
 // All that it reads and writes is its own: nothing of the machine's resolver is touched. $1 folder, $2 program.
 const RUN_RESOLVED = `
@@ -189,6 +191,8 @@ describe("resolvers", { timeout: 240_000 }, () => {
       const resolved = await host.start(argv, "system hostname");
       host.resolver(`nameserver ${RESOLVED_ADDRESS}`, "options edns0 trust-ad", `search ${DOMAIN}`);
       try {
+        // Its last line comes before its socket.
+        await until(async () => (await host.run("cat", "/proc/net/udp")).stdout.includes(RESOLVED_SOCKET));
         for (const name of ["web", "web.default", `web.default.${DOMAIN}`]) {
           assert.equal(await first(name), await open().vip("web"), name);
         }
