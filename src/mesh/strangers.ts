@@ -17,6 +17,7 @@
  */
 
 import { assert } from "../base/assert.ts";
+import { first } from "../base/first.ts";
 import { networkOf } from "../base/ip.ts";
 import { LIMITS } from "../model/limits.ts";
 
@@ -87,14 +88,14 @@ export class Strangers {
     const from = this.#addressOf(text, nowMs);
     const isCrowded = from.strangers.size >= LIMITS.meshStrangersPerAddress;
     const payer = isCrowded ? from : this.size >= LIMITS.meshStrangersMax ? this.#mostCrowded() : null;
-    const oldest = payer === null ? undefined : first(payer.strangers);
-    if (oldest !== undefined) this.leave(oldest.id);
+    const oldest = payer === null ? null : first(payer.strangers);
+    if (oldest !== null) this.leave(oldest.id);
     const stranger: Stranger = { id, from, stage: "silent" };
     // Again: the address is forgotten when its last stranger leaves with all its credit.
     this.#addressByText.set(text, from);
     from.strangers.add(stranger);
     this.#strangerById.set(id, stranger);
-    return oldest === undefined ? [] : [oldest.id];
+    return oldest === null ? [] : [oldest.id];
   }
 
   /** It has sent something: it waits for its handshake from now on. See `grant`. */
@@ -114,8 +115,8 @@ export class Strangers {
     const { text } = stranger.from;
     this.#proved.delete(text);
     this.#proved.add(text);
-    const oldest = this.#proved.size > PROVED_MAX ? first(this.#proved) : undefined;
-    if (oldest !== undefined) this.#proved.delete(oldest);
+    const oldest = this.#proved.size > PROVED_MAX ? first(this.#proved) : null;
+    if (oldest !== null) this.#proved.delete(oldest);
   }
 
   /** It is gone, or no stranger any more. */
@@ -217,9 +218,4 @@ export class Strangers {
     assert(slowest !== null, "a handshake is under way");
     return slowest;
   }
-}
-
-function first<T>(items: Iterable<T>): T | undefined {
-  for (const item of items) return item;
-  return undefined;
 }

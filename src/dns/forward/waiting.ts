@@ -11,6 +11,8 @@
  * Pure. Each step costs the same, however many wait.
  */
 
+import { first } from "../../base/first.ts";
+
 /** After so long the usual retries have gone unanswered, too. */
 const HOPELESS_MS = 2000;
 
@@ -92,9 +94,4 @@ export class Waiting<T> {
     rank?.delete(own);
     if (rank?.size === 0) this.#byCount.delete(own.size);
   }
-}
-
-function first<V>(values: Iterable<V>): V | null {
-  for (const value of values) return value;
-  return null;
 }

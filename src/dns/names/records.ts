@@ -18,7 +18,7 @@ export type RecordContent =
       readonly port: number;
       readonly target: string;
     }
-  /** Each text at most 255 bytes. */
+  /** A text over 255 bytes becomes several strings (RFC 1035 3.3.14): what a peer says of itself may be that long. */
   | { readonly type: "TXT"; readonly texts: readonly string[] }
   | {
       readonly type: "SOA";

@@ -13,6 +13,8 @@
  * Pure.
  */
 
+import { first } from "../../base/first.ts";
+
 /** `idle`: nothing to do. `unread`: answers wait for the client to read. `busy`: we owe it an answer. */
 export type Condition = "idle" | "unread" | "busy";
 
@@ -201,11 +203,6 @@ function richestOf<T>(crews: readonly Crew<T>[], count: number): Place<T> | null
 function newCrew<T>(isLocal: boolean): Crew<T> {
   const places = { idle: new Set<Place<T>>(), unread: new Set<Place<T>>(), busy: new Set<Place<T>>() };
   return { places, isLocal, count: 0, heldBytes: 0 };
-}
-
-function first<V>(values: Iterable<V>): V | null {
-  for (const value of values) return value;
-  return null;
 }
 
 /** The first with the largest value. */
