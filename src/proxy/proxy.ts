@@ -20,18 +20,18 @@ import { LIMITS } from "../model/limits.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
-import { UpstreamAgents } from "./agents.ts";
-import { openLane, type Lane, type Times, type Traffic } from "./attempts.ts";
+import { UpstreamAgents } from "./http/agents.ts";
+import { openLane, type Lane, type Times, type Traffic } from "./choice/attempts.ts";
 import { openConnector, type Dial } from "./connect.ts";
-import { Connections } from "./connections.ts";
+import { Connections } from "./listen/connections.ts";
 import { Deadlines } from "./deadlines.ts";
-import { openHttpProxy, type HttpForwarder } from "./forwarder.ts";
-import { createHttpServer, type Found } from "./http.ts";
-import { Listeners, type ListenFailure, type OpenListener, type WantedListener } from "./listeners.ts";
-import { indexRoutes, matchRoute, type RouteIndex } from "./match.ts";
-import { Ejections } from "./outlier.ts";
+import { openHttpProxy, type HttpForwarder } from "./http/forwarder.ts";
+import { createHttpServer, type Found } from "./http/http.ts";
+import { Listeners, type ListenFailure, type OpenListener, type WantedListener } from "./listen/listeners.ts";
+import { indexRoutes, matchRoute, type RouteIndex } from "./http/match.ts";
+import { Ejections } from "./choice/outlier.ts";
 import { listenerKey, type Frontend, type Ingress, type Pool, type RouteTable } from "./routes.ts";
-import { createTcpServer } from "./tcp.ts";
+import { createTcpServer } from "./tcp/tcp.ts";
 
 /** What a proxy needs from the daemon. */
 export interface ProxyOptions {

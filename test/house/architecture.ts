@@ -115,19 +115,19 @@ export const SHELL_FILES: readonly string[] = inFolders({
     "websocket",
   ],
   proxy: [
-    "agents",
-    "attempts",
-    "body",
     "connect",
-    "connections",
-    "exchange",
-    "forwarder",
-    "holder",
-    "http",
-    "listeners",
     "proxy",
-    "tcp",
-    "upgrade",
+    "choice/attempts",
+    "http/agents",
+    "http/body",
+    "http/exchange",
+    "http/forwarder",
+    "http/http",
+    "http/upgrade",
+    "listen/connections",
+    "listen/holder",
+    "listen/listeners",
+    "tcp/tcp",
   ],
   source: ["docker/client", "docker/watch"],
   trust: [
@@ -149,7 +149,7 @@ export const SHELL_FILES: readonly string[] = inFolders({
 /** Files that will touch the world and may not be written yet. Move an entry up when its file is there. */
 export const PLANNED_SHELL_FILES: readonly string[] = inFolders({
   kernel: ["apply", "reconcile"],
-  proxy: ["udp", "certificates"],
+  proxy: ["udp/udp", "tls/certificates"],
 });
 
 function inFolders(filesByFolder: Readonly<Record<string, readonly string[]>>): readonly string[] {

@@ -1,0 +1,129 @@
+/**
+ * Body: a request's body on its way to an upstream, and to another one when the first fails.
+ *
+ * Nothing is read before an upstream has taken the connection: what was never read cannot be lost. From then on the
+ * client is read as fast as the upstream takes it, no faster. For a request that may be sent again the first bytes
+ * are kept, up to a bound; a body that outgrows it is let go, and the request can then no longer be repeated.
+ *
+ * Touches: the client's request stream.
+ */
+
+import type { IncomingMessage } from "node:http";
+import type { Writable } from "node:stream";
+
+import { LIMITS } from "../../model/limits.ts";
+
+import { clientHeaders } from "./headers.ts";
+
+/** Where a body goes: a request to an upstream. */
+export interface BodySink extends Writable {
+  flushHeaders(): void;
+  addTrailers(trailers: readonly (readonly [string, string])[]): void;
+}
+
+/** What the sender of a body wants to know. */
+export interface BodyEvents {
+  /** Bytes have passed. */
+  readonly moved: () => void;
+  /** All of it has been handed to the sink. */
+  readonly sent: () => void;
+}
+
+/** The body of one request. */
+export class RequestBody {
+  readonly #request: IncomingMessage;
+  /** All that was read so far; null when it is not kept, or no longer. */
+  #kept: Buffer[] | null;
+  #keptBytes = 0;
+  #hasBegun = false;
+  #hasEnded = false;
+  #sink: BodySink | null = null;
+  #events: BodyEvents | null = null;
+
+  /** @param keeps  true for a request that may be sent again */
+  constructor(request: IncomingMessage, keeps: boolean) {
+    this.#request = request;
+    this.#kept = keeps ? [] : null;
+  }
+
+  /** True while every byte read so far is still here, so that it can be sent from the start. */
+  get isKept(): boolean {
+    return this.#kept !== null || !this.#hasBegun;
+  }
+
+  /** True when the client has sent all of it. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /** True while the next byte is the client's to send. */
+  get awaitsClient(): boolean {
+    return this.#hasBegun && !this.#hasEnded && !this.#request.isPaused();
+  }
+
+  /** Sends it from its first byte; only while `isKept`. */
+  sendTo(sink: BodySink, events: BodyEvents): void {
+    this.#sink = sink;
+    this.#events = events;
+    sink.on("drain", () => {
+      if (this.#sink === sink) this.#request.resume();
+    });
+    // The head goes out with the first chunk where there is one by then; a slow client must not keep it back.
+    setImmediate(() => {
+      if (this.#sink === sink && !sink.writableEnded) sink.flushHeaders();
+    });
+    for (const chunk of this.#kept ?? []) sink.write(chunk);
+    if (this.#hasEnded) this.#finish();
+    else if (!this.#hasBegun) this.#begin();
+    else if (!sink.writableNeedDrain) this.#request.resume();
+  }
+
+  /** Stops sending; what the client sends further waits in its connection. */
+  stop(): void {
+    this.#sink = null;
+    this.#request.pause();
+  }
+
+  /** Reads the rest and drops it, so that the client's next request can be read. */
+  discard(): void {
+    this.#sink = null;
+    this.#kept = null;
+    this.#hasBegun = true;
+    this.#request.resume();
+  }
+
+  #begin(): void {
+    this.#hasBegun = true;
+    this.#request.on("data", (chunk: Buffer) => this.#take(chunk));
+    this.#request.once("end", () => {
+      this.#hasEnded = true;
+      if (this.#sink !== null) this.#finish();
+    });
+    this.#request.resume();
+  }
+
+  #take(chunk: Buffer): void {
+    if (this.#kept !== null) {
+      this.#keptBytes += chunk.byteLength;
+      if (this.#keptBytes > LIMITS.httpReplayBytes) this.#kept = null;
+      else this.#kept.push(chunk);
+    }
+    if (this.#sink === null) return;
+    this.#events?.moved();
+    if (!this.#sink.write(chunk)) this.#request.pause();
+  }
+
+  #finish(): void {
+    const trailers = clientHeaders(this.#request.rawTrailers);
+    if (trailers.length > 0) this.#sink?.addTrailers(pairsOf(trailers));
+    this.#sink?.end();
+    this.#events?.sent();
+  }
+}
+
+/** Alternating names and values as pairs. */
+export function pairsOf(list: readonly string[]): [string, string][] {
+  const pairs: [string, string][] = [];
+  for (let at = 0; at + 1 < list.length; at += 2) pairs.push([list[at] ?? "", list[at + 1] ?? ""]);
+  return pairs;
+}

@@ -1,0 +1,55 @@
+/**
+ * Connections: the client connections of all frontends, counted and bounded together.
+ *
+ * File descriptors and memory are shared by every service, so the bound is one number for the daemon. What comes
+ * beyond it is reset at once: a client that is told can go to another host, one that waits in a queue cannot.
+ *
+ * Touches: the sockets it is given.
+ */
+
+import type { Duplex } from "node:stream";
+
+import { reset } from "../../runtime/pump.ts";
+
+/** The open client connections of a proxy. */
+export class Connections {
+  readonly #open = new Set<Duplex>();
+  readonly #countMax: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(countMax: number) {
+    this.#countMax = countMax;
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** Counts a connection until it closes; resets it and returns false when there are too many. */
+  admit(socket: Duplex): boolean {
+    if (this.#open.size >= this.#countMax) {
+      reset(socket);
+      return false;
+    }
+    this.#open.add(socket);
+    socket.once("close", () => {
+      this.#open.delete(socket);
+      if (this.#open.size > 0) return;
+      for (const resolve of this.#waiting.splice(0)) resolve();
+    });
+    return true;
+  }
+
+  /** Settles when no connection is open. */
+  empty(): Promise<void> {
+    if (this.#open.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+    });
+  }
+
+  /** Resets every connection. */
+  resetAll(): void {
+    for (const socket of this.#open) reset(socket);
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * Listeners: makes what listens be what the table asks for, one listener at a time.
+ *
+ * An update opens what is new and closes what is gone; it touches no other listener and no established connection, so
+ * there is no such thing as a reload. A listener that cannot be opened is reported with the reason and the remedy, and
+ * tried again later; the rest works without it. Opening happens in batches with the event loop between them, since a
+ * thousand VIPs must not delay a request.
+ *
+ * Touches: listening sockets.
+ */
+
+import type { Server } from "node:net";
+import { setImmediate as turn } from "node:timers/promises";
+
+import { Failure, systemCodeOf, textOf, type FailureCode } from "../../base/failure.ts";
+import type { ServiceKey } from "../../model/ids.ts";
+import type { Log } from "../../runtime/log.ts";
+
+import { survey, type ListenAddress, type Survey } from "./holder.ts";
+import { listenerKey } from "../routes.ts";
+
+/** A listener that the table asks for. */
+export interface WantedListener extends ListenAddress {
+  readonly kind: "tcp" | "http";
+  /** Null for the HTTP ingress, which is nobody's. */
+  readonly service: ServiceKey | null;
+  /** Makes its server, not listening yet. */
+  readonly create: () => Server;
+}
+
+/** A listener that could not be opened. */
+export interface ListenFailure extends ListenAddress {
+  readonly service: ServiceKey | null;
+  readonly code: FailureCode;
+  /** What is wrong and what would help: `0.0.0.0:80 is held by nginx (pid 812)`. */
+  readonly text: string;
+}
+
+/** A listener that is open, with the port it has (as wanted, unless that was 0). */
+export interface OpenListener extends ListenAddress {
+  readonly key: string;
+}
+
+interface Opened {
+  readonly wanted: WantedListener;
+  readonly server: Server;
+}
+
+/** Listeners opened between two turns of the event loop: some milliseconds' worth. */
+const BATCH = 64;
+
+/** The listeners of one proxy. */
+export class Listeners {
+  readonly #vipPool: string;
+  readonly #log: Log;
+  readonly #openedByKey = new Map<string, Opened>();
+  #failureByKey: ReadonlyMap<string, ListenFailure> = new Map();
+
+  /** @param vipPool  the prefix that VIPs come from, for the remedy's text */
+  constructor(vipPool: string, log: Log) {
+    this.#vipPool = vipPool;
+    this.#log = log;
+  }
+
+  /** What could not be opened the last time. */
+  get failures(): readonly ListenFailure[] {
+    return [...this.#failureByKey.values()];
+  }
+
+  get open(): readonly OpenListener[] {
+    return [...this.#openedByKey].map(([key, { wanted, server }]) => {
+      const bound = server.address();
+      const port = typeof bound === "object" && bound !== null ? bound.port : wanted.port;
+      return { key, address: wanted.address, port };
+    });
+  }
+
+  /**
+   * Opens and closes listeners until they are as wanted. Not to be called again before it has settled. Never rejects
+   * for a listener: that is a failure in `failures`.
+   *
+   * @param mayClose  false while the table is incomplete: what it does not name stays open
+   */
+  async reconcile(
+    wanted: readonly WantedListener[],
+    { mayClose, triesFailed }: { readonly mayClose: boolean; readonly triesFailed: boolean },
+  ): Promise<void> {
+    const wantedByKey = new Map(wanted.map((one) => [listenerKey(one), one]));
+    for (const [key, opened] of this.#openedByKey) {
+      const now = wantedByKey.get(key);
+      if (now === undefined ? mayClose : now.kind !== opened.wanted.kind) this.#close(key, opened);
+    }
+    const missing = [...wantedByKey].filter(([key]) => !this.#openedByKey.has(key));
+    const standing = new Map([...this.#failureByKey].filter(([key]) => !triesFailed && wantedByKey.has(key)));
+    const toTry = missing.filter(([key]) => !standing.has(key));
+    const failed = toTry.length === 0 ? [] : await this.#openAll(toTry);
+    this.#failureByKey = new Map([...standing, ...failed]);
+  }
+
+  async #openAll(
+    missing: readonly (readonly [string, WantedListener])[],
+  ): Promise<Map<string, ListenFailure>> {
+    const failures = new Map<string, ListenFailure>();
+    const seen = await survey();
+    for (let at = 0; at < missing.length; at += BATCH) {
+      const batch = missing.slice(at, at + BATCH).map(async ([key, one]) => {
+        const failure = await this.#open(key, one, seen);
+        if (failure !== null) failures.set(key, failure);
+      });
+      await Promise.all(batch);
+      await turn();
+    }
+    return failures;
+  }
+
+  /** Stops listening everywhere; established connections go on. */
+  close(): void {
+    for (const [key, opened] of this.#openedByKey) this.#close(key, opened);
+  }
+
+  #close(key: string, { server }: Opened): void {
+    this.#openedByKey.delete(key);
+    server.close();
+  }
+
+  async #open(key: string, wanted: WantedListener, seen: Survey): Promise<ListenFailure | null> {
+    const { address, port, service } = wanted;
+    try {
+      const inode = seen.inodeAt(wanted);
+      if (inode !== null) throw new Failure("busy", `${key} is held by ${await seen.describeHolder(inode)}`);
+      const server = wanted.create();
+      await listen(server, wanted);
+      // Accepting may fail later, when the process is out of file descriptors: then it goes on when there are some.
+      server.on("error", (thrown) => this.#log.warn(`listener ${key}: ${textOf(thrown)}`));
+      this.#openedByKey.set(key, { wanted, server });
+      return null;
+    } catch (thrown) {
+      const { code, text } =
+        thrown instanceof Failure ? asRead(thrown) : await this.#explain(wanted, thrown, seen);
+      return { address, port, service, code, text };
+    }
+  }
+
+  async #explain(
+    wanted: WantedListener,
+    thrown: unknown,
+    seen: Survey,
+  ): Promise<Pick<ListenFailure, "code" | "text">> {
+    const key = listenerKey(wanted);
+    const code = systemCodeOf(thrown);
+    if (code === "EADDRINUSE") {
+      // Not exactly this address: then one that listens on all of them.
+      const [inode] = ["0.0.0.0", "::"]
+        .map((address) => seen.inodeAt({ address, port: wanted.port }))
+        .filter((found) => found !== null);
+      const holder = inode === undefined ? "another process" : await seen.describeHolder(inode);
+      return { code: "busy", text: `${key} is held by ${holder}` };
+    }
+    if (code === "EADDRNOTAVAIL") {
+      const remedy = `run \`ip route add local ${this.#vipPool} dev lo\` as root, or give it NET_ADMIN`;
+      return { code: "unreachable", text: `${key} is no address of this host; ${remedy}` };
+    }
+    if (code === "EACCES") {
+      const remedy = "give it NET_BIND_SERVICE, or lower net.ipv4.ip_unprivileged_port_start";
+      return { code: "not-allowed", text: `${key} is below the ports this user may use; ${remedy}` };
+    }
+    return { code: "unreachable", text: `${key}: ${textOf(thrown)}` };
+  }
+}
+
+function asRead(failure: Failure): Pick<ListenFailure, "code" | "text"> {
+  return { code: failure.code, text: failure.message };
+}
+
+function listen(server: Server, at: ListenAddress): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    const { address: host, port } = at;
+    // `reusePort`: see holder.ts.
+    server.listen({ host, port, backlog: 1024, exclusive: true, reusePort: true }, () => {
+      server.removeListener("error", reject);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,102 @@
+// Body: kept while it is short, sent from the start to whoever comes next.
+
+import assert from "node:assert/strict";
+import type { IncomingMessage } from "node:http";
+import { PassThrough, Writable } from "node:stream";
+import { test } from "node:test";
+
+import { LIMITS } from "../../../src/model/limits.ts";
+import { pairsOf, RequestBody, type BodySink } from "../../../src/proxy/http/body.ts";
+import { until } from "../../support/wait.ts";
+
+class Sink extends Writable implements BodySink {
+  text = "";
+  trailers: readonly (readonly [string, string])[] = [];
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.text += chunk.toString();
+    done();
+  }
+  flushHeaders(): void {
+    // A head is no matter of these tests.
+  }
+  addTrailers(trailers: readonly (readonly [string, string])[]): void {
+    this.trailers = trailers;
+  }
+}
+
+const NOTHING = { moved: () => undefined, sent: () => undefined };
+
+function request(trailers: readonly string[] = []): PassThrough & IncomingMessage {
+  return Object.assign(new PassThrough(), { rawTrailers: trailers }) as unknown as PassThrough &
+    IncomingMessage;
+}
+
+test("sendTo: a second sink gets the body from its first byte, wherever the first one stopped", async () => {
+  const from = request(["X-Sum", "1"]);
+  const body = new RequestBody(from, true);
+  const [first, second] = [new Sink(), new Sink()];
+  from.write("one ");
+  body.sendTo(first, NOTHING);
+  await until(() => first.text === "one ");
+  body.stop();
+  from.end("two");
+  body.sendTo(second, NOTHING);
+  await until(() => second.writableFinished);
+  assert.equal(second.text, "one two");
+  assert.deepEqual(second.trailers, [["X-Sum", "1"]]);
+  assert.equal(first.text, "one ");
+
+  const third = new Sink();
+  body.sendTo(third, NOTHING);
+  await until(() => third.writableFinished);
+  assert.equal(third.text, "one two");
+});
+
+test("isKept: until the body outgrows the bound; for one that is not kept, until it is read", async () => {
+  const from = request();
+  const body = new RequestBody(from, true);
+  const sink = new Sink();
+  body.sendTo(sink, NOTHING);
+  from.write("x".repeat(LIMITS.httpReplayBytes));
+  await until(() => sink.text.length === LIMITS.httpReplayBytes);
+  assert.equal(body.isKept, true);
+  from.write("x");
+  await until(() => sink.text.length > LIMITS.httpReplayBytes);
+  assert.equal(body.isKept, false);
+
+  const once = new RequestBody(request(), false);
+  assert.equal(once.isKept, true);
+  once.sendTo(new Sink(), NOTHING);
+  assert.equal(once.isKept, false);
+});
+
+test("sendTo: tells of progress and of the end, and whose turn it is in between", async () => {
+  const from = request();
+  const body = new RequestBody(from, true);
+  const told: string[] = [];
+  assert.equal(body.awaitsClient, false);
+  body.sendTo(new Sink(), { moved: () => told.push("moved"), sent: () => told.push("sent") });
+  assert.equal(body.awaitsClient, true);
+  from.write("x");
+  await until(() => told.length === 1);
+  from.end();
+  await until(() => told.length === 2);
+  assert.deepEqual(told, ["moved", "sent"]);
+  assert.equal(body.hasEnded, true);
+  assert.equal(body.awaitsClient, false);
+});
+
+test("discard: reads the rest and drops it", async () => {
+  const from = request();
+  const body = new RequestBody(from, true);
+  body.discard();
+  from.end("x".repeat(1_000_000));
+  await until(() => from.readableEnded);
+});
+
+test("pairsOf: alternating names and values as pairs", () => {
+  assert.deepEqual(pairsOf(["a", "1", "b", "2"]), [
+    ["a", "1"],
+    ["b", "2"],
+  ]);
+});

@@ -1,0 +1,304 @@
+// What every HttpForwarder must do, told at its interface: any engine behind it passes the same tests.
+
+import assert from "node:assert/strict";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { test, type TestContext } from "node:test";
+
+import { UpstreamAgents } from "../../../src/proxy/http/agents.ts";
+import type { BodySink } from "../../../src/proxy/http/body.ts";
+import { openConnector } from "../../../src/proxy/connect.ts";
+import { Deadlines } from "../../../src/proxy/deadlines.ts";
+import type { HttpForwarder, OutgoingHead } from "../../../src/proxy/http/forwarder.ts";
+import type { Upstream } from "../../../src/proxy/routes.ts";
+import { nowMs } from "../../../src/runtime/clock.ts";
+import { closedPort } from "../../support/tcp.ts";
+import { until } from "../../support/wait.ts";
+
+import { Client, httpReplica, listening, tcpReplica, upstream } from "../fixtures.ts";
+
+/** Opens the engine under test. */
+export type OpenForwarder = (agents: UpstreamAgents) => Promise<HttpForwarder>;
+
+/** What became of one attempt. */
+interface Course {
+  readonly events: string[];
+  readonly text: () => string;
+  response: IncomingMessage | null;
+  sink: BodySink | null;
+}
+
+interface Bench {
+  readonly agents: UpstreamAgents;
+  readonly forwarder: HttpForwarder;
+  /** A client's request and response, waiting for an answer. */
+  readonly client: { readonly request: IncomingMessage; readonly response: ServerResponse };
+}
+
+const GET: OutgoingHead = { method: "GET", target: "/", fields: new Map([["Host", ["app"]]]) };
+
+/** Runs the suite. */
+export function forwarderSuite(name: string, open: OpenForwarder): void {
+  sendTests(name, open);
+  upgradeTests(name, open);
+}
+
+function sendTests(name: string, open: OpenForwarder): void {
+  test(`${name}: sends target, header spelling and order as given, and nothing of the client's own`, async (t) => {
+    const bench = await openBench(t, open);
+    let received = "";
+    const port = await tcpReplica(t, (socket) => {
+      socket.on("data", (chunk: Buffer) => {
+        received += chunk.toString("latin1");
+        socket.write("HTTP/1.1 204 No Content\r\n\r\n");
+      });
+    });
+    const fields = new Map([
+      ["hOsT", ["app:81"]],
+      ["X-Twice", ["1", "2"]],
+      ["Cookie", ["a=\xe9"]],
+    ]);
+    for (const target of ["//a//b", "/a\\b", "/%2e%2E/", "/a?b?c=http://x//y", "/\xe9"]) {
+      received = "";
+      const course = attempt(bench, upstream("a", port), { method: "GET", target, fields });
+      await until(() => course.response !== null);
+      assert.equal(
+        received,
+        `GET ${target} HTTP/1.1\r\nhOsT: app:81\r\nX-Twice: 1\r\nX-Twice: 2\r\nCookie: a=\xe9\r\n` +
+          "Connection: keep-alive\r\n\r\n",
+      );
+    }
+  });
+
+  test(`${name}: tells of the connection before it asks for the body, and of the answer once`, async (t) => {
+    const bench = await openBench(t, open);
+    const port = await httpReplica(t, (request, response) => request.pipe(response));
+    const fields = new Map([
+      ["Host", ["app"]],
+      ["transfer-encoding", ["chunked"]],
+    ]);
+    const course = attempt(bench, upstream("a", port), { method: "DELETE", target: "/", fields }, "body");
+    await until(() => course.text() === "body");
+    assert.deepEqual(course.events, ["connected", "answered"]);
+  });
+
+  test(`${name}: a refused connection fails as connect, without having asked for the body`, async (t) => {
+    const bench = await openBench(t, open);
+    const course = attempt(bench, upstream("a", await closedPort()), GET);
+    await until(() => course.events.length > 0);
+    assert.deepEqual(course.events, ["failed connect"]);
+  });
+
+  test(`${name}: an upstream that closes without an answer fails as died, also when it talks nonsense`, async (t) => {
+    const bench = await openBench(t, open);
+    for (const answer of ["", "220 smtp.example.com ESMTP\r\n", "HTTP/1.1 200 OK\r\nContent-Le"]) {
+      const port = await tcpReplica(t, (socket) => socket.once("data", () => socket.end(answer)));
+      const course = attempt(bench, upstream("a", port), GET);
+      await until(() => course.events.length > 1);
+      assert.deepEqual(course.events, ["connected", "failed died"]);
+    }
+  });
+
+  test(`${name}: a kept connection is used again, and fails as stale when it dies under a request`, async (t) => {
+    const bench = await openBench(t, open);
+    const sockets = new Set<Socket>();
+    const port = await tcpReplica(t, (socket) => {
+      sockets.add(socket);
+      socket.once("data", () => {
+        socket.write("HTTP/1.1 204 No Content\r\n\r\n");
+        socket.once("data", () => socket.resetAndDestroy());
+      });
+    });
+    const first = attempt(bench, upstream("a", port), GET);
+    await until(() => first.response !== null && bench.agents.sizes.idle === 1);
+    const second = attempt(bench, upstream("a", port), GET);
+    await until(() => second.events.length > 1);
+    assert.deepEqual(second.events, ["connected", "failed stale"]);
+    assert.equal(sockets.size, 1);
+  });
+
+  test(`${name}: an abandoned attempt closes its connection and tells nothing more`, async (t) => {
+    const bench = await openBench(t, open);
+    let openCount = 0;
+    const port = await tcpReplica(t, (socket) => {
+      openCount += 1;
+      socket.once("end", () => (openCount -= 1)).resume();
+    });
+    const course = begin(bench, upstream("a", port), GET);
+    await until(() => openCount === 1 && course.events.length === 1);
+    course.attempt.abandon();
+    course.attempt.abandon();
+    await until(() => openCount === 0);
+    assert.deepEqual(course.events, ["connected"]);
+  });
+
+  test(`${name}: a head that cannot be written fails after send has returned`, async (t) => {
+    const bench = await openBench(t, open);
+    const port = await httpReplica(t, (_request, response) => response.end());
+    const fields = new Map([["X-Bad", ["a\nb"]]]);
+    const course = attempt(bench, upstream("a", port), { ...GET, fields });
+    const { inner } = await socketPair(t);
+    const handshake = upgrade(bench, upstream("a", port), inner, { ...GET, fields });
+    for (const { events } of [course, handshake]) {
+      await until(() => events.length > 0);
+      assert.deepEqual(events, ["failed died"]);
+    }
+  });
+
+  test(`${name}: an answer with a head near the bound arrives whole, with every one of its headers`, async (t) => {
+    const bench = await openBench(t, open);
+    const port = await httpReplica(t, (_request, response) => {
+      response.writeHead(200, Array.from({ length: 2400 }, (_, at) => [`x${at}`, "1"]).flat());
+      response.end();
+    });
+    const course = attempt(bench, upstream("a", port), GET);
+    await until(() => course.events.length > 1);
+    assert.deepEqual(course.events, ["connected", "answered"]);
+    const names = course.response?.rawHeaders.filter((text) => /^x\d+$/.test(text));
+    assert.equal(names?.length, 2400);
+  });
+}
+
+function upgradeTests(name: string, open: OpenForwarder): void {
+  const HANDSHAKE: OutgoingHead = {
+    method: "GET",
+    target: "//ws",
+    fields: new Map([
+      ["Host", ["app"]],
+      ["Connection", ["Upgrade"]],
+      ["Upgrade", ["websocket"]],
+    ]),
+  };
+
+  test(`${name}: joins a client and the upstream that switched protocols; each ends with the other`, async (t) => {
+    const bench = await openBench(t, open);
+    let received = "";
+    const port = await tcpReplica(t, (socket) => {
+      socket.once("data", (chunk: Buffer) => {
+        received = chunk.toString();
+        socket.write(
+          "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello ",
+        );
+        socket.pipe(socket);
+      });
+    });
+    const { outer, inner } = await socketPair(t);
+    const course = upgrade(bench, upstream("a", port), inner, HANDSHAKE);
+    await until(() => course.events.length > 0);
+    assert.deepEqual(course.events, ["joined"]);
+    assert.match(
+      received,
+      /^GET \/\/ws HTTP\/1\.1\r\nHost: app\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n$/,
+    );
+    await outer.ask("you", (text) => text.endsWith("hello you"));
+    outer.socket.resetAndDestroy();
+    await until(() => inner.destroyed);
+  });
+
+  test(`${name}: a failed handshake leaves the client's connection to the next attempt`, async (t) => {
+    const bench = await openBench(t, open);
+    const dying = await tcpReplica(t, (socket) => socket.once("data", () => socket.resetAndDestroy()));
+    const refusing = await tcpReplica(t, (socket) => {
+      socket.once("data", () => socket.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"));
+    });
+    const { outer, inner } = await socketPair(t);
+    const ends: string[] = [];
+    for (const port of [await closedPort(), dying, refusing]) {
+      const course = upgrade(bench, upstream("a", port), inner, HANDSHAKE);
+      await until(() => course.events.length > 0);
+      ends.push(...course.events);
+    }
+    assert.deepEqual(ends, ["failed connect", "failed died", "answered"]);
+    assert.equal(outer.text, "");
+    assert.equal(inner.destroyed, false);
+  });
+}
+
+/** The two ends of a connection, the inner one as a server has it. */
+async function socketPair(t: TestContext): Promise<{ readonly outer: Client; readonly inner: Socket }> {
+  let accepted: Socket | null = null;
+  const port = await tcpReplica(t, (socket) => {
+    accepted = socket;
+  });
+  const outer = new Client(t, port);
+  const inner = await until((): Socket | null => accepted);
+  return { outer, inner };
+}
+
+async function openBench(t: TestContext, open: OpenForwarder): Promise<Bench> {
+  const deadlines = new Deadlines();
+  const connect = openConnector({
+    dial: () => Promise.reject(new Error("no")),
+    deadlines,
+    nowMs,
+    connectMs: 500,
+    streamMs: 500,
+  });
+  const agents = new UpstreamAgents(connect, nowMs);
+  t.after(() => agents.close());
+  let client: Bench["client"] | null = null;
+  const front = createServer((request, response) => {
+    client = { request, response };
+  });
+  const asking = new Client(t, await listening(t, front));
+  asking.socket.write("GET / HTTP/1.1\r\nHost: app\r\n\r\n");
+  await until(() => client !== null);
+  return { agents, forwarder: await open(agents), client: client as unknown as Bench["client"] };
+}
+
+type Begun = Course & { readonly attempt: { abandon(): void } };
+
+/** Begins an attempt of an eligible upstream, writing down what is told. */
+function begin(bench: Bench, to: Upstream, head: OutgoingHead): Begun {
+  bench.agents.setEligible([to]);
+  let text = "";
+  const course: Course = { events: [], text: () => text, response: null, sink: null };
+  const attempt = bench.forwarder.send(
+    to,
+    "any",
+    { ...head, client: bench.client },
+    {
+      connected: (sink) => {
+        course.events.push("connected");
+        course.sink = sink;
+      },
+      answered: (response) => {
+        course.events.push("answered");
+        course.response = response;
+        response.on("data", (chunk: Buffer) => (text += chunk.toString()));
+      },
+      failed: ({ end }) => course.events.push(`failed ${end}`),
+    },
+  );
+  return Object.assign(course, { attempt });
+}
+
+/** As `begin`, and sends the body as soon as it may. */
+function attempt(bench: Bench, to: Upstream, head: OutgoingHead, body?: string): Course {
+  const course = begin(bench, to, head);
+  void until(() => course.sink !== null || course.events.length > 0).then(() => course.sink?.end(body));
+  return course;
+}
+
+function upgrade(
+  bench: Bench,
+  to: Upstream,
+  socket: Socket,
+  head: OutgoingHead,
+): { readonly events: string[] } {
+  const events: string[] = [];
+  bench.forwarder.upgrade(
+    to,
+    socket,
+    { ...head, request: bench.client.request },
+    {
+      joined: () => events.push("joined"),
+      answered: (response) => {
+        events.push("answered");
+        response.resume();
+      },
+      failed: ({ end }) => events.push(`failed ${end}`),
+    },
+  );
+  return { events };
+}

@@ -1,0 +1,20 @@
+// Forwarder: http-proxy, fenced in, does what every forwarder must.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { openHttpProxy } from "../../../src/proxy/http/forwarder.ts";
+import { until } from "../../support/wait.ts";
+
+import { forwarderSuite } from "./forwarder-suite.ts";
+
+const warnings: string[] = [];
+process.on("warning", (warning) => warnings.push(warning.message));
+
+forwarderSuite("http-proxy", openHttpProxy);
+
+test("openHttpProxy: neither node nor http-proxy had anything to warn of in all of this", async () => {
+  process.emitWarning("the last of all");
+  await until(() => warnings.includes("the last of all"));
+  assert.deepEqual(warnings, ["the last of all"]);
+});
