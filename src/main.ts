@@ -50,7 +50,8 @@ process.exitCode = await runCli(argv, {
   initCluster: (flags) => initCluster(flags, ambience),
   joinCluster: (flags, request) => joinCluster(flags, ambience, request),
   forgetCluster: (flags) => forgetCluster(flags, ambience),
-  runDaemon: (flags) => runDaemon(flags, { ...ambience, version, exit: (status) => process.exit(status) }),
+  runDaemon: (flags, replaces) =>
+    runDaemon(flags, { ...ambience, version, replaces, exit: (status) => process.exit(status) }),
   checkConfig: (file) => checkConfig(file, ambience),
   printConfig: (flags) => printConfig(flags, ambience),
 });

@@ -63,7 +63,7 @@ export class Node {
   readonly #options: NodeOptions;
   readonly #gossip: Gossip;
   readonly #decisions: Decisions;
-  readonly #schedule = new ProbeSchedule(LIMITS.probesInFlight);
+  readonly #schedule: ProbeSchedule;
   readonly #merger = new Merger();
   readonly #discoveries: Discoveries;
   readonly #claims: Claims;
@@ -87,15 +87,15 @@ export class Node {
   #record: NodeOptions["record"];
 
   constructor(options: NodeOptions) {
-    const { id, record, kept, pool, seals, charter, random, nowMs } = options;
+    const { id, record, kept, pool, seals, charter, random, nowMs, trusted } = options;
     this.#options = options;
     this.#record = record;
-    this.#awakeSinceMs = nowMs;
-    this.#steppedAtMs = nowMs;
+    this.#awakeSinceMs = this.#steppedAtMs = nowMs;
     this.#discoveries = new Discoveries(options.sources);
     this.#claims = new Claims({ self: id, pool, kept, nowMs });
-    const startedAtMsById = new Map(kept.drains.map((run) => [run.id, run.startedAtMs]));
-    this.#drains = { ...NO_DRAINS, startedAtMsById };
+    this.#schedule = new ProbeSchedule(LIMITS.probesInFlight, trusted);
+    const drained = kept.drains.map((run) => [run.id, run.startedAtMs] as const);
+    this.#drains = { ...NO_DRAINS, startedAtMsById: new Map(drained) };
     this.#gossip = new Gossip({
       self: { id, name: record.name, host: record.host, port: record.port },
       // Not just the next: a data dir restored from a backup would give a number again that was used since, and who

@@ -76,6 +76,8 @@ export interface NodeOptions {
   readonly sources: readonly string[];
   readonly pool: Prefix;
   readonly kept: KeptState;
+  /** Replicas of this host that were ready in the eyes of the daemon that this one takes over from; none at a start. */
+  readonly trusted?: readonly ReplicaId[];
   readonly seals: Seals;
   /** What is known of the cluster's decisions; `clusterId` is for good. */
   readonly charter: Charter;

@@ -32,6 +32,7 @@ import type {
 import { problemOf, type DrainResult, type LeaveResult } from "./contract.ts";
 import type { Snapshot } from "./handlers.ts";
 import { findMember, findReplica } from "./lookup.ts";
+import { HANDOVER_PROTOCOL } from "./contract.ts";
 import type { RouteId } from "./routes.ts";
 
 /** What the daemon does for who may ask it. Each may throw Failure. */
@@ -70,7 +71,16 @@ const TRUST_DEADLINE_MS = 20_000;
 /** Routes of this file. */
 export type ChangeId = Extract<
   RouteId,
-  "drain" | "leave" | "join" | "token" | "rotateToken" | "remove" | "backup" | "restore" | "rotateAuthority"
+  | "drain"
+  | "leave"
+  | "handover"
+  | "join"
+  | "token"
+  | "rotateToken"
+  | "remove"
+  | "backup"
+  | "restore"
+  | "rotateAuthority"
 >;
 
 /** A handler for each of them. */
@@ -83,6 +93,10 @@ export function changesOf(commands: Commands): Readonly<Record<ChangeId, Handler
       const force = (await fieldsOf(call, LIMITS.adminBodyBytes))["force"] ?? false;
       if (typeof force !== "boolean") throw misfit('{"force": true or false}');
       return json(await within(commands.leave(force), LEAVE_DEADLINE_MS, "leaving"));
+    },
+    handover() {
+      const expected = `expected an upgrade to ${HANDOVER_PROTOCOL} over the unix socket: skein run --replace`;
+      return problem(problemOf("usage", `this is no request for a handover; ${expected}`, 426));
     },
     async join(call) {
       const { host, token } = await fieldsOf(call, LIMITS.adminBodyBytes);

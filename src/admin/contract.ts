@@ -15,7 +15,7 @@ import type { NodeId, ReplicaId, ServiceKey } from "../model/ids.ts";
 import type { Role } from "../model/credential.ts";
 import type { MemberState } from "../model/member.ts";
 import type { ReplicaState } from "../model/record.ts";
-import type { HttpRoute, PublishedPort, ServicePort } from "../model/service.ts";
+import type { Delivery, HttpRoute, PublishedPort, ServicePort, TrafficPolicy } from "../model/service.ts";
 import type { Tier } from "../model/view.ts";
 
 import type { CertificateLine } from "./contract-trust.ts";
@@ -101,6 +101,7 @@ export interface ReplicaReport {
   readonly slot: number | null;
   readonly local: boolean;
   readonly weight: number;
+  readonly delivery: Delivery;
   /** Where it listens for each service port. */
   readonly ports: readonly ServicePort[];
   /** For a draining one: every live member has applied it. */
@@ -132,6 +133,9 @@ export interface ServiceDetail extends Explanation {
   readonly ports: readonly ServicePort[];
   readonly publish: readonly PublishedPort[];
   readonly http: readonly HttpRoute[];
+  /** Hosts whose TLS passes unopened. */
+  readonly passthrough: readonly string[];
+  readonly traffic: TrafficPolicy;
 }
 
 /** One network that has services, derived from them. */
@@ -179,7 +183,8 @@ export interface SourceLine {
 
 /**
  * Something wrong that the daemon lives with. `area`: where to look: `label`, `port`, `bind`, `state`, `service`,
- * `source`, `network` (ranges of addresses), `trust` (certificates), `upstream` (a server for foreign names).
+ * `source`, `network` (ranges of addresses), `trust` (certificates of nodes), `tls` (those of the HTTPS ingress), `log`
+ * (of traffic), `upstream` (a server for foreign names).
  */
 export interface ProblemLine {
   readonly area:
@@ -191,6 +196,8 @@ export interface ProblemLine {
     | "source"
     | "network"
     | "trust"
+    | "tls"
+    | "log"
     | "upstream";
   readonly subject: string;
   readonly text: string;
@@ -375,6 +382,11 @@ export interface SocketPlace {
   readonly runtimeDir: string | null;
   readonly dataDir: string;
 }
+
+/** What a connection that asks for a handover becomes (RFC 9110 7.8); what is said over it is the daemons' matter. */
+export const HANDOVER_PROTOCOL = "skein-handover";
+/** Where it is asked for. */
+export const HANDOVER_PATH = "/api/v1/handover";
 
 /** The admin socket's path when `admin.socket` is `auto`; the daemon listens there, the CLI looks there. */
 export function defaultSocketPath(place: SocketPlace): string {

@@ -229,6 +229,8 @@ export function serviceOf(snapshot: Snapshot, name: string, network: string | nu
     ports: service.ports,
     publish: service.publish,
     http: service.http,
+    passthrough: service.passthrough,
+    traffic: service.traffic,
   });
 }
 
@@ -299,6 +301,7 @@ function reportOf(snapshot: Snapshot, replica: Replica): ReplicaReport {
     slot: replica.slot,
     local: replica.local,
     weight: replica.weight,
+    delivery: replica.delivery,
     ports: replica.ports,
     drainApplied: replica.drainApplied,
     drainPending: replica.drainPending,

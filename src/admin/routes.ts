@@ -186,6 +186,16 @@ export const ROUTES = [
     parameters: [],
   },
   {
+    id: "handover",
+    method: "POST",
+    access: "full",
+    path: "/api/v1/handover",
+    summary:
+      "hand over to another daemon of this host; over the unix socket, as an upgrade to skein-handover",
+    response: "text",
+    parameters: [],
+  },
+  {
     id: "join",
     method: "POST",
     access: "full",

@@ -9,7 +9,8 @@
  * Touches: a unix socket, a TCP port, through listen.ts.
  */
 
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { Duplex } from "node:stream";
 
 import { getRequestListener } from "@hono/node-server";
 
@@ -19,6 +20,7 @@ import { LIMITS } from "../model/limits.ts";
 
 import { buildApp, unreadable, type AdminParts, type Door } from "./app.ts";
 import { openFollowers, type Followers } from "./follow.ts";
+import { HANDOVER_PATH, HANDOVER_PROTOCOL } from "./contract.ts";
 import { openPort, openSocket } from "./listen.ts";
 
 /** Where to listen and what to serve. */
@@ -29,6 +31,8 @@ export interface AdminOptions extends AdminParts {
   readonly adminToken: string | null;
   /** Path of the unix socket; null for none. */
   readonly socket: string | null;
+  /** Takes a connection of the unix socket over which another daemon of this host asks to take over. */
+  readonly onHandover: (connection: Duplex) => void;
   /** Calls `onEvent` with each event from now on; returns what ends that. */
   readonly subscribe: (onEvent: (event: Event) => void) => () => void;
 }
@@ -47,6 +51,8 @@ const REQUEST_DEADLINE_MS = 10_000;
 const IDLE_DEADLINE_MS = 30_000;
 /** How long answers in the making may go on after close(). */
 const CLOSE_DEADLINE_MS = 1000;
+/** The same where another daemon waits for the doors: whoever asks again is answered by that one. */
+const CLOSE_SOON_MS = 100;
 
 /**
  * Opens both doors.
@@ -67,8 +73,9 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
     const socket = options.socket;
     if (socket !== null) {
       const server = serverOf(options, followers, { kind: "socket" });
+      const handedOver = handsOver(server, options.onHandover);
       const remove = await openSocket(server, socket).catch((thrown: unknown) => abandon(server, thrown));
-      closers.push(() => closeServer(server), remove);
+      closers.push(() => closeServer(server, handedOver), remove);
       server.on("error", (error) => options.log.warn("admin socket failed", { error: error.message }));
     }
     let tcp: HostPort | null = null;
@@ -102,6 +109,8 @@ function serverOf(parts: AdminParts, followers: Followers, door: Door): Server {
       requestTimeout: REQUEST_DEADLINE_MS,
       connectionsCheckingInterval: 1000,
       maxHeaderSize: 16 * 1024,
+      // Only what asks for just this: curl's --http2 offers an upgrade with any request, and gets a plain answer.
+      shouldUpgradeCallback: (request) => door.kind === "socket" && isHandover(request),
     },
     (incoming, outgoing) => {
       // It answers its own errors and never rejects.
@@ -113,16 +122,48 @@ function serverOf(parts: AdminParts, followers: Followers, door: Door): Server {
   return server;
 }
 
+function isHandover({ method, url, headers }: IncomingMessage): boolean {
+  return method === "POST" && url === HANDOVER_PATH && headers.upgrade === HANDOVER_PROTOCOL;
+}
+
+/** Gives on connections that ask for a handover. @returns those that are open */
+function handsOver(server: Server, onHandover: (connection: Duplex) => void): ReadonlySet<Duplex> {
+  const open = new Set<Duplex>();
+  server.on("upgrade", (_request: IncomingMessage, socket: Duplex) => {
+    open.add(socket);
+    socket.once("close", () => open.delete(socket));
+    // What ends a connection is told by its `close`.
+    socket.on("error", () => undefined);
+    // Not the idle deadline of the door: taking over lasts as long as it lasts.
+    if ("setTimeout" in socket && typeof socket.setTimeout === "function") socket.setTimeout(0);
+    socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${HANDOVER_PROTOCOL}\r\n\r\n`,
+    );
+    onHandover(socket);
+  });
+  return open;
+}
+
 /** A socket may be listening under its first name when a later step fails. */
 async function abandon(server: Server, thrown: unknown): Promise<never> {
   await closeServer(server);
   throw thrown;
 }
 
-/** Stops accepting, lets answers end, then cuts what is left. Never rejects; harmless when it never listened. */
-function closeServer(server: Server): Promise<void> {
+const NONE: ReadonlySet<Duplex> = new Set();
+
+/**
+ * Stops accepting, lets answers end, then cuts what is left. Never rejects; harmless when it never listened.
+ *
+ * @param handedOver  connections that are others' by now: they are neither cut nor waited for
+ */
+function closeServer(server: Server, handedOver = NONE): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => server.closeAllConnections(), CLOSE_DEADLINE_MS);
+    const deadlineMs = handedOver.size === 0 ? CLOSE_DEADLINE_MS : CLOSE_SOON_MS;
+    const timer = setTimeout(() => {
+      server.closeAllConnections();
+      if (handedOver.size > 0) resolve();
+    }, deadlineMs);
     server.close(() => {
       clearTimeout(timer);
       resolve();

@@ -39,6 +39,18 @@ export function parseDuration(thing: string, text: string, range: DurationRange)
   return failed("invalid", `${thing} is "${text}"; ${expected}`);
 }
 
+/**
+ * Parses a span of time that may be `off`.
+ *
+ * @returns 0 for `off`; else as parseDuration
+ */
+export function parseDurationOrOff(thing: string, text: string, range: DurationRange): Result<number> {
+  const trimmed = text.trim();
+  if (trimmed.toLowerCase() === "off") return success(0);
+  if (trimmed.length <= 40 && DURATION.test(trimmed)) return parseDuration(thing, trimmed, range);
+  return failed("invalid", `${thing} is "${text}"; expected a duration such as 500ms or 1m30s, or off`);
+}
+
 /** Renders milliseconds in the largest unit that divides them: `90000` is `90s`. */
 export function renderDuration(ms: number): string {
   for (const unit of ["h", "m", "s"]) {

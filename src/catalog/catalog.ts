@@ -103,7 +103,7 @@ function withinLimit(
 
 function recordOf(endpoint: Discovered, input: CatalogInput): ReplicaRecord {
   const { id, name, slot, network, service, stack, address, reach } = endpoint;
-  const { declaration, weight, declaredAtMs } = endpoint;
+  const { declaration, weight, delivery, declaredAtMs } = endpoint;
   const { state, reason } = stateOf(endpoint, input);
   const isDraining = state === "draining";
   const { acknowledgements } = input;
@@ -111,7 +111,7 @@ function recordOf(endpoint: Discovered, input: CatalogInput): ReplicaRecord {
   const drainPending = isDraining ? acknowledgements.pending(id) : NOBODY;
   const where = { id, name, slot, network, service, stack, address, reach };
   const said = { state, reason, drainApplied, drainPending };
-  return { kind: "replica", ...where, declaration, weight, startedAtMs: declaredAtMs, ...said };
+  return { kind: "replica", ...where, declaration, weight, delivery, startedAtMs: declaredAtMs, ...said };
 }
 
 function stateOf(endpoint: Discovered, input: CatalogInput): Pick<ReplicaRecord, "state" | "reason"> {

@@ -54,8 +54,8 @@ export interface Surroundings {
   readonly joinCluster: (flags: ConfigFlags, request: JoinRequest) => Promise<JoinResult>;
   /** Forgets the cluster in a data dir that no daemon uses. @returns the data dir */
   readonly forgetCluster: (flags: ConfigFlags) => Promise<string>;
-  /** Runs the daemon until it ends and returns its exit status. */
-  readonly runDaemon: (flags: ConfigFlags) => Promise<number>;
+  /** Runs the daemon until it ends and returns its exit status. `replaces`: it takes over from one that runs here. */
+  readonly runDaemon: (flags: ConfigFlags, replaces: boolean) => Promise<number>;
   /** Throws Failure with a line for each mistake; null for the default file. */
   readonly checkConfig: (file: string | null) => void | Promise<void>;
   /** The effective configuration as plain data, secrets redacted. */

@@ -8,7 +8,8 @@
  */
 
 import type { Explanation, ReplicaReport } from "../admin/contract.ts";
-import type { HttpRoute, PublishedPort, ServicePort } from "../model/service.ts";
+import { renderDuration } from "../base/duration.ts";
+import type { HttpRoute, PublishedPort, ServicePort, TrafficPolicy } from "../model/service.ts";
 
 import { agoText, durationText, renderTable, type Cell, type Column, type Style } from "./render.ts";
 
@@ -22,6 +23,8 @@ const COLUMNS: readonly Column<ReplicaReport>[] = [
   { title: "SAID BY", cell: ({ saidBy }) => saidBy, shrinks: true },
   { title: "STATE", cell: ({ state }) => state, wideOnly: true },
   { title: "WEIGHT", cell: ({ weight }) => String(weight), wideOnly: true },
+  { title: "PROXY", cell: ({ delivery }) => delivery.proxyProtocol, wideOnly: true },
+  { title: "DRAIN", cell: ({ delivery }) => renderDuration(delivery.drainMs), wideOnly: true },
   // Last and never cut: it is what the table is read for, and a terminal wraps what is too long.
   { title: "WHY", cell: reasonText },
 ];
@@ -40,6 +43,23 @@ export function publishText({ published, port, protocol, mode }: PublishedPort):
 /** `app.example.com/path`. */
 export function routeText({ host, path }: HttpRoute): string {
   return `${host}${path}`;
+}
+
+/** How a service's traffic is spread; of what is not the default each part by itself. */
+export function trafficTexts(traffic: TrafficPolicy): readonly string[] {
+  const { balance, prefer, slowStartMs, firstByteMs, udpMode, udpIdleMs } = traffic;
+  return [
+    balance,
+    ...(prefer === "local" ? ["prefers replicas of the same host, then of its zone"] : []),
+    ...(slowStartMs === 0 ? [] : [`slow start over ${renderDuration(slowStartMs)}`]),
+    ...(firstByteMs === null ? [] : [firstByteText(firstByteMs)]),
+    ...(udpMode === "datagram" ? ["each UDP datagram to the next replica"] : []),
+    ...(udpIdleMs === null ? [] : [`a UDP flow ends after ${renderDuration(udpIdleMs)} of silence`]),
+  ];
+}
+
+function firstByteText(ms: number): string {
+  return ms === 0 ? "waits for a slow replica" : `leaves a replica that is silent for ${renderDuration(ms)}`;
 }
 
 /** A service's address, and what else leads to it; `none` is shown where there is none. */

@@ -19,14 +19,7 @@ import { nearest } from "../base/nearest.ts";
 import { labelFrom } from "../model/ids.ts";
 
 import { readConfigFile, type ConfigFile } from "./file.ts";
-import {
-  CONFIG_SCHEMA,
-  defaults,
-  NOT_YET,
-  STATIC_SERVICE_SCHEMA,
-  type Ambience,
-  type Config,
-} from "./schema.ts";
+import { CONFIG_SCHEMA, defaults, NOT_YET, type Ambience, type Config } from "./schema.ts";
 import { givenTwice, isSecret, SECRET_KEYS, siblingOf, withoutSecrets } from "./secrets.ts";
 
 /** The ambient facts that defaults depend on. */
@@ -178,6 +171,7 @@ function normaliseLists(tree: RawTree): void {
     ["dns", "listen"],
     ["dns", "allow"],
     ["mesh", "join"],
+    ["ingress", "trustedProxies"],
   ] as const) {
     const values = tree[section];
     if (isTree(values) && typeof values[key] === "string") values[key] = [values[key]];
@@ -288,10 +282,14 @@ function expectedBy({ type, message }: v.BaseIssue<unknown>): string {
 
 /** The keys that could stand where an unknown one stands. */
 function siblingsOf(path: readonly (string | number)[]): string[] {
-  if (path[0] === "services") return Object.keys(STATIC_SERVICE_SCHEMA.entries);
-  if (path.length === 1) return Object.keys(CONFIG_SCHEMA.entries);
-  const section = CONFIG_SCHEMA.entries[path[0] as keyof typeof CONFIG_SCHEMA.entries];
-  return "entries" in section ? Object.keys(section.entries) : [];
+  let schema: object = CONFIG_SCHEMA;
+  for (const step of path.slice(0, -1)) {
+    while ("wrapped" in schema) schema = schema.wrapped as object;
+    const entries = "entries" in schema ? (schema.entries as Readonly<Record<string, object>>) : {};
+    schema = "item" in schema ? (schema.item as object) : (entries[step] ?? {});
+  }
+  while ("wrapped" in schema) schema = schema.wrapped as object;
+  return "entries" in schema ? Object.keys(schema.entries as object) : [];
 }
 
 function hint(word: string, known: readonly string[]): string {

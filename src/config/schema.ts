@@ -17,16 +17,24 @@ import { DEFAULT_NETWORK, parseLabel } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 import { MESH_PORT } from "../model/mesh-port.ts";
 import * as service from "../model/service.ts";
-import { parseDuration, type DurationRange } from "../base/duration.ts";
+import { parseDuration, parseDurationOrOff, type DurationRange } from "../base/duration.ts";
 import { INTERVAL_RANGE, isProbePath, STREAK_MAX, TIMEOUT_RANGE } from "../source/probe-plan.ts";
+import {
+  DRAIN_RANGE,
+  FIRST_BYTE_RANGE,
+  oneOf,
+  PREFERENCES,
+  PROXY_PROTOCOLS,
+  SLOW_START_RANGE,
+  UDP_IDLE_RANGE,
+  UDP_MODES,
+  WEIGHT_MAX,
+} from "../source/traffic.ts";
 
 /** Keys of the interface that this version does not serve yet, and what to do without them. */
 export const NOT_YET: Readonly<Record<string, string>> = {
   "vip.pool6": "VIPs are IPv4 in this version",
   overlay: "overlay networks are not in this version",
-  "ingress.https": "TLS ends in front of Skein in this version",
-  "ingress.certificates": "TLS ends in front of Skein in this version",
-  "log.access": "there is no access log in this version",
 };
 
 /** What some defaults depend on. */
@@ -61,11 +69,26 @@ export function defaults({ hostName, stateDir }: Ambience) {
       allow: ["private"],
     },
     vip: { pool: "auto", listen: true },
-    ingress: { address: "0.0.0.0", http: 8080, trustedProxies: [] as string[] },
+    ingress: {
+      address: "0.0.0.0",
+      http: 8080,
+      https: 8443,
+      certificates: "",
+      trustedProxies: [] as string[],
+      proxyProtocol: "auto",
+    },
+    proxy: { connect: "500ms", firstByte: "1s", answer: "60s", idle: "5m", udpIdle: "30s" },
     dataplane: { mode: "auto" },
     health: { interval: "1s", timeout: "1s", rise: 1, fall: 2 },
     admin: { listen: "127.0.0.1:7651", socket: "auto", token: "", tokenFile: "" },
-    log: { level: "info", format: "auto" },
+    log: {
+      level: "info",
+      format: "auto",
+      access: "off",
+      accessFormat: "json",
+      accessSample: 100,
+      accessFile: "",
+    },
     services: [] as unknown[],
   };
 }
@@ -87,16 +110,25 @@ const address = (defaultPort?: number) =>
   parsed("host:port", (_thing, text) => parseHostPort(text, defaultPort));
 const duration = (range: DurationRange, expected = "a duration such as 500ms or 1s") =>
   parsed(expected, (thing, text) => parseDuration(thing, text, range));
+/** 0 stands for off. */
+const durationOrOff = (range: DurationRange) =>
+  parsed("a duration such as 1s, or off", (thing, text) => parseDurationOrOff(thing, text, range));
+const choice = <const T extends string>(words: readonly T[]) => v.picklist(words, oneOf(words));
 const label = parsed("a name of letters, digits and hyphens", parseLabel);
 const flag = v.boolean("true or false");
 const count = v.custom<number>(
   (value) => typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= STREAK_MAX,
   `a whole number in 1..${STREAK_MAX}`,
 );
+const weight = v.custom<number>(
+  (value) => typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= WEIGHT_MAX,
+  `a whole number in 0..${WEIGHT_MAX}`,
+);
 const port = v.custom<number>(
   (value) => typeof value === "number" && service.isPort(value),
   "a port in 1..65535",
 );
+const portOrOff = v.union([v.literal("off"), port], "off or a port in 1..65535");
 const ip = v.custom<string>(
   (text) => typeof text === "string" && (isIpv4(text) || isIpv6(text)),
   "an IP address",
@@ -148,6 +180,9 @@ export const BEARER_TOKEN_FORM = "20 to 256 letters, digits or any of -._~+/";
 const BEARER_TOKEN = /^[A-Za-z0-9._~+/-]{20,256}=*$/;
 const bearerToken = secret(new RegExp(`^$|${BEARER_TOKEN.source}`), BEARER_TOKEN_FORM);
 const filePath = v.pipe(v.string("a file"), v.maxLength(4096, "a path of at most 4096 characters"));
+const folderPath = v.pipe(v.string("a folder"), v.maxLength(4096, "a path of at most 4096 characters"));
+/** One in so many: beyond it nothing but failures would ever be seen. */
+const ACCESS_SAMPLE_MAX = 1_000_000;
 
 /** Whether text is of that form. */
 export function isBearerToken(text: string): boolean {
@@ -201,6 +236,24 @@ export const STATIC_SERVICE_SCHEMA = v.strictObject({
       fall: v.optional(count),
     }),
   ),
+  weight: v.optional(weight, 1),
+  lb: v.optional(choice(service.BALANCES), "round-robin"),
+  prefer: v.optional(choice(PREFERENCES), "any"),
+  slowStart: v.optional(durationOrOff(SLOW_START_RANGE), "off"),
+  firstByte: v.optional(durationOrOff(FIRST_BYTE_RANGE)),
+  proxyProtocol: v.optional(choice(PROXY_PROTOCOLS), "off"),
+  drain: v.optional(duration(DRAIN_RANGE), "10s"),
+  udp: v.optional(
+    v.strictObject({
+      mode: v.optional(choice(UDP_MODES), "flow"),
+      idle: v.optional(duration(UDP_IDLE_RANGE)),
+    }),
+    {},
+  ),
+  passthrough: v.optional(
+    listOf(parsed("a host name", service.parseRouteHost), "host names", LIMITS.namesPerService),
+    [],
+  ),
 });
 
 /** The checked shape of the file, all keys present. */
@@ -238,8 +291,18 @@ export const CONFIG_SCHEMA = v.strictObject({
   }),
   ingress: v.strictObject({
     address: ip,
-    http: v.union([v.literal("off"), port], "off or a port in 1..65535"),
+    http: portOrOff,
+    https: portOrOff,
+    certificates: folderPath,
     trustedProxies: listOf(proxyAddress, "addresses or prefixes", 256),
+    proxyProtocol: v.picklist(["auto", "required", "off"], "auto, required or off"),
+  }),
+  proxy: v.strictObject({
+    connect: duration({ leastMs: 10, mostMs: 60_000 }),
+    firstByte: durationOrOff(FIRST_BYTE_RANGE),
+    answer: duration({ leastMs: 100, mostMs: LIMITS.policyMs }),
+    idle: duration({ leastMs: 1000, mostMs: LIMITS.policyMs }),
+    udpIdle: duration(UDP_IDLE_RANGE),
   }),
   dataplane: v.strictObject({ mode: v.picklist(["auto", "proxy"], "auto or proxy") }),
   health: v.strictObject({
@@ -257,6 +320,14 @@ export const CONFIG_SCHEMA = v.strictObject({
   log: v.strictObject({
     level: v.picklist(["debug", "info", "warn", "error"], "debug, info, warn or error"),
     format: v.picklist(["auto", "text", "json"], "auto, text or json"),
+    access: v.picklist(["off", "sampled", "full"], "off, sampled or full"),
+    accessFormat: v.picklist(["json", "combined"], "json or combined"),
+    accessSample: v.custom<number>(
+      (value) =>
+        typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= ACCESS_SAMPLE_MAX,
+      `a whole number in 1..${ACCESS_SAMPLE_MAX}`,
+    ),
+    accessFile: filePath,
   }),
   services: listOf(STATIC_SERVICE_SCHEMA, "services", LIMITS.replicasPerNode),
 });

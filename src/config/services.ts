@@ -1,7 +1,8 @@
 /**
  * Services: the config's `services:` in the form that the static source takes.
  *
- * Fills in what an entry leaves out: a port's name and target, the checks of the `health` section.
+ * Fills in what an entry leaves out: a port's name and target, the checks of the `health` section, the
+ * usual way of carrying traffic.
  *
  * Pure.
  */
@@ -9,6 +10,8 @@
 import type { ProbeTimes } from "../source/probe-plan.ts";
 import type { StaticHealth, StaticService } from "../source/static.ts";
 import { renderHostPort } from "../base/ip.ts";
+import { DEFAULT_DELIVERY, DEFAULT_TRAFFIC, type TrafficPolicy } from "../model/service.ts";
+import { orUsual } from "../source/traffic.ts";
 
 import type { Config } from "./schema.ts";
 
@@ -32,7 +35,17 @@ export function staticServicesOf(config: Config): StaticService[] {
     publish: entry.publish,
     http: entry.http,
     health: healthOf(entry, times),
+    weight: entry.weight,
+    passthrough: entry.passthrough,
+    traffic: trafficOf(entry),
+    delivery: orUsual({ proxyProtocol: entry.proxyProtocol, drainMs: entry.drain }, DEFAULT_DELIVERY),
   }));
+}
+
+function trafficOf({ lb, prefer, slowStart, firstByte, udp }: Entry): TrafficPolicy {
+  const waits = { slowStartMs: slowStart, firstByteMs: firstByte ?? null };
+  const said = { balance: lb, prefer, ...waits, udpMode: udp.mode, udpIdleMs: udp.idle ?? null };
+  return orUsual(said, DEFAULT_TRAFFIC);
 }
 
 function healthOf({ health }: Entry, times: ProbeTimes): StaticHealth {

@@ -4,10 +4,14 @@
  * SIGTERM and SIGINT stop it cleanly, a second one at once; SIGHUP takes services, health and log level from the
  * configuration again, and keeps the running ones when that is broken. A signal cannot tell why it was sent, and mostly
  * it is a restart or an upgrade: so the others are told that this host is away. `skein leave` says that it is for good.
- * A daemon that becomes another member than it was is closed and opened anew here, within one process.
+ * A daemon that becomes another member than it was is closed and opened anew here, within one process; so is one that
+ * was to be taken over from by another (`--replace`) which ended before it served.
  *
  * Touches: signals, the config file, standard error.
  */
+
+import { once } from "node:events";
+import type { Duplex } from "node:stream";
 
 import type { JoinRequest } from "../admin/contract-trust.ts";
 import { defaultSocketPath } from "../admin/contract.ts";
@@ -16,10 +20,11 @@ import { loadConfig, type LoadedConfig, type Surroundings } from "../config/load
 import type { Config } from "../config/schema.ts";
 import { redacted } from "../config/secrets.ts";
 import { watchCrashes, watchSignals } from "../runtime/lifecycle.ts";
-import { openLog } from "../runtime/log.ts";
+import { openLog, type Log } from "../runtime/log.ts";
 import type { Farewell } from "../step.ts";
 
-import { openDaemon } from "./daemon.ts";
+import { openDaemon, type Daemon } from "./daemon.ts";
+import { askHandover, openSuccessor, type Predecessor } from "./handover.ts";
 import { forgetOffline, initOffline, joinOffline, type Place } from "./offline.ts";
 import type { Opening, TrustPace } from "./options.ts";
 
@@ -35,12 +40,16 @@ export interface Process extends Surroundings {
   readonly exit: (status: number) => void;
   /** For tests; see TrustPace. */
   readonly pace?: TrustPace;
+  /** True to take over from the daemon that runs here, if one does. */
+  readonly replaces?: boolean;
 }
 
 /** Why a daemon is closed, and what comes after it. */
 type End =
   | { readonly kind: "stop"; readonly why: string; readonly farewell: Farewell }
-  | { readonly kind: "anew"; readonly opening: Opening };
+  | { readonly kind: "anew"; readonly opening: Opening }
+  /** Another daemon of this host asks to take over. */
+  | { readonly kind: "handover"; readonly connection: Duplex };
 
 /** Runs a daemon until a signal ends it. @returns the exit status @throws Failure when it cannot start */
 export async function runDaemon(flags: Flags, process_: Process): Promise<number> {
@@ -57,13 +66,15 @@ export async function runDaemon(flags: Flags, process_: Process): Promise<number
     stopNow: () => process_.exit(1),
     reload: () => reload(),
   });
-  const { env, version, pace = {} } = process_;
+  const { env, version, pace = {}, replaces = false } = process_;
   const given = { configChangedAtMs, env, version, socket: socketOf(config, process_), log, pace };
-  const { stopping, onAnew } = ends;
-  const onLeave = (): void => ends.stop("skein leave", "left");
+  const { stopping, onAnew, onHandover } = ends;
+  const told = { stopping, onAnew, onHandover, onLeave: () => ends.stop("skein leave", "left") };
   let running = config;
-  for (let opening: Opening = { kind: "usual" }; ;) {
-    const daemon = await openDaemon({ ...given, config: running, opening, stopping, onLeave, onAnew });
+  let opening: Opening = { kind: "usual" };
+  let predecessor = replaces ? await predecessorAt(given.socket, log) : null;
+  for (;;) {
+    const daemon = await openDaemon({ ...given, ...told, config: running, opening, predecessor });
     if (daemon === null) break;
     reload = () => {
       try {
@@ -76,12 +87,9 @@ export async function runDaemon(flags: Flags, process_: Process): Promise<number
         log.error(`configuration not reloaded, the running one stays: ${textOf(thrown)}`);
       }
     };
-    const end = await ends.next();
-    const isLast = end.kind === "stop";
-    log.info(isLast ? `${end.why}: draining, then stopping` : "opening anew: draining, then closing");
-    await daemon.close(isLast ? end.farewell : "away");
-    if (isLast) break;
-    opening = end.opening;
+    const next = await closed(daemon, await ends.next(), { log, stopping });
+    if (next === null) break;
+    ({ opening, predecessor } = next);
   }
   log.info("stopped");
   // A probe that waits for its answer must not hold up the end: all that matters is closed.
@@ -89,10 +97,92 @@ export async function runDaemon(flags: Flags, process_: Process): Promise<number
   return 0;
 }
 
+/** How the next daemon of this process opens. */
+interface Next {
+  readonly opening: Opening;
+  readonly predecessor: Predecessor | null;
+}
+
+/** Closes a daemon as its end wants it. @returns how the next one opens; null when there is none */
+async function closed(daemon: Daemon, end: End, process_: Lasting): Promise<Next | null> {
+  const { log } = process_;
+  switch (end.kind) {
+    case "stop":
+      log.info(`${end.why}: draining, then stopping`);
+      await daemon.close(end.farewell);
+      return null;
+    case "anew":
+      log.info("opening anew: draining, then closing");
+      await daemon.close("away");
+      return { opening: end.opening, predecessor: null };
+    case "handover":
+      return await handedOver(daemon, end.connection, process_);
+  }
+}
+
+/** What of a process outlasts its daemons. */
+interface Lasting {
+  readonly log: Log;
+  readonly stopping: AbortSignal;
+}
+
+/** Hands over to another daemon. @returns null when that one serves; else how this one takes back what it gave */
+async function handedOver(
+  daemon: Daemon,
+  connection: Duplex,
+  { log, stopping }: Lasting,
+): Promise<Next | null> {
+  log.info("another daemon takes over: this one serves on until that one does");
+  const successor = openSuccessor(connection);
+  const lingering = await daemon.handOver();
+  successor.give(lingering.legacy);
+  const stopped = once(stopping, "abort").then(() => "late" as const);
+  const next = async (): ReturnType<typeof successor.next> =>
+    stopping.aborted ? "late" : await Promise.race([successor.next(), stopped]);
+  let said = await next();
+  while (said === "relays") {
+    lingering.stopRelaying();
+    successor.done();
+    said = await next();
+  }
+  if (said !== "gone") {
+    if (said === "late") log.warn("the daemon that takes over is not ready in time: this one stops");
+    await lingering.stopListening();
+    successor.done();
+    log.info("handed over: what is open is left to end by itself");
+    await lingering.finish(stopping);
+    return null;
+  }
+  log.warn("the daemon that was to take over is gone: this one opens anew");
+  return {
+    opening: { kind: "usual" },
+    predecessor: {
+      legacy: lingering.legacy,
+      relieveOfStreams: async () => lingering.stopRelaying(),
+      async relieve() {
+        await lingering.stopListening();
+        // In its own time, beside what is opened now.
+        void lingering.finish(stopping);
+      },
+      // The process ends with it.
+      abandon: () => undefined,
+    },
+  };
+}
+
+/** The daemon that is to be taken over from; null when none runs here. */
+async function predecessorAt(socket: string | null, log: Log): Promise<Predecessor | null> {
+  if (socket === null) throw new Failure("usage", "--replace needs the admin socket; admin.socket is off");
+  const predecessor = await askHandover(socket);
+  log.info(predecessor === null ? "no daemon runs here to take over from" : "taking over");
+  return predecessor;
+}
+
 /** Why daemons of this process end, one after the other. A stop outranks an opening anew, and is never forgotten. */
 function openEnds(): {
   readonly stop: (why: string, farewell: Farewell) => void;
   readonly onAnew: (opening: Opening) => void;
+  readonly onHandover: (connection: Duplex) => void;
   readonly next: () => Promise<End>;
   /** Aborted with the stop. */
   readonly stopping: AbortSignal;
@@ -100,16 +190,28 @@ function openEnds(): {
   const stopped = Promise.withResolvers<End>();
   const stopping = new AbortController();
   let anew = Promise.withResolvers<End>();
+  let isEnding = false;
+  const end = (why: End): void => {
+    isEnding = true;
+    anew.resolve(why);
+  };
   return {
     stop(why, farewell) {
+      isEnding = true;
       stopped.resolve({ kind: "stop", why, farewell });
       stopping.abort();
     },
-    onAnew: (opening) => anew.resolve({ kind: "anew", opening }),
+    onAnew: (opening) => end({ kind: "anew", opening }),
+    onHandover(connection) {
+      // Who is ending already hands nothing over: the other one may ask again, or start by itself.
+      if (isEnding) connection.destroy();
+      else end({ kind: "handover", connection });
+    },
     async next() {
-      const end = await Promise.race([stopped.promise, anew.promise]);
+      const first = await Promise.race([stopped.promise, anew.promise]);
       anew = Promise.withResolvers<End>();
-      return end;
+      isEnding = stopping.signal.aborted;
+      return first;
     },
     stopping: stopping.signal,
   };

@@ -11,22 +11,31 @@ import { readFileSync } from "node:fs";
 
 import { Failure } from "../base/failure.ts";
 import { renderHostPort } from "../base/ip.ts";
+import type { Config } from "../config/schema.ts";
 import { allowOf } from "../dns/allow.ts";
 import { openDnsServer, type DnsServer } from "../dns/server.ts";
 import { planZone, type Zone, type ZoneOptions } from "../dns/names/zone.ts";
+import { openDatagrams } from "../mesh/datagrams.ts";
 import type { OpenStream } from "../mesh/stream.ts";
 import { LIMITS } from "../model/limits.ts";
 import type { MemberState } from "../model/member.ts";
 import type { Tier, View } from "../model/view.ts";
 import type { Node } from "../node.ts";
+import type { AccessLog } from "../proxy/access/entry.ts";
+import { openAccessLog, type AccessSettings, type AccessWriter } from "../proxy/access/writer.ts";
+import type { Times } from "../proxy/choice/attempts.ts";
 import type { Dial } from "../proxy/connect.ts";
 import { openProxy, type Proxy } from "../proxy/proxy.ts";
-import { planRoutes, type RouteOptions, type Upstream } from "../proxy/routes.ts";
+import { planRoutes, type RouteOptions } from "../proxy/plan.ts";
+import { listenerKey, type Upstream } from "../proxy/routes.ts";
+import type { DialDatagrams } from "../proxy/udp/ways.ts";
+import { openCertificates, type Certificates } from "../proxy/tls/certificates.ts";
 import { nowMs } from "../runtime/clock.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
 import { Askers } from "./askers.ts";
 import type { Base } from "./base.ts";
+import { sharedWith } from "./options.ts";
 import { routeTo } from "./relay.ts";
 import type { Served } from "./served.ts";
 import { findUpstreams, followUpstreams } from "./upstreams.ts";
@@ -37,8 +46,15 @@ export interface Consumers {
   readonly askers: Askers;
   readonly proxy: Proxy;
   readonly show: (view: View) => void;
+  /** Takes what of a new configuration counts while they run: the access log, whose file is opened anew. */
+  readonly reload: (config: Config) => void;
   /** To be called after what a source told was taken. */
   readonly sourcesTold: () => void;
+  /**
+   * Settles when both serve: at once at a start, with whatever is known; where another daemon is taken over from, with
+   * the first picture that is complete, for until then that one knows better. Rejects when DNS cannot listen.
+   */
+  readonly serving: Promise<void>;
   readonly served: () => Served;
 }
 
@@ -64,22 +80,31 @@ export async function openConsumers(
   let served = project(given.node.view, null);
   const askers = new Askers(given.node.found);
   const dns = await openDns(base, askers, served.zone);
-  const dial: Dial = (upstream, deadlineMs) =>
-    dialRelayed(served.view, { upstream, deadlineMs, openStream: given.openStream });
-  const proxy = await openTraffic(base, given.vipPool, dial);
+  const dials = dialsIn(() => served.view, given.openStream);
+  const access = openAccess(base);
+  const proxy = await openTraffic(base, { ...given, access }, dials);
+  const begun = Promise.withResolvers<void>();
+  let isServing = base.options.predecessor === null;
+  if (isServing) begun.resolve();
   const show = (view: View): void => {
     served = project(view, served.zone);
     dns.setZone(served.zone);
-    // At once and not one after the other: the pools of each table count from this moment, while listeners still open.
-    void proxy.set(served.table);
     gauge(view, metrics);
+    if (!isServing && !view.complete) return;
+    // At once and not one after the other: the pools of each table count from this moment, while listeners still open.
+    const listening = proxy.set(served.table);
+    if (isServing) return;
+    isServing = true;
+    const answering = base.options.config.dns.listen.map((address) => dns.listenOn(address));
+    Promise.all([listening, ...answering]).then(() => begun.resolve(), begun.reject);
   };
   const sourcesTold = (): void => {
     served = { ...served, zone: zoneOf(served.view, served.zone) };
     dns.setZone(served.zone);
     dns.askersTold();
   };
-  return { dns, askers, proxy, show, sourcesTold, served: () => served };
+  const reload = ({ log }: Config): void => access.set(accessOf(log));
+  return { dns, askers, proxy, show, reload, sourcesTold, serving: begun.promise, served: () => served };
 }
 
 function zoneOptionsOf({ options }: Base, vipPool: string): ZoneOptions {
@@ -97,7 +122,9 @@ function routeOptionsOf({ options }: Base, meshPort: number): RouteOptions {
   const own = [...dns.listen, ...(admin.listen === "off" ? [] : [admin.listen])].map(({ port }) => port);
   return {
     ingressAddress: ingress.address,
-    httpPort: ingress.http === "off" ? 0 : ingress.http,
+    httpPort: ingress.http === "off" ? null : ingress.http,
+    httpsPort: ingress.https === "off" ? null : ingress.https,
+    terminatesTls: ingress.certificates !== "",
     listensOnVips: vip.listen,
     reservedPorts: [...new Set([meshPort, ...own])],
     listenersMax: Math.min(LIMITS.listenersMax, Math.floor(openFilesMax() / LISTENERS_SHARE)),
@@ -106,6 +133,12 @@ function routeOptionsOf({ options }: Base, meshPort: number): RouteOptions {
 
 /** The part of the process's file descriptors that listeners may take; connections need the rest. */
 const LISTENERS_SHARE = 4;
+
+/** The part of them that UDP flows may take. */
+const UDP_FLOWS_SHARE = 8;
+
+/** One in so many of them is a client connection of the proxy; its upstream takes another. */
+const CLIENTS_SHARE = 4;
 
 /** The part of them that clients of the DNS server may take over TCP. */
 const DNS_CONNECTIONS_SHARE = 8;
@@ -128,7 +161,9 @@ async function openDns(base: Base, askers: Askers, zone: Zone): Promise<DnsServe
   const { options, lifecycle, metrics, report, random } = base;
   const { dns } = options.config;
   const server = await openDnsServer({
-    listen: dns.listen,
+    // Beside another daemon only once there is something to answer.
+    listen: options.predecessor === null ? dns.listen : [],
+    shared: sharedWith(options),
     zone,
     askerOf: (address) => askers.askerOf(address),
     onStranger: () => report.onStranger(),
@@ -140,42 +175,104 @@ async function openDns(base: Base, askers: Askers, zone: Zone): Promise<DnsServe
     metrics,
     random,
   });
-  lifecycle.opened({ name: "dns", close: () => server.close() });
+  lifecycle.opened({ name: "dns", close: () => server.close(), handover: "serves" });
   followUpstreams(base, server);
   report.listen("dns", () => server.addresses.map((address) => renderHostPort(address)));
   return server;
 }
 
-async function openTraffic(base: Base, vipPool: string, dial: Dial): Promise<Proxy> {
+/** Opened before the proxy, so that what it still logs while it closes is written. */
+function openAccess({ options, lifecycle, metrics, random, report }: Base): AccessWriter {
+  const access = openAccessLog(accessOf(options.config.log), { log: options.log, metrics, random });
+  lifecycle.opened({ name: "access log", close: () => access.close(), handover: "serves" });
+  report.accessProblem = () => access.problem;
+  return access;
+}
+
+function accessOf(log: Config["log"]): AccessSettings {
+  return { mode: log.access, format: log.accessFormat, oneIn: log.accessSample, file: log.accessFile };
+}
+
+async function openTraffic(
+  base: Base,
+  given: { readonly node: Node; readonly vipPool: string; readonly access: AccessLog },
+  dials: Dials,
+): Promise<Proxy> {
   const { options, lifecycle, metrics, random, report } = base;
+  const certificates = await openFolder(base);
   const proxy = await openProxy({
-    dial,
+    nodeId: given.node.view.self,
+    ...dials,
+    connectionsMax: Math.min(LIMITS.clientConnectionsMax, Math.floor(openFilesMax() / CLIENTS_SHARE)),
+    udpFlowsMax: Math.min(LIMITS.udpFlowsMax, Math.floor(openFilesMax() / UDP_FLOWS_SHARE)),
     log: options.log,
     metrics,
     random,
     nowMs,
     trustedProxies: options.config.ingress.trustedProxies,
-    vipPool,
+    proxyProtocol: options.config.ingress.proxyProtocol,
+    vipPool: given.vipPool,
+    access: given.access,
+    ...(certificates && { certificates }),
+    shared: sharedWith(options),
+    times: timesOf(options.config),
   });
   // The grace is spent before, while peers still see this node; what is left ends at once.
-  lifecycle.opened({ name: "proxy", close: () => proxy.close(0) });
-  report.listen("ingress", () => proxy.stats().listeners.map(({ address, port }) => `${address}:${port}`));
+  lifecycle.opened({ name: "proxy", close: () => proxy.close(0), handover: "serves" });
+  report.listen("ingress", () => proxy.stats().listeners.map((listener) => listenerKey(listener)));
   return proxy;
 }
 
-function dialRelayed(
-  view: View,
-  ask: { readonly upstream: Upstream; readonly deadlineMs: number; readonly openStream: OpenStream },
-): ReturnType<OpenStream> {
-  const { upstream, deadlineMs, openStream } = ask;
+/** The certificates of the configured folder; null where there is none, or HTTPS is off. */
+async function openFolder({ options, lifecycle, report }: Base): Promise<Certificates | null> {
+  const { https, certificates: folder } = options.config.ingress;
+  if (https === "off" || folder === "") return null;
+  const certificates = await openCertificates({ folder, log: options.log, nowMs });
+  lifecycle.opened({ name: "certificates", close: () => certificates.close(), handover: "serves" });
+  report.certificateProblems = () => certificates.problems;
+  return certificates;
+}
+
+/** The waits of the `proxy` section. A relayed connection has two hosts to cross, hence twice as long. */
+function timesOf({ proxy }: Config): Times {
+  return {
+    connectMs: proxy.connect,
+    streamMs: 2 * proxy.connect,
+    firstByteMs: proxy.firstByte,
+    answerMs: proxy.answer,
+    idleMs: proxy.idle,
+    udpIdleMs: proxy.udpIdle,
+  };
+}
+
+/** How what other hosts have is reached: connections, and datagrams. */
+interface Dials {
+  readonly dial: Dial;
+  readonly dialDatagrams: DialDatagrams;
+}
+
+function dialsIn(viewNow: () => View, openStream: OpenStream): Dials {
+  const openWay = openDatagrams(openStream);
+  return {
+    dial: async (upstream, deadlineMs, undelivered) => {
+      const [peer, ask] = askFor(viewNow(), upstream, deadlineMs);
+      return openStream(peer, undelivered === undefined ? ask : { ...ask, undelivered });
+    },
+    dialDatagrams: async (upstream, { deadlineMs, receiver }) =>
+      openWay(...askFor(viewNow(), upstream, deadlineMs), receiver),
+  };
+}
+
+/** Whom to ask for an upstream of another host, and what. @throws Failure when its host is no member */
+function askFor(view: View, upstream: Upstream, deadlineMs: number): Parameters<OpenStream> {
   const member = view.members.find(({ id }) => id === upstream.node);
   if (member === undefined) {
     const text = `node ${upstream.nodeName} is not a member; expected one to relay to ${upstream.id}`;
-    return Promise.reject(new Failure("unreachable", text));
+    throw new Failure("unreachable", text);
   }
   const { peer, owner } = routeTo(member, view.members);
   const { replica, port } = upstream;
-  return openStream(peer, { replica, port, deadlineMs, ...(owner && { owner }) });
+  return [peer, { replica, port, deadlineMs, ...(owner && { owner }) }];
 }
 
 const TIERS: readonly Tier[] = ["eligible", "draining", "panic", "never"];
@@ -184,6 +281,8 @@ const STATES: readonly MemberState[] = ["alive", "suspect", "dead", "away", "lef
 function gauge(view: View, metrics: Metrics): void {
   metrics.viewVersion.set(view.version);
   metrics.services.set(view.services.length);
+  // Of a view that is not complete nothing is known to have left.
+  if (view.complete) metrics.perService.keepOnly(new Set(view.services.map(({ key }) => key)), nowMs());
   const countByTier = new Map<Tier, number>(TIERS.map((tier) => [tier, 0]));
   for (const { replicas } of view.services) {
     for (const { tier } of replicas) countByTier.set(tier, (countByTier.get(tier) ?? 0) + 1);

@@ -23,7 +23,7 @@ import { openVipPool } from "../kernel/pool.ts";
 import type { ResolveReplica } from "../mesh/stream.ts";
 import type { Charter } from "../model/charter.ts";
 import type { Credential } from "../model/credential.ts";
-import type { NodeId } from "../model/ids.ts";
+import type { NodeId, ReplicaId } from "../model/ids.ts";
 import type { KeptState } from "../model/kept.ts";
 import type { Member } from "../model/member.ts";
 import type { NodeRecord } from "../model/record.ts";
@@ -46,6 +46,8 @@ import { openDoors } from "./doors.ts";
 import { openDriver } from "./driver.ts";
 import { openEnrolments } from "./enrolments.ts";
 import { openHappenings } from "./happenings.ts";
+import type { LeftEndpoint } from "./legacy.ts";
+import { handOver, type Lingering } from "./lingering.ts";
 import { openMembership, type Membership } from "./membership.ts";
 import { openMesh, type Mesh, type MeshParts } from "./mesh.ts";
 import { forgetOffline } from "./offline.ts";
@@ -62,10 +64,12 @@ const CLOSE_MS = 2500;
 
 /** A running daemon. */
 export interface Daemon {
-  /** Takes the parts of a new configuration that may change while running: services and their health, log level. */
+  /** Takes the parts of a new configuration that may change while running: services and their health, both logs. */
   reload(config: Config): void;
   /** Drains, says farewell and closes everything, within ten seconds. To be called once. */
   close(farewell: Farewell): Promise<void>;
+  /** Gives up what only one daemon of a host can have, and goes on serving. To be called once, in place of `close`. */
+  handOver(): Promise<Lingering>;
 }
 
 /**
@@ -87,12 +91,18 @@ export async function openDaemon(options: DaemonOptions): Promise<Daemon | null>
   };
   try {
     const daemon = await assemble(base);
-    if (daemon === null) await base.lifecycle.close();
+    if (daemon === null) await closeEarly(base);
     return daemon;
   } catch (thrown) {
-    await base.lifecycle.close();
+    await closeEarly(base);
     throw thrown;
   }
+}
+
+/** Whoever is taken over from can take everything back only when it is free again. */
+async function closeEarly({ lifecycle, options }: Base): Promise<void> {
+  await lifecycle.close();
+  options.predecessor?.abandon();
 }
 
 async function assemble(base: Base): Promise<Daemon | null> {
@@ -103,7 +113,7 @@ async function assemble(base: Base): Promise<Daemon | null> {
   const { membership, kept, save } = ground;
   const { identity, credentials } = membership;
   const eventLoop = watchEventLoop(metrics);
-  lifecycle.opened({ name: "event loop watch", close: () => eventLoop.close() });
+  lifecycle.opened({ name: "event loop watch", close: () => eventLoop.close(), handover: "serves" });
   const vipPool = await openPool(base);
   // Not `node`: the mesh port is open before there is one, and a peer that lost us knocks at once.
   let running: Node | null = null;
@@ -112,7 +122,9 @@ async function assemble(base: Base): Promise<Daemon | null> {
     running: () => running,
     onInput: (input) => driver.feed(input),
     onHappenings,
+    inherited: new Map(options.predecessor?.legacy.endpoints.map((endpoint) => [endpoint.id, endpoint])),
   });
+  await options.predecessor?.relieveOfStreams();
   const record = await recordOf(options, { ...mesh.advertised, pool: vipPool });
   const node = nodeOf(base, ground, { record, pool: vipPool });
   // On disk before anything is said: news of the next life must outrank that of this one, also after a crash.
@@ -144,10 +156,13 @@ async function assemble(base: Base): Promise<Daemon | null> {
   const credentialOf = (id: NodeId): Credential | undefined => node.gossip.credentialOf(id);
   const addresses = (): readonly HostPort[] => addressesOf(node, [...config.mesh.join, ...kept.addresses]);
   openUpkeep(base, { identity, credentials, view, credentialOf, addresses, feed });
+  await consumers.serving;
+  await options.predecessor?.relieve();
   tellStart(base, membership);
   return {
     reload(next) {
       log.setLevel(next.log.level);
+      consumers.reload(next);
       sources.reload(next);
     },
     async close(farewell) {
@@ -157,6 +172,7 @@ async function assemble(base: Base): Promise<Daemon | null> {
       // Not as one of the parts: those share a deadline, and a cluster that is left must be forgotten for certain.
       if (farewell === "left") await forgetOffline(config.node);
     },
+    handOver: () => handOver({ lifecycle, node, view, mesh, log, ...consumers }),
   };
 }
 
@@ -171,7 +187,20 @@ function nodeOf(
   const seeds = options.config.mesh.join;
   const sources = sourceNames(options);
   const { id } = identity;
-  return new Node({ id, record, seeds, sources, pool, kept, seals, charter, random, nowMs: nowMs() });
+  const trusted = options.predecessor?.legacy.ready ?? [];
+  return new Node({
+    id,
+    record,
+    seeds,
+    sources,
+    pool,
+    kept,
+    trusted,
+    seals,
+    charter,
+    random,
+    nowMs: nowMs(),
+  });
 }
 
 /** What everything else stands on: the data dir, whose this node is, and what it remembers. */
@@ -199,9 +228,13 @@ async function openGround(base: Base): Promise<Ground | null> {
 async function openMeshOf(
   base: Base,
   credentials: Credentials,
-  parts: Pick<MeshParts, "onInput" | "onHappenings"> & { readonly running: () => Node | null },
+  parts: Pick<MeshParts, "onInput" | "onHappenings"> & {
+    readonly running: () => Node | null;
+    /** Replicas that are known until this host's sources have told. */
+    readonly inherited: ReadonlyMap<ReplicaId, LeftEndpoint>;
+  },
 ): Promise<Mesh> {
-  const { running, onInput, onHappenings } = parts;
+  const { running, onInput, onHappenings, inherited } = parts;
   let advertised: HostPort | null = null;
   const members = (): readonly Member[] => running()?.view.members ?? [];
   const enrol = openEnrolments(base, {
@@ -213,9 +246,10 @@ async function openMeshOf(
   const mesh = await openMesh(base, {
     credentials,
     credentialOf: (id) => running()?.gossip.credentialOf(id),
-    resolve(id, port) {
-      const node = running();
-      return node === null ? null : endpointOf(node, id, port);
+    resolve(id, port, transport) {
+      const found = running()?.found;
+      const known = found?.isAwaiting === false ? null : inherited.get(id);
+      return portOf(found?.endpoint(id) ?? known ?? null, port, transport);
     },
     wayTo: (id) => wayTo(id, members()),
     onJoin: (request, response, caller) => void enrol(request, response, caller),
@@ -254,7 +288,8 @@ async function recordOf(
 async function openPool({ options, lifecycle, report }: Base): Promise<Prefix> {
   const { vip } = options.config;
   const opened = await openVipPool(vip.pool === "auto" ? null : vip.pool, vip.listen);
-  lifecycle.opened({ name: "vip pool", close: () => opened.close() });
+  // What was added stays: the successor has found it there, and takes it away in its turn.
+  lifecycle.opened({ name: "vip pool", close: () => opened.close(), handover: "passes" });
   if (vip.pool === "auto") report.choose("vip.pool", opened.pool.text, opened.reason);
   if (opened.problem !== null) {
     options.log.warn(opened.problem);
@@ -264,10 +299,13 @@ async function openPool({ options, lifecycle, report }: Base): Promise<Prefix> {
 }
 
 /** Where a replica of this host is reached on a port that it declares: the wire never names an address. */
-function endpointOf(node: Node, id: string, port: number): ReturnType<ResolveReplica> {
-  const endpoint = node.found.endpoint(id);
+function portOf(
+  endpoint: LeftEndpoint | null,
+  port: number,
+  transport: "tcp" | "udp",
+): ReturnType<ResolveReplica> {
   const isDeclared = endpoint?.declaration.ports.some(({ target, protocol }) => {
-    return target === port && transportOf(protocol) === "tcp";
+    return target === port && transportOf(protocol) === transport;
   });
   return endpoint !== null && isDeclared === true ? { address: endpoint.address, port } : null;
 }

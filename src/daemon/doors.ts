@@ -70,6 +70,7 @@ export async function openDoors(base: Base, parts: DoorsParts): Promise<void> {
       const happening = { level: "warn", subject: "admin listener", text: detail, atMs: nowMs() } as const;
       parts.onHappenings([{ kind: "admin.refused", ...happening }]);
     },
+    onHandover: options.onHandover,
     log: options.log,
   });
   lifecycle.opened({ name: "admin", close: () => admin.close(), deadlineMs: 2500 });

@@ -20,6 +20,7 @@ import type { Happening } from "../model/event.ts";
 import type { KeptState } from "../model/kept.ts";
 import type { View } from "../model/view.ts";
 import type { Node } from "../node.ts";
+import { renderProxyHeader } from "../proxy/tcp/proxy-header.ts";
 import type { Effects, Input } from "../step.ts";
 import { nowMs } from "../runtime/clock.ts";
 import type { Metrics } from "../runtime/metrics.ts";
@@ -159,14 +160,10 @@ function openKeeper({ save, onSaved }: Pick<DriverOptions, "save" | "onSaved">):
 
 async function runProbe(request: ProbeRequest, feed: (input: Input) => void): Promise<void> {
   const { kind, port, path, timeoutMs } = request.probe;
-  const outcome = await probe({
-    kind,
-    address: request.address,
-    port,
-    path,
-    host: request.service,
-    timeoutMs,
-  });
+  const { address, service: host, proxyProtocol: version } = request;
+  // No client calls: the daemon does.
+  const preamble = version === "off" ? null : renderProxyHeader({ version, caller: null });
+  const outcome = await probe({ kind, address, port, path, host, timeoutMs, preamble });
   feed({ kind: "probed", probe: request, outcome });
 }
 

@@ -27,6 +27,7 @@ import type { Credentials } from "../trust/credentials.ts";
 
 import type { Base } from "./base.ts";
 import type { Driver } from "./driver.ts";
+import { sharedWith } from "./options.ts";
 
 /** How often it is looked whether those who were let in still count. */
 const RECHECK_MS = 10_000;
@@ -42,6 +43,10 @@ export interface Mesh {
   readonly recheck: () => void;
   /** Takes links from now on; those that came before waited, unread. */
   readonly admit: () => void;
+  /** Ends all links and takes none any more: a successor has them. Streams are relayed as before. */
+  readonly retire: () => void;
+  /** Listens no more, since the successor does. Streams that are open go on. */
+  readonly stopListening: () => void;
 }
 
 /** What the mesh asks the rest. */
@@ -69,7 +74,7 @@ export async function openMesh(base: Base, parts: MeshParts): Promise<Mesh> {
   });
   const dialMember = openDialler(trust, refusals);
   const streams = openStreams({ dialMember });
-  lifecycle.opened({ name: "relayed streams", close: () => streams.close() });
+  lifecycle.opened({ name: "relayed streams", close: () => streams.close(), handover: "serves" });
   const links = openLinks({ onInput, log, metrics, lanes, dialMember, refusals });
   const early: Link[] = [];
   let isAdmitting = false;
@@ -86,8 +91,14 @@ export async function openMesh(base: Base, parts: MeshParts): Promise<Mesh> {
     onJoin,
     log,
     metrics,
+    shared: sharedWith(options),
   });
-  lifecycle.opened({ name: "mesh listener", close: () => listener.close(), deadlineMs: 2500 });
+  lifecycle.opened({
+    name: "mesh listener",
+    close: () => listener.close(),
+    deadlineMs: 2500,
+    handover: "serves",
+  });
   const { address, streamCount } = listener;
   report.listen("mesh", () => [renderHostPort(address)]);
   const objection = objectionOf(parts);
@@ -106,6 +117,11 @@ export async function openMesh(base: Base, parts: MeshParts): Promise<Mesh> {
       isAdmitting = true;
       for (const link of early.splice(0)) links.accept(link);
     },
+    retire(): void {
+      listener.retire();
+      links.closeAll("another daemon takes over here");
+    },
+    stopListening: () => listener.stopListening(),
   };
   if (advertise !== "auto") return { ...opened, advertised: advertise };
   const { host, reason } = await chooseAdvertised(listen, seeds);

@@ -1,13 +1,18 @@
 /**
  * Options: what a daemon is made from.
  *
- * Touches: nothing; types only.
+ * Touches: nothing.
  */
+
+import type { Duplex } from "node:stream";
 
 import type { Config } from "../config/schema.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Backup } from "../trust/backup.ts";
+import type { SharedSockets } from "../runtime/sharing.ts";
 import type { Joined } from "../trust/joining.ts";
+
+import type { Predecessor } from "./handover.ts";
 
 /** How a daemon comes to be a member of a cluster when it opens. */
 export type Opening =
@@ -47,4 +52,13 @@ export interface DaemonOptions {
   readonly onLeave: () => void;
   /** Told when this daemon is to be closed and opened anew, in this way. */
   readonly onAnew: (opening: Opening) => void;
+  /** The daemon that this one takes over from; null when it starts by itself. */
+  readonly predecessor: Predecessor | null;
+  /** Given each connection on which another daemon asks to take over from this one. */
+  readonly onHandover: (connection: Duplex) => void;
+}
+
+/** Sockets of the daemon that is taken over from: where they listen, this one may listen as well. */
+export function sharedWith({ predecessor }: Pick<DaemonOptions, "predecessor">): SharedSockets {
+  return new Set(predecessor?.legacy.sockets);
 }

@@ -20,6 +20,7 @@ import type { Credential } from "../model/credential.ts";
 import type { NamePath } from "../model/endpoint.ts";
 import type { Event } from "../model/event.ts";
 import type { Node } from "../node.ts";
+import type { EjectionReason } from "../proxy/choice/outlier.ts";
 import type { Proxy } from "../proxy/proxy.ts";
 import { nowMs } from "../runtime/clock.ts";
 import type { Credentials } from "../trust/credentials.ts";
@@ -28,6 +29,14 @@ import type { DaemonOptions } from "./options.ts";
 import type { Served } from "./served.ts";
 
 type Listening = () => readonly string[];
+
+/** Why this host's proxy leaves a replica alone, in the words of `service explain`. */
+const EJECTION_TEXT: Readonly<Record<EjectionReason, string>> = {
+  connect: "it took no connection from this host",
+  late: "it did not answer this host in time",
+  errors: "its last answers to this host were all errors",
+  broken: "it broke off its last answers to this host",
+};
 
 /** The facts of one daemon. */
 export class Report {
@@ -45,8 +54,12 @@ export class Report {
   namePaths: () => Promise<readonly NamePath[]> = async () => [];
   /** Bridge gateways on which DNS cannot be served at the moment. */
   unservedGateways: readonly ProblemLine[] = [];
+  /** Why the access log cannot be written at the moment; null when it can. */
+  accessProblem: () => string | null = () => null;
   /** Why the state cannot be kept at the moment; null when it is. */
   saveProblem: string | null = null;
+  /** What is wrong with the certificates of the HTTPS ingress at the moment. */
+  certificateProblems: () => readonly Pick<ProblemLine, "subject" | "text">[] = () => [];
   /** What is wrong with this node's membership at the moment; null when nothing is. */
   trustProblem: string | null = null;
   /** True for a node that is told of hosts to join and never met one: without a token it began a cluster of its own. */
@@ -111,6 +124,7 @@ export class Report {
       problems: [
         ...this.#problems,
         ...this.#ofState(),
+        ...this.#ofAccess(),
         ...this.#ofTrust(served, credentials),
         ...this.unservedGateways,
         ...dns.unserved.map(({ address, text }): ProblemLine => {
@@ -118,6 +132,11 @@ export class Report {
         }),
         ...upstreamProblems(upstreamsOf(dns)),
         ...node.problems.map(({ subject, text }): ProblemLine => ({ area: "source", subject, text })),
+        ...this.certificateProblems().map(({ subject, text }): ProblemLine => ({
+          area: "tls",
+          subject,
+          text,
+        })),
         ...served.table.problems.map((text): ProblemLine => ({ area: "port", subject: "routes", text })),
         ...stats.failures.map(({ address, port, text }): ProblemLine => {
           return { area: "bind", subject: `${address}:${port}`, text };
@@ -127,8 +146,8 @@ export class Report {
       trust: trustOf(node, credentials),
       roundTripMs: (id) => node.gossip.standing(id)?.rttMs ?? null,
       healthScore: node.gossip.healthScore,
-      ejections: stats.ejected.map(({ id, untilMs }) => {
-        return { replica: replicaOf(id), reason: "it failed in this host's own traffic", untilMs };
+      ejections: stats.ejected.map(({ id, untilMs, reason }) => {
+        return { replica: replicaOf(id), reason: EJECTION_TEXT[reason], untilMs };
       }),
       events,
     };
@@ -138,6 +157,11 @@ export class Report {
     if (this.saveProblem === null) return [];
     const text = `drains and claims would be lost by a restart: ${this.saveProblem}`;
     return [{ area: "state", subject: this.#options.config.node.dataDir, text }];
+  }
+
+  #ofAccess(): ProblemLine[] {
+    const text = this.accessProblem();
+    return text === null ? [] : [{ area: "log", subject: "log.access", text }];
   }
 
   #ofTrust({ view }: Served, { clusterId }: Credentials): ProblemLine[] {

@@ -51,6 +51,7 @@ export function openSources(
     readonly dns: DnsServer;
     readonly askers: Askers;
     readonly sourcesTold: () => void;
+    readonly serving: Promise<void>;
   },
 ): Sources {
   const { options, lifecycle, metrics, report, random } = base;
@@ -84,7 +85,10 @@ export function openSources(
   if (target !== null) {
     let wanted: readonly string[] = [];
     const gateways = latest(
-      (addresses: readonly string[]) => serveGateways(base, parts.dns, addresses),
+      async (addresses: readonly string[]) => {
+        await parts.serving;
+        await serveGateways(base, parts.dns, addresses);
+      },
       (thrown) => options.log.warn(`dns on bridge gateways: ${textOf(thrown)}`),
     );
     watch = watchDocker({

@@ -3,22 +3,22 @@
  *
  * Each address is served over UDP and TCP on one port: a truncated answer sends the client to TCP (RFC 7766 5), so one
  * without the other is half a server. A port that is taken is a Failure that says what to do, never a server that
- * silently listens elsewhere. Of a wildcard's addresses (listening.ts) one that cannot be served is a problem that is
- * told and tried again, since the others can be; only when none can, it fails as a single address does. An address
+ * silently listens elsewhere. Of a wildcard's addresses (runtime/places.ts) one that cannot be served is a problem that
+ * is told and tried again, since the others can be; only when none can, it fails as a single address does. An address
  * that the host lost keeps its sockets for a minute: a cable that was out must not cost the queries after it.
  *
  * Touches: UDP and TCP sockets, the list of the host's interfaces, a timer, the log.
  */
 
-import { networkInterfaces } from "node:os";
-
 import { Failure, systemCodeOf, textOf } from "../base/failure.ts";
 import { isIpv4, isSamePlace, isWildcard, renderHostPort, type HostPort } from "../base/ip.ts";
+import { LIMITS } from "../model/limits.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
+import { addressesOfHost, placesFor, type Places } from "../runtime/places.ts";
+import { expectShareable, type SharedSockets } from "../runtime/sharing.ts";
 
 import type { Connections } from "./tcp/connections.ts";
-import { placesFor } from "./listening.ts";
 import type { Responder } from "./responder.ts";
 import { TcpListener } from "./tcp/tcp.ts";
 import { UdpListener } from "./udp.ts";
@@ -45,6 +45,8 @@ export interface ListenersOptions {
   readonly ownAddresses?: () => readonly string[];
   /** Time between two looks at them, 2 s unless told otherwise. */
   readonly lookEveryMs?: number;
+  /** Those of the daemon that this one takes over from: what they hold may be listened on beside them. */
+  readonly shared?: SharedSockets;
 }
 
 /** An address that a wildcard stands for and that cannot be served at the moment. */
@@ -63,12 +65,6 @@ interface Listener {
 interface Place {
   readonly listener: Listener;
   missed: number;
-}
-
-/** The addresses of the host's interfaces that are up, without link-local IPv6 ones. */
-export function addressesOfHost(): readonly string[] {
-  const found = Object.values(networkInterfaces()).flatMap((one) => one ?? []);
-  return found.filter((one) => one.family === "IPv4" || one.scopeid === 0).map(({ address }) => address);
 }
 
 /** All listeners of a server. */
@@ -168,7 +164,7 @@ export class Listeners {
     const unserved: Unserved[] = [];
     let first: Failure | null = null;
     let served = 0;
-    const { places, left } = placesFor(wanted, this.#ownAddresses());
+    const { places, left } = servedOf(wanted, this.#ownAddresses());
     for (const { host } of places) {
       try {
         port = (await this.#openOne({ host, port })).port;
@@ -202,7 +198,7 @@ export class Listeners {
   /** Every place that is wanted now. */
   #places(): ReadonlyMap<string, HostPort> {
     const own = this.#ownAddresses();
-    const places = this.#wanted.flatMap((wanted) => placesFor(wanted, own).places);
+    const places = this.#wanted.flatMap((wanted) => servedOf(wanted, own).places);
     return new Map(places.map((place) => [renderHostPort(place), place]));
   }
 
@@ -238,7 +234,7 @@ export class Listeners {
       this.#options.log.info("address is gone, not answering dns there", { address: place });
     }
     const own = this.#ownAddresses();
-    const excess = this.#wanted.flatMap((wanted) => tooMany(wanted, placesFor(wanted, own).left));
+    const excess = this.#wanted.flatMap((wanted) => tooMany(wanted, servedOf(wanted, own).left));
     this.#tell([...unserved, ...excess]);
   }
 
@@ -248,6 +244,10 @@ export class Listeners {
     for (const { text } of unserved) if (!known.has(text)) this.#options.log.warn(text);
     this.#unserved = unserved;
   }
+}
+
+function servedOf(wanted: HostPort, own: readonly string[]): Places {
+  return placesFor(wanted, own, LIMITS.dnsAddressesMax);
 }
 
 function tooMany(address: HostPort, left: number): readonly Unserved[] {
@@ -275,7 +275,8 @@ async function openListener(wanted: HostPort, parts: ListenersOptions): Promise<
 }
 
 async function openBoth(wanted: HostPort, parts: ListenersOptions): Promise<Listener> {
-  const udp = new UdpListener(wanted.host, parts.responder, parts.metrics);
+  const { shared = new Set() } = parts;
+  const udp = new UdpListener(wanted, parts.responder, parts.metrics);
   const tcp = new TcpListener({ ...parts, idleMs: IDLE_MS });
   const close = async (): Promise<void> => {
     await tcp.shut();
@@ -283,9 +284,12 @@ async function openBoth(wanted: HostPort, parts: ListenersOptions): Promise<List
   };
   let protocol: "udp" | "tcp" = "udp";
   try {
+    await expectShareable(wanted, "udp", shared);
     const address = await udp.open(wanted);
     protocol = "tcp";
-    await tcp.open(address);
+    await expectShareable(wanted, "tcp", shared);
+    // Not a port that the system chose for UDP: another program may listen there, and would share.
+    await tcp.open(address, wanted.port !== 0);
     return { address, close };
   } catch (cause) {
     await close();

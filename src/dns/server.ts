@@ -31,7 +31,7 @@ import type { Zone } from "./names/zone.ts";
 const FORWARD_TIMES = { hedgeMs: 200, roundMs: 1000, staleAfterMs: 1800, totalMs: 4000 };
 
 /** What the daemon tells the server. */
-export interface DnsServerOptions extends Pick<ListenersOptions, "ownAddresses" | "lookEveryMs"> {
+export interface DnsServerOptions extends Pick<ListenersOptions, "ownAddresses" | "lookEveryMs" | "shared"> {
   /** Where to answer; port 0 lets the system choose, one port for both protocols. A wildcard is every address. */
   readonly listen: readonly HostPort[];
   readonly zone: Zone;

@@ -31,10 +31,12 @@ export class UdpListener extends UDPServer {
   readonly #metrics: Metrics;
   #isOpen = true;
 
-  constructor(host: string, responder: Responder, metrics: Metrics) {
+  constructor({ host, port }: HostPort, responder: Responder, metrics: Metrics) {
     const isSix = isIpv6(host);
     const options: SocketOptions = {
       type: isSix ? "udp6" : "udp4",
+      // So that a successor can listen beside it; see runtime/sharing.ts.
+      reusePort: port !== 0,
       recvBufferSize: RECEIVE_BUFFER_BYTES,
       lookup: (address, _options, done) => done(null, address, isSix ? 6 : 4),
     };

@@ -10,7 +10,7 @@
  */
 
 import { request } from "node:http";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 
 import { systemCodeOf, textOf } from "../base/failure.ts";
 import { LIMITS } from "../model/limits.ts";
@@ -28,6 +28,8 @@ export interface ProbeTarget {
   /** The `Host` header for `http`: the service's name. */
   readonly host: string;
   readonly timeoutMs: number;
+  /** What the endpoint expects in front of each connection; null for nothing. */
+  readonly preamble: Uint8Array | null;
 }
 
 /** How long a connected TCP probe waits for the other side to close too. */
@@ -52,6 +54,7 @@ function probeTcp(target: ProbeTarget): Promise<ProbeOutcome> {
       resolve(PASSED);
       // Read what the server greets with: closing over unread bytes sends a reset (RFC 9293 3.10.4, RFC 2525 2.17).
       socket.resume();
+      if (target.preamble !== null) socket.write(target.preamble);
       socket.end();
       // Not socket.setTimeout: a server that talks without end is never idle.
       const lingering = setTimeout(() => socket.destroy(), LINGER_MS);
@@ -70,8 +73,8 @@ function probeHttp(target: ProbeTarget): Promise<ProbeOutcome> {
     host: target.address,
     port: target.port,
     path: target.path,
-    // Not the shared agent: a kept connection says that the last answer was good, and it may lead to a proxy.
-    agent: false,
+    // Of its own, by no agent: a kept connection says that the last answer was good, and it may lead to a proxy.
+    createConnection: () => openConnection(target),
     maxHeaderSize: LIMITS.httpHeadBytes,
     headers: { host: target.host, "user-agent": "skein-probe", connection: "close" },
   } as const;
@@ -101,6 +104,12 @@ function probeHttp(target: ProbeTarget): Promise<ProbeOutcome> {
     resolve(failed(textOf(thrown)));
   }
   return promise;
+}
+
+function openConnection({ address: host, port, preamble }: ProbeTarget): Socket {
+  const socket = connect({ host, port });
+  if (preamble !== null) socket.write(preamble);
+  return socket;
 }
 
 function judgeStatus(status: number): ProbeOutcome {

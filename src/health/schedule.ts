@@ -16,8 +16,9 @@
 import type { Random } from "../base/random.ts";
 import type { Discovered, HealthSource, ProbePlan, Readiness } from "../model/endpoint.ts";
 import type { ReplicaId } from "../model/ids.ts";
+import type { Delivery } from "../model/service.ts";
 
-import { judge, readiness, UNPROVEN, type ProbeOutcome, type Verdict } from "./verdict.ts";
+import { judge, PROVEN, readiness, UNPROVEN, type ProbeOutcome, type Verdict } from "./verdict.ts";
 
 /** A probe to be run now. Its result is to be told with the same id and ticket. */
 export interface ProbeRequest {
@@ -27,10 +28,12 @@ export interface ProbeRequest {
   /** The service's name: the `Host` of an HTTP probe. */
   readonly service: string;
   readonly probe: ProbePlan;
+  /** What the endpoint expects in front of each connection. */
+  readonly proxyProtocol: Delivery["proxyProtocol"];
 }
 
 /** What the schedule needs of an endpoint. */
-export type Checked = Pick<Discovered, "id" | "service" | "address" | "startedAtMs" | "health">;
+export type Checked = Pick<Discovered, "id" | "service" | "address" | "startedAtMs" | "health" | "delivery">;
 
 /** How long a start is given: probed often, and called starting rather than unready. */
 const STARTING_MS = 5000;
@@ -77,9 +80,16 @@ export class ProbeSchedule {
   readonly #flightByTicket = new Map<number, Flight>();
   #lastTicket = 0;
 
-  /** @param inFlightMax  probes out at once, at least 1: LIMITS.probesInFlight */
-  constructor(inFlightMax: number) {
+  /** Of endpoints not seen yet: those that are taken to be ready until a probe of ours says otherwise. */
+  readonly #trusted: Set<ReplicaId>;
+
+  /**
+   * @param inFlightMax  probes out at once, at least 1: LIMITS.probesInFlight
+   * @param trusted  what another prober of this host found ready a moment ago
+   */
+  constructor(inFlightMax: number, trusted: Iterable<ReplicaId> = []) {
     this.#inFlightMax = inFlightMax;
+    this.#trusted = new Set(trusted);
   }
 
   /**
@@ -94,7 +104,10 @@ export class ProbeSchedule {
       if (checked.health.kind !== "probe") continue;
       const known = this.#watchedById.get(checked.id);
       if (known === undefined || targetOf(known.checked) !== targetOf(checked)) {
-        watchedById.set(checked.id, newlyWatched(checked, nowMs));
+        const fresh = newlyWatched(checked, nowMs);
+        // Once: when it comes again it is another run, of which nobody has found anything.
+        const isReady = this.#trusted.delete(checked.id);
+        watchedById.set(checked.id, isReady ? { ...fresh, verdict: PROVEN, starting: false } : fresh);
         continue;
       }
       // A shorter interval counts from now: what was due in an hour must not keep its hour.
@@ -155,13 +168,14 @@ export class ProbeSchedule {
   }
 
   #start(watched: Watched, nowMs: number): readonly ProbeRequest[] {
-    const { id, service, address, health } = watched.checked;
+    const { id, service, address, health, delivery } = watched.checked;
     if (health.kind !== "probe") return [];
     this.#lastTicket += 1;
     watched.ticket = this.#lastTicket;
     const overdueMs = nowMs + health.probe.timeoutMs + OVERDUE_GRACE_MS;
     this.#flightByTicket.set(this.#lastTicket, { id, startedMs: nowMs, overdueMs });
-    return [{ id, ticket: this.#lastTicket, address, service, probe: health.probe }];
+    const { proxyProtocol } = delivery;
+    return [{ id, ticket: this.#lastTicket, address, service, probe: health.probe, proxyProtocol }];
   }
 
   /** Ends a flight; its outcome counts only for the endpoint that still waits for it. */
@@ -195,10 +209,10 @@ function newlyWatched(checked: Checked, nowMs: number): Watched {
 }
 
 /** What is asked, and of which run of which copy: when this changes, what was found before means nothing. */
-function targetOf({ address, startedAtMs, health }: Checked): string {
+function targetOf({ address, startedAtMs, health, delivery }: Checked): string {
   if (health.kind !== "probe") return "";
   const { kind, port, path } = health.probe;
-  return JSON.stringify([address, startedAtMs, kind, port, path]);
+  return JSON.stringify([address, startedAtMs, kind, port, path, delivery.proxyProtocol]);
 }
 
 /** Keeps the published reason still: one that alternates (`timeout`, `http status 503`) is not told each time. */

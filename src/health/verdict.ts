@@ -31,6 +31,9 @@ export type Thresholds = Pick<ProbePlan, "rise" | "fall">;
 /** The verdict on an endpoint never probed. */
 export const UNPROVEN: Verdict = { ready: false, streak: 0 };
 
+/** The verdict on an endpoint that passed all its probes lately. */
+export const PROVEN: Verdict = { ready: true, streak: 0 };
+
 /**
  * Folds one probe's outcome into a verdict.
  *

@@ -128,6 +128,11 @@ export class Guests {
     else this.#streamsByMember.set(member, count);
   }
 
+  /** Ends what is kept ready: whoever wanted a stream over one of them goes on with the next. */
+  dropReady(): void {
+    for (const socket of this.#ready.keys()) socket.destroy();
+  }
+
   /** Ends all there are; links get a moment for their goodbye. @param gone  settles when no socket is left */
   async close(gone: Promise<unknown>): Promise<void> {
     for (const socket of [...this.#ready.keys(), ...this.#joins.keys()]) socket.destroy();

@@ -29,14 +29,16 @@ import { LIMITS } from "../model/limits.ts";
 import { JOIN_ALPN, JOIN_BINDING_BYTES, JOIN_BINDING_LABEL } from "../model/mesh-port.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
+import { expectShareable, type SharedSockets } from "../runtime/sharing.ts";
 
+import { DatagramDesk } from "./datagram-desk.ts";
 import { openGate, type Caller, type Gate } from "./gate.ts";
 import { Guests } from "./guests.ts";
 import type { Lanes } from "./lanes.ts";
 import type { Link } from "./link.ts";
 import type { RefusalReason, Refusals } from "./refusals.ts";
 import { GOSSIP_ALPN, refusalOf, STREAM_ALPN, vouch } from "./secure.ts";
-import { serveStream, STREAM_PROTOCOL, type OwnerWay, type ResolveReplica } from "./stream.ts";
+import { carriesOf, serveStream, type OwnerWay, type ResolveReplica } from "./stream.ts";
 import type { Streams } from "./streams.ts";
 import type { MeshTrust, Objection } from "./trust.ts";
 import { refuse, type Refusal, type Upgrade } from "./upgrade.ts";
@@ -82,9 +84,11 @@ export interface ListenerOptions {
   /** Answers whoever asks to join. A request has at most LIMITS.enrolBodyBytes. */
   readonly onJoin: (request: IncomingMessage, response: ServerResponse, caller: JoinCaller) => void;
   readonly log: Log;
-  readonly metrics: Pick<Metrics, "streams">;
+  readonly metrics: Pick<Metrics, "streams" | "relayedDropped">;
   /** How long a connection may take to say what it wants; HANDSHAKE_MS unless told. */
   readonly handshakeMs?: number;
+  /** Those of the daemon that this one takes over from: what they hold may be listened on beside them. */
+  readonly shared?: SharedSockets;
 }
 
 /** An open mesh port. */
@@ -97,6 +101,10 @@ export interface Listener {
   readonly readyCount: () => number;
   /** Ends all that whoever there is an objection to has here: links with a word, streams with a reset. */
   cut(objection: Objection): void;
+  /** Takes no more links: a successor has them from now on. Streams are relayed as before. */
+  retire(): void;
+  /** Takes no more connections, since the successor does. Those that are here go on. */
+  stopListening(): void;
   /**
    * Takes no more connections, says goodbye on its links, resets its streams; done within two seconds.
    * Settles when the last socket is gone. May be called again.
@@ -114,7 +122,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   const guests = new Guests();
   const door = new Door(options, guests);
   const { server } = door.gate;
-  await listen(server, options.listen);
+  await listen(server, options);
   server.on("error", (thrown) => options.log.warn("mesh listener", { error: textOf(thrown) }));
 
   let closing: Promise<void> | null = null;
@@ -123,6 +131,12 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     streamCount: () => guests.streamCount,
     readyCount: () => guests.readyCount,
     cut: (objection) => guests.cut(objection),
+    retire: () => door.retire(),
+    stopListening() {
+      server.close();
+      guests.dropReady();
+      door.endDatagrams();
+    },
     close() {
       if (closing === null) {
         const gone = new Promise((resolve) => server.close(resolve));
@@ -141,13 +155,16 @@ class Door {
   readonly #guests: Guests;
   readonly #acceptor: ReturnType<typeof openLinkAcceptor>;
   readonly #http: HttpServer;
+  readonly #desk: DatagramDesk;
   /** Of the connections that node:http reads. */
   readonly #callers = new WeakMap<Duplex, Caller>();
+  #isRetired = false;
 
   constructor(options: ListenerOptions, guests: Guests) {
     this.#options = options;
     this.#guests = guests;
     this.#acceptor = openLinkAcceptor(options.lanes);
+    this.#desk = new DatagramDesk({ dropped: () => options.metrics.relayedDropped.inc() });
     this.#http = this.#openHttp();
     const { trust, refusals, handshakeMs = HANDSHAKE_MS } = options;
     this.gate = openGate({ trust, refusals, handshakeMs, onCaller: (caller) => this.#take(caller) });
@@ -181,6 +198,16 @@ class Door {
     return http;
   }
 
+  /** Ends the ways for datagrams: they would last for ever, and their flows are as well off at the successor. */
+  endDatagrams(): void {
+    this.#desk.end();
+  }
+
+  /** Takes no more links. */
+  retire(): void {
+    this.#isRetired = true;
+  }
+
   #take(caller: Caller): void {
     const { socket, protocol, credential } = caller;
     this.#callers.set(socket, caller);
@@ -209,6 +236,7 @@ class Door {
     // Again: it may have been removed while it was on its way from the handshake to here.
     const vouched = vouch(caller.socket, this.#options.trust);
     if (!vouched.ok) return this.#turnAway(caller, vouched.reason, refusalOf(vouched.text));
+    if (this.#isRetired) return refuse(caller.socket, RETIRED);
     const crowd = crowdOf(this.#guests, caller.address);
     if (crowd !== null) return this.#turnAway(caller, crowd, crowd === "address" ? FULL_OF_YOU : FULL);
     const answer = this.#acceptor.accept(upgrade, { id: this.#options.nextLinkId(), peer });
@@ -233,6 +261,7 @@ class Door {
       resolve,
       wayTo,
       open: streams.open,
+      desk: this.#desk,
       connectMs: REPLICA_CONNECT_MS,
       served: (result) => metrics.streams.inc({ result }),
     });
@@ -283,6 +312,7 @@ function crowdOf({ links }: Guests, address: string): "links" | "address" | "sil
 const EACH_FOR_ITS_OWN = `expected ${GOSSIP_PATH} in ${GOSSIP_ALPN}, /stream/ in ${STREAM_ALPN}`;
 const FULL: Refusal = { status: 503, reason: "full" };
 const FULL_OF_YOU: Refusal = { status: 503, reason: "too many links from your address" };
+const RETIRED: Refusal = { status: 503, reason: "another daemon takes over here" };
 const JUNK: Refusal = { status: 400, reason: "expected an HTTP/1.1 upgrade request" };
 const BROWSER: Refusal = { status: 403, reason: "browsers are not served here" };
 const TOO_LONG: Refusal = {
@@ -302,21 +332,31 @@ function wantedBy(request: IncomingMessage): "link" | "stream" | Refusal {
   if (method !== "GET" || hasBody) return { status: 400, reason: "expected GET without a body" };
   const protocol = headers.upgrade?.toLowerCase();
   if (url === GOSSIP_PATH && protocol === "websocket") return "link";
-  if (url.startsWith("/stream/") && protocol === STREAM_PROTOCOL) return "stream";
-  return { status: 404, reason: `expected ${GOSSIP_PATH} or /stream/ with its own protocol` };
+  if (carriesOf(url, protocol) !== null) return "stream";
+  return { status: 404, reason: `expected ${GOSSIP_PATH}, /stream/ or /datagrams/ with its own protocol` };
 }
 
-function listen(server: Server, at: HostPort): Promise<void> {
-  return new Promise((resolve, reject) => {
+async function listen(
+  server: Server,
+  { listen: at, shared = new Set() }: Pick<ListenerOptions, "listen" | "shared">,
+): Promise<void> {
+  try {
+    await expectShareable(at, "tcp", shared);
+  } catch (thrown) {
+    throw listenFailure(at, thrown);
+  }
+  await new Promise<void>((resolve, reject) => {
     server.once("error", (thrown) => reject(listenFailure(at, thrown)));
-    server.listen({ host: at.host, port: at.port }, () => {
+    const { host, port } = at;
+    // So that a successor can listen beside it; see runtime/sharing.ts.
+    server.listen({ host, port, exclusive: true, reusePort: port !== 0 }, () => {
       server.removeAllListeners("error");
       resolve();
     });
   });
 }
 
-function listenFailure(at: HostPort, cause: Error): Failure {
+function listenFailure(at: HostPort, cause: unknown): Failure {
   const thing = `mesh.listen is ${renderHostPort(at)}`;
   switch (systemCodeOf(cause) ?? "") {
     case "EADDRINUSE":

@@ -1,16 +1,16 @@
 /**
  * Stream: a connection to a replica, relayed by the daemon of the replica's host.
  *
- * A replica on a bridge network or on loopback has no address that means anything elsewhere. So a peer asks
- * that host's daemon for the replica by id and port; the daemon looks both up among its own replicas and
- * dials. An address never comes from the wire: a member could otherwise reach anything this host can reach.
- * The request is an HTTP upgrade on the mesh port, answered with 101 only once the replica has taken the
- * connection, so that a client's proxy can still try the next replica when it has not.
+ * A replica on a bridge network or on loopback has no address that means anything elsewhere. So a peer asks that host's
+ * daemon for it by id and port; the daemon looks both up among its own replicas and dials. An address never comes from
+ * the wire: a member could otherwise reach anything this host can. The request is an HTTP upgrade on the mesh port,
+ * answered with 101 only once the replica has taken the connection: till then the asking proxy can try the next one.
  *
  *     GET /stream/<replica id>/<port> HTTP/1.1   101: bytes pass from here on
  *     Upgrade: skein-stream/1                    404 no such replica, 502 refused, 503 full, 504 timeout
  *
- * streams.ts opens the connections over which streams are asked for.
+ * `/datagrams/...` with `skein-datagrams/1` asks in the same way for one that carries datagrams (datagram-frames.ts).
+ * Nobody can refuse those beforehand, so 101 says only that there is such a port. streams.ts opens the connections.
  *
  * Touches: sockets.
  */
@@ -22,14 +22,25 @@ import { Failure, textOf, type FailureCode } from "../base/failure.ts";
 import type { HostPort } from "../base/ip.ts";
 import { isNodeId, type NodeId, type ReplicaId } from "../model/ids.ts";
 import { isPort } from "../model/service.ts";
+import { UNDELIVERED_HEADER } from "../model/undelivered.ts";
 import { startDeadline } from "../runtime/deadline.ts";
 import { join, reset } from "../runtime/pump.ts";
 
 import { codeOfBroken, dialSocket } from "./dial.ts";
+import type { DatagramDesk } from "./datagram-desk.ts";
+import { tellUndelivered, undeliveredOf } from "./undelivered.ts";
 import { printable, REASON_HEADER, refuse, type Refusal, type Upgrade } from "./upgrade.ts";
 
-/** The name of the protocol in the Upgrade header. */
-export const STREAM_PROTOCOL = "skein-stream/1";
+/** What a stream carries: the bytes of one connection, or the datagrams of many flows. */
+export type Carries = "stream" | "datagrams";
+
+const PROTOCOL_OF = { stream: "skein-stream/1", datagrams: "skein-datagrams/1" } as const;
+
+/** What a request for a stream asks for, by the name of its protocol in the Upgrade header; null when for none. */
+export function carriesOf(path: string, protocol: string | undefined): Carries | null {
+  const [carries] = (["stream", "datagrams"] as const).filter((one) => path.startsWith(`/${one}/`));
+  return carries !== undefined && protocol === PROTOCOL_OF[carries] ? carries : null;
+}
 
 /**
  * Headers of a request to a member that is to pass it on: the way to the replica's own host is broken, and that member
@@ -62,6 +73,10 @@ export interface StreamOwner {
 /** One end of a connection to a daemon's mesh port, over which a stream is asked for. */
 export interface Ask extends StreamTarget {
   readonly deadlineMs: number;
+  /** The token by which the owner's daemon tells what never reached the replica (model/undelivered.ts). */
+  readonly undelivered?: string;
+  /** `stream` unless told. */
+  readonly carries?: Carries;
   /** Set when the daemon is not the owner's, or was asked by one that is not. */
   readonly owner?: StreamOwner;
 }
@@ -82,15 +97,18 @@ interface Stale {
  * to be, the connection is destroyed.
  */
 export function askStream(socket: Socket, ask: Ask): Promise<Asked> {
+  const { carries = "stream" } = ask;
+  const protocol = PROTOCOL_OF[carries];
   return new Promise((resolve) => {
     const request = httpRequest({
       createConnection: () => socket,
-      path: `/stream/${encodeURIComponent(ask.replica)}/${ask.port}`,
+      path: `/${carries}/${encodeURIComponent(ask.replica)}/${ask.port}`,
       headers: {
         host: "mesh",
         connection: "Upgrade",
-        upgrade: STREAM_PROTOCOL,
+        upgrade: protocol,
         ...(ask.owner && { [NODE_HEADER]: ask.owner.node, [HOP_HEADER]: ask.owner.hop }),
+        ...(ask.undelivered !== undefined && { [UNDELIVERED_HEADER]: ask.undelivered }),
       },
     });
     const fail = (code: FailureCode, text: string, cause?: unknown): void => {
@@ -110,8 +128,8 @@ export function askStream(socket: Socket, ask: Ask): Promise<Asked> {
       fail(code, text);
     });
     request.once("upgrade", (response, _socket, head: Buffer) => {
-      if (response.headers.upgrade !== STREAM_PROTOCOL) {
-        fail("invalid", `expected the protocol ${STREAM_PROTOCOL}`);
+      if (response.headers.upgrade !== protocol) {
+        fail("invalid", `expected the protocol ${protocol}`);
         return;
       }
       deadline.clear();
@@ -145,6 +163,7 @@ function refusalOf(response: IncomingMessage): { readonly code: FailureCode; rea
 export type ResolveReplica = (
   replica: ReplicaId,
   port: number,
+  transport: "tcp" | "udp",
 ) => { readonly address: string; readonly port: number } | null;
 
 /** How another member is reached from here. */
@@ -182,6 +201,8 @@ export interface ServeOptions {
   readonly wayTo: (node: NodeId) => OwnerWay;
   /** Opens a stream to a replica through its owner's daemon; throws a Failure. */
   readonly open: OpenStream;
+  /** Serves those that carry datagrams to replicas of this host. */
+  readonly desk: DatagramDesk;
   /** How long the replica may take to accept: it runs on this host, so what is slow is broken. */
   readonly connectMs: number;
   /** Told once how the request went. */
@@ -217,56 +238,88 @@ export async function serveStream(upgrade: Upgrade, options: ServeOptions): Prom
   socket.on("error", () => undefined);
 
   const way = wayOf(request, options);
-  const upstream = "status" in way ? way : await way.dial();
-  if ("status" in upstream) {
-    options.served(upstream.result);
-    refuse(socket, upstream);
-    return;
-  }
+  if ("status" in way) return giveUp(way);
+  const upstream = await way.dial();
+  if ("status" in upstream) return giveUp(upstream);
   if (socket.destroyed) {
     options.served("aborted");
-    reset(upstream);
+    upstream.drop();
     return;
   }
   options.served(way.result);
   socket.write(
-    `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${STREAM_PROTOCOL}\r\n\r\n`,
+    `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${PROTOCOL_OF[way.carries]}\r\n\r\n`,
   );
-  // What the client sent right behind its request belongs to the replica.
-  if (head.length > 0) socket.unshift(head);
-  join(socket, upstream);
+  upstream.join(socket, head);
+
+  function giveUp(reason: GivenUp): void {
+    options.served(reason.result);
+    refuse(socket, reason);
+  }
 }
 
 /** How a request is served. */
 interface Way {
   readonly result: StreamResult;
-  readonly dial: () => Promise<Socket | GivenUp>;
+  readonly carries: Carries;
+  readonly dial: () => Promise<Dialled | GivenUp>;
+}
+
+/** What was dialled: it becomes one with the stream, or is let go. */
+interface Dialled {
+  /** @param head  what the client sent right behind its request: it belongs to the replica */
+  readonly join: (socket: Socket, head: Buffer) => void;
+  readonly drop: () => void;
+}
+
+function dialled(upstream: Socket, undelivered: string | null): Dialled {
+  return {
+    join(socket, head) {
+      if (head.length > 0) socket.unshift(head);
+      if (undelivered !== null) tellUndelivered(socket, upstream, undelivered);
+      join(socket, upstream);
+    },
+    drop: () => reset(upstream),
+  };
 }
 
 /** Decides whether a request is for a replica of this host or to be passed on. */
 function wayOf(request: IncomingMessage, options: ServeOptions): Way | GivenUp {
-  const { resolve, wayTo, connectMs, open } = options;
+  const { resolve, wayTo, connectMs, open, desk } = options;
   const target = parseTarget(request.url ?? "");
   const owner = ownerOf(request);
   if (target === null)
-    return { result: "malformed", status: 400, reason: "expected /stream/<replica id>/<port>" };
+    return {
+      result: "malformed",
+      status: 400,
+      reason: "expected /stream/<replica id>/<port>, or /datagrams/",
+    };
   if (owner === "malformed")
     return { result: "malformed", status: 400, reason: `expected a node id in ${NODE_HEADER}, and a hop` };
   const way = owner === null ? ({ kind: "self" } as const) : wayTo(owner.node);
-  if (owner !== null && way.kind !== "self") return passedOn({ target, owner, open }, way);
-  const where = resolve(target.replica, target.port);
-  if (where !== null)
-    return {
-      result: "opened",
-      dial: () => dialReplica({ host: where.address, port: where.port }, connectMs),
-    };
-  const reason = `no port ${target.port} of ${target.replica} on this host`;
-  return { result: "not-found", status: 404, reason };
+  const undelivered = undeliveredOf(request);
+  if (owner !== null && way.kind !== "self") return passedOn({ target, owner, open, undelivered }, way);
+  const { carries, replica, port } = target;
+  const transport = carries === "datagrams" ? "udp" : "tcp";
+  const where = resolve(replica, port, transport);
+  if (where === null) {
+    const reason = `no port ${port}/${transport} of ${replica} on this host`;
+    return { result: "not-found", status: 404, reason };
+  }
+  const at = { host: where.address, port: where.port };
+  if (carries === "stream") {
+    return { result: "opened", carries, dial: () => dialReplica(at, { connectMs, undelivered }) };
+  }
+  const served: Dialled = { join: (socket, head) => desk.serve(socket, head, at), drop: () => undefined };
+  return { result: "opened", carries, dial: () => Promise.resolve(served) };
 }
 
-async function dialReplica(at: HostPort, connectMs: number): Promise<Socket | GivenUp> {
+async function dialReplica(
+  at: HostPort,
+  { connectMs, undelivered }: { readonly connectMs: number; readonly undelivered: string | null },
+): Promise<Dialled | GivenUp> {
   try {
-    return await dialSocket(at, connectMs);
+    return dialled(await dialSocket(at, connectMs), undelivered);
   } catch (thrown) {
     const code = thrown instanceof Failure ? thrown.code : "unreachable";
     if (code === "timeout")
@@ -277,9 +330,18 @@ async function dialReplica(at: HostPort, connectMs: number): Promise<Socket | Gi
   }
 }
 
+/** A request for another member's replica. */
+interface PassedOn {
+  readonly target: Asking;
+  readonly owner: { readonly node: NodeId; readonly hop: number };
+  readonly open: OpenStream;
+  /** Told by the owner's daemon: it alone knows the replica. */
+  readonly undelivered: string | null;
+}
+
 /** What a request for another member's replica becomes. */
 function passedOn(
-  { target, owner, open }: { target: StreamTarget; owner: { node: NodeId; hop: number }; open: OpenStream },
+  { target, owner, open, undelivered }: PassedOn,
   way: Exclude<OwnerWay, { kind: "self" }>,
 ): Way | GivenUp {
   const { node, hop } = owner;
@@ -294,10 +356,15 @@ function passedOn(
   const { address } = way;
   return {
     result: "passed-on",
+    carries: target.carries,
     async dial() {
       try {
         const ask = { ...target, deadlineMs: PASS_ON_MS, owner: { node, hop: 1 } } as const;
-        return await open({ id: node, address }, ask);
+        const stream = await open(
+          { id: node, address },
+          undelivered === null ? ask : { ...ask, undelivered },
+        );
+        return dialled(stream, null);
       } catch (thrown) {
         const code = thrown instanceof Failure ? thrown.code : "unreachable";
         return {
@@ -328,10 +395,16 @@ function ownerOf(
   return typeof hop === "string" && /^\d{1,3}$/.test(hop) ? { node, hop: Number(hop) } : "malformed";
 }
 
+/** A target, and what is to be carried to it. */
+interface Asking extends StreamTarget {
+  readonly carries: Carries;
+}
+
 /** The target named by a request's path; null when it names none. */
-function parseTarget(path: string): StreamTarget | null {
-  const match = /^\/stream\/([a-z0-9_.-]{1,80})\/(\d{1,5})$/.exec(path);
-  const [, replica, portText] = match ?? [];
+function parseTarget(path: string): Asking | null {
+  const match = /^\/(stream|datagrams)\/([a-z0-9_.-]{1,80})\/(\d{1,5})$/.exec(path);
+  const [, kind, replica, portText] = match ?? [];
   const port = Number(portText);
-  return replica === undefined || !isPort(port) ? null : { replica, port };
+  const carries = kind === "datagrams" ? "datagrams" : "stream";
+  return replica === undefined || !isPort(port) ? null : { carries, replica, port };
 }

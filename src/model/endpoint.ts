@@ -8,7 +8,7 @@
  */
 
 import type { ReplicaId } from "./ids.ts";
-import type { ServiceDeclaration } from "./service.ts";
+import type { Delivery, ServiceDeclaration } from "./service.ts";
 
 /** An active check of one endpoint. Times in milliseconds; `rise` and `fall` are results in a row, at least 1. */
 export interface ProbePlan {
@@ -66,6 +66,7 @@ export interface Discovered {
   readonly declaration: ServiceDeclaration;
   /** 0 to 100; 0 takes no new traffic. */
   readonly weight: number;
+  readonly delivery: Delivery;
   /**
    * When the copy was started, by its host's clock: tells this run of it from others, so that health begins again and
    * a drain ends with a restart. 0 where nobody tells of restarts.

@@ -8,6 +8,8 @@
  */
 
 export const LIMITS = {
+  /** The longest wait that a service may ask for: a day, in milliseconds. */
+  policyMs: 86_400_000,
   /** A name in DNS: one label (RFC 1035 2.3.4). */
   labelBytes: 63,
   /** A whole DNS name in text form (RFC 1035 2.3.4: 255 octets on the wire). */
@@ -132,20 +134,61 @@ export const LIMITS = {
   /** Those that one member may keep ready here: its own two, those under way, and a few while it comes back. */
   readyAcceptedPerMember: 8,
 
+  /** Relayed UDP flows at once, of one stream and of all that a daemon serves: each costs it a socket. */
+  relayedFlowsPerStream: 4096,
+  relayedFlowsMax: 8192,
+  /** Unsent datagrams on a stream of them; beyond it they are dropped, as a full queue of any router does. */
+  datagramsBufferedBytes: 512 * 1024,
+
+  /** UDP flows at once over all frontends, as far as file descriptors allow: each costs one. */
+  udpFlowsMax: 8192,
+  /** Datagrams of one flow kept until it is known whether its replica refuses them, and the longest that is kept. */
+  udpKeptPerFlow: 4,
+  udpKeptBytes: 1500,
+  /** Datagrams that wait in Node for room in the send buffer of one socket. */
+  udpSendQueueMax: 256,
+  /** Addresses that one wildcard stands for at a UDP frontend, a socket each: a host with so many bridges is large. */
+  udpAddressesMax: 256,
+
   /** Client connections at once over all TCP frontends of a daemon. */
   clientConnectionsMax: 32_768,
+  /** A PROXY protocol header with all that it says beside addresses: certificates' names take some hundreds of bytes. */
+  proxyHeaderBytes: 4096,
+  /** Connections that have not said yet who called: a trusted proxy says it at once. */
+  arrivalsMax: 1024,
+  /** The first message of a TLS client: with keys against quantum computers some 2 kB, with a resumed session 4 kB. */
+  clientHelloBytes: 16 * 1024,
+  /** Certificates served, and the size of one file of them: a chain is some 5 kB. Each costs some 50 kB of memory. */
+  certificatesMax: 1024,
+  certificateFileBytes: 64 * 1024,
+  /** Requests of one HTTP/2 connection at once; what browsers expect. */
+  http2StreamsMax: 128,
+  /** Header fields of one HTTP/2 request: a cookie may come in as many as it has parts. */
+  http2FieldsMax: 512,
   /** A request head (RFC 9112 sets none; nginx takes 32 kB in all). */
   httpHeadBytes: 32 * 1024,
+  /** A request target: RFC 9110 4.1 asks for 8000 at least; longer than what servers behind us read is of no use. */
+  httpTargetBytes: 16 * 1024,
   /** Requests of one client connection waiting behind the one being answered; more end it. */
   httpPipelineMax: 128,
+  /** Interim answers to one request: a progress report a second for as long as any client waits. */
+  httpInterimMax: 4096,
   /** A request body kept so that an idempotent request can be sent again. */
   httpReplayBytes: 64 * 1024,
   /** Idle connections kept open to one upstream, so that a burst leaves no crowd of sockets behind. */
   upstreamIdleSocketsMax: 64,
+  /** Streams to one upstream of another host being opened at once for HTTP; further requests wait for one. */
+  streamDialsMax: 8,
+  /** One field of a line of the access log, before it is escaped. */
+  accessFieldChars: 512,
+  /** Lines of the access log that wait to be written: a second of the busiest proxy, or a short stall of the disk. */
+  accessQueueBytes: 4 * 1024 * 1024,
   /** Retries a service may have saved up; an outage is multiplied by at most this many, once. */
   retryTokensMax: 1000,
   /** Ejections remembered at once by one proxy. */
   ejectionsMax: 65_536,
+  /** Ejected upstreams probed at once: after an outage of a network all of them are due together. */
+  readmissionsMax: 64,
 
   /** Different queries being forwarded at once; beyond, the oldest are answered SERVFAIL. */
   dnsForwardsMax: 1024,
@@ -204,6 +247,8 @@ export const LIMITS = {
   adminBodyBytes: 16 * 1024,
   /** The body that brings a backup of the authority, as a string of JSON. */
   adminRestoreBytes: 3 * 1024 * 1024,
+  /** What a daemon tells the one that takes over from it: a line for each of some ten thousands of replicas. */
+  handoverBytes: 16 * 1024 * 1024,
   /** An answer of the admin API as the CLI reads it: ten thousands of replicas explained. */
   adminAnswerBytes: 64 * 1024 * 1024,
   /** Followers of the event stream at once, each of them a connection held open. */

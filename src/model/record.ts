@@ -15,13 +15,18 @@ import type { Reach } from "./endpoint.ts";
 import { isLabel, type ReplicaId } from "./ids.ts";
 import { LIMITS } from "./limits.ts";
 import {
+  BALANCES,
+  DEFAULT_DELIVERY,
+  DEFAULT_TRAFFIC,
   isPort,
   parseRouteHost,
   parseRoutePath,
+  type Delivery,
   type HttpRoute,
   type PublishedPort,
   type ServiceDeclaration,
   type ServicePort,
+  type TrafficPolicy,
 } from "./service.ts";
 
 /** The `node` record: what a node says of itself. */
@@ -53,6 +58,7 @@ export interface ReplicaRecord {
   readonly reach: Reach;
   readonly declaration: ServiceDeclaration;
   readonly weight: number;
+  readonly delivery: Delivery;
   /** When it began to declare that: of a container its start. The newest declaration of a service counts. */
   readonly startedAtMs: number;
   readonly state: ReplicaState;
@@ -111,9 +117,41 @@ export function recordKey(record: NodeLogRecord): string {
   }
 }
 
-/** Renders a record's body: JSON with its fields in their declared order, so equal records have equal bodies. */
+/**
+ * Renders a record's body: JSON with its fields in their declared order, so equal records have equal bodies. What
+ * nearly no replica says is left out where it is the default.
+ */
 export function renderRecord(record: NodeLogRecord): string {
-  return JSON.stringify(record);
+  return JSON.stringify(record.kind === "replica" ? withoutDefaults(record) : record);
+}
+
+function withoutDefaults(record: ReplicaRecord): object {
+  const { delivery, declaration } = record;
+  const { passthrough, traffic } = declaration;
+  return {
+    ...record,
+    declaration: {
+      ...declaration,
+      passthrough: passthrough.length === 0 ? undefined : passthrough,
+      traffic: isSameTraffic(traffic, DEFAULT_TRAFFIC) ? undefined : traffic,
+    },
+    delivery: isSameDelivery(delivery, DEFAULT_DELIVERY) ? undefined : delivery,
+  };
+}
+
+function isSameTraffic(one: TrafficPolicy, other: TrafficPolicy): boolean {
+  return (
+    one.balance === other.balance &&
+    one.prefer === other.prefer &&
+    one.slowStartMs === other.slowStartMs &&
+    one.firstByteMs === other.firstByteMs &&
+    one.udpMode === other.udpMode &&
+    one.udpIdleMs === other.udpIdleMs
+  );
+}
+
+function isSameDelivery(one: Delivery, other: Delivery): boolean {
+  return one.proxyProtocol === other.proxyProtocol && one.drainMs === other.drainMs;
 }
 
 /**
@@ -198,6 +236,7 @@ function replicaFrom(fields: Fields): ReplicaRecord | null {
     ...where,
     declaration,
     weight,
+    delivery: deliveryFrom(fields["delivery"]),
     startedAtMs,
     state: state as ReplicaState,
     reason,
@@ -255,7 +294,45 @@ function declarationFrom(value: unknown): ServiceDeclaration | null {
   const endpointMode = value["endpointMode"];
   if (ports === null || publish === null || http === null || aliases === null) return null;
   if (endpointMode !== "vip" && endpointMode !== "dnsrr") return null;
-  return { ports, publish, http, endpointMode, aliases };
+  const passthrough = listFrom(value["passthrough"] ?? [], LIMITS.namesPerService, hostFrom);
+  if (passthrough === null) return null;
+  const traffic = trafficFrom(value["traffic"]);
+  return { ports, publish, http, endpointMode, aliases, passthrough, traffic };
+}
+
+/**
+ * Never a reason to refuse a replica: a later version may know more ways, and its replicas are to be served all the
+ * same. What is not understood is as if it were not said.
+ */
+function trafficFrom(value: unknown): TrafficPolicy {
+  if (!isObject(value)) return DEFAULT_TRAFFIC;
+  const { balance, prefer, slowStartMs, firstByteMs, udpMode, udpIdleMs } = value;
+  const said: TrafficPolicy = {
+    balance: BALANCES.find((known) => known === balance) ?? DEFAULT_TRAFFIC.balance,
+    prefer: prefer === "local" ? "local" : "any",
+    slowStartMs: isWhole(slowStartMs, LIMITS.policyMs) ? slowStartMs : DEFAULT_TRAFFIC.slowStartMs,
+    firstByteMs: isWhole(firstByteMs, LIMITS.policyMs) ? firstByteMs : null,
+    udpMode: udpMode === "datagram" ? "datagram" : "flow",
+    udpIdleMs: isWhole(udpIdleMs, LIMITS.policyMs) ? udpIdleMs : null,
+  };
+  return isSameTraffic(said, DEFAULT_TRAFFIC) ? DEFAULT_TRAFFIC : said;
+}
+
+/** As `trafficFrom`. */
+function deliveryFrom(value: unknown): Delivery {
+  if (!isObject(value)) return DEFAULT_DELIVERY;
+  const { proxyProtocol, drainMs } = value;
+  const said: Delivery = {
+    proxyProtocol: proxyProtocol === "v1" || proxyProtocol === "v2" ? proxyProtocol : "off",
+    drainMs: isWhole(drainMs, LIMITS.policyMs) ? drainMs : DEFAULT_DELIVERY.drainMs,
+  };
+  return isSameDelivery(said, DEFAULT_DELIVERY) ? DEFAULT_DELIVERY : said;
+}
+
+function hostFrom(value: unknown): string | null {
+  if (typeof value !== "string") return null;
+  const parsed = parseRouteHost("host", value);
+  return parsed.ok && parsed.value === value ? value : null;
 }
 
 function servicePortFrom(value: unknown): ServicePort | null {

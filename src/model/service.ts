@@ -36,6 +36,48 @@ export interface HttpRoute {
   readonly path: string;
 }
 
+/** How upstreams take turns: see `src/proxy/choice`. */
+export type Balance = "round-robin" | "least-connections" | "p2c" | "source-hash";
+
+/** All of them. */
+export const BALANCES: readonly Balance[] = ["round-robin", "least-connections", "p2c", "source-hash"];
+
+/** How a service's traffic is spread, and how long it waits. */
+export interface TrafficPolicy {
+  readonly balance: Balance;
+  /** `local`: replicas of the same host first, then of its zone, then any. */
+  readonly prefer: "any" | "local";
+  /** How long a replica that has become eligible takes to its full share; 0 for at once. */
+  readonly slowStartMs: number;
+  /** How long a replica may keep silent before a request that may be sent again goes elsewhere; null: the daemon's. */
+  readonly firstByteMs: number | null;
+  /** `flow`: one replica for all that a client sends; `datagram`: the next one for each, and nothing comes back. */
+  readonly udpMode: "flow" | "datagram";
+  /** How long a silent flow is remembered; null: the daemon's. */
+  readonly udpIdleMs: number | null;
+}
+
+/** What holds where nothing is said. One object, so that it is compared by === and kept once. */
+export const DEFAULT_TRAFFIC: TrafficPolicy = {
+  balance: "round-robin",
+  prefer: "any",
+  slowStartMs: 0,
+  firstByteMs: null,
+  udpMode: "flow",
+  udpIdleMs: null,
+};
+
+/** How one copy takes its traffic; of each by itself, since two versions of a service may differ in it. */
+export interface Delivery {
+  /** The header of the PROXY protocol that it expects in front of each connection. */
+  readonly proxyProtocol: "off" | "v1" | "v2";
+  /** How long established flows may live after its stop signal. */
+  readonly drainMs: number;
+}
+
+/** What holds where nothing is said; one object, as DEFAULT_TRAFFIC. */
+export const DEFAULT_DELIVERY: Delivery = { proxyProtocol: "off", drainMs: 10_000 };
+
 /** What the replicas of a service declare about it; the newest start wins where they disagree. */
 export interface ServiceDeclaration {
   readonly ports: readonly ServicePort[];
@@ -43,6 +85,9 @@ export interface ServiceDeclaration {
   readonly http: readonly HttpRoute[];
   readonly endpointMode: "vip" | "dnsrr";
   readonly aliases: readonly string[];
+  /** Hosts whose TLS connections, told by SNI, lead to its first TCP port unopened; as the host of an HttpRoute. */
+  readonly passthrough: readonly string[];
+  readonly traffic: TrafficPolicy;
 }
 
 /** A declaration with nothing in it: a service that is only a name. */
@@ -52,6 +97,8 @@ export const EMPTY_DECLARATION: ServiceDeclaration = {
   http: [],
   endpointMode: "vip",
   aliases: [],
+  passthrough: [],
+  traffic: DEFAULT_TRAFFIC,
 };
 
 /** The transport below a protocol. */

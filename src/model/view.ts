@@ -13,7 +13,7 @@ import type { NodeId, ReplicaId, ServiceKey } from "./ids.ts";
 import type { Member } from "./member.ts";
 import type { Network } from "./network.ts";
 import type { ReplicaState } from "./record.ts";
-import type { ServiceDeclaration, ServicePort } from "./service.ts";
+import type { Delivery, ServiceDeclaration, ServicePort } from "./service.ts";
 
 /**
  * How a replica may be used: `eligible` takes traffic; `draining` only when no eligible one is left; `panic` (unready,
@@ -39,11 +39,14 @@ export interface Replica {
   /** Its own ports: where this copy listens for each service port. */
   readonly ports: readonly ServicePort[];
   readonly weight: number;
+  readonly delivery: Delivery;
   readonly state: ReplicaState;
   readonly drainApplied: boolean;
   /** Names of members that have not applied it, where its owner tells them. */
   readonly drainPending: readonly string[];
   readonly tier: Tier;
+  /** False when it is gone for good: connections that it had lead nowhere any more. */
+  readonly keepsConnections: boolean;
   /** Why it is in that tier, in words. */
   readonly reason: string;
   /** Who says so: the name of its node, or of this node for a verdict on a member. */

@@ -3,7 +3,8 @@
  *
  * An upstream on this host or with an address of its own is dialled here; one behind another host's daemon through
  * `dial`, which the daemon hands in: the proxy knows nothing of the mesh. Both give the same thing, a duplex stream
- * that is connected, so nobody behind this file asks how an upstream is reached.
+ * that is connected, so nobody behind this file asks how an upstream is reached. One that expects the PROXY protocol
+ * has been told by then who called.
  *
  * Touches: sockets.
  */
@@ -13,19 +14,36 @@ import type { Duplex } from "node:stream";
 import { Failure, systemCodeOf, textOf, type FailureCode } from "../base/failure.ts";
 import { renderHostPort } from "../base/ip.ts";
 import { connectTcp } from "../runtime/connect.ts";
+import type { Intake } from "../runtime/intake.ts";
 
 import type { Deadlines } from "./deadlines.ts";
 import type { Upstream } from "./routes.ts";
-
-/** Opens a stream through the daemon of the upstream's host; rejects with a Failure. */
-export type Dial = (upstream: Upstream, deadlineMs: number) => Promise<Duplex>;
+import { renderProxyHeader, type Caller } from "./tcp/proxy-header.ts";
 
 /**
- * Connects to an upstream. The stream allows half-open use; the caller attaches `error` at once.
+ * Opens a stream through the daemon of the upstream's host; rejects with a Failure.
+ *
+ * `undelivered` is the token by which that daemon tells what never reached the upstream (model/undelivered.ts).
+ */
+export type Dial = (upstream: Upstream, deadlineMs: number, undelivered?: string) => Promise<Duplex>;
+
+/**
+ * Connects to an upstream. The stream allows half-open use; who asked attaches `error` at once.
+ *
+ * An upstream that expects the PROXY protocol is told of `caller` before anything else; without one, that it is the
+ * proxy itself that calls. So a connection that was opened for one caller is not to be used for another.
  *
  * Rejects with a Failure: `refused`, `timeout`, `unreachable`, or `busy` when this host itself has no socket left.
  */
-export type Connect = (upstream: Upstream) => Promise<Duplex>;
+export type Connect = (upstream: Upstream, caller?: Caller | null, means?: Means) => Promise<Duplex>;
+
+/** What a connection is for, as far as how it is made depends on that. */
+export interface Means {
+  /** Reads what the upstream sends, where it can; whether it does is to be asked of it. */
+  readonly intake?: Intake;
+  /** Asks the daemon of the upstream's host to tell what never reached it, by this token (model/undelivered.ts). */
+  readonly undelivered?: string;
+}
 
 /** What connecting needs. */
 export interface ConnectOptions {
@@ -40,17 +58,26 @@ export interface ConnectOptions {
 
 /** Makes the function that connects. */
 export function openConnector(options: ConnectOptions): Connect {
-  return (upstream) =>
-    upstream.via === "stream" ? options.dial(upstream, options.streamMs) : dialDirect(upstream, options);
+  return async (upstream, caller = null, { intake, undelivered } = {}) => {
+    const isDirect = upstream.via === "direct";
+    const dialled = isDirect
+      ? dialDirect(upstream, options, intake)
+      : options.dial(upstream, options.streamMs, undelivered);
+    const stream = await dialled;
+    const { proxyProtocol: version } = upstream;
+    if (version !== "off") stream.write(renderProxyHeader({ version, caller }));
+    return stream;
+  };
 }
 
-async function dialDirect(upstream: Upstream, options: ConnectOptions): Promise<Duplex> {
+async function dialDirect(upstream: Upstream, options: ConnectOptions, intake?: Intake): Promise<Duplex> {
   const { deadlines, nowMs, connectMs } = options;
+  const startDeadline = (passed: () => void): (() => void) => {
+    const deadline = deadlines.add(nowMs() + connectMs, passed);
+    return () => deadlines.remove(deadline);
+  };
   try {
-    return await connectTcp({ host: upstream.address, port: upstream.port }, (passed) => {
-      const deadline = deadlines.add(nowMs() + connectMs, passed);
-      return () => deadlines.remove(deadline);
-    });
+    return await connectTcp({ host: upstream.address, port: upstream.port }, startDeadline, intake);
   } catch (thrown) {
     throw asFailure(upstream, thrown, connectMs);
   }

@@ -8,14 +8,20 @@
  * Pure. proxy.ts ticks.
  */
 
+import { Roster, type Placed } from "../base/roster.ts";
+
 /** A moment, Unix milliseconds, that its owner may move at any time. */
 export interface Deadline {
   atMs: number;
 }
 
+interface Kept extends Deadline, Placed {
+  readonly passed: () => void;
+}
+
 /** All deadlines of one proxy. */
 export class Deadlines {
-  readonly #passedByDeadline = new Map<Deadline, () => void>();
+  readonly #roster = new Roster<Kept>();
 
   /**
    * Adds a deadline.
@@ -23,24 +29,25 @@ export class Deadlines {
    * @param passed  called on each tick at or after `atMs`, until the deadline is moved or removed
    */
   add(atMs: number, passed: () => void): Deadline {
-    const deadline = { atMs };
-    this.#passedByDeadline.set(deadline, passed);
-    return deadline;
+    const kept: Kept = { atMs, passed, at: -1 };
+    this.#roster.add(kept);
+    return kept;
   }
 
   /** Removes a deadline; harmless when it is gone already. */
   remove(deadline: Deadline): void {
-    this.#passedByDeadline.delete(deadline);
+    this.#roster.remove(deadline as Kept);
   }
 
   /** Calls what has passed. */
   tick(nowMs: number): void {
-    for (const [deadline, passed] of this.#passedByDeadline) {
-      if (nowMs >= deadline.atMs) passed();
+    for (const kept of this.#roster.filter(({ atMs }) => nowMs >= atMs)) {
+      // Looked at again: one that has passed may move or remove others.
+      if (kept.at !== -1 && nowMs >= kept.atMs) kept.passed();
     }
   }
 
   get size(): number {
-    return this.#passedByDeadline.size;
+    return this.#roster.size;
   }
 }

@@ -9,34 +9,48 @@
  * Touches: sockets, one timer for all that waits.
  */
 
-import { BlockList, type Server } from "node:net";
+import { BlockList } from "node:net";
 
 import { backoffMs, type BackoffRange } from "../base/backoff.ts";
-import { textOf } from "../base/failure.ts";
+import { Failure, textOf } from "../base/failure.ts";
 import { isIpv4, isIpv6 } from "../base/ip.ts";
 import { latest, type Latest } from "../base/latest.ts";
 import type { Random } from "../base/random.ts";
+import type { NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
+import type { SharedSockets } from "../runtime/sharing.ts";
 
 import { UpstreamAgents } from "./http/agents.ts";
-import { openLane, type Lane, type Times, type Traffic } from "./choice/attempts.ts";
+import { NO_ACCESS_LOG, type AccessLog } from "./access/entry.ts";
+import { Active } from "./choice/active.ts";
+import type { Times, Traffic } from "./choice/attempts.ts";
 import { openConnector, type Dial } from "./connect.ts";
+import { Arrivals, type HeaderMode } from "./listen/arrival.ts";
 import { Connections } from "./listen/connections.ts";
 import { Deadlines } from "./deadlines.ts";
 import { openHttpProxy, type HttpForwarder } from "./http/forwarder.ts";
-import { createHttpServer, type Found } from "./http/http.ts";
-import { Listeners, type ListenFailure, type OpenListener, type WantedListener } from "./listen/listeners.ts";
-import { indexRoutes, matchRoute, type RouteIndex } from "./http/match.ts";
-import { Ejections } from "./choice/outlier.ts";
-import { listenerKey, type Frontend, type Ingress, type Pool, type RouteTable } from "./routes.ts";
-import { createTcpServer } from "./tcp/tcp.ts";
+import { Listeners, type ListenFailure, type OpenListener } from "./listen/listeners.ts";
+import { Ejections, type EjectionReason } from "./choice/outlier.ts";
+import { Readmission } from "./choice/readmission.ts";
+import { Frontends } from "./frontends.ts";
+import type { RouteTable } from "./routes.ts";
+import { Udp } from "./udp/udp.ts";
+import type { DialDatagrams } from "./udp/ways.ts";
+import type { Certificates } from "./tls/certificates.ts";
 
 /** What a proxy needs from the daemon. */
 export interface ProxyOptions {
+  readonly nodeId: NodeId;
   /** Opens a stream to an upstream of another host; rejects with `refused`, `timeout`, `unreachable` or `busy`. */
   readonly dial: Dial;
+  /** Opens a way for datagrams to an upstream of another host, in the same manner; none leads there unless told. */
+  readonly dialDatagrams?: DialDatagrams;
+  /** Client connections at once, each two file descriptors; as many as LIMITS allow unless told. */
+  readonly connectionsMax?: number;
+  /** UDP flows at once, each a file descriptor; as many as LIMITS allow unless told. */
+  readonly udpFlowsMax?: number;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly random: Random;
@@ -45,6 +59,13 @@ export interface ProxyOptions {
   readonly trustedProxies: readonly string[];
   /** The prefix that VIPs come from, for the remedy when one cannot be listened on. */
   readonly vipPool: string;
+  /** Whether connections of trusted proxies begin with a PROXY protocol header; off unless told. */
+  readonly proxyProtocol?: HeaderMode;
+  readonly access?: AccessLog;
+  /** What HTTPS is served with; without any it only passes TLS on to services that want it so. */
+  readonly certificates?: Certificates;
+  /** Sockets of the daemon that this one takes over from: where they listen this one may listen as well. */
+  readonly shared?: SharedSockets;
   /** Waits that differ from TIMES; for tests and special networks. */
   readonly times?: Partial<Times>;
 }
@@ -55,10 +76,16 @@ export interface ProxyStats {
   readonly failures: readonly ListenFailure[];
   /** Open client connections, WebSockets included. */
   readonly connections: number;
+  /** UDP flows that are remembered. */
+  readonly flows: number;
   /** Connections to HTTP upstreams. */
   readonly upstreamConnections: { readonly idle: number; readonly busy: number };
-  /** Upstreams that this proxy leaves alone for now, and until when (Unix milliseconds). */
-  readonly ejected: readonly { readonly id: string; readonly untilMs: number }[];
+  /** Upstreams that this proxy leaves alone for now, until when at least (Unix milliseconds), and why. */
+  readonly ejected: readonly {
+    readonly id: string;
+    readonly untilMs: number;
+    readonly reason: EjectionReason;
+  }[];
 }
 
 /** A running proxy. */
@@ -70,6 +97,8 @@ export interface Proxy {
    */
   set(table: RouteTable): Promise<readonly ListenFailure[]>;
   stats(): ProxyStats;
+  /** Stops listening; what is open goes on, and clients that keep connections are told to end them. */
+  stopListening(): Promise<void>;
   /** Stops listening, lets what is under way end for at most `graceMs`, and resets the rest. */
   close(graceMs: number): Promise<void>;
 }
@@ -83,12 +112,16 @@ export const TIMES: Times = {
   // What nginx and HAProxy are commonly given: a request that takes longer is expected to say something meanwhile.
   answerMs: 60_000,
   idleMs: 300_000,
+  // What most address translators give a flow (RFC 4787 4.3 asks for two minutes; a lookup over UDP needs none).
+  udpIdleMs: 30_000,
 };
 
 /** How often deadlines are compared with the time: fine against the shortest of them. */
 const TICK_MS = 50;
 /** Listeners that failed are tried again: soon, as a port may just be changing hands, then ever more rarely. */
 const LISTEN_AGAIN: BackoffRange = { firstMs: 1000, longestMs: 30_000 };
+/** How long a kept connection without a request stays at most once the proxy closes: one in use is used by then. */
+const IDLE_GRACE_MS = 5000;
 /** Without NET_ADMIN every VIP fails for one reason; all of them are in `stats`. */
 const FAILURES_LOGGED = 8;
 
@@ -98,7 +131,8 @@ export async function openProxy(options: ProxyOptions): Promise<Proxy> {
   const times = { ...TIMES, ...options.times };
   const deadlines = new Deadlines();
   const connect = openConnector({ dial, deadlines, nowMs, ...times });
-  const traffic = { ejections: new Ejections(), deadlines, connect, metrics, log, random, nowMs, times };
+  const own = { active: new Active(), ejections: new Ejections(), deadlines, connect, times };
+  const traffic = { ...own, access: options.access ?? NO_ACCESS_LOG, metrics, log, random, nowMs };
   const agents = new UpstreamAgents(connect, nowMs);
   return new ServingProxy(options, { traffic, agents, forwarder: await openHttpProxy(agents) });
 }
@@ -114,14 +148,14 @@ class ServingProxy implements Proxy {
   readonly #options: ProxyOptions;
   readonly #traffic: Traffic;
   readonly #agents: UpstreamAgents;
-  readonly #forwarder: HttpForwarder;
-  readonly #connections = new Connections(LIMITS.clientConnectionsMax);
+  readonly #readmission: Readmission;
+  readonly #connections: Connections;
+  readonly #arrivals: Arrivals;
   readonly #listeners: Listeners;
   readonly #binding: Latest<RouteTable>;
-  readonly #isTrusted: (address: string) => boolean;
   readonly #timer: NodeJS.Timeout;
-  readonly #laneByKey = new Map<string, Lane>();
-  #routes: RouteIndex = indexRoutes([]);
+  readonly #frontends: Frontends;
+  readonly #udp: Udp;
   #table: RouteTable | null = null;
   #isClosing = false;
   #isBinding = false;
@@ -130,13 +164,35 @@ class ServingProxy implements Proxy {
   #listenAgainAtMs = Infinity;
 
   constructor(options: ProxyOptions, { traffic, agents, forwarder }: Parts) {
-    const { nowMs, log, vipPool } = options;
+    const { nowMs, log, metrics, proxyProtocol: mode = "off" } = options;
+    const isTrusted = trustIn(options.trustedProxies);
     this.#options = options;
+    this.#arrivals = new Arrivals({ mode, isTrusted, deadlines: traffic.deadlines, nowMs, log, metrics });
+    this.#connections = new Connections(options.connectionsMax ?? LIMITS.clientConnectionsMax);
     this.#traffic = traffic;
     this.#agents = agents;
-    this.#forwarder = forwarder;
-    this.#listeners = new Listeners(vipPool, log);
-    this.#isTrusted = trustIn(options.trustedProxies);
+    this.#readmission = new Readmission(traffic);
+    this.#listeners = new Listeners(options);
+    this.#udp = new Udp({
+      traffic,
+      dial: options.dialDatagrams ?? noWay,
+      isClosing: () => this.#isClosing,
+      shared: options.shared ?? new Set(),
+      flowsMax: options.udpFlowsMax ?? LIMITS.udpFlowsMax,
+    });
+    this.#frontends = new Frontends({
+      traffic,
+      udp: this.#udp,
+      connections: this.#connections,
+      forwarder,
+      random: options.random,
+      isTrusted,
+      isClosing: () => this.#isClosing,
+      certificates: options.certificates ?? null,
+      // Enough of the id to tell nodes apart, and not whole: applications may show what they get.
+      pseudonym: `skein-${options.nodeId.slice(0, 8)}`,
+      arrivals: this.#arrivals,
+    });
     this.#binding = latest(
       (table) => this.#bind(table),
       (thrown) => log.error(`proxy listeners: ${textOf(thrown)}`),
@@ -144,7 +200,11 @@ class ServingProxy implements Proxy {
     this.#timer = setInterval(() => {
       // Not at once: after a pause of this process timers come before what arrived in it, and nobody is late whose
       // bytes are here. Immediates come after it.
-      setImmediate(() => traffic.deadlines.tick(nowMs()));
+      setImmediate(() => {
+        traffic.deadlines.tick(nowMs());
+        traffic.active.tick(nowMs());
+        this.#readmission.tick(nowMs());
+      });
       this.#listenAgain();
     }, TICK_MS);
   }
@@ -163,41 +223,46 @@ class ServingProxy implements Proxy {
       listeners: this.#listeners.open,
       failures: this.#listeners.failures,
       connections: this.#connections.size,
+      flows: this.#udp.flowCount,
       upstreamConnections: this.#agents.sizes,
-      ejected: this.#traffic.ejections.current(this.#traffic.nowMs()),
+      ejected: this.#traffic.ejections.current,
     };
   }
 
-  async close(graceMs: number): Promise<void> {
+  async stopListening(): Promise<void> {
     this.#isClosing = true;
     await this.#binding.idle();
     this.#listeners.close();
-    const grace = setTimeout(() => this.#connections.resetAll(), graceMs);
-    await this.#connections.empty();
-    clearTimeout(grace);
+  }
+
+  async close(graceMs: number): Promise<void> {
+    await this.stopListening();
+    // The next answer on a kept connection is its last. One without a request by then may be ended: one before may be
+    // on its way, and would be lost.
+    const idle = setTimeout(() => this.#listeners.closeIdle(), Math.min(graceMs / 4, IDLE_GRACE_MS));
+    const grace = setTimeout(() => {
+      this.#arrivals.waiting.resetAll();
+      this.#connections.resetAll();
+      this.#udp.close();
+    }, graceMs);
+    await this.#arrivals.waiting.empty();
+    await Promise.all([this.#connections.empty(), this.#udp.quiet()]);
+    for (const timer of [idle, grace]) clearTimeout(timer);
+    this.#listeners.closeIdle();
     this.#agents.close();
+    this.#udp.close();
+    this.#readmission.close();
     clearInterval(this.#timer);
   }
 
   /** Makes the table's pools the ones that requests use from now on. */
   #swap(table: RouteTable): void {
-    const routes = table.ingress?.routes ?? [];
-    const poolByKey = new Map<string, Pool>([
-      ...table.frontends.map((frontend) => [listenerKey(frontend), frontend.pool] as const),
-      ...routes.map((route) => [ingressKey(route.pool), route.pool] as const),
-    ]);
-    for (const [key, pool] of poolByKey) {
-      const lane = this.#laneByKey.get(key);
-      if (lane === undefined) this.#laneByKey.set(key, openLane(pool, this.#options.random));
-      else lane.pool = pool;
-    }
-    for (const key of this.#laneByKey.keys()) {
-      if (table.complete && !poolByKey.has(key)) this.#laneByKey.delete(key);
-    }
-    this.#routes = indexRoutes(routes);
-    const pools = [...this.#laneByKey.values()].map((lane) => lane.pool);
+    this.#frontends.set(table);
+    const { pools } = this.#frontends;
     this.#agents.setEligible(pools.flatMap((pool) => pool.tiers[0] ?? []));
-    this.#traffic.ejections.keepOnly(new Set(pools.flatMap((pool) => pool.tiers.flat()).map(({ id }) => id)));
+    this.#readmission.set(pools);
+    // Of a table that is not complete nothing is known to be gone.
+    if (table.complete) this.#traffic.active.keepOnly(pools);
   }
 
   async #bind(table: RouteTable): Promise<void> {
@@ -213,8 +278,7 @@ class ServingProxy implements Proxy {
 
   async #listen(table: RouteTable): Promise<void> {
     const before = new Set(this.#listeners.failures.map((failure) => failure.text));
-    const wanted = table.frontends.map((frontend) => this.#frontend(frontend));
-    if (table.ingress !== null) wanted.push(this.#ingress(table.ingress));
+    const wanted = this.#frontends.wantedBy(table);
     const { log, nowMs, random } = this.#options;
     const isDue = nowMs() >= this.#listenAgainAtMs;
     await this.#listeners.reconcile(wanted, { mayClose: table.complete, triesFailed: isDue });
@@ -233,47 +297,11 @@ class ServingProxy implements Proxy {
     if (this.#listeners.failures.length === 0 || this.#options.nowMs() < this.#listenAgainAtMs) return;
     this.#binding.set(this.#table);
   }
-
-  #frontend(frontend: Frontend): WantedListener {
-    const { kind, address, port, pool } = frontend;
-    const key = listenerKey(frontend);
-    const lane = (): Lane | null => this.#laneByKey.get(key) ?? null;
-    const create =
-      kind === "tcp"
-        ? () => createTcpServer({ traffic: this.#traffic, connections: this.#connections, lane })
-        : () => this.#httpServer(() => foundOr(lane(), 503, `service ${pool.service} has left`));
-    return { kind, address, port, service: pool.service, create };
-  }
-
-  #ingress({ address, port }: Ingress): WantedListener {
-    const find = (host: string, target: string): Found => {
-      const route = matchRoute(this.#routes, host, target);
-      const lane = route === null ? undefined : this.#laneByKey.get(ingressKey(route.pool));
-      return foundOr(lane ?? null, 404, "no service is routed for this host and path");
-    };
-    return { kind: "http", address, port, service: null, create: () => this.#httpServer(find) };
-  }
-
-  #httpServer(find: (host: string, target: string) => Found): Server {
-    return createHttpServer({
-      traffic: this.#traffic,
-      connections: this.#connections,
-      forwarder: this.#forwarder,
-      find,
-      isTrusted: this.#isTrusted,
-      isClosing: () => this.#isClosing,
-    });
-  }
 }
 
-/** All routes to one pool share its turns. Not mistaken for a listener's key: that has no space. */
-function ingressKey(pool: Pool): string {
-  return `ingress ${pool.service}:${pool.port}`;
-}
-
-function foundOr(lane: Lane | null, status: 404 | 503, reason: string): Found {
-  return lane === null ? { lane, status, reason } : { lane };
-}
+const noWay: DialDatagrams = ({ id }) => {
+  return Promise.reject(new Failure("unreachable", `no way for datagrams leads to ${id}; expected a mesh`));
+};
 
 /** Makes the test for trusted proxies out of addresses and prefixes, IPv4 and IPv6. */
 function trustIn(proxies: readonly string[]): (address: string) => boolean {

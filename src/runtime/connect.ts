@@ -13,6 +13,8 @@ import { connect, type Socket } from "node:net";
 import { Failure, systemCodeOf } from "../base/failure.ts";
 import type { HostPort } from "../base/ip.ts";
 
+import type { Intake } from "./intake.ts";
+
 /**
  * How long a silent connection stays before the system asks whether the other side is still there; shorter than what
  * address translators, firewalls and IPVS (900 s) forget.
@@ -37,8 +39,10 @@ export type StartDeadline = (passed: () => void) => () => void;
  * with the attempt that began seconds before it (arp(7)), when the host may not have been there yet.
  *
  * Rejects with what the system threw, or with a Failure `timeout` when the deadline passed.
+ *
+ * @param intake  reads what the socket sends; it is paused then
  */
-export function connectTcp(to: HostPort, startDeadline: StartDeadline): Promise<Socket> {
+export function connectTcp(to: HostPort, startDeadline: StartDeadline, intake?: Intake): Promise<Socket> {
   return new Promise((resolve, reject) => {
     let socket: Socket;
     const fail = (thrown: unknown): void => {
@@ -49,7 +53,8 @@ export function connectTcp(to: HostPort, startDeadline: StartDeadline): Promise<
     const clear = startDeadline(() => fail(new Failure("timeout", "the deadline passed")));
     const attempt = (failed: (thrown: unknown) => void): void => {
       const { host, port } = to;
-      socket = connect({ host, port, ...SOCKET_OPTIONS });
+      socket = connect({ host, port, ...SOCKET_OPTIONS, ...(intake && { onread: intake.onread }) });
+      intake?.takeFrom(socket);
       // Stays until it is connected, also after a failure: what is said of a destroyed socket harms nobody.
       socket.on("error", failed);
       socket.once("connect", () => {

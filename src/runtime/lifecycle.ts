@@ -22,6 +22,11 @@ export interface Part {
   readonly close: () => Promise<void> | void;
   /** How long closing may take; 2 s unless told. */
   readonly deadlineMs?: number;
+  /**
+   * What becomes of it while a successor takes over: it `ends` before that one opens, unless told; it `serves` on until
+   * the rest is closed; or it `passes` to the successor, and is never closed here once that has happened.
+   */
+  readonly handover?: "ends" | "serves" | "passes";
 }
 
 /** The parts of a daemon that are open. */
@@ -38,6 +43,8 @@ export interface Lifecycle {
    * @returns the names of those parts, in that order; the same promise when called again
    */
   close(): Promise<readonly string[]>;
+  /** Closes only what ends before a successor opens, in the same way; `close` then closes the rest. To be called once. */
+  yieldParts(): Promise<readonly string[]>;
 }
 
 const PART_MS = 2000;
@@ -49,20 +56,25 @@ const PART_MS = 2000;
  */
 export function openLifecycle(options: { readonly log: Log; readonly totalMs: number }): Lifecycle {
   const parts: Part[] = [];
-  const left: string[] = [];
   let closing: Promise<readonly string[]> | null = null;
   let closed = false;
 
-  const closeAll = async (): Promise<readonly string[]> => {
+  /** Closes what is in `ending`, from its end on, until it is empty. */
+  const closeThese = async (ending: Part[]): Promise<readonly string[]> => {
+    const left: string[] = [];
     const deadlineMs = performance.now() + options.totalMs;
-    for (let part = parts.pop(); part !== undefined; part = parts.pop()) {
+    for (let part = ending.pop(); part !== undefined; part = ending.pop()) {
       const leftMs = Math.max(0, deadlineMs - performance.now());
       const problem = await closeOne(part, Math.min(part.deadlineMs ?? PART_MS, leftMs));
-      if (problem !== null) {
-        left.push(part.name);
-        options.log.warn(`closing ${part.name}: ${problem}`);
-      }
+      if (problem === null) continue;
+      left.push(part.name);
+      options.log.warn(`closing ${part.name}: ${problem}`);
     }
+    return left;
+  };
+
+  const closeAll = async (): Promise<readonly string[]> => {
+    const left = await closeThese(parts);
     closed = true;
     return left;
   };
@@ -75,6 +87,11 @@ export function openLifecycle(options: { readonly log: Log; readonly totalMs: nu
     close() {
       closing ??= closeAll();
       return closing;
+    },
+    yieldParts() {
+      const all = parts.splice(0);
+      parts.push(...all.filter(({ handover }) => handover === "serves"));
+      return closeThese(all.filter(({ handover = "ends" }) => handover === "ends"));
     },
   };
 }

@@ -11,7 +11,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
-import { openTalliedCounter, openTalliedHistogram } from "./tally.ts";
+import { openTalliedCounter, openTalliedHistogram, ServiceTallies } from "./tally.ts";
 
 const FAST_SECONDS = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
@@ -36,8 +36,10 @@ export function openMetrics() {
       registers: [registry],
     });
 
+  const perService = new ServiceTallies(registry);
   return {
     registry,
+    perService,
     buildInfo: gauge("build_info", "1, labelled with the version that runs.", ["version", "node"]),
     members: gauge("members", "Members of the cluster as this node sees them.", ["state"]),
     gossipMessages: counter("gossip_messages_total", "Gossip frames.", ["kind", "direction"]),
@@ -62,22 +64,14 @@ export function openMetrics() {
     services: gauge("services", "Services in the current view."),
     replicas: gauge("replicas", "Replicas in the current view, by how they may be used.", ["state"]),
     ...dnsMetrics(registry),
-    proxyConnections: counter("proxy_connections_total", "Client connections over TCP frontends.", [
-      "service",
-      "result",
-    ]),
-    proxyRequests: counter("proxy_requests_total", "HTTP requests proxied.", ["service", "code"]),
-    proxyDuration: histogram(
-      "proxy_request_duration_seconds",
-      "From a request's head to the end of its answer.",
-      ["service"],
-    ),
-    proxyRetries: counter("proxy_retries_total", "Attempts moved on to another replica.", [
-      "service",
-      "reason",
-    ]),
+    ...proxyMetrics(perService),
+    proxyFlows: gauge("proxy_udp_flows", "UDP flows that are remembered now."),
     proxyRefused: counter("proxy_refused_total", "Connections and requests refused at the edge.", ["reason"]),
-    ejections: counter("upstream_ejections_total", "Replicas ejected by this proxy.", ["service"]),
+    accessDropped: counter("access_log_dropped_total", "Lines of the access log that had no room."),
+    relayedDropped: counter(
+      "relayed_datagrams_dropped_total",
+      "Answers of replicas here that found no room on the way to another host.",
+    ),
     streams: counter("relayed_streams_total", "Relayed streams served for other hosts.", ["result"]),
     sourceProblems: gauge("source_problems", "Things wrong with labels or config of services.", ["source"]),
     sourceStale: gauge("source_stale", "1 while a source cannot be read and its last set is used.", [
@@ -86,6 +80,30 @@ export function openMetrics() {
     eventLoopDelay: gauge("event_loop_delay_seconds", "Event loop delay since the last scrape.", [
       "quantile",
     ]),
+  };
+}
+
+/** Of the proxy, by service: counted with each request, and forgotten some time after their service has left. */
+function proxyMetrics(tallies: ServiceTallies) {
+  const counter = <L extends string>(name: string, help: string, label: L) =>
+    tallies.counter({ name: `skein_${name}`, help }, label);
+  return {
+    proxyConnections: counter("proxy_connections_total", "Client connections over TCP frontends.", "result"),
+    proxyRequests: counter("proxy_requests_total", "HTTP requests proxied.", "code"),
+    proxyDuration: tallies.histogram(
+      {
+        name: "skein_proxy_request_duration_seconds",
+        help: "From a request's head to the end of its answer.",
+      },
+      FAST_SECONDS,
+    ),
+    proxyRetries: counter("proxy_retries_total", "Attempts moved on to another replica.", "reason"),
+    proxyDatagrams: counter("proxy_datagrams_total", "Datagrams of UDP frontends, both ways.", "result"),
+    proxyCut: counter("proxy_cut_total", "HTTP answers cut after their head was sent.", "reason"),
+    ejections: tallies.counter({
+      name: "skein_upstream_ejections_total",
+      help: "Replicas ejected by this proxy.",
+    }),
   };
 }
 

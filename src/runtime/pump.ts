@@ -12,15 +12,54 @@
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 
+import type { Intake } from "./intake.ts";
+
+/** How two connections are joined. */
+export interface JoinOptions {
+  readonly over?: (brokenBy: Duplex | null) => void;
+  readonly intake?: Intake;
+}
+
 /**
  * Joins two connected streams, both of which keep their writing half open when the other side ends, until both have
  * closed. Adds the `error` listeners they need from then on.
+ *
+ * @param options.over  called once both have closed, with the one that broke off first; null when both ended in form
+ * @param options.intake  reads one of them, as far as it says so, and passes that to the other
  */
-export function join(one: Duplex, other: Duplex): void {
-  one.pipe(other);
-  other.pipe(one);
-  watch(one, other);
-  watch(other, one);
+export function join(one: Duplex, other: Duplex, options: JoinOptions = {}): void {
+  const { over, intake } = options;
+  let openCount = 2;
+  let brokenBy: Duplex | null = null;
+  const closed = (stream: Duplex, peer: Duplex): void => {
+    openCount -= 1;
+    // Invariant: a stream that was read and written to its end closed in form, and its peer was given both ends.
+    const closedInForm = stream.errored === null && stream.readableEnded && stream.writableFinished;
+    if (!closedInForm) {
+      brokenBy ??= stream;
+      reset(peer);
+    }
+    if (openCount === 0) over?.(brokenBy);
+  };
+  for (const [stream, peer] of [
+    [one, other],
+    [other, one],
+  ] as const) {
+    // The `close` that follows every error does what must be done.
+    stream.on("error", () => undefined);
+    stream.once("close", () => closed(stream, peer));
+    if (intake?.reads(stream) !== true) passData(stream, peer);
+    stream.once("end", () => peer.end());
+    stream.resume();
+  }
+}
+
+/** Passes bytes on. Not by `pipe`: what it keeps for either is half as much again for each connection. */
+function passData(from: Duplex, to: Duplex): void {
+  from.on("data", (chunk) => {
+    if (!to.write(chunk)) from.pause();
+  });
+  to.on("drain", () => from.resume());
 }
 
 /** How long an end that is on its way may take before a reset that waits for it gives up. */
@@ -43,20 +82,16 @@ export function reset(stream: Duplex): void {
 
 function resetNow(stream: Duplex): void {
   if (stream.destroyed) return;
-  if (isSocket(stream)) stream.resetAndDestroy();
-  else stream.destroy();
+  try {
+    if (isSocket(stream)) stream.resetAndDestroy();
+    else stream.destroy();
+  } catch {
+    // TLS inherits the method and throws there (ERR_INVALID_HANDLE_TYPE), unless it was told how: then a cut has to do.
+    stream.destroy();
+  }
 }
 
 function isSocket(stream: Duplex): stream is Socket {
-  return "resetAndDestroy" in stream;
-}
-
-function watch(stream: Duplex, peer: Duplex): void {
-  // The `close` that follows every error does what must be done.
-  stream.on("error", () => undefined);
-  stream.once("close", () => {
-    // Invariant: a stream that was read and written to its end closed in form, and its peer was given both ends.
-    const closedInForm = stream.errored === null && stream.readableEnded && stream.writableFinished;
-    if (!closedInForm) reset(peer);
-  });
+  if (Object.hasOwn(stream, "resetAndDestroy")) return true;
+  return "resetAndDestroy" in stream && !("encrypted" in stream);
 }

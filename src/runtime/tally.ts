@@ -63,26 +63,135 @@ export function openTalliedHistogram(
     bounds,
   }: { readonly name: string; readonly help: string; readonly bounds: readonly number[] },
 ): TalliedHistogram {
-  const counts = new Float64Array(bounds.length + 1);
-  let sum = 0;
-  register(registry, { name, help, labelNames: [], type: "histogram" }, () => {
+  const buckets = new Buckets(bounds);
+  register(registry, { name, help, labelNames: [], type: "histogram" }, () => buckets.samples(name, {}));
+  return buckets;
+}
+
+/** Counts of one kind for each service, by one more label; the label's values are a closed set. */
+export interface ServiceCounter<L extends string> {
+  inc(labels: { readonly service: string } & Readonly<Record<L, string>>, by?: number): void;
+}
+
+/** A histogram for each service. */
+export interface ServiceHistogram {
+  observe(labels: { readonly service: string }, seconds: number): void;
+}
+
+/** What a metric of services is called, and what it says. */
+interface About {
+  readonly name: string;
+  readonly help: string;
+}
+
+/** How long the numbers of a service that has left are still told: whoever scrapes gets the last of them. */
+const FORGET_MS = 10 * 60_000;
+
+/**
+ * All metrics that have a series for each service. Services come and go for as long as a daemon runs, and so must their
+ * series: those of a service that has left are told for a while, and then forgotten.
+ */
+export class ServiceTallies {
+  readonly #registry: Registry;
+  readonly #families: Map<string, unknown>[] = [];
+  readonly #leftAtMsByService = new Map<string, number>();
+
+  constructor(registry: Registry) {
+    this.#registry = registry;
+  }
+
+  /** Makes a counter; `name` with its prefix. */
+  counter<L extends string>(about: About, label: L): ServiceCounter<L>;
+  counter(about: About): ServiceCounter<never>;
+  counter(about: About, label: string | null = null): ServiceCounter<string> {
+    const cellsByService = this.#family<Map<string, Cell>>();
+    const labelNames = label === null ? ["service"] : ["service", label];
+    register(this.#registry, { ...about, labelNames, type: "counter" }, () =>
+      [...cellsByService].flatMap(([service, cells]) =>
+        Array.from(cells, ([value, { count }]) => {
+          return { labels: label === null ? { service } : { service, [label]: value }, value: count };
+        }),
+      ),
+    );
+    return {
+      inc(labels, by = 1) {
+        let cells = cellsByService.get(labels.service);
+        if (cells === undefined) cellsByService.set(labels.service, (cells = new Map<string, Cell>()));
+        const value = label === null ? "" : (labels[label] ?? "");
+        const cell = cells.get(value);
+        if (cell === undefined) cells.set(value, { count: by });
+        else cell.count += by;
+      },
+    };
+  }
+
+  /** Makes a histogram; `bounds` are the upper ends of its buckets, rising. */
+  histogram(about: About, bounds: readonly number[]): ServiceHistogram {
+    const bucketsByService = this.#family<Buckets>();
+    register(this.#registry, { ...about, labelNames: ["service"], type: "histogram" }, () =>
+      [...bucketsByService].flatMap(([service, buckets]) => buckets.samples(about.name, { service })),
+    );
+    return {
+      observe({ service }, seconds) {
+        let buckets = bucketsByService.get(service);
+        if (buckets === undefined) bucketsByService.set(service, (buckets = new Buckets(bounds)));
+        buckets.observe(seconds);
+      },
+    };
+  }
+
+  /** Told of the services that there are, from time to time; forgets those that left a while ago. */
+  keepOnly(services: ReadonlySet<string>, nowMs: number): void {
+    for (const family of this.#families) {
+      for (const service of family.keys()) {
+        if (!services.has(service) && !this.#leftAtMsByService.has(service))
+          this.#leftAtMsByService.set(service, nowMs);
+      }
+    }
+    for (const [service, leftAtMs] of this.#leftAtMsByService) {
+      const isOver = nowMs - leftAtMs >= FORGET_MS;
+      if (isOver) for (const family of this.#families) family.delete(service);
+      if (isOver || services.has(service)) this.#leftAtMsByService.delete(service);
+    }
+  }
+
+  #family<T>(): Map<string, T> {
+    const family = new Map<string, T>();
+    this.#families.push(family);
+    return family;
+  }
+}
+
+/** The buckets of one histogram. */
+class Buckets {
+  readonly #bounds: readonly number[];
+  readonly #counts: Float64Array;
+  #sum = 0;
+
+  constructor(bounds: readonly number[]) {
+    this.#bounds = bounds;
+    this.#counts = new Float64Array(bounds.length + 1);
+  }
+
+  observe(seconds: number): void {
+    let at = 0;
+    while (at < this.#bounds.length && seconds > (this.#bounds[at] ?? 0)) at += 1;
+    this.#counts[at] = (this.#counts[at] ?? 0) + 1;
+    this.#sum += seconds;
+  }
+
+  samples(name: string, labels: Sample["labels"]): readonly Sample[] {
     let below = 0;
-    const buckets = [...bounds, "+Inf"].map((le, at) => {
-      below += counts[at] ?? 0;
-      return { metricName: `${name}_bucket`, labels: { le }, value: below };
+    const buckets = [...this.#bounds, "+Inf"].map((le, at) => {
+      below += this.#counts[at] ?? 0;
+      return { metricName: `${name}_bucket`, labels: { le, ...labels }, value: below };
     });
-    const totals = { [`${name}_sum`]: sum, [`${name}_count`]: below };
-    const ends = Object.entries(totals).map(([metricName, value]) => ({ metricName, labels: {}, value }));
-    return [...buckets, ...ends];
-  });
-  return {
-    observe(seconds) {
-      let at = 0;
-      while (at < bounds.length && seconds > (bounds[at] ?? 0)) at += 1;
-      counts[at] = (counts[at] ?? 0) + 1;
-      sum += seconds;
-    },
-  };
+    const totals = { [`${name}_sum`]: this.#sum, [`${name}_count`]: below };
+    return [
+      ...buckets,
+      ...Object.entries(totals).map(([metricName, value]) => ({ metricName, labels, value })),
+    ];
+  }
 }
 
 /** Registers what prom-client needs of a metric: who it is, and its numbers when asked. */

@@ -15,7 +15,15 @@ import { isIpv4, isIpv6, isLoopback, parseHostPort, renderHostPort, type HostPor
 import type { Discovered, Discovery, HealthSource, Problem } from "../model/endpoint.ts";
 import { serviceKey, type NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
-import type { HttpRoute, PublishedPort, ServiceDeclaration, ServicePort } from "../model/service.ts";
+import {
+  EMPTY_DECLARATION,
+  type Delivery,
+  type HttpRoute,
+  type PublishedPort,
+  type ServiceDeclaration,
+  type ServicePort,
+  type TrafficPolicy,
+} from "../model/service.ts";
 
 import { defaultHealth, firstTcpPort, pickTimes, type ProbeTimes } from "./probe-plan.ts";
 import { boundProblems, problem } from "./problem.ts";
@@ -38,6 +46,11 @@ export interface StaticService {
   readonly publish: readonly PublishedPort[];
   readonly http: readonly HttpRoute[];
   readonly health: StaticHealth;
+  /** Of each replica; 0 takes no new traffic. */
+  readonly weight: number;
+  readonly passthrough: readonly string[];
+  readonly traffic: TrafficPolicy;
+  readonly delivery: Delivery;
 }
 
 /** What else the set depends on. */
@@ -114,7 +127,8 @@ function endpointOf(
     address: where.host,
     reach: isLoopback(where.host) ? "stream" : "direct",
     declaration,
-    weight: 1,
+    weight: service.weight,
+    delivery: service.delivery,
     startedAtMs: 0,
     // Whole: a record's times are whole numbers, the clock's are not.
     declaredAtMs: Math.floor(options.loadedAtMs),
@@ -129,7 +143,8 @@ function declarationOf(service: StaticService, replicaPort: number): ServiceDecl
     first === undefined
       ? [{ name: "web", port: replicaPort, target: replicaPort, protocol: "tcp" }]
       : [{ ...first, target: replicaPort }, ...others];
-  return { ports, publish: service.publish, http: service.http, endpointMode: "vip", aliases: [] };
+  const { publish, http, passthrough, traffic } = service;
+  return { ...EMPTY_DECLARATION, ports, publish, http, passthrough, traffic };
 }
 
 function healthOf(health: StaticHealth, ports: readonly ServicePort[]): HealthSource {

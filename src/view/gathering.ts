@@ -15,7 +15,7 @@ import type { NodeId, ServiceKey } from "../model/ids.ts";
 import { EMPTY_DECLARATION, type ServiceDeclaration } from "../model/service.ts";
 import type { Replica, Service } from "../model/view.ts";
 
-import { publishText, routeText, wantedBy, type Wanting } from "./holders.ts";
+import { passthroughText, publishText, routeText, wantedBy, type Asked, type Wanting } from "./holders.ts";
 import { claimOf, isHeard, isPresent, type Owner, type Placed } from "./owner.ts";
 import { isSameClaim } from "./reading.ts";
 import type { PublishedClaim } from "./vip.ts";
@@ -119,7 +119,7 @@ export class Gathering {
   show(settled: Settled): Service {
     const last = this.#service;
     const declaration = this.#declaration;
-    const { publish, http } = withoutRefused(declaration, settled.refused);
+    const { publish, http, passthrough } = withoutRefused(declaration, settled.refused);
     const hasVip = declaration.endpointMode === "vip" && declaration.ports.length > 0;
     const problems = [
       ...(hasVip ? settled.vipProblems() : []),
@@ -141,6 +141,8 @@ export class Gathering {
       http: kept(last?.http, http),
       endpointMode: declaration.endpointMode,
       aliases: declaration.aliases,
+      passthrough: kept(last?.passthrough, passthrough),
+      traffic: declaration.traffic,
       replicas: this.#replicas(last?.replicas),
       problems: kept(last?.problems, problems.length === 0 ? NONE : problems),
     };
@@ -260,13 +262,14 @@ function isAlike(one: ServiceDeclaration, other: ServiceDeclaration): boolean {
 }
 
 function withoutRefused(
-  { publish, http }: ServiceDeclaration,
+  { publish, http, passthrough }: ServiceDeclaration,
   refused: ReadonlyMap<string, ServiceKey>,
-): Pick<ServiceDeclaration, "publish" | "http"> {
-  if (refused.size === 0) return { publish, http };
+): Asked {
+  if (refused.size === 0) return { publish, http, passthrough };
   return {
     publish: publish.filter((port) => port.mode === "host" || !refused.has(publishText(port))),
     http: http.filter((route) => !refused.has(routeText(route))),
+    passthrough: passthrough.filter((host) => !refused.has(passthroughText(host))),
   };
 }
 
@@ -289,6 +292,8 @@ function isSame(one: Service, other: Service): boolean {
     one.publish === other.publish &&
     one.http === other.http &&
     one.aliases === other.aliases &&
+    one.passthrough === other.passthrough &&
+    one.traffic === other.traffic &&
     one.problems === other.problems &&
     one.replicas === other.replicas
   );

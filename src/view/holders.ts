@@ -1,5 +1,5 @@
 /**
- * Holders: which service has a published port, or a route of the HTTP ingress, that several want.
+ * Holders: which service has a published port, a route of the HTTP ingress or a host's TLS, that several want.
  *
  * The one with the lower (order, key) has it, on every node alike; a service whose hosts are all gone comes after all
  * others, since it must not hold a port that a living one could serve. Each port and route is settled for itself, so a
@@ -87,11 +87,15 @@ export class Holders {
 }
 
 /** What a declaration wants everywhere; a port of mode `host` each host settles for itself. */
-export function wantedBy({ publish, http }: Pick<ServiceDeclaration, "publish" | "http">): readonly string[] {
-  if (publish.length === 0 && http.length === 0) return NOTHING;
+export function wantedBy({ publish, http, passthrough }: Asked): readonly string[] {
+  if (publish.length === 0 && http.length === 0 && passthrough.length === 0) return NOTHING;
   const everywhere = publish.filter(({ mode }) => mode === "ingress");
-  return [...new Set([...everywhere.map(publishText), ...http.map(routeText)])];
+  const names = [...everywhere.map(publishText), ...http.map(routeText), ...passthrough.map(passthroughText)];
+  return [...new Set(names)];
 }
+
+/** What of a declaration only one service can have. */
+export type Asked = Pick<ServiceDeclaration, "publish" | "http" | "passthrough">;
 
 /** A published port as it is told. */
 export function publishText({ published, protocol }: PublishedPort): string {
@@ -102,6 +106,11 @@ export function publishText({ published, protocol }: PublishedPort): string {
 export function routeText({ host, path }: { readonly host: string; readonly path: string }): string {
   // `/api` and `/api/` are one route to the proxy.
   return `route ${host}${path.replace(/(.)\/+$/, "$1")}`;
+}
+
+/** A host whose TLS passes unopened, as it is told. */
+export function passthroughText(host: string): string {
+  return `TLS passthrough of ${host}`;
 }
 
 function isSame(one: Wanting, other: Wanting): boolean {

@@ -8,6 +8,7 @@
  */
 
 import type { Member } from "../model/member.ts";
+import type { Delivery } from "../model/service.ts";
 import type { Replica } from "../model/view.ts";
 
 import { rule } from "./tier.ts";
@@ -22,6 +23,7 @@ export type Copy = Pick<
   | "reach"
   | "ports"
   | "weight"
+  | "delivery"
   | "state"
   | "drainApplied"
   | "drainPending"
@@ -41,7 +43,8 @@ export interface Circumstances {
 
 /** The replica as it is to be shown: the last one when nothing about it has changed. */
 export function replicaOf(copy: Copy, { reason, owner, observer, last, nowMs }: Circumstances): Replica {
-  const { id, name, slot, address, reach, ports, weight, state, drainApplied, drainPending } = copy;
+  const { id, name, slot, address, reach, ports, weight, delivery, state } = copy;
+  const { drainApplied, drainPending } = copy;
   const ruling = rule({ state, reason, weight, reach }, owner, observer);
   // Every field by itself: an object made by spreading takes half as much memory again.
   const replica: Replica = {
@@ -55,15 +58,21 @@ export function replicaOf(copy: Copy, { reason, owner, observer, last, nowMs }: 
     reach,
     ports,
     weight,
+    delivery,
     state,
     drainApplied,
     drainPending,
     tier: ruling.tier,
+    keepsConnections: ruling.keepsConnections,
     reason: ruling.reason,
     saidBy: ruling.saidBy,
     sinceMs: last !== null && last.tier === ruling.tier ? last.sinceMs : nowMs,
   };
   return last !== null && isSame(last, replica) ? last : replica;
+}
+
+function isSameDelivery(one: Delivery, other: Delivery): boolean {
+  return one === other || (one.proxyProtocol === other.proxyProtocol && one.drainMs === other.drainMs);
 }
 
 function isSame(one: Replica, other: Replica): boolean {
@@ -75,10 +84,12 @@ function isSame(one: Replica, other: Replica): boolean {
     one.reach === other.reach &&
     one.ports === other.ports &&
     one.weight === other.weight &&
+    isSameDelivery(one.delivery, other.delivery) &&
     one.state === other.state &&
     one.drainApplied === other.drainApplied &&
     (one.drainPending === other.drainPending || one.drainPending.join() === other.drainPending.join()) &&
     one.tier === other.tier &&
+    one.keepsConnections === other.keepsConnections &&
     one.reason === other.reason &&
     one.saidBy === other.saidBy
   );

@@ -21,6 +21,8 @@ export interface Ruling {
   readonly tier: Tier;
   readonly reason: string;
   readonly saidBy: string;
+  /** False when connections to it lead nowhere any more: whoever has one is to be told. */
+  readonly keepsConnections: boolean;
 }
 
 /** What an owner says of a replica that matters here. */
@@ -34,19 +36,36 @@ export type Said = Pick<ReplicaRecord, "state" | "reason" | "weight" | "reach">;
 export function rule(said: Said, owner: Member, observer: string): Ruling {
   const isUnrelayed = owner.state === "away" && said.reach === "stream";
   if (owner.state === "dead" || owner.state === "left" || isUnrelayed) {
-    return { tier: "never", reason: `node ${owner.name} is ${owner.state}`, saidBy: observer };
+    // A daemon that is away ends what it relays by itself, when it has given it time.
+    const keepsConnections = owner.state === "away";
+    return {
+      tier: "never",
+      reason: `node ${owner.name} is ${owner.state}`,
+      saidBy: observer,
+      keepsConnections,
+    };
   }
-  const own = ownRuling(said, owner.name);
+  const own = { ...ownRuling(said, owner.name), keepsConnections: true };
   if (owner.state === "suspect" && own.tier !== "never") {
-    return { tier: "panic", reason: `node ${owner.name} does not answer`, saidBy: observer };
+    return {
+      tier: "panic",
+      reason: `node ${owner.name} does not answer`,
+      saidBy: observer,
+      keepsConnections: true,
+    };
   }
   if (owner.settlesAtMs !== null && own.tier === "eligible") {
-    return { tier: "panic", reason: `node ${owner.name} came and went; settling`, saidBy: observer };
+    return {
+      tier: "panic",
+      reason: `node ${owner.name} came and went; settling`,
+      saidBy: observer,
+      keepsConnections: true,
+    };
   }
   return own;
 }
 
-function ownRuling(said: Said, saidBy: string): Ruling {
+function ownRuling(said: Said, saidBy: string): Omit<Ruling, "keepsConnections"> {
   const reason = said.reason === "" ? said.state : said.reason;
   if (said.weight === 0) return { tier: "never", reason: "weight is 0", saidBy };
   switch (said.state) {

@@ -39,7 +39,7 @@ test("doctor: every part that listens is named with its addresses, many are coun
 });
 
 test("doctor: every problem of status is there in its own words, once", () => {
-  const areas = ["label", "port", "bind", "state", "service", "source", "network", "trust"] as const;
+  const areas = ["label", "port", "bind", "state", "service", "source", "network", "trust", "tls"] as const;
   const problems = areas.map((area): ProblemLine => ({ area, subject: `s-${area}`, text: `what ${area}` }));
   const checks = checksOf({ problems });
   for (const { area, subject, text } of problems) {

@@ -3,6 +3,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { connect, type Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
@@ -30,6 +31,8 @@ export interface FakeDaemon {
   /** Replaces what such questions are answered. */
   trust: Partial<Commands>;
   readonly refusals: Refusal[];
+  /** Connections on which a handover was asked. */
+  readonly handovers: Duplex[];
   resolved: (name: string, type: string, as: string | null) => ResolveReport;
   facts: DoctorFacts;
   /** Adds an event to the snapshot, keeping 1024, and tells the server. */
@@ -76,6 +79,7 @@ export async function openDoors(t: TestContext, given: Partial<AdminOptions> = {
     trusted: [],
     trust: {},
     refusals: [],
+    handovers: [],
     drainResult: (replica) => Promise.resolve({ replica, applied: true, pending: [] }),
     leaveResult: () => Promise.resolve({ node: "host-1", farewell: "left", pending: [] }),
     resolved: (name, type, as) => ({ name, type, rcode: "NOERROR", answers: [], as: as ?? "this host" }),
@@ -104,6 +108,7 @@ export async function openDoors(t: TestContext, given: Partial<AdminOptions> = {
     ...trustOf(daemon),
     adminToken: null,
     onRefused: (refusal) => daemon.refusals.push(refusal),
+    onHandover: (connection) => daemon.handovers.push(connection),
     doctorFacts: () => Promise.resolve(daemon.facts),
     metricsText: () => Promise.resolve("skein_services 3\n"),
     subscribe(onEvent) {

@@ -3,7 +3,7 @@
 import type { Snapshot } from "../../src/admin/handlers.ts";
 import type { Event } from "../../src/model/event.ts";
 import type { Member } from "../../src/model/member.ts";
-import { EMPTY_DECLARATION } from "../../src/model/service.ts";
+import { DEFAULT_DELIVERY, EMPTY_DECLARATION } from "../../src/model/service.ts";
 import type { Replica, Service, View } from "../../src/model/view.ts";
 
 /** A round moment: 2025-11-21T03:00:00Z. */
@@ -49,10 +49,12 @@ export function replica(fields: Partial<Replica> = {}): Replica {
     reach: "stream",
     ports: [{ name: "http", port: 80, target: 8080, protocol: "http" }],
     weight: 1,
+    delivery: DEFAULT_DELIVERY,
     state: "ready",
     drainApplied: false,
     drainPending: [],
     tier: "eligible",
+    keepsConnections: true,
     reason: "probe: passed",
     saidBy: "host-1",
     sinceMs: NOW_MS - 42_000,

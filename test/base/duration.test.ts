@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import { parseDuration, renderDuration } from "../../src/base/duration.ts";
+import { parseDuration, parseDurationOrOff, renderDuration } from "../../src/base/duration.ts";
 
 const RANGE = { leastMs: 1, mostMs: 3_600_000 };
 const parsed = (text: string): number | string => {
@@ -45,4 +45,19 @@ test("duration: a refusal names the thing, its value and the range", () => {
   const result = parseDuration('label "x"', "2h", { leastMs: 100, mostMs: 3_600_000 });
   assert.ok(!result.ok);
   assert.match(result.failure.message, /label "x" is "2h"; expected 100ms\.\.1h/);
+});
+
+test("duration: off is none at all where it is allowed, and what is neither is told with both", () => {
+  const orOff = (text: string) => parseDurationOrOff("ramp", text, { leastMs: 100, mostMs: 1000 });
+  assert.deepEqual(orOff(" OFF "), { ok: true, value: 0 });
+  assert.deepEqual(orOff("500ms"), { ok: true, value: 500 });
+  const messages = ["on", "2s", "0s"].map((text) => {
+    const result = orOff(text);
+    return result.ok ? null : result.failure.message;
+  });
+  assert.deepEqual(messages, [
+    'ramp is "on"; expected a duration such as 500ms or 1m30s, or off',
+    'ramp is "2s"; expected 100ms..1s',
+    'ramp is "0s"; expected 100ms..1s',
+  ]);
 });

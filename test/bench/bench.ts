@@ -15,6 +15,7 @@ import { parseArgs } from "node:util";
 
 import { skipReason } from "../lab/requirements.ts";
 
+import { measureConnections } from "./connections.ts";
 import { linesOfDns, measureDns } from "./dns.ts";
 import { embeddedObstacle, measureEmbedded } from "./dns-embedded.ts";
 import { dnsLoadObstacle } from "./dns-load.ts";
@@ -24,6 +25,7 @@ import { measureJoin } from "./join.ts";
 import { measureMemory } from "./memory.ts";
 import { linesOfMerge, measureMerge } from "./merge.ts";
 import { EVENTS, measurePartition, type PartitionEvent, type PartitionFigures } from "./partition.ts";
+import { linesOfProxy, measureProxy, proxyObstacle } from "./proxy.ts";
 import { measureSeals } from "./seals.ts";
 import { measureStart } from "./start.ts";
 import { measureStreams } from "./streams.ts";
@@ -164,6 +166,30 @@ const BENCHES: readonly Bench[] = [
       const rates = `${figures.oursPerSecond.toFixed(0)}/s beside ${figures.dockersPerSecond.toFixed(0)}/s`;
       const measured = `${figures.ofDocker.toFixed(1)} x (${rates}, ${figures.lost} lost)`;
       return { figures, lines: [{ what: "DNS over UDP, of Docker's own", promised: "2 x", measured }] };
+    },
+  },
+  {
+    name: "proxy",
+    obstacle: proxyObstacle,
+    async run(rounds) {
+      const figures = await measureProxy(rounds);
+      return { figures, lines: linesOfProxy(figures) };
+    },
+  },
+  {
+    name: "connections",
+    obstacle: always,
+    async run() {
+      const figures = await measureConnections();
+      const lines = [
+        { what: `memory of each of ${figures.held} TCP connections`, bytes: figures.tcpBytesEach },
+        { what: "the same over HTTP, kept alive", bytes: figures.httpBytesEach },
+      ];
+      const inKilobytes = (bytes: number): string => `${(bytes / 1000).toFixed(1)} kB`;
+      return {
+        figures,
+        lines: lines.map(({ what, bytes }) => ({ what, promised: "40 kB", measured: inKilobytes(bytes) })),
+      };
     },
   },
   {

@@ -16,7 +16,7 @@ import { openLanes } from "../../src/mesh/lanes.ts";
 import { openLinks, type Links } from "../../src/mesh/links.ts";
 import { openRefusals } from "../../src/mesh/refusals.ts";
 import { recordKey, renderRecord, type NodeLogRecord } from "../../src/model/record.ts";
-import { EMPTY_DECLARATION } from "../../src/model/service.ts";
+import { DEFAULT_DELIVERY, EMPTY_DECLARATION } from "../../src/model/service.ts";
 import { nowMs } from "../../src/runtime/clock.ts";
 import { openLog } from "../../src/runtime/log.ts";
 import { openMetrics } from "../../src/runtime/metrics.ts";
@@ -131,6 +131,7 @@ function recordsOf({ index, serviceCount }: MemberPlan, host: string): NodeLogRe
       reach: "stream",
       declaration: { ...EMPTY_DECLARATION, ports },
       weight: 1,
+      delivery: DEFAULT_DELIVERY,
       startedAtMs: 1_700_000_000_000 + index,
       state: "ready",
       reason: "probe: passing",

@@ -17,7 +17,7 @@ import type { NodeId } from "../../src/model/ids.ts";
 import type { Entry, OwnerLog } from "../../src/model/log.ts";
 import type { MemberState, Standing } from "../../src/model/member.ts";
 import { recordKey, renderRecord, type NodeLogRecord, type ReplicaState } from "../../src/model/record.ts";
-import { EMPTY_DECLARATION } from "../../src/model/service.ts";
+import { DEFAULT_DELIVERY, EMPTY_DECLARATION } from "../../src/model/service.ts";
 import { changesBetween } from "../../src/view/changes.ts";
 import { Merger, type Merged } from "../../src/view/merge.ts";
 
@@ -308,6 +308,7 @@ function replica(index: number, at: number, part: { readonly state?: ReplicaStat
     reach: "stream" as const,
     declaration: { ...EMPTY_DECLARATION, ports },
     weight: 1,
+    delivery: DEFAULT_DELIVERY,
     startedAtMs: 1_700_000_000_000 + index,
     state,
     reason: state === "ready" ? "probe: passing" : "probe: connection refused",

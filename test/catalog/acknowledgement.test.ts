@@ -6,12 +6,12 @@ import { test } from "node:test";
 import { Acknowledgements } from "../../src/catalog/acknowledgement.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import type { ReplicaRecord } from "../../src/model/record.ts";
-import { EMPTY_DECLARATION } from "../../src/model/service.ts";
+import { DEFAULT_DELIVERY, EMPTY_DECLARATION } from "../../src/model/service.ts";
 
 function record(id: string, state: ReplicaRecord["state"]): ReplicaRecord {
   const where = { id, name: id, slot: null, network: "default", service: "web", stack: null } as const;
   const said = { state, reason: "", drainApplied: false, drainPending: [] };
-  const rest = { declaration: EMPTY_DECLARATION, weight: 1, startedAtMs: 1 };
+  const rest = { declaration: EMPTY_DECLARATION, weight: 1, delivery: DEFAULT_DELIVERY, startedAtMs: 1 };
   return { kind: "replica", ...where, address: "127.0.0.1", reach: "direct", ...rest, ...said };
 }
 

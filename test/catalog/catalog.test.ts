@@ -11,7 +11,7 @@ import { drainDaemon, drainReplica, NO_DRAINS } from "../../src/catalog/drain.ts
 import type { Discovered, Readiness } from "../../src/model/endpoint.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import { parseRecord, recordKey, renderRecord } from "../../src/model/record.ts";
-import { EMPTY_DECLARATION } from "../../src/model/service.ts";
+import { DEFAULT_DELIVERY, EMPTY_DECLARATION } from "../../src/model/service.ts";
 import { discovery, endpoint } from "./fixture.ts";
 
 const READY: Readiness = { state: "ready", reason: "probe: passing" };
@@ -48,6 +48,7 @@ test("catalog: a record says what was found, and what health says of it", () => 
     reach: "stream",
     declaration: EMPTY_DECLARATION,
     weight: 7,
+    delivery: DEFAULT_DELIVERY,
     startedAtMs: 1000,
     state: "ready",
     reason: "probe: passing",

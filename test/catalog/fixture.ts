@@ -1,7 +1,7 @@
 // Endpoints and discoveries, for the tests of what a node makes of them.
 
 import type { Discovered, Discovery } from "../../src/model/endpoint.ts";
-import { EMPTY_DECLARATION } from "../../src/model/service.ts";
+import { DEFAULT_DELIVERY, EMPTY_DECLARATION } from "../../src/model/service.ts";
 
 /** A running endpoint of service `web`. */
 export function endpoint(id: string, over: Partial<Discovered> = {}): Discovered {
@@ -16,6 +16,7 @@ export function endpoint(id: string, over: Partial<Discovered> = {}): Discovered
     reach: "stream",
     declaration: EMPTY_DECLARATION,
     weight: 1,
+    delivery: DEFAULT_DELIVERY,
     startedAtMs: 1000,
     declaredAtMs: 1000,
     lifecycle: "running",

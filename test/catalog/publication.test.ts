@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { writesFor } from "../../src/catalog/publication.ts";
 import type { NodeRecord, ReplicaRecord, ReplicaState } from "../../src/model/record.ts";
-import { EMPTY_DECLARATION } from "../../src/model/service.ts";
+import { DEFAULT_DELIVERY, EMPTY_DECLARATION } from "../../src/model/service.ts";
 
 const NODE: NodeRecord = {
   kind: "node",
@@ -29,6 +29,7 @@ function replica(id: string, state: ReplicaState = "ready"): ReplicaRecord {
   const said = {
     declaration: EMPTY_DECLARATION,
     weight: 1,
+    delivery: DEFAULT_DELIVERY,
     startedAtMs: 1,
     reason: "",
     drainApplied: false,

@@ -11,9 +11,10 @@ import {
   replicaTable,
   routeText,
   servicePath,
+  trafficTexts,
   vipTexts,
 } from "../../src/cli/describe.ts";
-import { parsePublishedPort, parseServicePort } from "../../src/model/service.ts";
+import { DEFAULT_TRAFFIC, parsePublishedPort, parseServicePort } from "../../src/model/service.ts";
 import { exampleSnapshot, NOW_MS } from "../admin/picture.ts";
 
 const STYLE = { wide: false, columnsMax: null, shortensIds: true, colors: false, nowMs: NOW_MS };
@@ -40,6 +41,23 @@ test("addresses: a tentative one and those of before are told with what that mea
   assert.deepEqual(vipTexts({ ...told.value, vipTentative: true, aliasVips: ["10.96.0.7"] }, "none"), [
     "10.96.0.5 (tentative: not every host has heard of it)",
     "10.96.0.7 (kept for a while: it had this one before)",
+  ]);
+});
+
+test("traffic: how it is spread is always told, the rest where it is not as usual", () => {
+  assert.deepEqual(trafficTexts(DEFAULT_TRAFFIC), ["round-robin"]);
+  const waits = { slowStartMs: 90_000, firstByteMs: 2000, udpIdleMs: 5000 };
+  assert.deepEqual(trafficTexts({ balance: "p2c", prefer: "local", udpMode: "datagram", ...waits }), [
+    "p2c",
+    "prefers replicas of the same host, then of its zone",
+    "slow start over 90s",
+    "leaves a replica that is silent for 2s",
+    "each UDP datagram to the next replica",
+    "a UDP flow ends after 5s of silence",
+  ]);
+  assert.deepEqual(trafficTexts({ ...DEFAULT_TRAFFIC, firstByteMs: 0 }), [
+    "round-robin",
+    "waits for a slow replica",
   ]);
 });
 

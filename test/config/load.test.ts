@@ -71,11 +71,21 @@ test("config: without a file, a variable or a flag everything has the default of
     allow: ["private"],
   });
   assert.deepEqual(config.vip, { pool: "auto", listen: true });
-  assert.deepEqual(config.ingress, { address: "0.0.0.0", http: 8080, trustedProxies: [] });
+  assert.deepEqual(config.ingress, {
+    address: "0.0.0.0",
+    http: 8080,
+    https: 8443,
+    certificates: "",
+    trustedProxies: [],
+    proxyProtocol: "auto",
+  });
+  const waits = { connect: 500, firstByte: 1000, answer: 60_000, idle: 300_000, udpIdle: 30_000 };
+  assert.deepEqual(config.proxy, waits);
   assert.deepEqual(config.dataplane, { mode: "auto" });
   assert.deepEqual(config.health, { interval: 1000, timeout: 1000, rise: 1, fall: 2 });
   assert.deepEqual(config.admin, { listen: { host: "127.0.0.1", port: 7651 }, socket: "auto", ...none });
-  assert.deepEqual(config.log, { level: "info", format: "auto" });
+  const access = { access: "off", accessFormat: "json", accessSample: 100, accessFile: "" };
+  assert.deepEqual(config.log, { level: "info", format: "auto", ...access });
   assert.deepEqual(config.services, []);
   assert.match(config.node.name, /^[a-z0-9_-]+$/);
 });
@@ -225,15 +235,17 @@ test("config: an unknown key is a mistake, told with the key that was probably m
   ]);
 });
 
+test("config: an unknown key inside a service's parts is told with the keys of that part", (t) => {
+  const service = "{ name: web, replicas: [], udp: { mod: flow }, ports: [{ prt: 80, port: 80 }] }";
+  assert.deepEqual(mistakes(t, `services:\n  - ${service}\n`).toSorted(), [
+    'skein.yaml:2: "services[0].ports[0].prt" is unknown; did you mean "port"?',
+    'skein.yaml:2: "services[0].udp.mod" is unknown; did you mean "mode"?',
+  ]);
+});
+
 test("config: keys of the interface that this version does not serve are refused by name, with what to do", (t) => {
-  const lines = [
-    ...mistakes(
-      t,
-      "vip: { pool6: auto }\noverlay: { pool: x }\ningress: { https: 1 }\nlog: { access: on }\n",
-    ),
-    ...mistakes(t, "ingress: { certificates: x }\n"),
-  ];
-  assert.equal(lines.length, 5);
+  const lines = mistakes(t, "vip: { pool6: auto }\noverlay: { pool: x }\n");
+  assert.equal(lines.length, 2);
   for (const line of lines) assert.match(line, /is not supported by this version: [a-zA-Z]/);
 });
 
@@ -242,6 +254,57 @@ test("config: durations are written with their units, in every place alike", (t)
   assert.deepEqual(["100ms", "1s", "1m30s", "1.5s", "1h"].map(of), [100, 1000, 90_000, 1500, 3_600_000]);
   for (const bad of ["5", "'5'", "1 s", "-1s", "1d", "99ms", "2h", "''", "[]"])
     assert.equal(mistakes(t, `health: { interval: ${bad} }`).length, 1, bad);
+});
+
+test("config: a wait for the first byte may be off, which is never; the other waits may not", (t) => {
+  const { proxy } = load(t, "proxy: { connect: 250ms, firstByte: off, udpIdle: 5s }").config;
+  assert.deepEqual(proxy, { connect: 250, firstByte: 0, answer: 60_000, idle: 300_000, udpIdle: 5000 });
+  assert.deepEqual(mistakes(t, "proxy: { connect: off, firstByte: soon, idle: 10ms }"), [
+    'skein.yaml:1: "proxy.connect" is "off"; expected a duration such as 500ms, 1s or 1m30s',
+    'skein.yaml:1: "proxy.firstByte" is "soon"; expected a duration such as 500ms or 1m30s, or off',
+    'skein.yaml:1: "proxy.idle" is "10ms"; expected 1s..24h',
+  ]);
+});
+
+test("config: the access log and the HTTPS ingress take what they can, and say what that is", (t) => {
+  const given = "{ access: sampled, accessFormat: combined, accessSample: 10, accessFile: /var/log/a.log }";
+  const { log, ingress } = load(t, `log: ${given}\ningress: { https: off, trustedProxies: 10.0.0.1 }`).config;
+  assert.deepEqual(
+    [log.access, log.accessFormat, log.accessSample, log.accessFile],
+    ["sampled", "combined", 10, "/var/log/a.log"],
+  );
+  assert.deepEqual([ingress.https, ingress.trustedProxies], ["off", ["10.0.0.1"]]);
+  assert.deepEqual(
+    mistakes(t, "log: { access: on, accessSample: 0 }\ningress: { https: 0, proxyProtocol: v2 }").toSorted(),
+    [
+      'skein.yaml:1: "log.access" is "on"; expected off, sampled or full',
+      'skein.yaml:1: "log.accessSample" is 0; expected a whole number in 1..1000000',
+      'skein.yaml:2: "ingress.https" is 0; expected off or a port in 1..65535',
+      'skein.yaml:2: "ingress.proxyProtocol" is "v2"; expected auto, required or off',
+    ],
+  );
+});
+
+test("config: what a service asks of its traffic is checked, with what was expected", (t) => {
+  const text = (keys: string): string => `services:\n  - { name: web, replicas: ['10.0.0.1:80'], ${keys} }\n`;
+  const told = mistakes(
+    t,
+    text(
+      "weight: 101, lb: random, prefer: zone, slowStart: 5, udp: { mode: packet, idle: 1ms }, passthrough: ['a b']",
+    ),
+  );
+  assert.deepEqual(
+    told.map((line) => line.replace(/^skein.yaml:2: "services\[0\]\./, '"')),
+    [
+      '"weight" is 101; expected a whole number in 0..100',
+      '"lb" is "random"; expected round-robin, least-connections, p2c or source-hash',
+      '"prefer" is "zone"; expected any or local',
+      '"slowStart" is 5; expected a duration such as 1s, or off',
+      '"udp.mode" is "packet"; expected flow or datagram',
+      '"udp.idle" is "1ms"; expected 1s..24h',
+      '"passthrough[0]" is "a b"; expected a host name such as app.example.com or *.example.com',
+    ],
+  );
 });
 
 test("config: one address may stand for a list of one, in the file as in a variable", (t) => {
@@ -394,7 +457,7 @@ test("config: a variable overrides whatever the file says of its key", (t) => {
 });
 
 test("config: two unknown keys of one section are both told", (t) => {
-  assert.equal(mistakes(t, "ingress: { https: 8443, certificates: x }").length, 2);
+  assert.equal(mistakes(t, "ingress: { htps: 8443, certs: x }").length, 2);
   assert.equal(mistakes(t, "dns: { domian: x, tll: 5s }").length, 2);
 });
 

@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import { loadConfig } from "../../src/config/load.ts";
 import { probeTimesOf, staticServicesOf } from "../../src/config/services.ts";
+import { DEFAULT_DELIVERY, DEFAULT_TRAFFIC } from "../../src/model/service.ts";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -48,4 +49,39 @@ test("services: a check has the times of the health section, and its own where i
   const [web, api] = staticServicesOf(config);
   assert.deepEqual(web?.health, { kind: "tcp", path: "", ...times });
   assert.deepEqual(api?.health, { kind: "http", path: "/up", ...times, intervalMs: 5000 });
+});
+
+test("services: what an entry says of its traffic is taken, and shared objects stand for what it leaves out", (t) => {
+  const config = configOf(t, {
+    services: [
+      { name: "web", replicas: [] },
+      {
+        name: "api",
+        replicas: [],
+        weight: 0,
+        lb: "p2c",
+        prefer: "local",
+        slowStart: "30s",
+        firstByte: "off",
+        proxyProtocol: "v2",
+        drain: "1m",
+        udp: { mode: "datagram", idle: "5s" },
+        passthrough: ["DB.example.com"],
+      },
+    ],
+  });
+  const [web, api] = staticServicesOf(config);
+  assert.equal(web?.traffic, DEFAULT_TRAFFIC);
+  assert.equal(web?.delivery, DEFAULT_DELIVERY);
+  assert.deepEqual([web?.weight, web?.passthrough], [1, []]);
+  assert.deepEqual(api?.traffic, {
+    balance: "p2c",
+    prefer: "local",
+    slowStartMs: 30_000,
+    firstByteMs: 0,
+    udpMode: "datagram",
+    udpIdleMs: 5000,
+  });
+  assert.deepEqual(api?.delivery, { proxyProtocol: "v2", drainMs: 60_000 });
+  assert.deepEqual([api?.weight, api?.passthrough], [0, ["db.example.com"]]);
 });

@@ -2,8 +2,9 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
+import { join } from "node:path";
 import test from "node:test";
 
 import {
@@ -11,6 +12,7 @@ import {
   doorAt,
   explain,
   prepareCluster,
+  tally,
   tasksOf,
   untilOpen,
   untilRefused,
@@ -116,6 +118,63 @@ test("command: SIGHUP takes services, health and log level anew, without losing 
   await untilServing([daemon], [replica]);
   assert.equal(await daemon.lookup("more.default.skein.internal"), "ENOTFOUND");
   assert.deepEqual(await daemon.lookup("web"), [vip]);
+});
+
+test("command: SIGHUP turns the access log on, and opens its file anew when it was renamed away", async (t) => {
+  const { daemon, replica } = await oneDaemon(t);
+  await daemon.start();
+  await untilServing([daemon], [replica]);
+  const door = doorAt(daemon, 8088);
+  await untilOpen(door);
+  const file = join(daemon.dir, "access.log");
+  assert.equal(await ask(door), replica.name);
+  daemon.configure({
+    mesh: { listen: `${daemon.address}:7650` },
+    log: { format: "text", access: "full", accessFile: file },
+    services: [webService([replica], { publish: ["8088:8000"] })],
+  });
+  await daemon.reload();
+  /** Asks until the file tells of it. */
+  const told = () =>
+    until(async () => {
+      assert.equal(await ask(door), replica.name);
+      const [line] = existsSync(file) ? readFileSync(file, "utf8").split("\n") : [];
+      return line === undefined || line === "" ? null : (JSON.parse(line) as Record<string, unknown>);
+    });
+  const first = await told();
+  assert.deepEqual(
+    [first["service"], first["node"], first["result"], first["retries"]],
+    ["default/web", "host-1", "ok", []],
+  );
+  assert.equal(first["replica"], (await explain(daemon)).replicas[0]?.id);
+  renameSync(file, `${file}.1`);
+  await daemon.reload();
+  assert.equal((await told())["service"], "default/web");
+});
+
+test("command: blue and green are one service, and a reload of their weights moves all traffic over", async (t) => {
+  const { block, hosts } = await prepareCluster(t);
+  const [daemon] = hosts;
+  const [[blue, green] = []] = await webReplicas(t, block, [2]);
+  assert.ok(blue !== undefined && green !== undefined);
+  const weigh = (one: number, other: number): void =>
+    daemon.configure({
+      mesh: { listen: `${daemon.address}:7650` },
+      log: { format: "text" },
+      services: [
+        webService([blue], { publish: ["8088:8000"], weight: one }),
+        webService([green], { publish: ["8088:8000"], weight: other }),
+      ],
+    });
+  const door = doorAt(daemon, 8088);
+  const answered = async (): Promise<string> => Object.keys(await tally(door, 6)).join(",");
+  weigh(1, 0);
+  await daemon.start();
+  await untilOpen(door);
+  await until(async () => (await answered()) === blue.name);
+  weigh(0, 1);
+  await daemon.reload();
+  await until(async () => (await answered()) === green.name);
 });
 
 test("command: SIGHUP with a broken config changes nothing and says what is wrong, by line", async (t) => {

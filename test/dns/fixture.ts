@@ -15,7 +15,7 @@ import { TCP_BYTES_MAX } from "../../src/dns/encode.ts";
 import { decodeQuery } from "../../src/dns/packet.ts";
 import type { Query } from "../../src/dns/query.ts";
 import type { Member } from "../../src/model/member.ts";
-import { EMPTY_DECLARATION, type ServicePort } from "../../src/model/service.ts";
+import { DEFAULT_DELIVERY, EMPTY_DECLARATION, type ServicePort } from "../../src/model/service.ts";
 import type { Replica, Service, View } from "../../src/model/view.ts";
 
 export const OPTIONS = {
@@ -61,10 +61,12 @@ export function replica(name: string, address: string, more: Partial<Replica> = 
     reach: "direct",
     ports: [PORT_80],
     weight: 1,
+    delivery: DEFAULT_DELIVERY,
     state: "ready",
     drainApplied: false,
     drainPending: [],
     tier: "eligible",
+    keepsConnections: true,
     reason: "",
     saidBy: "host-1",
     sinceMs: 0,

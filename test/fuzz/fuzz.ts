@@ -7,7 +7,7 @@
  *
  * Exit status 0 when nothing was found, 1 with the seed and the frame when something was, 2 for wrong usage.
  *
- * Touches: standard output and error, the clock.
+ * Touches: standard output and error, the clock; what the fuzzers touch that need programs and sockets.
  */
 
 import { randomInt } from "node:crypto";
@@ -15,25 +15,70 @@ import { parseArgs } from "node:util";
 
 import { floodFuzzer } from "./flood.ts";
 import { frameFuzzer } from "./frames.ts";
-import { renderFailed, runCases, type Failed, type Fuzzer, type Outcomes } from "./fuzzer.ts";
+import {
+  renderFailed,
+  runCases,
+  runLateCases,
+  type Failed,
+  type Fuzzer,
+  type LateFuzzer,
+  type OpenFuzzer,
+  type Outcomes,
+} from "./fuzzer.ts";
 import { gossipFuzzer } from "./gossip.ts";
+import { answerFuzzer } from "./http-answers.ts";
+import { httpFuzzer } from "./http.ts";
+import { helloFuzzer } from "./hellos.ts";
 import { queryFuzzer } from "./queries.ts";
 import { storeFuzzer } from "./store.ts";
 
-const FUZZERS: readonly Fuzzer[] = [
-  frameFuzzer(),
-  storeFuzzer(),
-  gossipFuzzer(),
-  floodFuzzer(),
-  queryFuzzer(),
+/** A fuzzer that is ready. */
+interface Ready {
+  readonly name: string;
+  readonly run: (
+    seed: number,
+    how: { readonly goesOn: (index: number) => boolean; readonly outcomes: Outcomes },
+  ) => Promise<Failed | null>;
+  readonly close: () => Promise<void>;
+}
+
+/** A fuzzer that can be asked for. */
+interface Choice {
+  readonly name: string;
+  readonly obstacle: () => string | false;
+  readonly open: () => Promise<Ready>;
+}
+
+const FUZZERS: readonly Choice[] = [
+  ...[frameFuzzer(), storeFuzzer(), gossipFuzzer(), floodFuzzer(), queryFuzzer(), helloFuzzer()].map(
+    plainChoice,
+  ),
+  lateChoice(httpFuzzer()),
+  lateChoice(answerFuzzer()),
 ];
 /** Fuzzers take turns of this length, so that a short run has something of each. */
 const TURN_MS = 1000;
 const SECONDS = 60;
 
+function plainChoice(fuzzer: Fuzzer): Choice {
+  const { name } = fuzzer;
+  const run: Ready["run"] = (seed, how) => Promise.resolve(runCases(fuzzer, seed, how));
+  const ready = { name, run, close: () => Promise.resolve() };
+  return { name, obstacle: () => false, open: () => Promise.resolve(ready) };
+}
+
+function lateChoice({ name, obstacle, open }: LateFuzzer): Choice {
+  const opened = (fuzzer: OpenFuzzer): Ready => ({
+    name,
+    run: (seed, how) => runLateCases({ name, fuzzer }, seed, how),
+    close: () => fuzzer.close(),
+  });
+  return { name, obstacle, open: async () => opened(await open()) };
+}
+
 /** What one fuzzer has done. */
 interface Tally {
-  readonly fuzzer: Fuzzer;
+  readonly fuzzer: Ready;
   readonly outcomes: Outcomes;
   cases: number;
   spentMs: number;
@@ -42,7 +87,7 @@ interface Tally {
 interface Asked {
   readonly seconds: number;
   readonly seed: number;
-  readonly fuzzers: readonly Fuzzer[];
+  readonly fuzzers: readonly Choice[];
 }
 
 function parseAsked(): Asked | null {
@@ -65,30 +110,44 @@ function parseAsked(): Asked | null {
 }
 
 /** Runs one fuzzer for a turn, one case at least. */
-function takeTurn(tally: Tally, seed: number, turnMs: number): Failed | null {
+async function takeTurn(tally: Tally, seed: number, turnMs: number): Promise<Failed | null> {
   const startMs = performance.now();
   const goesOn = (index: number): boolean => {
     if (index > 0 && performance.now() - startMs >= turnMs) return false;
     tally.cases += 1;
     return true;
   };
-  const failed = runCases(tally.fuzzer, (seed + tally.cases) >>> 0, { goesOn, outcomes: tally.outcomes });
+  const { fuzzer, outcomes } = tally;
+  const failed = await fuzzer.run((seed + tally.cases) >>> 0, { goesOn, outcomes });
   tally.spentMs += performance.now() - startMs;
   return failed;
 }
 
-function run({ seconds, seed, fuzzers }: Asked): { tallies: readonly Tally[]; failed: Failed | null } {
-  const tallies = fuzzers.map((fuzzer): Tally => ({ fuzzer, outcomes: new Map(), cases: 0, spentMs: 0 }));
+/** What a run has come to. */
+interface Ran {
+  readonly tallies: readonly Tally[];
+  readonly failed: Failed | null;
+}
+
+async function run({ seconds, seed, fuzzers }: Asked): Promise<Ran> {
+  const ready: Ready[] = [];
+  for (const { name, obstacle, open } of fuzzers) {
+    const reason = obstacle();
+    if (reason === false) ready.push(await open());
+    else process.stderr.write(`${name}: skipped, ${reason}\n`);
+  }
+  const tallies = ready.map((fuzzer): Tally => ({ fuzzer, outcomes: new Map(), cases: 0, spentMs: 0 }));
   const endMs = performance.now() + seconds * 1000;
+  let failed: Failed | null = null;
   do {
     for (const tally of tallies) {
-      const failed = takeTurn(tally, seed, Math.min(TURN_MS, (seconds * 1000) / tallies.length));
-      if (failed !== null) return { tallies, failed };
+      failed ??= await takeTurn(tally, seed, Math.min(TURN_MS, (seconds * 1000) / tallies.length));
     }
     const cases = tallies.map(({ fuzzer, cases }) => `${fuzzer.name} ${cases}`).join(", ");
     process.stderr.write(`${Math.max(0, (endMs - performance.now()) / 1000).toFixed(0)} s left: ${cases}\n`);
-  } while (performance.now() < endMs);
-  return { tallies, failed: null };
+  } while (failed === null && performance.now() < endMs);
+  for (const fuzzer of ready) await fuzzer.close();
+  return { tallies, failed };
 }
 
 function renderTallies(tallies: readonly Tally[]): string {
@@ -104,7 +163,7 @@ function renderTallies(tallies: readonly Tally[]): string {
     .join("\n");
 }
 
-function main(): number {
+async function main(): Promise<number> {
   const asked = parseAsked();
   if (asked === null) {
     const names = FUZZERS.map(({ name }) => name).join("|");
@@ -114,7 +173,7 @@ function main(): number {
     return 2;
   }
   process.stderr.write(`seed ${asked.seed}, ${asked.seconds} s\n`);
-  const { tallies, failed } = run(asked);
+  const { tallies, failed } = await run(asked);
   process.stdout.write(`${renderTallies(tallies)}\n`);
   const rssMb = (process.memoryUsage.rss() / 1e6).toFixed(0);
   process.stdout.write(
@@ -124,4 +183,4 @@ function main(): number {
   return failed === null ? 0 : 1;
 }
 
-process.exitCode = main();
+process.exitCode = await main();

@@ -58,6 +58,45 @@ export function runCases(
   return null;
 }
 
+/** A fuzzer whose target is made of sockets and programs: opened, used, closed; its cases take their time. */
+export interface LateFuzzer {
+  readonly name: string;
+  /** Why it cannot run here, in words; false when it can. */
+  readonly obstacle: () => string | false;
+  readonly open: () => Promise<OpenFuzzer>;
+}
+
+/** As Fuzzer, with cases that overlap. */
+export interface OpenFuzzer {
+  readonly atATime: number;
+  readonly round: (random: Random, seed: number) => Promise<string>;
+  readonly close: () => Promise<void>;
+}
+
+/** As `runCases`; after the first case that went wrong none is begun, and those under way are waited for. */
+export async function runLateCases(
+  { name, fuzzer }: { readonly name: string; readonly fuzzer: OpenFuzzer },
+  seed: number,
+  { goesOn, outcomes }: { readonly goesOn: (index: number) => boolean; readonly outcomes: Outcomes },
+): Promise<Failed | null> {
+  const failures: Failed[] = [];
+  let next = 0;
+  const work = async (): Promise<void> => {
+    while (failures.length === 0 && goesOn(next)) {
+      const ofCase = (seed + next) >>> 0;
+      next += 1;
+      try {
+        const outcome = await fuzzer.round(seededRandom(ofCase), ofCase);
+        outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+      } catch (thrown) {
+        failures.push({ fuzzer: name, seed: ofCase, thrown });
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: fuzzer.atATime }, work));
+  return failures[0] ?? null;
+}
+
 /** What went wrong, how to see it again, and the frame in hex. */
 export function renderFailed({ fuzzer, seed, thrown }: Failed): string {
   const told = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);

@@ -31,7 +31,7 @@ const http = (t: TestContext, listener: RequestListener) => listen(t, createHttp
 
 function target(kind: "tcp" | "http", port: number, over: Partial<ProbeTarget> = {}): ProbeTarget {
   const path = kind === "http" ? "/healthz" : "";
-  return { kind, address: "127.0.0.1", port, path, host: "web", timeoutMs: 30_000, ...over };
+  return { kind, address: "127.0.0.1", port, path, host: "web", timeoutMs: 30_000, preamble: null, ...over };
 }
 
 test("probe tcp: passes where somebody listens, and ends the connection without a reset", async (t) => {
@@ -205,4 +205,25 @@ test("probe: IPv6 is asked like IPv4", async (t) => {
   }
   assert.deepEqual(await probe(target("http", port, { address: "::1" })), { kind: "passed" });
   assert.deepEqual(await probe(target("tcp", port, { address: "::1" })), { kind: "passed" });
+});
+
+test("probe: what the endpoint expects in front of a connection comes first", async (t) => {
+  const preamble = Buffer.from("PROXY UNKNOWN\r\n");
+  const got: string[] = [];
+  const server = createServer((socket) => {
+    let text = "";
+    socket.on("data", (chunk: Buffer) => {
+      text += chunk.toString("latin1");
+      if (text.endsWith("\r\n\r\n")) socket.end("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+    });
+    socket.on("end", () => got.push(text.slice(0, 34)));
+  });
+  const port = await listen(t, server);
+  assert.deepEqual(await probe(target("tcp", port, { preamble })), { kind: "passed" });
+  await until(() => got.length === 1);
+  assert.deepEqual(await probe(target("http", port, { preamble })), { kind: "passed" });
+  await until(() => got.length === 2);
+  assert.deepEqual(got, ["PROXY UNKNOWN\r\n", "PROXY UNKNOWN\r\nGET /healthz HTTP/1"]);
+  const refused = { kind: "failed", reason: "connection refused", refused: true };
+  assert.deepEqual(await probe(target("http", await closedPort(), { preamble })), refused);
 });

@@ -9,6 +9,7 @@ import { seededRandom } from "../../src/base/random.ts";
 import { ProbeSchedule, type Checked, type ProbeRequest } from "../../src/health/schedule.ts";
 import type { ProbeOutcome } from "../../src/health/verdict.ts";
 import type { ProbePlan } from "../../src/model/endpoint.ts";
+import { DEFAULT_DELIVERY } from "../../src/model/service.ts";
 
 const PASSED: ProbeOutcome = { kind: "passed" };
 const REFUSED: ProbeOutcome = { kind: "failed", reason: "connection refused", refused: true };
@@ -32,6 +33,7 @@ function endpoint(id: string, over: Partial<ProbePlan> = {}, rest: Partial<Check
     address: "10.0.0.1",
     startedAtMs: 1,
     health: { kind: "probe", probe: { ...PROBE, ...over } },
+    delivery: DEFAULT_DELIVERY,
     ...rest,
   };
 }

@@ -45,6 +45,8 @@ export type Order =
       readonly longestMs: number;
       /** Whether connections are kept and used again, as by a program with a pool of them. */
       readonly keepsConnections: boolean;
+      /** Whether every second request is a POST with a body of POST_BODY's length. */
+      readonly posts: boolean;
     }
   /** What has become of the load so far. */
   | { readonly kind: "loading" }
@@ -92,6 +94,8 @@ const REQUEST_MS = 5000;
 const RESOLVE_MS = 1000;
 const FAILURES_KEPT = 20;
 
+const POST_BODY = "x".repeat(1000);
+
 /** The requests of one order. */
 class Requests {
   readonly #url: URL;
@@ -120,16 +124,16 @@ class Requests {
     if (this.#agent !== false) this.#agent.destroy();
   }
 
-  async send(): Promise<void> {
+  async send(method: "GET" | "POST" = "GET"): Promise<void> {
     this.#sent += 1;
     const sentMs = performance.now();
     try {
-      const name = await this.#ask();
+      const name = await this.#ask(method);
       this.#countByName[name] = (this.#countByName[name] ?? 0) + 1;
     } catch (thrown) {
       const atMs = Math.round(sentMs - this.#startMs);
       if (this.#failures.length < FAILURES_KEPT)
-        this.#failures.push(`after ${atMs} ms: ${(thrown as Error).message}`);
+        this.#failures.push(`${method} after ${atMs} ms: ${(thrown as Error).message}`);
     }
     this.#slowestMs = Math.max(this.#slowestMs, performance.now() - sentMs);
   }
@@ -139,15 +143,16 @@ class Requests {
     return { sent: this.#sent, countByName: this.#countByName, failures: this.#failures, slowestMs };
   }
 
-  async #ask(): Promise<string> {
+  async #ask(method: "GET" | "POST"): Promise<string> {
     return await new Promise<string>((resolve, reject) => {
-      const asked = request(this.#url, { agent: this.#agent, headers: this.#headers }, (response) => {
+      const how = { method, agent: this.#agent, headers: this.#headers };
+      const asked = request(this.#url, how, (response) => {
         named(response).then(resolve, reject);
       });
       const late = setTimeout(() => asked.destroy(new Error(`no answer in ${REQUEST_MS} ms`)), REQUEST_MS);
       asked.on("close", () => clearTimeout(late));
       asked.on("error", reject);
-      asked.end();
+      asked.end(method === "POST" ? POST_BODY : undefined);
     });
   }
 }
@@ -155,12 +160,15 @@ class Requests {
 /** A load under way. */
 class Load {
   readonly #requests: Requests;
+  readonly #posts: boolean;
+  #sent = 0;
   readonly #pending = new Set<Promise<void>>();
   readonly #ticker: NodeJS.Timeout;
   readonly #end: NodeJS.Timeout;
 
   constructor(order: Extract<Order, { kind: "load" }>) {
     this.#requests = new Requests(order.url, order);
+    this.#posts = order.posts;
     this.#ticker = setInterval(() => this.#send(), 1000 / order.perSecond);
     this.#end = setTimeout(() => clearInterval(this.#ticker), order.longestMs);
   }
@@ -178,7 +186,8 @@ class Load {
   }
 
   #send(): void {
-    const sent = this.#requests.send();
+    this.#sent += 1;
+    const sent = this.#requests.send(this.#posts && this.#sent % 2 === 0 ? "POST" : "GET");
     this.#pending.add(sent);
     void sent.then(() => this.#pending.delete(sent));
   }

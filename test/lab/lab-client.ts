@@ -17,6 +17,15 @@ const LONGEST_MS = 90_000;
 /** Between two questions for a watched name. */
 const WATCH_EVERY_MS = 20;
 
+/** A load that a client is to make; left out: 50 GETs a second, each over a connection of its own. */
+export interface LoadWanted {
+  readonly url: string;
+  readonly perSecond?: number;
+  readonly keepsConnections?: boolean;
+  /** Whether every second request is a POST. */
+  readonly posts?: boolean;
+}
+
 /** A client at work, wherever it runs. */
 export class LabClient {
   readonly #socketPath: string;
@@ -44,12 +53,9 @@ export class LabClient {
   }
 
   /** Keeps `perSecond` (50) requests a second coming, for at least half a second before and after `action`. */
-  async during(
-    load: { readonly url: string; readonly perSecond?: number; readonly keepsConnections?: boolean },
-    action: () => Promise<void>,
-  ): Promise<Tally> {
-    const { url, perSecond = 50, keepsConnections = false } = load;
-    await this.#order({ kind: "load", url, perSecond, longestMs: LONGEST_MS, keepsConnections });
+  async during(load: LoadWanted, action: () => Promise<void>): Promise<Tally> {
+    const { url, perSecond = 50, keepsConnections = false, posts = false } = load;
+    await this.#order({ kind: "load", url, perSecond, longestMs: LONGEST_MS, keepsConnections, posts });
     try {
       await this.#untilSent(perSecond / 2);
       await action();
@@ -77,6 +83,13 @@ export class LabClient {
       throw told(error, `while there was answered ${JSON.stringify(seen)}`);
     }
     return await this.#order({ kind: "watched" });
+  }
+
+  /** Waits until so many requests of the load under way are sent. */
+  async untilSentInAll(count: number, deadlineMs: number): Promise<void> {
+    const isSent = async (): Promise<boolean> =>
+      (await this.#order<Tally>({ kind: "loading" })).sent >= count;
+    await until(isSent, { what: `${count} requests are sent`, deadlineMs, everyMs: 100 });
   }
 
   async #untilSent(count: number): Promise<void> {

@@ -97,6 +97,21 @@ export class SkeinNode {
     const argv = [...this.#clock, process.execPath, "src/main.ts", "run"];
     const daemon = await this.host.spawn(argv, { cwd: REPOSITORY, log: "skein", env });
     this.#daemon = daemon;
+    await this.#untilReady(daemon);
+  }
+
+  /** Starts a new daemon that takes over, as in an upgrade; the old one ends when nothing is open in it any more. */
+  async replace(): Promise<void> {
+    const old = this.daemon;
+    const argv = [...this.#clock, process.execPath, "src/main.ts", "run", "--replace"];
+    const daemon = await this.host.spawn(argv, { cwd: REPOSITORY, log: "skein-new" });
+    this.#daemon = daemon;
+    const hasHandedOver = (): boolean => old.log().includes("handed over") || daemon.exit !== null;
+    await until(hasHandedOver, { what: `${this.name} is handed over`, deadlineMs: READY_MS });
+    await this.#untilReady(daemon);
+  }
+
+  async #untilReady(daemon: LabProgram): Promise<void> {
     // Its end is no "not yet": there is nothing to wait for then.
     const settled = async (): Promise<boolean> =>
       daemon.exit !== null || (await this.#ask("/readyz")).status === 200;

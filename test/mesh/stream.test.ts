@@ -9,6 +9,7 @@ import { describe, it, type TestContext } from "node:test";
 
 import { Failure } from "../../src/base/failure.ts";
 import type { HostPort } from "../../src/base/ip.ts";
+import { DatagramDesk } from "../../src/mesh/datagram-desk.ts";
 import { serveStream, type OwnerWay } from "../../src/mesh/stream.ts";
 import { openStreams, type Streams } from "../../src/mesh/streams.ts";
 import type { Metrics } from "../../src/runtime/metrics.ts";
@@ -344,6 +345,7 @@ describe("stream: what goes wrong has a code", () => {
         },
         wayTo: () => ({ kind: "unknown" }),
         open: () => Promise.reject(new Error("nothing is passed on here")),
+        desk: new DatagramDesk({ dropped: () => undefined }),
         connectMs: 5000,
         served: (result) => results.push(result),
       },

@@ -6,7 +6,14 @@ import { isIpv6, numberToIpv4 } from "../../src/base/ip.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import type { NodeRecord, ReplicaRecord, SubnetRecord, VipRecord } from "../../src/model/record.ts";
 import { ORDER_MAX } from "../../src/model/record.ts";
-import type { HttpRoute, PublishedPort, ServiceDeclaration, ServicePort } from "../../src/model/service.ts";
+import type {
+  Delivery,
+  HttpRoute,
+  PublishedPort,
+  ServiceDeclaration,
+  ServicePort,
+  TrafficPolicy,
+} from "../../src/model/service.ts";
 
 const letters = "abcdefghijklmnopqrstuvwxyz0123456789_".split("");
 
@@ -47,6 +54,22 @@ const route: fc.Arbitrary<HttpRoute> = fc.record({
   path: fc.webPath().map((path) => (path.startsWith("/") ? path : `/${path}`)),
 });
 
+const waitMs = fc.integer({ min: 0, max: LIMITS.policyMs });
+
+const traffic: fc.Arbitrary<TrafficPolicy> = fc.record({
+  balance: fc.constantFrom("round-robin", "least-connections", "p2c", "source-hash"),
+  prefer: fc.constantFrom("any", "local"),
+  slowStartMs: waitMs,
+  firstByteMs: fc.option(waitMs),
+  udpMode: fc.constantFrom("flow", "datagram"),
+  udpIdleMs: fc.option(waitMs),
+});
+
+const delivery: fc.Arbitrary<Delivery> = fc.record({
+  proxyProtocol: fc.constantFrom("off", "v1", "v2"),
+  drainMs: waitMs,
+});
+
 /** A declaration of a service. */
 export const declaration: fc.Arbitrary<ServiceDeclaration> = fc.record({
   ports: fc.array(servicePort, { maxLength: 4 }),
@@ -54,6 +77,8 @@ export const declaration: fc.Arbitrary<ServiceDeclaration> = fc.record({
   http: fc.array(route, { maxLength: 3 }),
   endpointMode: fc.constantFrom("vip", "dnsrr"),
   aliases: fc.array(label, { maxLength: 3 }),
+  passthrough: fc.array(fc.constantFrom("db.example.com", "*.example.com"), { maxLength: 2 }),
+  traffic,
 });
 
 /** An IPv4 prefix, its host bits zero. */
@@ -88,6 +113,7 @@ export const replicaRecord: fc.Arbitrary<ReplicaRecord> = fc.record({
   reach: fc.constantFrom("direct", "stream"),
   declaration,
   weight: fc.nat({ max: 100 }),
+  delivery,
   startedAtMs: fc.maxSafeNat(),
   state: fc.constantFrom("starting", "ready", "unready", "draining"),
   reason: short,

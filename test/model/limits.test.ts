@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import { LIMITS } from "../../src/model/limits.ts";
 import { parseRecord, renderRecord, type ReplicaRecord } from "../../src/model/record.ts";
+import { DEFAULT_DELIVERY, DEFAULT_TRAFFIC } from "../../src/model/service.ts";
 
 const longLabel = "a".repeat(LIMITS.labelBytes);
 
@@ -41,7 +42,10 @@ test("limits: a replica with every list full fits in a record", () => {
       }),
       endpointMode: "dnsrr",
       aliases: Array.from({ length: LIMITS.namesPerService }, () => longLabel),
+      passthrough: [],
+      traffic: DEFAULT_TRAFFIC,
     },
+    delivery: DEFAULT_DELIVERY,
     weight: 100,
     startedAtMs: Number.MAX_SAFE_INTEGER,
     state: "draining",

@@ -6,8 +6,14 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 
 import { LIMITS } from "../../src/model/limits.ts";
-import { parseRecord, recordKey, renderRecord, type NodeLogRecord } from "../../src/model/record.ts";
-import { parseRoutePath } from "../../src/model/service.ts";
+import {
+  parseRecord,
+  recordKey,
+  renderRecord,
+  type NodeLogRecord,
+  type ReplicaRecord,
+} from "../../src/model/record.ts";
+import { DEFAULT_DELIVERY, DEFAULT_TRAFFIC, parseRoutePath } from "../../src/model/service.ts";
 
 import { nodeRecord, replicaRecord, subnetRecord, vipRecord } from "./arbitraries.ts";
 
@@ -19,10 +25,41 @@ test("record: every record comes back from its key and body, and renders to the 
       const body = renderRecord(record);
       const parsed = parseRecord(recordKey(record), body);
       assert.ok(parsed.ok && parsed.value !== null);
-      assert.deepEqual(parsed.value, JSON.parse(body));
+      assert.deepEqual(parsed.value, JSON.parse(JSON.stringify(record)));
       assert.equal(renderRecord(parsed.value), body);
     }),
   );
+});
+
+test("record: what nearly no replica says is left out of its body, and read as the default", () => {
+  fc.assert(
+    fc.property(replicaRecord, (replica) => {
+      const traffic = DEFAULT_TRAFFIC;
+      const declaration = { ...replica.declaration, passthrough: [], traffic };
+      const record: ReplicaRecord = { ...replica, declaration, delivery: { ...DEFAULT_DELIVERY } };
+      const body = renderRecord(record);
+      assert.doesNotMatch(body, /delivery|traffic|passthrough/);
+      const parsed = parseRecord(recordKey(record), body);
+      assert.ok(parsed.ok && parsed.value?.kind === "replica");
+      assert.equal(parsed.value.delivery, DEFAULT_DELIVERY);
+      assert.equal(parsed.value.declaration.traffic, DEFAULT_TRAFFIC);
+    }),
+  );
+});
+
+test("record: a way of a later version to spread or hand over traffic is as if it were not said", () => {
+  const [record] = fc.sample(replicaRecord, 1);
+  assert.ok(record !== undefined);
+  const traffic = { ...DEFAULT_TRAFFIC, balance: "maglev", slowStartMs: -1, prefer: 7, firstByteMs: "1s" };
+  const body = {
+    ...record,
+    declaration: { ...record.declaration, traffic },
+    delivery: { proxyProtocol: "v3" },
+  };
+  const parsed = parseRecord(recordKey(record), JSON.stringify(body));
+  assert.ok(parsed.ok && parsed.value?.kind === "replica");
+  assert.equal(parsed.value.delivery, DEFAULT_DELIVERY);
+  assert.equal(parsed.value.declaration.traffic, DEFAULT_TRAFFIC);
 });
 
 test("record: unknown fields of a newer peer are ignored, and not passed on", () => {
@@ -127,8 +164,11 @@ const samples: readonly {
         http: [{ host: "app.example.com", path: "/" }],
         endpointMode: "vip",
         aliases: ["www"],
+        passthrough: [],
+        traffic: DEFAULT_TRAFFIC,
       },
       weight: 1,
+      delivery: DEFAULT_DELIVERY,
       startedAtMs: 1_700_000_000_000,
       state: "ready",
       reason: "probe: passed",

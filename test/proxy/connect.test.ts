@@ -89,6 +89,22 @@ test("connect: an upstream of another host is dialled by the given function, wit
   assert.deepEqual(asked, [["far", 1234]]);
 });
 
+test("connect: an upstream that wants the PROXY protocol is told first, over a relayed stream as well", async (t) => {
+  const caller = { address: "192.0.2.7", port: 40_000, toAddress: "198.51.100.2", toPort: 443 };
+  const streams = [0, 1].map(() => new PassThrough());
+  const dialled = [...streams];
+  const dial: Dial = () => Promise.resolve(dialled.shift() ?? new PassThrough());
+  const open = connector(t, AMPLE_MS, dial);
+  const to = upstream("far", 80, { via: "stream", proxyProtocol: "v1" });
+  await open(to, caller);
+  // Nobody's connection but ours: a probe, for one.
+  await open(to);
+  assert.deepEqual(
+    streams.map((stream) => String(stream.read())),
+    ["PROXY TCP4 192.0.2.7 198.51.100.2 40000 443\r\n", "PROXY UNKNOWN\r\n"],
+  );
+});
+
 test("reset: ends a socket with RST, destroys what is no socket, and does nothing twice", async (t) => {
   let errorCode = "";
   const port = await tcpReplica(t, (socket) => {

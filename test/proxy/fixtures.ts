@@ -20,9 +20,11 @@ import { seededRandom } from "../../src/base/random.ts";
 import type { Replica, Service, View } from "../../src/model/view.ts";
 import { openProxy, type Proxy, type ProxyOptions } from "../../src/proxy/proxy.ts";
 import type { Frontend, IngressRoute, Pool, RouteTable, Upstream } from "../../src/proxy/routes.ts";
+import type { Caller } from "../../src/proxy/tcp/proxy-header.ts";
 import type { Log } from "../../src/runtime/log.ts";
 import { openMetrics, type Metrics } from "../../src/runtime/metrics.ts";
 import { until } from "../support/wait.ts";
+import { DEFAULT_DELIVERY, DEFAULT_TRAFFIC } from "../../src/model/service.ts";
 
 export function replica(id: string, changes: Partial<Replica> = {}): Replica {
   return {
@@ -36,10 +38,12 @@ export function replica(id: string, changes: Partial<Replica> = {}): Replica {
     reach: "direct",
     ports: [{ name: "web", port: 80, target: 8080, protocol: "http" }],
     weight: 1,
+    delivery: DEFAULT_DELIVERY,
     state: "ready",
     drainApplied: false,
     drainPending: [],
     tier: "eligible",
+    keepsConnections: true,
     reason: "",
     saidBy: "host-1",
     sinceMs: 0,
@@ -63,6 +67,8 @@ export function service(name: string, changes: Partial<Service> = {}): Service {
     http: [],
     endpointMode: "vip",
     aliases: [],
+    passthrough: [],
+    traffic: DEFAULT_TRAFFIC,
     ...changes,
   };
 }
@@ -82,14 +88,29 @@ export function upstream(id: string, port: number, changes: Partial<Upstream> = 
     address: "127.0.0.1",
     port,
     via: "direct",
+    weight: 1,
+    distance: 0,
+    sinceMs: 0,
+    proxyProtocol: "off",
+    drainUntilMs: null,
     ...changes,
   };
 }
 
+/** The ends of a client's connection. */
+export const CALLER: Caller = { address: "127.0.0.1", port: 40_000, toAddress: "127.0.0.1", toPort: 8080 };
+
 /** A pool; `tiers` in the order eligible, draining, panic. */
 export function pool(...tiers: (readonly Upstream[])[]): Pool {
   const sorted = [0, 1, 2].map((at) => (tiers[at] ?? []).toSorted((a, b) => (a.id < b.id ? -1 : 1)));
-  return { service: "default/web", port: 80, tiers: sorted };
+  return {
+    service: "default/web",
+    port: 80,
+    protocol: "http",
+    tiers: sorted,
+    resting: [],
+    traffic: DEFAULT_TRAFFIC,
+  };
 }
 
 export function frontend(kind: Frontend["kind"], to: Pool, changes: Partial<Frontend> = {}): Frontend {
@@ -97,7 +118,8 @@ export function frontend(kind: Frontend["kind"], to: Pool, changes: Partial<Fron
 }
 
 export function table(frontends: readonly Frontend[], routes: readonly IngressRoute[] = []): RouteTable {
-  const ingress = routes.length === 0 ? null : { address: "127.0.0.2", port: 0, routes };
+  const ingress =
+    routes.length === 0 ? null : { address: "127.0.0.2", port: 0, httpsPort: null, routes, passthrough: [] };
   return { complete: true, frontends, ingress, problems: [] };
 }
 
@@ -149,6 +171,7 @@ export async function startProxy(
 ): Promise<{ readonly proxy: Proxy; readonly metrics: Metrics }> {
   const metrics = openMetrics();
   const proxy = await openProxy({
+    nodeId: "aaaaaaaaaaaaaaaaaaaa",
     dial: () => Promise.reject(new Failure("unreachable", "no mesh in this test")),
     log: SILENT,
     metrics,

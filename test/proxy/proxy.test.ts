@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { createServer } from "node:http";
 import { connect } from "node:net";
 import { test } from "node:test";
 
@@ -84,14 +85,37 @@ test("set: while the table is incomplete listeners are added, none is closed", a
 test("set: an upstream that leaves the table takes its ejection with it", async (t) => {
   const { proxy } = await startProxy(t);
   const refusing = upstream("a", await closedPort());
-  await proxy.set(table([frontend("http", pool([refusing]))]));
-  assert.equal((await ask(portAt(proxy, "127.0.0.1"))).status, 502);
-  assert.deepEqual(
-    proxy.stats().ejected.map(({ id }) => id),
-    [refusing.id],
-  );
+  const good = upstream("b", await httpReplica(t, (_, response) => response.end("ok")));
+  await proxy.set(table([frontend("http", pool([refusing, good]))]));
+  for (let count = 0; count < 2; count += 1) assert.equal((await ask(portAt(proxy, "127.0.0.1"))).text, "ok");
+  const [ejected] = proxy.stats().ejected;
+  assert.deepEqual([ejected?.id, ejected?.reason], [refusing.id, "connect"]);
   await proxy.set(table([frontend("http", pool())]));
   assert.deepEqual(proxy.stats().ejected, []);
+});
+
+test("proxy: an ejected replica that is well again is back before any client asks", async (t) => {
+  const clock = new Clock();
+  const port = await closedPort();
+  const good = await httpReplica(t, (_, response) => response.end("good"));
+  const to = pool([upstream("a", port), upstream("b", good)]);
+  const { proxy } = await startProxy(t, { nowMs: clock.nowMs });
+  await proxy.set(table([frontend("http", to)]));
+  for (let count = 0; count < 2; count += 1)
+    assert.equal((await ask(portAt(proxy, "127.0.0.1"))).text, "good");
+  assert.equal(proxy.stats().ejected.length, 1);
+  let requests = 0;
+  const back = createServer((_, response) => {
+    requests += 1;
+    response.end("back");
+  });
+  t.after(() => back.close());
+  back.listen(port, "127.0.0.1");
+  await once(back, "listening");
+  await clock.passUntil(() => proxy.stats().ejected.length === 0);
+  assert.equal(requests, 0);
+  const texts = [await ask(portAt(proxy, "127.0.0.1")), await ask(portAt(proxy, "127.0.0.1"))];
+  assert.deepEqual(texts.map(({ text }) => text).toSorted(), ["back", "good"]);
 });
 
 test("set: HTTP goes through streams as it goes through sockets, with connections kept", async (t) => {

@@ -46,6 +46,23 @@ describe("lifecycle: closing", () => {
     );
   });
 
+  it("for a successor only that ends which does not serve on; the rest is closed later, what passed on never", async () => {
+    const lifecycle = openLifecycle({ log: openSilentLog(), totalMs: 10_000 });
+    const closed: string[] = [];
+    const opened = (name: string, handover?: "serves" | "passes"): void => {
+      const close = (): void => void closed.push(name);
+      lifecycle.opened({ name, close, ...(handover !== undefined && { handover }) });
+    };
+    opened("lock");
+    opened("pool", "passes");
+    opened("proxy", "serves");
+    opened("doors");
+    await lifecycle.yieldParts();
+    assert.deepEqual(closed, ["doors", "lock"]);
+    await lifecycle.close();
+    assert.deepEqual(closed, ["doors", "lock", "proxy"]);
+  });
+
   it("a part that hangs is left behind and named in the log, the rest is closed", async () => {
     const log = openSilentLog();
     const lifecycle = openLifecycle({ log, totalMs: 10_000 });

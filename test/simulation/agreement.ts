@@ -10,7 +10,7 @@
 import { planZone, type ZoneOptions } from "../../src/dns/names/zone.ts";
 import type { OwnerLog } from "../../src/model/log.ts";
 import type { Service, View } from "../../src/model/view.ts";
-import { planRoutes } from "../../src/proxy/routes.ts";
+import { planRoutes } from "../../src/proxy/plan.ts";
 
 import type { Simulation } from "./engine.ts";
 import type { Host } from "./host.ts";
@@ -182,7 +182,9 @@ function planned(view: View): string {
   const { services, names } = planZone(view, ZONE_OPTIONS);
   const { frontends, problems } = planRoutes(view, {
     ingressAddress: "0.0.0.0",
-    httpPort: 0,
+    httpPort: null,
+    httpsPort: null,
+    terminatesTls: false,
     listensOnVips: true,
     reservedPorts: [],
     listenersMax: 4096,

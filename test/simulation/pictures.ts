@@ -12,7 +12,7 @@ import type { NodeId } from "../../src/model/ids.ts";
 import type { Member } from "../../src/model/member.ts";
 import type { Replica, Service, View } from "../../src/model/view.ts";
 import type { Effects, Input } from "../../src/step.ts";
-import { planRoutes } from "../../src/proxy/routes.ts";
+import { planRoutes } from "../../src/proxy/plan.ts";
 
 import { ZONE_OPTIONS } from "./agreement.ts";
 import type { Simulation } from "./engine.ts";
@@ -244,7 +244,9 @@ export class PictureCheck implements Observer {
   #routes(host: Host, view: View, memberById: ReadonlyMap<NodeId, Member>): void {
     const table = planRoutes(view, {
       ingressAddress: "0.0.0.0",
-      httpPort: 0,
+      httpPort: null,
+      httpsPort: null,
+      terminatesTls: false,
       listensOnVips: true,
       reservedPorts: [],
       listenersMax: 4096,

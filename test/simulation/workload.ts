@@ -5,7 +5,7 @@
  */
 
 import type { Discovered } from "../../src/model/endpoint.ts";
-import { EMPTY_DECLARATION } from "../../src/model/service.ts";
+import { DEFAULT_DELIVERY, EMPTY_DECLARATION } from "../../src/model/service.ts";
 
 import type { Simulation } from "./engine.ts";
 import type { Host } from "./host.ts";
@@ -29,6 +29,7 @@ export function endpoint(service: string, id: string, over: Partial<Discovered> 
     reach: "stream",
     declaration: { ...EMPTY_DECLARATION, ports },
     weight: 1,
+    delivery: DEFAULT_DELIVERY,
     startedAtMs: 1000,
     declaredAtMs: 1000,
     lifecycle: "running",

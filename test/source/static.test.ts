@@ -8,6 +8,7 @@ import * as fc from "fast-check";
 import { drainReason, drainReplica, NO_DRAINS } from "../../src/catalog/drain.ts";
 import { ProbeSchedule } from "../../src/health/schedule.ts";
 import { isLabel } from "../../src/model/ids.ts";
+import { DEFAULT_DELIVERY, DEFAULT_TRAFFIC } from "../../src/model/service.ts";
 import {
   discoverStatic,
   type StaticHealth,
@@ -26,6 +27,10 @@ function service(over: Partial<StaticService> = {}): StaticService {
     publish: [],
     http: [],
     health: { kind: "tcp", path: "", intervalMs: 1000, timeoutMs: 1000, rise: 1, fall: 2 },
+    weight: 1,
+    passthrough: [],
+    traffic: DEFAULT_TRAFFIC,
+    delivery: DEFAULT_DELIVERY,
     ...over,
   };
 }
@@ -128,6 +133,23 @@ test("static: a reload dates what is declared otherwise than before, and only th
   assert.deepEqual(reloaded(PUBLISHED), [2000, 2000]);
   const often = { ...service().health, intervalMs: 100 };
   assert.deepEqual(reloaded(service({ health: often })), [1000, 1000], "how it is checked declares nothing");
+});
+
+test("static: a weight and how replicas take their traffic are of each entry, and declare nothing new", () => {
+  const delivery = { proxyProtocol: "v2", drainMs: 0 } as const;
+  const previous = discoverStatic([service()], OPTIONS);
+  const changed = service({ weight: 0, delivery });
+  const [one] = discoverStatic([changed], { ...OPTIONS, loadedAtMs: 2000, previous }).endpoints;
+  assert.deepEqual([one?.weight, one?.delivery, one?.declaredAtMs], [0, delivery, 1000]);
+});
+
+test("static: how traffic is spread, and whose TLS passes, is declared, and dated when it changes", () => {
+  const previous = discoverStatic([service()], OPTIONS);
+  const traffic = { ...DEFAULT_TRAFFIC, balance: "p2c" } as const;
+  const changed = service({ traffic, passthrough: ["db.example.com"] });
+  const [one] = discoverStatic([changed], { ...OPTIONS, loadedAtMs: 2000, previous }).endpoints;
+  assert.deepEqual([one?.declaration.traffic, one?.declaration.passthrough], [traffic, ["db.example.com"]]);
+  assert.equal(one?.declaredAtMs, 2000);
 });
 
 test("static: whatever a reload changes in what a replica declares, its checks go on as they were", () => {

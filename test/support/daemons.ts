@@ -50,6 +50,12 @@ export interface DaemonUnderTest {
   readonly isRunning: () => boolean;
   /** Starts it, or starts it again, and waits until it is ready. */
   readonly start: () => Promise<void>;
+  /**
+   * Starts another process beside the one that runs, to take over from it (`--replace`); from then on it is the daemon.
+   *
+   * @returns once the old one has handed over: how the old process ends
+   */
+  readonly replace: () => Promise<{ readonly ended: Promise<number | null>; readonly pid: number }>;
   /** Starts one that is expected to end by itself; settles when it has. */
   readonly runToEnd: () => Promise<Ran>;
   /** Sends a signal; settles when the process has ended, with its exit code, null for a signal's death. */
@@ -157,14 +163,15 @@ export function daemonFor(
   const base = overlaid(baseConfig({ name, address, dir, vipPool }), config(dir));
   let child: ChildProcess | null = null;
   let log = "";
+  const replaced: ChildProcess[] = [];
   t.after(async () => {
-    if (child !== null) await ended(child, "SIGKILL");
+    for (const one of [...replaced, child]) if (one !== null) await ended(one, "SIGKILL");
     rmSync(dir, { recursive: true, force: true });
   });
   const configure = (over: ConfigTree): void => writeFileSync(file, JSON.stringify(overlaid(base, over)));
   configure({});
-  const spawned = (): ChildProcess => {
-    const plain = [MAIN, "run", "--config", file];
+  const spawned = (...flags: readonly string[]): ChildProcess => {
+    const plain = [MAIN, "run", "--config", file, ...flags];
     const program = pace === undefined ? plain : [PACED, file, JSON.stringify(pace)];
     const [command = "", ...words] = [...enter, process.execPath, ...program];
     const started = spawn(command, words, { env: plainEnv(), stdio: ["ignore", "ignore", "pipe"] });
@@ -193,6 +200,17 @@ export function daemonFor(
       const isReady = async (): Promise<boolean> => !isRunning() || (await get("/readyz")) !== null;
       await until(isReady, { what: `${name} is ready`, deadlineMs: PROGRAM_DEADLINE_MS });
       if (!isRunning()) throw new Error(`${name} ended instead of getting ready: ${log}`);
+    },
+    async replace() {
+      const [before, old] = [log.length, child];
+      if (old === null) throw new Error(`${name} was never started: there is nothing to replace`);
+      replaced.push(old);
+      const exit = once(old, "exit") as Promise<[number | null]>;
+      spawned("--replace");
+      const isOver = (): boolean => !isRunning() || log.slice(before).includes("handed over");
+      await until(isOver, { what: `${name} is replaced`, deadlineMs: PROGRAM_DEADLINE_MS });
+      if (!isRunning()) throw new Error(`${name}'s successor ended: ${log.slice(before)}`);
+      return { ended: exit.then(([code]) => code), pid: old.pid ?? 0 };
     },
     async runToEnd() {
       const before = log.length;

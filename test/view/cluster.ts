@@ -12,7 +12,7 @@ import {
   type ReplicaRecord,
   type VipRecord,
 } from "../../src/model/record.ts";
-import { EMPTY_DECLARATION, type ServiceDeclaration } from "../../src/model/service.ts";
+import { DEFAULT_DELIVERY, EMPTY_DECLARATION, type ServiceDeclaration } from "../../src/model/service.ts";
 import type { MergeInput } from "../../src/view/merge.ts";
 import { idOf } from "../support/gossip-network.ts";
 
@@ -53,6 +53,7 @@ export function replica(id: string, part: Partial<ReplicaRecord> = {}): ReplicaR
     reach: "direct",
     declaration: declare(),
     weight: 1,
+    delivery: DEFAULT_DELIVERY,
     startedAtMs: 1000,
     state: "ready",
     reason: "probe: passed",

@@ -151,18 +151,24 @@ test("gathering: what is refused is taken from it and told, with whose it is; po
   const declaration = declare({
     publish: [port(8080, "ingress"), port(8080, "host"), port(8081, "ingress")],
     http: [{ host: "x.example", path: "/api/" }],
+    passthrough: ["x.example", "y.example"],
   });
   const refused = new Map([
     ["published port 8080/tcp", "default/db"],
     ["route x.example/api", "default/db"],
+    ["TLS passthrough of x.example", "default/db"],
   ]);
-  const { publish, http, problems } = gathered(place(ownerOf("b"), replica("r1", { declaration }))).show({
+  const { publish, http, passthrough, problems } = gathered(
+    place(ownerOf("b"), replica("r1", { declaration })),
+  ).show({
     ...NOTHING,
     refused,
   });
   assert.deepEqual([publish, http], [[port(8080, "host"), port(8081, "ingress")], []]);
+  assert.deepEqual(passthrough, ["y.example"]);
   assert.deepEqual(problems, [
     "published port 8080/tcp belongs to default/db",
     "route x.example/api belongs to default/db",
+    "TLS passthrough of x.example belongs to default/db",
   ]);
 });

@@ -73,16 +73,18 @@ test("holders: what is wanted now counts, whatever was wanted before", () => {
   );
 });
 
-test("holders: a service wants its ingress ports and its routes, each once, a last slash or not", () => {
+test("holders: a service wants its ports, its routes and its hosts' TLS, each once, a last slash or not", () => {
   const port = (published: number, mode: PublishedPort["mode"]): PublishedPort => {
     return { published, port: 80, protocol: "tcp", mode };
   };
   const publish = [port(80, "ingress"), port(80, "ingress"), port(81, "host")];
   const http = ["/", "/api", "/api/"].map((path) => ({ host: "x.example", path }));
-  assert.deepEqual(wantedBy({ publish, http }), [
+  assert.deepEqual(wantedBy({ publish, http, passthrough: ["x.example", "*.x.example"] }), [
     "published port 80/tcp",
     "route x.example/",
     "route x.example/api",
+    "TLS passthrough of x.example",
+    "TLS passthrough of *.x.example",
   ]);
-  assert.deepEqual(wantedBy({ publish: [], http: [] }), []);
+  assert.deepEqual(wantedBy({ publish: [], http: [], passthrough: [] }), []);
 });

@@ -7,6 +7,7 @@ import type { Replica } from "../../src/model/view.ts";
 import { replicaOf, type Circumstances, type Copy } from "../../src/view/replica.ts";
 
 import { member } from "./cluster.ts";
+import { DEFAULT_DELIVERY } from "../../src/model/service.ts";
 
 const copy: Copy = {
   id: "web-1",
@@ -16,6 +17,7 @@ const copy: Copy = {
   reach: "direct",
   ports: [],
   weight: 1,
+  delivery: DEFAULT_DELIVERY,
   state: "ready",
   drainApplied: false,
   drainPending: [],
@@ -33,12 +35,13 @@ function shown(part: Partial<Copy> = {}, more: Partial<Circumstances> = {}): Rep
 }
 
 test("replica: it says what its record says, where it runs, and how its owner's state rules on it", () => {
-  const { node, nodeName, local, tier, reason, saidBy, sinceMs, ...rest } = shown();
+  const { node, nodeName, local, tier, keepsConnections, reason, saidBy, sinceMs, ...rest } = shown();
   assert.deepEqual(rest, copy);
   assert.deepEqual([node, nodeName, local], [member("b").id, "b", false]);
   assert.deepEqual([tier, reason, saidBy, sinceMs], ["eligible", "probe: passed", "b", 1000]);
   const dead = shown({}, { owner: member("b", { state: "dead" }) });
   assert.deepEqual([dead.tier, dead.reason, dead.saidBy], ["never", "node b is dead", "a"]);
+  assert.deepEqual([keepsConnections, dead.keepsConnections], [true, false]);
 });
 
 test("replica: the same object as the last time, unless something about it is otherwise", () => {
@@ -53,6 +56,7 @@ test("replica: the same object as the last time, unless something about it is ot
     { slot: 1 },
     { reach: "stream" },
     { name: "web-one" },
+    { delivery: { ...DEFAULT_DELIVERY, drainMs: 1 } },
   ];
   for (const difference of differences) assert.notEqual(shown(difference, { last }), last);
   assert.notEqual(shown({}, { last, owner: member("b", { name: "bee" }) }), last);

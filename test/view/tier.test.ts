@@ -37,8 +37,20 @@ for (const [state, row] of Object.entries(TABLE)) {
 test("tier: weight 0 gets no traffic in any state, and says so", () => {
   for (const state of ["ready", "draining", "unready", "starting"] as const) {
     const ruling = rule(replica("web-1", { state, weight: 0 }), owner("alive"), "host-1");
-    assert.deepEqual(ruling, { tier: "never", reason: "weight is 0", saidBy: "host-2" });
+    assert.deepEqual(ruling, {
+      tier: "never",
+      reason: "weight is 0",
+      saidBy: "host-2",
+      // Blue and green: what is open goes on, all else goes to the others.
+      keepsConnections: true,
+    });
   }
+});
+
+test("tier: connections to what has died or left lead nowhere; to all else they go on", () => {
+  const states = ["alive", "suspect", "away", "dead", "left"] as const;
+  const kept = states.filter((state) => rule(replica("web-1"), owner(state), "host-1").keepsConnections);
+  assert.deepEqual(kept, ["alive", "suspect", "away"]);
 });
 
 test("tier: the owner's reason is passed on; without one the state is the reason", () => {
@@ -51,12 +63,14 @@ test("tier: the owner's reason is passed on; without one the state is the reason
 test("tier: what a daemon that is away would relay gets nothing, in whatever state it was left", () => {
   for (const state of ["ready", "draining", "unready", "starting"] as const) {
     const ruling = rule(replica("web-1", { state, reach: "stream" }), owner("away"), "host-1");
-    assert.deepEqual(ruling, { tier: "never", reason: "node host-2 is away", saidBy: "host-1" });
+    const told = { tier: "never", reason: "node host-2 is away", saidBy: "host-1" };
+    assert.deepEqual(ruling, { ...told, keepsConnections: true });
   }
 });
 
 test("tier: a node that came and went is kept for the emergency until it has settled, away or not", () => {
-  const told = { tier: "panic", reason: "node host-2 came and went; settling", saidBy: "host-1" };
+  const reason = "node host-2 came and went; settling";
+  const told = { tier: "panic", reason, saidBy: "host-1", keepsConnections: true };
   for (const state of ["alive", "away"] as const) {
     const settling = owner(state, { settlesAtMs: 99_000 });
     assert.deepEqual(rule(replica("web-1"), settling, "host-1"), told);

@@ -16,15 +16,25 @@ Examples:
   skein run
   skein run --config ./skein.yaml --data-dir ./state
   skein run --mesh.join 192.0.2.1:7650,192.0.2.2:7650 --log.level debug
+  skein run --replace                take over from the daemon that runs here, without a gap
 
 A flag outranks its variable (--mesh.join: SKEIN_MESH_JOIN), which outranks the file.`;
 
 /** Adds the command. `configKeys`: dotted keys that are flags. */
 export function addRun(program: Command, act: Act, configKeys: readonly string[]): void {
   const command = program.command("run").description("start the daemon");
+  command.option(
+    "--replace",
+    "take over from the daemon that runs here: it goes on serving until this one does, then ends",
+  );
   addConfigFlags(command, configKeys);
   command.addHelpText("after", EXAMPLES);
-  command.action(act(({ surroundings }, asked) => surroundings.runDaemon(configFlagsOf(asked, configKeys))));
+  command.action(
+    act(({ surroundings }, asked) => {
+      const { replace } = asked.opts<{ readonly replace?: true }>();
+      return surroundings.runDaemon(configFlagsOf(asked, configKeys), replace === true);
+    }),
+  );
 }
 
 /** Gives a command the flags that stand for configuration. */

@@ -8,7 +8,15 @@ import type { Command } from "commander";
 
 import type { ServiceDetail, ServiceLine } from "../../admin/contract.ts";
 import { show, tell, type Act, type Session } from "../context.ts";
-import { portText, publishText, replicaTable, routeText, servicePath, vipTexts } from "../describe.ts";
+import {
+  portText,
+  publishText,
+  replicaTable,
+  routeText,
+  servicePath,
+  trafficTexts,
+  vipTexts,
+} from "../describe.ts";
 import { renderPairs, renderTable, type Column, type Style, type Tone } from "../render.ts";
 
 const COLUMNS: readonly Column<ServiceLine>[] = [
@@ -90,6 +98,8 @@ function detailText(service: ServiceDetail, style: Style): string {
       ["ports", service.ports.map((port) => `${port.name}: ${portText(port)}`)],
       ["published", service.publish.map(publishText)],
       ["http", service.http.map(routeText)],
+      ["tls", service.passthrough.map((host) => `${host}, passed on unopened`)],
+      ["traffic", trafficTexts(service.traffic)],
       ["problems", service.problems],
     ],
     style,

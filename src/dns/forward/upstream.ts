@@ -66,7 +66,7 @@ export function isOurself(upstream: HostPort, listening: readonly HostPort[]): b
   });
 }
 
-/** Not all of 127/8: a wildcard is the addresses of interfaces (listening.ts), and 127.0.0.53 is another resolver. */
+/** Not all of 127/8: a wildcard is the addresses of interfaces (places.ts), and 127.0.0.53 is another resolver. */
 function isOfThisHost(host: string): boolean {
   const addresses = Object.values(networkInterfaces()).flatMap((one) => one ?? []);
   const [bare = ""] = host.split("%");

@@ -55,9 +55,13 @@ export class TcpListener extends TCPServer {
     this.#options = options;
   }
 
-  /** Listens; port 0 lets the system choose. Throws the system's error. */
-  async open({ host, port }: HostPort): Promise<HostPort> {
-    this.listen({ host, port });
+  /**
+   * Listens; port 0 lets the system choose. Throws the system's error.
+   *
+   * @param isShared  a successor can listen beside it; see runtime/sharing.ts
+   */
+  async open({ host, port }: HostPort, isShared: boolean): Promise<HostPort> {
+    this.listen({ host, port, reusePort: isShared });
     await once(this, "listening");
     // From now on errors are about single connections not accepted (EMFILE); the socket goes on.
     this.on("error", () => this.#options.metrics.dnsDropped.inc({ reason: "connection" }));

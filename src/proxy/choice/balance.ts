@@ -1,14 +1,14 @@
 /**
  * Balance: whose turn is it, and who comes next when that one fails?
  *
- * Round-robin by name, not by index: the turn goes to the first upstream after the one served last, in the order of
- * ids. So an upstream that joins or leaves moves nobody else's turn: nothing restarts, nobody is served twice in a
- * row. The first turn is random, else every frontend of every host would start at the same replica.
+ * A pool falls into groups of upstreams that are as good as each other: by tier, and with `prefer: local` by distance
+ * within a tier. The first group that has somebody to offer decides; how it decides among its members is the
+ * service's choice: in turn, whoever carries least, the better of two at random, or by the client's address.
  *
  * An attempt that failed asks again with what it has tried, instead of holding a list made at the start: the next
  * choice then counts as a turn too (a dead replica's neighbour does not get a double share), and uses the newest pool.
- * The order in which one request would see all candidates: those not ejected, tier by tier; then the ejected ones,
- * tier by tier. An ejection is an opinion, and an opinion never leaves a client without any candidate.
+ * When nobody is left but ejected ones they are tried after all, tier by tier, those first that have not failed for
+ * longest. An ejection is an opinion, and an opinion never leaves a client without any candidate.
  *
  * Pure.
  */
@@ -17,53 +17,193 @@ import { below, type Random } from "../../base/random.ts";
 import { TIERS } from "../../model/view.ts";
 
 import type { Pool, Upstream } from "../routes.ts";
+import type { Active } from "./active.ts";
+import { Group } from "./group.ts";
+import { clientPlace, evenScore, weightedScore } from "./rendezvous.ts";
 
 /** What speaks against a candidate. */
 export interface Bars {
-  /** True while this proxy would rather not use the upstream. */
-  readonly isEjected: (id: string) => boolean;
+  readonly ejections: {
+    /** True while this proxy would rather not use the upstream. */
+    readonly isEjected: (id: string) => boolean;
+    /** When it last failed, Unix milliseconds; 0 when it is not known to have. */
+    readonly failedAtMs: (id: string) => number;
+    /** True when none is ejected. */
+    readonly isEmpty: boolean;
+  };
   /** Ids this request has tried already. */
   readonly tried: ReadonlySet<string>;
 }
 
-/** The turns of one frontend through its pool. */
-export class Rotation {
+/** A request, connection or flow in search of an upstream. */
+export interface Ask extends Bars {
+  /** The client's address. */
+  readonly client: string;
+  readonly active: Active;
+  readonly nowMs: number;
+}
+
+/** How one group is chosen from: the member's index, -1 when all are barred. */
+type Choice = (group: Group, ask: Ask, random: Random) => number;
+
+/** The choices of one frontend among its pool. */
+export class Chooser {
   readonly #random: Random;
-  #lastId: string | null = null;
+  #pool: Pool | null = null;
+  #groupByRank = new Map<number, Group>();
 
   constructor(random: Random) {
     this.#random = random;
   }
 
   /**
-   * Chooses the next upstream and moves the turn to it.
+   * Chooses an upstream for whoever asks, and counts it as served.
    *
    * @returns null only when every upstream of the pool has been tried
    */
-  choose(pool: Pool, bars: Bars): Upstream | null {
-    for (const tier of pool.tiers) {
-      const chosen = this.#next(tier, (id) => !bars.tried.has(id) && !bars.isEjected(id));
-      if (chosen !== null) return chosen;
+  choose(pool: Pool, ask: Ask): Upstream | null {
+    if (pool !== this.#pool) this.#take(pool);
+    const { balance, slowStartMs } = pool.traffic;
+    const choice = CHOICES[balance];
+    for (const group of this.#groupByRank.values()) {
+      group.weigh(ask.nowMs, slowStartMs);
+      const at = choice(group, ask, this.#random);
+      if (at !== -1) return group.upstreams[at] ?? null;
     }
-    for (const tier of pool.tiers) {
-      const chosen = this.#next(tier, (id) => !bars.tried.has(id));
-      if (chosen !== null) return chosen;
-    }
-    return null;
+    return leastRecentlyFailed(pool, ask);
   }
 
-  #next(tier: readonly Upstream[], isAllowed: (id: string) => boolean): Upstream | null {
-    if (tier.length === 0) return null;
-    const start = this.#lastId === null ? below(this.#random, tier.length) : firstAfter(tier, this.#lastId);
-    for (let step = 0; step < tier.length; step += 1) {
-      const upstream = tier[(start + step) % tier.length];
-      if (upstream !== undefined && isAllowed(upstream.id)) {
-        this.#lastId = upstream.id;
-        return upstream;
+  /** Groups a new pool, best first; groups that were there go on with their turns. */
+  #take(pool: Pool): void {
+    const before = this.#groupByRank;
+    this.#groupByRank = new Map();
+    this.#pool = pool;
+    const isByDistance = pool.traffic.prefer === "local";
+    for (const [tier, upstreams] of pool.tiers.entries()) {
+      for (const distance of DISTANCES) {
+        const members = isByDistance
+          ? upstreams.filter((upstream) => upstream.distance === distance)
+          : upstreams;
+        const rank = tier * DISTANCES.length + distance;
+        if (members.length > 0)
+          this.#groupByRank.set(rank, new Group(members, before.get(rank) ?? null, this.#random));
+        if (!isByDistance) break;
       }
     }
-    return null;
   }
+}
+
+const DISTANCES: readonly Upstream["distance"][] = [0, 1, 2];
+
+const CHOICES: Readonly<Record<Pool["traffic"]["balance"], Choice>> = {
+  "round-robin": inTurn,
+  "least-connections": leastLoaded,
+  p2c: betterOfTwo,
+  "source-hash": byClient,
+};
+
+function inTurn(group: Group, ask: Ask): number {
+  let best = -1;
+  let bestTurn = Infinity;
+  for (let at = 0; at < group.upstreams.length; at += 1) {
+    const turn = group.turnOf(at);
+    if (turn >= bestTurn || isBarred(group, at, ask)) continue;
+    best = at;
+    bestTurn = turn;
+  }
+  if (best !== -1) group.served(best);
+  return best;
+}
+
+/** Whoever would carry least for its weight with one more; of those that are level the one served longest ago. */
+function leastLoaded(group: Group, ask: Ask): number {
+  const loads = group.loadsIn(ask.active);
+  let best = -1;
+  let bestLoad = Infinity;
+  for (let at = 0; at < loads.length; at += 1) {
+    const load = ((loads[at]?.count ?? 0) + 1) / (group.weights[at] ?? 1);
+    if (load > bestLoad || (load === bestLoad && group.recencyOf(at) >= group.recencyOf(best))) continue;
+    if (isBarred(group, at, ask)) continue;
+    best = at;
+    bestLoad = load;
+  }
+  if (best !== -1) group.servedOutOfTurn(best);
+  return best;
+}
+
+/**
+ * The less loaded of two drawn at random: nearly as even as asking all (Mitzenmacher, 2001), at the same cost for any
+ * number, and hosts that do not know of each other's requests do not all go to the same one.
+ */
+function betterOfTwo(group: Group, ask: Ask, random: Random): number {
+  const loads = group.loadsIn(ask.active);
+  const one = draw(group, { ask, random, besides: -1 });
+  const other = one === -1 ? -1 : draw(group, { ask, random, besides: one });
+  if (other === -1) return one;
+  const loadOf = (at: number): number => (loads[at]?.count ?? 0) / (group.weights[at] ?? 1);
+  return loadOf(other) < loadOf(one) ? other : one;
+}
+
+/** How often an even draw that is barred is repeated before all members are looked at. */
+const DRAWS_MAX = 4;
+
+/** Draws a member that is not barred, by weight; -1 when there is none. */
+function draw(
+  group: Group,
+  { ask, random, besides }: { readonly ask: Ask; readonly random: Random; readonly besides: number },
+): number {
+  const count = group.upstreams.length;
+  for (let draws = 0; group.isEven && draws < DRAWS_MAX; draws += 1) {
+    const at = below(random, count);
+    if (at !== besides && !isBarred(group, at, ask)) return at;
+  }
+  let total = 0;
+  for (let at = 0; at < count; at += 1)
+    if (at !== besides && !isBarred(group, at, ask)) total += group.weights[at] ?? 1;
+  let drawn = random() * total;
+  let last = -1;
+  for (let at = 0; at < count; at += 1) {
+    if (at === besides || isBarred(group, at, ask)) continue;
+    last = at;
+    drawn -= group.weights[at] ?? 1;
+    if (drawn < 0) break;
+  }
+  return last;
+}
+
+function byClient(group: Group, ask: Ask): number {
+  const client = clientPlace(ask.client);
+  const { places, weights, isEven } = group;
+  let best = -1;
+  let bestScore = -1;
+  for (let at = 0; at < places.length; at += 1) {
+    const place = places[at];
+    if (place === undefined) continue;
+    const score = isEven ? evenScore(client, place) : weightedScore(client, place, weights[at] ?? 1);
+    if (score <= bestScore || isBarred(group, at, ask)) continue;
+    best = at;
+    bestScore = score;
+  }
+  return best;
+}
+
+function isBarred({ upstreams }: Group, at: number, { tried, ejections }: Bars): boolean {
+  if (ejections.isEmpty && tried.size === 0) return false;
+  const id = upstreams[at]?.id ?? "";
+  return tried.has(id) || ejections.isEjected(id);
+}
+
+/** Who to try when all are ejected or tried. */
+function leastRecentlyFailed({ tiers }: Pool, { tried, ejections }: Bars): Upstream | null {
+  for (const tier of tiers) {
+    let best: Upstream | null = null;
+    for (const upstream of tier) {
+      if (tried.has(upstream.id)) continue;
+      if (best === null || ejections.failedAtMs(upstream.id) < ejections.failedAtMs(best.id)) best = upstream;
+    }
+    if (best !== null) return best;
+  }
+  return null;
 }
 
 /**
@@ -72,24 +212,21 @@ export class Rotation {
  * unready. One that has left the table, as when its host fell silent after the request was sent, is no bet at all. One
  * that drains is left to finish.
  */
-export function hasAlternative(pool: Pool, current: string, bars: Bars): boolean {
+export function hasAlternative(pool: Pool, current: string, { tried, ejections }: Bars): boolean {
   const at = pool.tiers.findIndex((upstreams) => upstreams.some((upstream) => upstream.id === current));
   const isDraining = at === TIERS.indexOf("draining");
   const asGood = at === -1 ? pool.tiers : pool.tiers.slice(isDraining ? at : 0, at + 1);
   const isBetter = ({ id }: Upstream): boolean =>
-    id !== current && !bars.tried.has(id) && !bars.isEjected(id);
+    id !== current && !tried.has(id) && !ejections.isEjected(id);
   return asGood.some((upstreams) => upstreams.some(isBetter));
 }
 
-/** Index of the first upstream whose id sorts after `id`, wrapping to 0; the tier is sorted by id. */
-function firstAfter(tier: readonly Upstream[], id: string): number {
-  let low = 0;
-  let high = tier.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const candidate = tier[middle];
-    if (candidate !== undefined && candidate.id <= id) low = middle + 1;
-    else high = middle;
-  }
-  return low === tier.length ? 0 : low;
+/**
+ * True when a pool can spare an upstream: it is in the table, and where it is eligible it is not the last of those
+ * that is not ejected. Whatever one proxy thinks of it, the last one is tried first.
+ */
+export function canSpare(pool: Pool, id: string, ejections: Bars["ejections"]): boolean {
+  const tier = pool.tiers.findIndex((upstreams) => upstreams.some((upstream) => upstream.id === id));
+  if (tier !== TIERS.indexOf("eligible")) return tier !== -1;
+  return pool.tiers[tier]?.some((other) => other.id !== id && !ejections.isEjected(other.id)) ?? false;
 }

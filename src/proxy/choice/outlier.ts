@@ -5,85 +5,204 @@
  * ejected for 1 s, doubling with each further failure up to 30 s. That is a private opinion with an expiry. It is
  * never gossiped: another host may reach the replica well, and only the owner and the membership decide eligibility.
  *
- * When an ejection expires one request may try; the others stay away until that trial has ended or a second has
- * passed, so a host that swallows packets costs one client its connect deadline, not all that come in the meantime.
+ * An ejection that has expired is checked by a probe of ours (readmission.ts), so no client pays for finding out. An
+ * upstream that is back is remembered for half a minute: one that fails again and again would otherwise be tried by a
+ * client every second for ever. Evidence counts from when the attempt was sent: what was under way when an upstream
+ * was ejected, or was sent before it came back, says nothing new.
  *
  * Pure. Time comes as an argument; ejections beyond the bound push out the oldest.
  */
 
 import { LIMITS } from "../../model/limits.ts";
 
+import { versionOf, type Upstream } from "../routes.ts";
+import { Streaks } from "./streaks.ts";
+
 const FIRST_MS = 1000;
 const LONGEST_MS = 30_000;
-/** How long one trial keeps other requests away: longer than the connect and first-byte deadlines. */
-const TRIAL_MS = 1000;
+/** How long an upstream must be back without a failure until its ejections are forgotten. */
+const FORGIVEN_MS = 30_000;
+
+/**
+ * Why an upstream is ejected: it took no connection; it did not answer in time; its answers were errors; it broke
+ * answers off.
+ */
+export type EjectionReason = "connect" | "late" | "errors" | "broken";
+
+/**
+ * How to find out whether an upstream is back: by a connection, by a request, or, where neither can tell, by the next
+ * client's attempt.
+ */
+export type Recheck = "connect" | "request" | "none";
+
+/** A failure that is reason enough to leave an upstream alone. */
+export interface Fault {
+  readonly reason: EjectionReason;
+  readonly recheck: Recheck;
+  /** When the attempt that failed was sent, Unix milliseconds. */
+  readonly sentAtMs: number;
+  readonly nowMs: number;
+}
 
 interface Ejection {
+  readonly version: string;
+  readonly reason: EjectionReason;
+  readonly recheck: Recheck;
+  /** `checking`: the time is over, and a probe is finding out; `back`: in use again, not yet forgotten. */
+  readonly phase: "out" | "checking" | "back";
+  readonly failedAtMs: number;
+  /** Until when it is out; when it came back, once it is. */
   readonly untilMs: number;
   readonly durationMs: number;
-  /** The ejection has expired and one request is finding out; `untilMs` then keeps the others away. */
-  readonly isOnTrial: boolean;
 }
 
 /** The ejections of one proxy. */
 export class Ejections {
+  readonly streaks = new Streaks();
   readonly #ejectionById = new Map<string, Ejection>();
+  /** How many of them are not back. */
+  #outCount = 0;
 
   /** True while the upstream should be left alone. */
-  isEjected(id: string, nowMs: number): boolean {
+  isEjected(id: string): boolean {
+    if (this.#outCount === 0) return false;
     const ejection = this.#ejectionById.get(id);
-    return ejection !== undefined && nowMs < ejection.untilMs;
+    return ejection !== undefined && ejection.phase !== "back";
   }
 
-  /** Told that an upstream gets a request; one whose ejection has expired is then on trial. */
-  chosen(id: string, nowMs: number): void {
-    const ejection = this.#ejectionById.get(id);
-    if (ejection === undefined || nowMs < ejection.untilMs) return;
-    this.#ejectionById.set(id, { ...ejection, untilMs: nowMs + TRIAL_MS, isOnTrial: true });
+  /** True when no upstream is ejected. */
+  get isEmpty(): boolean {
+    return this.#outCount === 0;
+  }
+
+  /** When an upstream that is or was ejected last failed, Unix milliseconds; 0 when it is not remembered. */
+  failedAtMs(id: string): number {
+    return this.#ejectionById.get(id)?.failedAtMs ?? 0;
   }
 
   /**
-   * Ejects an upstream that refused, or did not answer in time.
+   * Ejects an upstream.
    *
-   * Only a failed trial lengthens an ejection. Requests that were under way together fail together, and where all
-   * upstreams are ejected they are tried all the same: neither is new evidence.
-   *
-   * @returns true when it became ejected anew
+   * @returns true when it became ejected anew; false when it was already, or the failure is older than its return
    */
-  failed(id: string, nowMs: number): boolean {
+  failed(upstream: Upstream, { reason, recheck, sentAtMs, nowMs }: Fault): boolean {
+    const { id } = upstream;
     const known = this.#ejectionById.get(id);
-    if (known !== undefined && nowMs < known.untilMs && !known.isOnTrial) return false;
-    const isFirst = known === undefined || nowMs - known.untilMs > LONGEST_MS;
-    const durationMs = isFirst ? FIRST_MS : Math.min(LONGEST_MS, known.durationMs * 2);
-    this.#ejectionById.delete(id);
-    this.#ejectionById.set(id, { untilMs: nowMs + durationMs, durationMs, isOnTrial: false });
+    if (known !== undefined && known.phase !== "back") {
+      this.#put(id, { ...known, failedAtMs: nowMs });
+      return false;
+    }
+    if (known !== undefined && sentAtMs < known.untilMs) return false;
+    const isFirst = known === undefined || nowMs - known.untilMs >= FORGIVEN_MS;
+    const durationMs = isFirst ? FIRST_MS : longer(known.durationMs);
+    const untilMs = nowMs + durationMs;
+    const version = versionOf(upstream);
+    this.streaks.end(id);
+    // As the newest one, for the bound.
+    this.#drop(id);
+    this.#put(id, { version, reason, recheck, phase: "out", failedAtMs: nowMs, untilMs, durationMs });
     this.#bound();
     return true;
   }
 
-  /** Clears an upstream that answered. */
-  succeeded(id: string): void {
-    this.#ejectionById.delete(id);
+  /** Told that a client's attempt has had an answer: an ejected upstream is back, unless it failed since then. */
+  succeeded(id: string, { sentAtMs, nowMs }: Pick<Fault, "sentAtMs" | "nowMs">): void {
+    if (this.#outCount === 0) return;
+    const known = this.#ejectionById.get(id);
+    if (known === undefined || known.phase === "back" || sentAtMs < known.failedAtMs) return;
+    this.#put(id, { ...known, phase: "back", untilMs: nowMs });
   }
 
-  /** Forgets every upstream that is not in `ids`. */
-  keepOnly(ids: ReadonlySet<string>): void {
-    for (const id of this.#ejectionById.keys()) {
-      if (!ids.has(id)) this.#ejectionById.delete(id);
+  /** Takes back an ejection for being late: it turned out that the request takes its time everywhere. */
+  acquit(id: string): void {
+    if (this.#ejectionById.get(id)?.reason === "late") this.#drop(id);
+  }
+
+  /**
+   * The upstreams to be probed now, at most `countMax`: their time is over. Each is given out once, and waits for
+   * `checked`. What cannot be probed is back by itself, and what was forgiven is forgotten.
+   */
+  due(nowMs: number, countMax: number): readonly { readonly id: string; readonly recheck: Recheck }[] {
+    const due: { readonly id: string; readonly recheck: Recheck }[] = [];
+    for (const [id, ejection] of this.#ejectionById) {
+      const { phase, recheck, untilMs } = ejection;
+      if (phase === "back" && nowMs - untilMs >= FORGIVEN_MS) this.#drop(id);
+      if (phase !== "out" || nowMs < untilMs) continue;
+      if (recheck === "none") this.#put(id, { ...ejection, phase: "back", untilMs: nowMs });
+      else if (due.length < countMax) {
+        this.#put(id, { ...ejection, phase: "checking" });
+        due.push({ id, recheck });
+      }
+    }
+    return due;
+  }
+
+  /**
+   * Told how a probe went; means nothing when the upstream is not waiting for it any more.
+   *
+   * @param outcome  `unknown`: this host could not find out; it is asked again in as long as the ejection took
+   */
+  checked(id: string, outcome: "passed" | "failed" | "unknown", nowMs: number): void {
+    const known = this.#ejectionById.get(id);
+    if (known?.phase !== "checking") return;
+    if (outcome === "passed") {
+      this.#put(id, { ...known, phase: "back", untilMs: nowMs });
+      return;
+    }
+    const isFailure = outcome === "failed";
+    const durationMs = isFailure ? longer(known.durationMs) : known.durationMs;
+    const failedAtMs = isFailure ? nowMs : known.failedAtMs;
+    this.#put(id, { ...known, phase: "out", failedAtMs, durationMs, untilMs: nowMs + durationMs });
+  }
+
+  /**
+   * Forgets every upstream that has left, or lives anew at another address. One that was found eligible since it
+   * failed is due for its probe at once: its owner's word is newer than ours.
+   *
+   * @param find  the upstream as it is now, and whether it is eligible; null when it is in no pool
+   */
+  keepOnly(find: (id: string) => { readonly upstream: Upstream; readonly isEligible: boolean } | null): void {
+    this.streaks.keepOnly((id) => find(id) !== null);
+    for (const [id, ejection] of this.#ejectionById) {
+      const found = find(id);
+      if (found === null || versionOf(found.upstream) !== ejection.version) this.#drop(id);
+      else if (ejection.phase === "out" && found.isEligible && found.upstream.sinceMs > ejection.failedAtMs)
+        this.#put(id, { ...ejection, untilMs: Math.min(ejection.untilMs, found.upstream.sinceMs) });
     }
   }
 
-  /** The upstreams that are ejected now, with when that ends, Unix milliseconds. */
-  current(nowMs: number): readonly { readonly id: string; readonly untilMs: number }[] {
+  /** The upstreams that are ejected now, with when that ends at the earliest, Unix milliseconds. */
+  get current(): readonly {
+    readonly id: string;
+    readonly untilMs: number;
+    readonly reason: EjectionReason;
+  }[] {
     return [...this.#ejectionById]
-      .filter(([, ejection]) => nowMs < ejection.untilMs)
-      .map(([id, { untilMs }]) => ({ id, untilMs }));
+      .filter(([, { phase }]) => phase !== "back")
+      .map(([id, { untilMs, reason }]) => ({ id, untilMs, reason }));
+  }
+
+  #put(id: string, ejection: Ejection): void {
+    const known = this.#ejectionById.get(id);
+    this.#outCount += countOut(ejection) - countOut(known);
+    this.#ejectionById.set(id, ejection);
+  }
+
+  #drop(id: string): void {
+    this.#outCount -= countOut(this.#ejectionById.get(id));
+    this.#ejectionById.delete(id);
   }
 
   #bound(): void {
     const oldest = this.#ejectionById.keys().next();
-    if (this.#ejectionById.size > LIMITS.ejectionsMax && oldest.done !== true) {
-      this.#ejectionById.delete(oldest.value);
-    }
+    if (this.#ejectionById.size > LIMITS.ejectionsMax && oldest.done !== true) this.#drop(oldest.value);
   }
+}
+
+function longer(durationMs: number): number {
+  return Math.min(LONGEST_MS, durationMs * 2);
+}
+
+function countOut(ejection: Ejection | undefined): number {
+  return ejection === undefined || ejection.phase === "back" ? 0 : 1;
 }

@@ -19,7 +19,8 @@ import { Failure, textOf } from "../../base/failure.ts";
 import { LIMITS } from "../../model/limits.ts";
 
 import type { Connect } from "../connect.ts";
-import type { Upstream } from "../routes.ts";
+import { versionOf, type Upstream } from "../routes.ts";
+import type { Caller } from "../tcp/proxy-header.ts";
 
 /** Which connection a request may use: any kept one; one that was used just now; a new one. */
 export type Freshness = "any" | "warm" | "new";
@@ -48,26 +49,37 @@ export class UpstreamAgents {
     return { idle: sum((agent) => agent.idle.length), busy: sum((agent) => agent.busyCount) };
   }
 
-  /** The agent for one request; connections of an upstream that is not eligible are used once. */
-  agentFor(upstream: Upstream, freshness: Freshness): Agent {
-    const key = keyOf(upstream);
-    if (!this.#eligibleKeys.has(key)) return this.singleUse(upstream);
-    const agent = this.#agentByKey.get(key) ?? new UpstreamAgent(this.#connect, this.#nowMs, upstream);
-    this.#agentByKey.set(key, agent);
+  /**
+   * The agent for one request. Connections are used once where the upstream is not eligible, and where it is told of
+   * the caller in front of a connection: the next request on it may be another's.
+   */
+  agentFor(upstream: Upstream, request: { readonly caller: Caller; readonly freshness: Freshness }): Agent {
+    const { freshness, caller } = request;
+    const key = poolKey(upstream);
+    if (upstream.proxyProtocol !== "off" || !this.#eligibleKeys.has(key)) {
+      return this.singleUse(upstream, caller);
+    }
+    const agent = this.#agentByKey.get(key) ?? this.#open(upstream, key);
     if (freshness === "new" || (freshness === "warm" && !agent.isWarm())) agent.closeIdle();
     return agent;
   }
 
   /** An agent whose connections are closed after one use: for upgrades, and for upstreams that leave. */
-  singleUse(upstream: Upstream): Agent {
-    const agent = new UpstreamAgent(this.#connect, this.#nowMs, upstream);
+  singleUse(upstream: Upstream, caller: Caller): Agent {
+    const agent = new UpstreamAgent(() => this.#connect(upstream, caller), this.#nowMs);
     agent.retire();
+    return agent;
+  }
+
+  #open(upstream: Upstream, key: string): UpstreamAgent {
+    const agent = new UpstreamAgent(() => this.#connect(upstream), this.#nowMs);
+    this.#agentByKey.set(key, agent);
     return agent;
   }
 
   /** Sets which upstreams may have a pool; the pools of all others are closed as their requests end. */
   setEligible(upstreams: readonly Upstream[]): void {
-    this.#eligibleKeys = new Set(upstreams.map(keyOf));
+    this.#eligibleKeys = new Set(upstreams.map(poolKey));
     for (const [key, agent] of this.#agentByKey) {
       if (this.#eligibleKeys.has(key)) continue;
       agent.retire();
@@ -83,27 +95,35 @@ export class UpstreamAgents {
   }
 }
 
-/** A container that restarts may keep its id and change its address: its old connections lead to nobody. */
-function keyOf(upstream: Upstream): string {
-  return `${upstream.id} ${upstream.via} ${upstream.address}`;
+/** Connections through an earlier life of the daemon that relays them end with their request. */
+function poolKey(upstream: Upstream): string {
+  return upstream.relayLife === undefined
+    ? versionOf(upstream)
+    : `${versionOf(upstream)} ${upstream.relayLife}`;
 }
+
+/** Spares every request the search for one. */
+const NO_TLS = { servername: "" };
 
 /** The connections to one upstream. */
 class UpstreamAgent extends Agent {
-  readonly #connect: Connect;
+  readonly #connect: () => Promise<Duplex>;
   readonly #nowMs: () => number;
-  readonly #upstream: Upstream;
   #isRetired = false;
   readonly #freedAtMs = new WeakMap<Duplex, number>();
 
-  constructor(connect: Connect, nowMs: () => number, upstream: Upstream) {
+  constructor(connect: () => Promise<Duplex>, nowMs: () => number) {
     // `timeout` is for idle connections only (node:http closes a free socket on it, not a busy one), and makes the
     // agent honour a shorter one that the server announces.
     const maxFreeSockets = LIMITS.upstreamIdleSocketsMax;
-    super({ keepAlive: true, scheduling: "lifo", maxFreeSockets, timeout: IDLE_MS });
+    super({ keepAlive: true, scheduling: "lifo", maxFreeSockets, timeout: IDLE_MS, ...NO_TLS });
     this.#connect = connect;
     this.#nowMs = nowMs;
-    this.#upstream = upstream;
+  }
+
+  /** All its connections are alike: node:http would make a name for each request to tell. */
+  override getName(): string {
+    return "";
   }
 
   override createConnection(
@@ -117,7 +137,7 @@ class UpstreamAgent extends Agent {
   async #open(callback: (error: Error | null, stream?: Duplex) => void): Promise<void> {
     let stream: Duplex;
     try {
-      stream = await this.#connect(this.#upstream);
+      stream = await this.#connect();
     } catch (thrown) {
       callback(thrown instanceof Error ? thrown : new Failure("unreachable", textOf(thrown)));
       return;

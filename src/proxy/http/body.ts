@@ -2,18 +2,19 @@
  * Body: a request's body on its way to an upstream, and to another one when the first fails.
  *
  * Nothing is read before an upstream has taken the connection: what was never read cannot be lost. From then on the
- * client is read as fast as the upstream takes it, no faster. For a request that may be sent again the first bytes
- * are kept, up to a bound; a body that outgrows it is let go, and the request can then no longer be repeated.
+ * client is read as fast as the upstream takes it, no faster. The first bytes are kept, up to a bound, whatever the
+ * method: a request that surely reached nobody may be sent again too. A body that outgrows the bound is let go, and the
+ * request can then no longer be repeated.
  *
  * Touches: the client's request stream.
  */
 
-import type { IncomingMessage } from "node:http";
-import type { Writable } from "node:stream";
+import type { Readable, Writable } from "node:stream";
 
 import { LIMITS } from "../../model/limits.ts";
 
-import { clientHeaders } from "./headers.ts";
+import { pairsOf, type HttpClient } from "./client.ts";
+import { endToEndTrailers } from "./headers.ts";
 
 /** Where a body goes: a request to an upstream. */
 export interface BodySink extends Writable {
@@ -31,24 +32,29 @@ export interface BodyEvents {
 
 /** The body of one request. */
 export class RequestBody {
-  readonly #request: IncomingMessage;
-  /** All that was read so far; null when it is not kept, or no longer. */
-  #kept: Buffer[] | null;
-  #keptBytes = 0;
+  readonly #client: Pick<HttpClient, "body" | "trailers">;
+  readonly #request: Readable;
+  /** All that was read so far; null when it is kept no longer. */
+  #kept: Buffer[] | null = [];
+  #bytesRead = 0;
   #hasBegun = false;
   #hasEnded = false;
   #sink: BodySink | null = null;
   #events: BodyEvents | null = null;
 
-  /** @param keeps  true for a request that may be sent again */
-  constructor(request: IncomingMessage, keeps: boolean) {
-    this.#request = request;
-    this.#kept = keeps ? [] : null;
+  constructor(client: Pick<HttpClient, "body" | "trailers">) {
+    this.#client = client;
+    this.#request = client.body;
   }
 
   /** True while every byte read so far is still here, so that it can be sent from the start. */
   get isKept(): boolean {
-    return this.#kept !== null || !this.#hasBegun;
+    return this.#kept !== null;
+  }
+
+  /** Bytes that were read of the client. */
+  get bytesRead(): number {
+    return this.#bytesRead;
   }
 
   /** True when the client has sent all of it. */
@@ -103,9 +109,9 @@ export class RequestBody {
   }
 
   #take(chunk: Buffer): void {
+    this.#bytesRead += chunk.byteLength;
     if (this.#kept !== null) {
-      this.#keptBytes += chunk.byteLength;
-      if (this.#keptBytes > LIMITS.httpReplayBytes) this.#kept = null;
+      if (this.#bytesRead > LIMITS.httpReplayBytes) this.#kept = null;
       else this.#kept.push(chunk);
     }
     if (this.#sink === null) return;
@@ -114,16 +120,9 @@ export class RequestBody {
   }
 
   #finish(): void {
-    const trailers = clientHeaders(this.#request.rawTrailers);
+    const trailers = endToEndTrailers(this.#client.trailers);
     if (trailers.length > 0) this.#sink?.addTrailers(pairsOf(trailers));
     this.#sink?.end();
     this.#events?.sent();
   }
-}
-
-/** Alternating names and values as pairs. */
-export function pairsOf(list: readonly string[]): [string, string][] {
-  const pairs: [string, string][] = [];
-  for (let at = 0; at + 1 < list.length; at += 2) pairs.push([list[at] ?? "", list[at + 1] ?? ""]);
-  return pairs;
 }

@@ -3,7 +3,7 @@
  *
  * The client sees one answer, however many upstreams were tried for it: until a response head has come an attempt may
  * be given up for the next, after that there is no way back, and an upstream that dies mid-body takes the client's
- * connection with it, since a cut body must not look whole. The two sides live and die together: a client that leaves
+ * answer with it, since a cut body must not look whole. The two sides live and die together: a client that leaves
  * ends the upstream's request, so nothing is left running that nobody waits for.
  *
  * One deadline moves along with the exchange: for the body to be sent, for the first byte of the answer, for the next
@@ -16,13 +16,17 @@ import type { IncomingMessage } from "node:http";
 
 import { Failure, textOf } from "../../base/failure.ts";
 
-import { newRequestId, renderAnswer, titleOf } from "./answers.ts";
 import { Attempts, type Lane, type Traffic } from "../choice/attempts.ts";
-import { pairsOf, RequestBody } from "./body.ts";
-import type { Deadline } from "../deadlines.ts";
-import type { Attempt, AttemptFailure, ClientExchange, HttpForwarder, OutgoingHead } from "./forwarder.ts";
-import { announcesBody, clientHeaders, valuesOf } from "./headers.ts";
 import { isIdempotent, type Resendable } from "../choice/retry.ts";
+import type { Deadline } from "../deadlines.ts";
+import type { Caller } from "../tcp/proxy-header.ts";
+
+import { failureAnswer, renderAnswer, titleOf } from "./answers.ts";
+import { RequestBody } from "./body.ts";
+import type { HttpClient } from "./client.ts";
+import type { Attempt, AttemptFailure, HttpForwarder, OutgoingHead } from "./forwarder.ts";
+import { announcedTrailers, clientHeaders, endToEndTrailers, valuesOf } from "./headers.ts";
+import { entryOf, type RequestFacts } from "./record.ts";
 
 /** What an exchange needs. */
 export interface ExchangeOptions {
@@ -30,7 +34,10 @@ export interface ExchangeOptions {
   readonly forwarder: HttpForwarder;
   readonly lane: Lane;
   readonly head: OutgoingHead;
-  readonly client: ClientExchange;
+  readonly client: HttpClient;
+  readonly facts: RequestFacts;
+  /** The ends of the client's connection. */
+  readonly caller: Caller;
   /** The client waits for `100 Continue` before it sends its body (RFC 9110 10.1.1). */
   readonly expectsContinue: boolean;
   /** True once the proxy is closing: connections are then not kept for another request. */
@@ -44,86 +51,110 @@ export interface ExchangeOptions {
  * could otherwise make one connection ask for a thousand.
  */
 export function startExchange(options: ExchangeOptions): void {
-  const { response } = options.client;
-  const start = (): void => new Exchange(options).start();
-  if (response.socket === null) response.once("socket", start);
-  else start();
+  options.client.onTurn(() => new Exchange(options).start());
 }
 
+/** Of a request of which nothing has left: as good as one that may be repeated. */
+const UNSENT: Resendable = { method: "GET", isBodyKept: true };
+
 type Phase = "sending" | "waiting" | "relaying" | "over";
+
+/** What ended an exchange, for the access log. */
+type Result =
+  | "ok"
+  | "client left"
+  | "client stalled"
+  | "body stopped"
+  | "no replica"
+  | "no answer"
+  | "timed out"
+  | CutReason;
+
+/** Why an answer was cut after its head was out; a closed set, as it labels a metric. */
+type CutReason = "upstream died" | "upstream stalled" | "upstream left";
 
 class Exchange {
   readonly #options: ExchangeOptions;
   readonly #attempts: Attempts;
-  readonly #body: RequestBody;
-  readonly #hasBody: boolean;
-  readonly #startedAtMs: number;
+  readonly #body: RequestBody | null;
   readonly #deadline: Deadline;
   #phase: Phase = "sending";
   #attempt: Attempt | null = null;
+  #answer: IncomingMessage | null = null;
   #giveUpAtMs: number;
   #lastFailure: unknown = null;
+  #tried = 0;
   #hasInvited = false;
+  #status = 0;
+  #answeredAtMs: number | null = null;
+  #bytesReceived = 0;
+  #result: Result = "client left";
 
   constructor(options: ExchangeOptions) {
-    const { traffic, client, head, lane } = options;
+    const { traffic, client, lane, facts } = options;
     this.#options = options;
-    this.#attempts = new Attempts(traffic, lane);
-    this.#body = new RequestBody(client.request, isIdempotent(head.method));
-    this.#hasBody = announcesBody(client.request.rawHeaders);
-    this.#startedAtMs = traffic.nowMs();
-    this.#giveUpAtMs = this.#startedAtMs + traffic.times.answerMs;
+    this.#attempts = new Attempts(traffic, lane, { client: facts.client, gone: () => this.#lost() });
+    this.#body = client.hasBody ? new RequestBody(client) : null;
+    this.#giveUpAtMs = facts.startedAtMs + traffic.times.answerMs;
     this.#deadline = traffic.deadlines.add(this.#giveUpAtMs, () => this.#late());
   }
 
   start(): void {
-    const { request, response } = this.#options.client;
-    // A client that goes away is seen as the response closing; these only keep its errors from being nobody's.
-    request.on("error", () => undefined);
-    response.on("error", () => undefined);
-    response.once("close", () => this.#over());
+    this.#options.client.onClose(() => this.#over());
     this.#tryNext();
   }
 
   get #resendable(): Resendable {
-    return { method: this.#options.head.method, isBodyKept: !this.#hasBody || this.#body.isKept };
+    return { method: this.#options.head.method, isBodyKept: this.#body === null || this.#body.isKept };
   }
 
   #tryNext(): void {
-    const { traffic, forwarder, head, client, lane } = this.#options;
+    const { traffic, forwarder, head, caller } = this.#options;
     const upstream = this.#attempts.next();
     if (upstream === null) {
       this.#giveUp();
       return;
     }
+    this.#tried += 1;
     this.#phase = "sending";
     this.#deadline.atMs = this.#giveUpAtMs;
     const kept = isIdempotent(head.method) ? "any" : "warm";
     const freshness = this.#attempts.needsFreshConnection ? "new" : kept;
-    const { method, target, fields } = head;
-    const exchanged = { method, target, fields, client };
-    this.#attempt = forwarder.send(upstream, freshness, exchanged, {
-      connected: (sink) => {
-        this.#invite();
-        if (this.#hasBody) this.#body.sendTo(sink, { moved: () => this.#moved(), sent: () => this.#sent() });
-        else {
-          sink.end();
-          this.#sent();
-        }
+    this.#attempt = forwarder.send(
+      upstream,
+      { ...head, caller, freshness },
+      {
+        connected: (sink) => {
+          this.#invite();
+          if (this.#body === null) {
+            sink.end();
+            this.#sent();
+          } else this.#body.sendTo(sink, { moved: () => this.#moved(), sent: () => this.#sent() });
+        },
+        informed: (status, rawHeaders) => this.#inform(status, rawHeaders),
+        answered: (answer) => this.#relay(answer),
+        failed: (failure) => {
+          traffic.log.debug(`upstream of ${upstream.service}: ${textOf(failure.cause)}`);
+          this.#failed(failure);
+        },
       },
-      answered: (response) => this.#relay(response),
-      failed: (failure) => {
-        traffic.log.debug(`upstream of ${lane.pool.service}: ${textOf(failure.cause)}`);
-        this.#failed(failure);
-      },
-    });
+    );
   }
 
-  #failed({ end, cause }: AttemptFailure): void {
+  /** The upstream is gone: whoever can be served elsewhere is, everybody else is told now. */
+  #lost(): void {
+    if (this.#phase === "over") return;
+    const cause = new Failure("unreachable", "the upstream has left");
+    this.#attempt?.abandon();
+    if (this.#phase === "relaying") this.#cut("upstream left");
+    else this.#failed({ end: "died", cause, wasSent: true });
+  }
+
+  #failed({ end, cause, wasSent }: AttemptFailure): void {
     if (this.#phase === "over") return;
     this.#lastFailure = cause;
-    if (this.#hasBody) this.#body.stop();
-    const mayGoOn = this.#attempts.failed(end, this.#resendable, cause);
+    this.#body?.stop();
+    const mayGoOn = this.#attempts.failed(end, wasSent ? this.#resendable : UNSENT, cause);
     if (mayGoOn && this.#options.traffic.nowMs() < this.#giveUpAtMs) this.#tryNext();
     else this.#giveUp();
   }
@@ -132,7 +163,15 @@ class Exchange {
   #invite(): void {
     if (!this.#options.expectsContinue || this.#hasInvited) return;
     this.#hasInvited = true;
-    this.#options.client.response.writeContinue();
+    this.#options.client.inviteBody();
+  }
+
+  /** Passes an interim answer on. An upstream that has sent one is at work: it may take as long again. */
+  #inform(status: number, rawHeaders: readonly string[]): void {
+    if (this.#phase !== "sending" && this.#phase !== "waiting") return;
+    this.#options.client.inform(status, clientHeaders(rawHeaders));
+    this.#giveUpAtMs = this.#options.traffic.nowMs() + this.#options.traffic.times.answerMs;
+    this.#deadline.atMs = this.#giveUpAtMs;
   }
 
   /** A chunk of the body has passed: the answer may come as much later. */
@@ -146,77 +185,87 @@ class Exchange {
 
   #sent(): void {
     if (this.#phase !== "sending") return;
-    const { nowMs, times } = this.#options.traffic;
     this.#phase = "waiting";
-    this.#deadline.atMs = Math.min(nowMs() + times.firstByteMs, this.#giveUpAtMs);
+    this.#awaitFirstByte();
+  }
+
+  #awaitFirstByte(): void {
+    const { firstByteMs } = this.#attempts;
+    const waitMs = firstByteMs === 0 ? Infinity : firstByteMs;
+    this.#deadline.atMs = Math.min(this.#options.traffic.nowMs() + waitMs, this.#giveUpAtMs);
   }
 
   #late(): void {
     const { nowMs, times } = this.#options.traffic;
     if (this.#phase === "relaying") {
-      this.#options.client.response.destroy();
+      this.#cut(this.#answer?.isPaused() === false ? "upstream stalled" : "client stalled");
       return;
     }
     if (nowMs() >= this.#giveUpAtMs) {
       this.#lastFailure = new Failure("timeout", `no answer in ${times.answerMs} ms`);
+      if (this.#phase === "waiting") this.#attempts.broke();
       this.#attempt?.abandon();
       this.#giveUp();
       return;
     }
     // Asked again each time: by then another upstream's ejection may have expired.
-    this.#deadline.atMs = Math.min(nowMs() + times.firstByteMs, this.#giveUpAtMs);
+    this.#awaitFirstByte();
     if (!this.#attempts.leavesLate(this.#resendable)) return;
     this.#attempt?.abandon();
-    if (this.#hasBody) this.#body.stop();
+    this.#body?.stop();
     this.#tryNext();
   }
 
-  #relay(upstream: IncomingMessage): void {
+  #relay(answer: IncomingMessage): void {
     const { traffic, client } = this.#options;
-    const { response } = client;
-    this.#attempts.succeeded();
-    this.#phase = "relaying";
-    this.#idleFrom(traffic.nowMs());
+    this.#attempts.answered(answer.statusCode ?? 502);
+    this.#answeredAtMs = traffic.nowMs();
     try {
-      this.#writeHead(upstream);
+      this.#writeHead(answer);
     } catch (thrown) {
       this.#lastFailure = new Failure("refused", `answer: ${textOf(thrown)}`, { cause: thrown });
       this.#attempt?.abandon();
       this.#giveUp();
       return;
     }
-    // With what has arrived of the body where it has, by itself where not: a stream of events may begin in silence.
-    setImmediate(() => {
-      if (!response.writableEnded && !response.destroyed) response.flushHeaders();
-    });
-    upstream.on("data", (chunk: Buffer) => {
+    this.#phase = "relaying";
+    this.#answer = answer;
+    this.#idleFrom(this.#answeredAtMs);
+    answer.on("data", (chunk: Buffer) => {
       this.#idleFrom(traffic.nowMs());
-      if (!response.write(chunk)) upstream.pause();
+      this.#bytesReceived += chunk.byteLength;
+      if (client.write(chunk)) return;
+      answer.pause();
     });
-    response.on("drain", () => upstream.resume());
-    upstream.on("error", () => response.destroy());
-    upstream.once("close", () => {
-      if (!upstream.complete) response.destroy();
+    // With what has arrived of the body where it has (the listener above has it in this turn), by itself where not: a
+    // stream of events may begin in silence.
+    process.nextTick(() => client.flushHead());
+    client.onDrain(() => {
+      this.#idleFrom(traffic.nowMs());
+      answer.resume();
     });
-    upstream.once("end", () => {
-      if (upstream.complete) this.#endAnswer(upstream);
+    answer.on("error", () => this.#cut("upstream died"));
+    answer.once("close", () => {
+      if (!answer.complete) this.#cut("upstream died");
+    });
+    answer.once("end", () => {
+      if (answer.complete) this.#endAnswer(answer);
     });
   }
 
-  #writeHead(upstream: IncomingMessage): void {
+  #writeHead(answer: IncomingMessage): void {
     const { client, isClosing } = this.#options;
-    const status = upstream.statusCode ?? 502;
-    const headers = clientHeaders(upstream.rawHeaders);
-    if (isClosing()) headers.push("Connection", "close");
-    client.response.writeHead(status, upstream.statusMessage ?? "", headers);
+    const { statusCode: status = 502, statusMessage: message = "", rawHeaders } = answer;
+    const headers = clientHeaders(rawHeaders);
+    headers.push(...announcedTrailers(rawHeaders));
+    client.writeHead({ status, message, headers, closes: isClosing() });
     this.#count(status);
   }
 
-  #endAnswer(upstream: IncomingMessage): void {
-    const trailers = clientHeaders(upstream.rawTrailers);
-    if (trailers.length > 0) this.#options.client.response.addTrailers(pairsOf(trailers));
-    this.#options.client.response.end();
-    if (!this.#hasBody || this.#body.hasEnded) return;
+  #endAnswer(answer: IncomingMessage): void {
+    this.#result = "ok";
+    this.#options.client.end(endToEndTrailers(answer.rawTrailers));
+    if (this.#body === null || this.#body.hasEnded) return;
     // Answered before the body was read: the upstream wants no more of it, the client's next request comes after it.
     this.#body.discard();
     this.#attempt?.abandon();
@@ -226,81 +275,119 @@ class Exchange {
     this.#deadline.atMs = nowMs + this.#options.traffic.times.idleMs;
   }
 
+  /** Ends an answer of which the client has a part, so that it cannot be taken for whole. */
+  #cut(reason: CutReason | "client stalled"): void {
+    const { client, traffic, lane } = this.#options;
+    if (this.#phase === "over" || client.isOver) return;
+    this.#result = reason;
+    if (reason !== "client stalled") {
+      if (reason !== "upstream left") this.#attempts.broke();
+      traffic.metrics.proxyCut.inc({ service: lane.pool.service, reason: reason.replace(" ", "-") });
+    }
+    client.cut();
+  }
+
   /** Answers in the upstreams' place; what was sent already can only be cut. */
   #giveUp(): void {
     if (this.#phase === "over") return;
-    const { client, lane, traffic, isClosing } = this.#options;
-    if (client.response.headersSent) {
-      client.response.destroy();
+    const { client, lane, traffic, isClosing, facts, expectsContinue } = this.#options;
+    if (client.isHeadSent) {
+      this.#cut("upstream died");
       return;
     }
-    const { status, reason } = this.#body.awaitsClient
-      ? { status: 408, reason: "the request's body stopped arriving" }
-      : failureAnswer(this.#lastFailure, lane.pool.service);
-    this.#count(status);
+    const answer = this.#body?.awaitsClient === true ? BODY_STOPPED : this.#failureAnswer();
+    this.#result = answer.result;
+    this.#count(answer.status);
     this.#phase = "relaying";
     this.#idleFrom(traffic.nowMs());
-    if (this.#hasBody) this.#body.discard();
+    this.#body?.discard();
     // A client that was not invited may send its body all the same, or not: what comes next is not known.
-    const closes = isClosing() || status === 408 || this.#options.expectsContinue !== this.#hasInvited;
-    const requestId = answerError(client, { status, reason, closes }, traffic);
-    traffic.log.info(`request ${requestId}: ${reason}: ${textOf(this.#lastFailure)}`);
+    const closes = isClosing() || answer.status === 408 || expectsContinue !== this.#hasInvited;
+    const { requestId } = facts;
+    this.#bytesReceived = answerError(client, { ...answer, closes, requestId });
+    traffic.log.info(`request ${requestId}: ${lane.pool.service}: ${answer.reason}: ${this.#whyFailed()}`);
+  }
+
+  #failureAnswer(): { readonly status: number; readonly reason: string; readonly result: Result } {
+    const outcome = { failure: this.#lastFailure, tried: this.#tried };
+    const answer = failureAnswer(outcome, this.#options.lane.pool);
+    const result = answer.status === 503 ? "no replica" : answer.status === 504 ? "timed out" : "no answer";
+    return { ...answer, result };
+  }
+
+  #whyFailed(): string {
+    return this.#lastFailure === null ? "nobody was asked" : textOf(this.#lastFailure);
   }
 
   #count(status: number): void {
     const { traffic, lane } = this.#options;
+    this.#status = status;
     traffic.metrics.proxyRequests.inc({ service: lane.pool.service, code: String(status) });
   }
 
   /** The client's side has closed, done or not. */
   #over(): void {
     if (this.#phase === "over") return;
-    const { traffic, lane, client, isClosing } = this.#options;
+    const { traffic, lane, client, isClosing, facts } = this.#options;
     this.#phase = "over";
     traffic.deadlines.remove(this.#deadline);
     this.#attempts.finished();
     // Nothing to abandon after a whole answer: its connection may serve another request by now.
-    if (!client.response.writableFinished) this.#attempt?.abandon();
+    if (!client.isFinished) {
+      this.#attempt?.abandon();
+      if (this.#result === "ok") this.#result = "client left";
+    }
     // An answer whose head was out before the proxy began to close has not told the client so.
-    if (isClosing()) client.request.socket.end();
-    const seconds = (traffic.nowMs() - this.#startedAtMs) / 1000;
-    traffic.metrics.proxyDuration.observe({ service: lane.pool.service }, seconds);
+    if (isClosing()) client.closeConnection();
+    const endedAtMs = traffic.nowMs();
+    const { service } = lane.pool;
+    if (this.#status === 0) traffic.metrics.proxyRequests.inc({ service, code: CLIENT_LEFT });
+    traffic.metrics.proxyDuration.observe({ service }, (endedAtMs - facts.startedAtMs) / 1000);
+    if (!traffic.access.isOn) return;
+    const counted = {
+      service,
+      upstream: this.#attempts.upstream,
+      retries: this.#attempts.retries,
+      status: this.#status,
+      answeredAtMs: this.#answeredAtMs,
+      bytesSent: this.#body?.bytesRead ?? 0,
+      bytesReceived: this.#bytesReceived,
+      result: this.#result,
+    };
+    traffic.access.append(entryOf("http", facts, { ...counted, endedAtMs }));
   }
 }
 
-/**
- * What to tell the client of a request for which no upstream had an answer.
- *
- * @param failure  the last attempt's; null when there was no upstream to try
- */
-export function failureAnswer(
-  failure: unknown,
-  service: string,
-): { readonly status: number; readonly reason: string } {
-  if (failure === null) return { status: 503, reason: `no replica of ${service} is available` };
-  if (failure instanceof Failure && failure.code === "timeout") {
-    return { status: 504, reason: `no replica of ${service} answered in time` };
-  }
-  return { status: 502, reason: `no replica of ${service} gave an answer` };
-}
+/** What nginx made common for a request whose client left before an answer; never sent. */
+export const CLIENT_LEFT = "499";
+
+const BODY_STOPPED = {
+  status: 408,
+  reason: "the request's body stopped arriving",
+  result: "body stopped",
+} as const;
 
 /**
  * Answers a request in place of any upstream.
  *
  * @param answer.closes  the connection is not to be used again
- * @returns the id the client was told
+ * @returns the bytes of the body
  */
 export function answerError(
-  client: ClientExchange,
-  answer: { readonly status: number; readonly reason: string; readonly closes: boolean },
-  traffic: Pick<Traffic, "random">,
-): string {
-  const { request, response } = client;
-  const requestId = newRequestId(traffic.random);
-  const accept = valuesOf(request.rawHeaders, "accept").join(", ");
-  const { headers, body } = renderAnswer({ ...answer, requestId }, accept);
-  if (answer.closes) headers.push("Connection", "close");
-  response.writeHead(answer.status, titleOf(answer.status), headers);
-  response.end(request.method === "HEAD" ? undefined : body);
-  return requestId;
+  client: HttpClient,
+  answer: {
+    readonly status: number;
+    readonly reason: string;
+    readonly requestId: string;
+    readonly closes: boolean;
+  },
+): number {
+  const { status, closes } = answer;
+  const accept = valuesOf(client.head.rawHeaders, "accept").join(", ");
+  const { headers, body } = renderAnswer(answer, accept);
+  client.writeHead({ status, message: titleOf(status), headers, closes });
+  const hasBody = client.head.method !== "HEAD";
+  if (hasBody) client.write(body);
+  client.end();
+  return hasBody ? Buffer.byteLength(body) : 0;
 }

@@ -10,12 +10,7 @@
  * Touches: sockets, through agents.
  */
 
-import {
-  IncomingMessage,
-  type ClientRequest,
-  type IncomingHttpHeaders,
-  type ServerResponse,
-} from "node:http";
+import { IncomingMessage, type ClientRequest, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { Stream, type Duplex } from "node:stream";
 import util from "node:util";
@@ -30,8 +25,9 @@ import type { Freshness, UpstreamAgents } from "./agents.ts";
 import type { BodySink } from "./body.ts";
 import { reset } from "../../runtime/pump.ts";
 import type { HeaderFields } from "./headers.ts";
-import type { AttemptEnd } from "../choice/retry.ts";
+import { isIdempotent, type AttemptEnd } from "../choice/retry.ts";
 import type { Upstream } from "../routes.ts";
+import type { Caller } from "../tcp/proxy-header.ts";
 
 /** The head of a request as the upstream is to get it. */
 export interface OutgoingHead {
@@ -41,29 +37,37 @@ export interface OutgoingHead {
   readonly fields: HeaderFields;
 }
 
-/** The client's side of a request. */
-export interface ClientExchange {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+/** A request and how it is to be carried. */
+export interface Exchanged extends OutgoingHead {
+  /** The ends of the client's connection, for upstreams that want to be told. */
+  readonly caller: Caller;
+  readonly freshness: Freshness;
 }
+
+/** A WebSocket handshake. */
+export type Handshake = Omit<Exchanged, "freshness">;
 
 /** How an attempt ended without an answer. */
 export interface AttemptFailure {
   readonly end: Exclude<AttemptEnd, "late">;
   readonly cause: unknown;
+  /** False when not a byte has left: then the request may be sent again, whatever it is. */
+  readonly wasSent: boolean;
 }
 
 /** What becomes of an attempt. After `answered`, `failed` or `abandon` nothing more is told. */
 export interface AttemptEvents {
   /** The upstream has taken the connection: the body may be sent. */
   readonly connected: (body: BodySink) => void;
+  /** An interim answer (1xx other than 100 and 101) has come; the answer is still to come. */
+  readonly informed: (status: number, rawHeaders: readonly string[]) => void;
   /** A response head has come; its body and how it ends are in the stream. */
   readonly answered: (response: IncomingMessage) => void;
   readonly failed: (failure: AttemptFailure) => void;
 }
 
 /** As AttemptEvents, for a WebSocket handshake. */
-export interface UpgradeEvents extends Omit<AttemptEvents, "connected"> {
+export interface UpgradeEvents extends Omit<AttemptEvents, "connected" | "informed"> {
   /** The upstream has switched protocols; both sides are joined, and end each other from here on. */
   readonly joined: () => void;
 }
@@ -76,18 +80,8 @@ export interface Attempt {
 
 /** Sends requests to upstreams. Neither function throws; failures come as events, never before it has returned. */
 export interface HttpForwarder {
-  send(upstream: Upstream, freshness: Freshness, exchange: Exchanged, events: AttemptEvents): Attempt;
+  send(upstream: Upstream, exchange: Exchanged, events: AttemptEvents): Attempt;
   upgrade(upstream: Upstream, socket: Duplex, exchange: Handshake, events: UpgradeEvents): Attempt;
-}
-
-/** A request and its client's side. */
-export interface Exchanged extends OutgoingHead {
-  readonly client: ClientExchange;
-}
-
-/** A WebSocket handshake and the request it came as. */
-export interface Handshake extends OutgoingHead {
-  readonly request: IncomingMessage;
 }
 
 /** Opens the forwarder that is built on http-proxy. */
@@ -99,32 +93,37 @@ export async function openHttpProxy(agents: UpstreamAgents): Promise<HttpForward
   proxy.on("proxyReqWs", (outgoing, request) => handshakes.get(request)?.(outgoing));
 
   return {
-    send(upstream, freshness, exchange, events) {
+    send(upstream, exchange, events) {
       const settled = new Settled();
-      const agent = agents.agentFor(upstream, freshness);
+      const agent = agents.agentFor(upstream, exchange);
       const take = (outgoing: ClientRequest): void => {
         settled.own(outgoing);
         watchAttempt(outgoing, settled, events);
         prepare(outgoing, exchange);
-        outgoing.once("socket", () => settled.isOver || events.connected(outgoing as unknown as BodySink));
+        outgoing.on("information", ({ statusCode, rawHeaders }) => {
+          if (!settled.isOver && statusCode !== 100) events.informed(statusCode, rawHeaders);
+        });
+        outgoing.once("socket", () => {
+          const begin = (): void => {
+            if (settled.isOver) return;
+            settled.hasSent = true;
+            events.connected(outgoing as unknown as BodySink);
+          };
+          if (outgoing.reusedSocket && !isIdempotent(exchange.method)) afterNextPoll(begin);
+          else begin();
+        });
       };
-      const standIn = standInFor(exchange.client.request, exchange.method, {});
+      const options = { ...toward(upstream), agent, method: exchange.method, selfHandleResponse: true };
       settled.guard(events, () =>
-        proxy.web(
-          standIn,
-          exchange.client.response,
-          { ...toward(upstream), agent, buffer: new Handover(take), selfHandleResponse: true },
-          ignored,
-        ),
+        proxy.web(STAND_IN, NO_RESPONSE, { ...options, buffer: new Handover(take) }, ignored),
       );
       return settled;
     },
 
     upgrade(upstream, socket, exchange, events) {
       const settled = new Settled();
-      const agent = agents.singleUse(upstream);
-      // The headers that it checks before it takes a handshake.
-      const standIn = standInFor(exchange.request, exchange.method, { upgrade: "websocket" });
+      const agent = agents.singleUse(upstream, exchange.caller);
+      const standIn = handshakeOn(socket);
       handshakes.set(standIn, (request) => {
         settled.own(request);
         prepare(request, exchange);
@@ -177,13 +176,36 @@ function toward(upstream: Upstream): HttpProxy.ServerOptions {
   return { target, ignorePath: true, toProxy: true };
 }
 
-/** A request that http-proxy may attach its listeners to: those of an abandoned attempt must not hear of the next. */
-function standInFor(request: IncomingMessage, method: string, headers: IncomingHttpHeaders): IncomingMessage {
-  const standIn = new IncomingMessage(request.socket);
-  standIn.method = method;
+/**
+ * The request that http-proxy sees, the same for all: what it reads of one is nothing, and what it would hear of one,
+ * that the client has gone, is the exchange's to act on.
+ */
+const STAND_IN = Object.freeze({
+  method: "GET",
+  url: "/",
+  headers: Object.freeze({}),
+  socket: Object.freeze({ destroyed: false }),
+  on: () => STAND_IN,
+}) as unknown as IncomingMessage;
+
+/** The response that http-proxy sees: one that is finished, which it leaves alone. */
+const NO_RESPONSE = Object.freeze({ headersSent: true, finished: true }) as unknown as ServerResponse;
+
+/** A handshake that http-proxy takes for one, by the headers that it checks. */
+function handshakeOn(socket: Duplex): IncomingMessage {
+  const standIn = new IncomingMessage(socket as Socket);
+  standIn.method = "GET";
   standIn.url = "/";
-  standIn.headers = headers;
+  standIn.headers = { upgrade: "websocket" };
   return standIn;
+}
+
+/**
+ * Acts once what has come by now was read: on a kept connection that may be its end, and then what was to be sent on it
+ * can go elsewhere. The first turn ends what the event loop is at, the second comes after it has asked the system again.
+ */
+function afterNextPoll(act: () => void): void {
+  setImmediate(() => setImmediate(act));
 }
 
 /** What http-proxy pipes into the request in place of the client's: it only hands the request over. */
@@ -218,6 +240,8 @@ function prepare(outgoing: ClientRequest, head: OutgoingHead): void {
 class Settled implements Attempt {
   #isOver = false;
   #outgoing: ClientRequest | null = null;
+  /** True once the request's head may have left. */
+  hasSent = false;
 
   get isOver(): boolean {
     return this.#isOver;
@@ -253,7 +277,7 @@ class Settled implements Attempt {
       const cause = new Failure("invalid", `request: ${textOf(thrown)}`, { cause: thrown });
       if (!this.claim()) return;
       this.#outgoing?.destroy();
-      queueMicrotask(() => events.failed({ end: "died", cause }));
+      queueMicrotask(() => events.failed({ end: "died", cause, wasSent: true }));
     }
   }
 }
@@ -270,7 +294,7 @@ function watchAttempt(
   const fail = (cause: unknown): void => {
     if (!settled.claim()) return;
     const end = isConnected ? (outgoing.reusedSocket ? "stale" : "died") : "connect";
-    events.failed({ end, cause });
+    events.failed({ end, cause, wasSent: settled.hasSent });
   };
   outgoing.on("error", fail);
   // A protocol switch that nobody asked for ends a request without an error.

@@ -11,17 +11,23 @@
  */
 
 import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 
 import { Failure, textOf } from "../../base/failure.ts";
+import { reset } from "../../runtime/pump.ts";
 
-import { newRequestId, renderAnswer, titleOf } from "./answers.ts";
 import { Attempts, type Lane, type Traffic } from "../choice/attempts.ts";
+import type { AttemptEnd, Resendable } from "../choice/retry.ts";
 import type { Deadline } from "../deadlines.ts";
-import { failureAnswer } from "./exchange.ts";
+import type { Caller } from "../tcp/proxy-header.ts";
+
+import { failureAnswer, renderAnswer, titleOf } from "./answers.ts";
+import { CLIENT_LEFT } from "./exchange.ts";
 import type { Attempt, HttpForwarder, OutgoingHead } from "./forwarder.ts";
-import { clientHeaders, valuesOf, type HeadRefusal } from "./headers.ts";
-import type { Resendable } from "../choice/retry.ts";
+import { clientHeaders, valuesOf } from "./headers.ts";
+import { renderHead } from "./pipeline.ts";
+import { entryOf, type RequestFacts } from "./record.ts";
 
 /** What a handshake needs. */
 export interface UpgradeOptions {
@@ -29,11 +35,13 @@ export interface UpgradeOptions {
   readonly forwarder: HttpForwarder;
   readonly lane: Lane;
   readonly head: OutgoingHead;
-  readonly request: IncomingMessage;
+  readonly facts: RequestFacts;
   /** The client's; the caller has attached `error`. */
   readonly socket: Duplex;
   /** What the client sent right behind its request. */
   readonly early: Buffer;
+  /** The ends of the client's connection. */
+  readonly caller: Caller;
 }
 
 const HANDSHAKE: Resendable = { method: "GET", isBodyKept: true };
@@ -51,12 +59,18 @@ class Upgrade {
   readonly #giveUpAtMs: number;
   #attempt: Attempt | null = null;
   #isOver = false;
+  #isJoined = false;
   #lastFailure: unknown = null;
+  #tried = 0;
+  #status = 0;
+  #answeredAtMs: number | null = null;
+  #result = "client left";
 
   constructor(options: UpgradeOptions) {
     const { traffic, lane } = options;
     this.#options = options;
-    this.#attempts = new Attempts(traffic, lane);
+    const asker = { client: options.facts.client, gone: () => this.#lost() };
+    this.#attempts = new Attempts(traffic, lane, asker);
     this.#giveUpAtMs = traffic.nowMs() + traffic.times.answerMs;
     this.#deadline = traffic.deadlines.add(this.#giveUpAtMs, () => this.#late());
   }
@@ -67,6 +81,8 @@ class Upgrade {
       // Harmless when joined: the two sides end each other by then.
       this.#attempt?.abandon();
       this.#settle();
+      this.#attempts.finished();
+      this.#log();
     });
     // A client that ends before it has an answer has left.
     socket.once("end", () => {
@@ -82,37 +98,64 @@ class Upgrade {
   };
 
   #tryNext(): void {
-    const { traffic, forwarder, head, request, socket } = this.#options;
+    const { forwarder, head, caller, socket } = this.#options;
     const upstream = this.#attempts.next();
     if (upstream === null) {
       this.#giveUp();
       return;
     }
-    this.#deadline.atMs = Math.min(traffic.nowMs() + traffic.times.firstByteMs, this.#giveUpAtMs);
-    const { method, target, fields } = head;
+    this.#tried += 1;
+    this.#awaitFirstByte();
     this.#attempt = forwarder.upgrade(
       upstream,
       socket,
-      { method, target, fields, request },
+      { ...head, caller },
       {
         joined: () => {
-          this.#count(101);
-          this.#attempts.succeeded();
-          this.#settle();
+          this.#answered(101);
+          this.#isJoined = true;
         },
         answered: (response) => {
-          this.#attempts.succeeded();
-          this.#settle();
+          this.#answered(response.statusCode ?? 502);
           this.#relayRefusal(response);
         },
         failed: ({ end, cause }) => {
           if (this.#isOver) return;
-          this.#lastFailure = cause;
-          if (this.#attempts.failed(end, HANDSHAKE, cause)) this.#tryNext();
-          else this.#giveUp();
+          this.#failed(end, cause);
         },
       },
     );
+  }
+
+  /** The upstream is gone: a handshake goes elsewhere, a WebSocket ends. */
+  #lost(): void {
+    if (this.#isJoined) {
+      this.#result = "upstream left";
+      reset(this.#options.socket);
+    }
+    if (this.#isOver) return;
+    this.#attempt?.abandon();
+    this.#failed("died", new Failure("unreachable", "the upstream has left"));
+  }
+
+  #failed(end: Exclude<AttemptEnd, "late">, cause: unknown): void {
+    this.#lastFailure = cause;
+    if (this.#attempts.failed(end, HANDSHAKE, cause)) this.#tryNext();
+    else this.#giveUp();
+  }
+
+  #answered(status: number): void {
+    this.#count(status);
+    this.#attempts.answered(status);
+    this.#answeredAtMs = this.#options.traffic.nowMs();
+    this.#result = "ok";
+    this.#settle();
+  }
+
+  #awaitFirstByte(): void {
+    const { firstByteMs } = this.#attempts;
+    const waitMs = firstByteMs === 0 ? Infinity : firstByteMs;
+    this.#deadline.atMs = Math.min(this.#options.traffic.nowMs() + waitMs, this.#giveUpAtMs);
   }
 
   #late(): void {
@@ -123,7 +166,7 @@ class Upgrade {
       this.#giveUp();
       return;
     }
-    this.#deadline.atMs = Math.min(nowMs() + times.firstByteMs, this.#giveUpAtMs);
+    this.#awaitFirstByte();
     if (!this.#attempts.leavesLate(HANDSHAKE)) return;
     this.#attempt?.abandon();
     this.#tryNext();
@@ -133,7 +176,6 @@ class Upgrade {
   #relayRefusal(response: IncomingMessage): void {
     const { socket } = this.#options;
     const status = response.statusCode ?? 502;
-    this.#count(status);
     const head = renderHead(status, response.statusMessage ?? "", clientHeaders(response.rawHeaders));
     socket.write(head, "latin1");
     response.on("error", () => socket.destroy());
@@ -146,17 +188,42 @@ class Upgrade {
 
   #giveUp(): void {
     if (this.#isOver) return;
-    const { traffic, lane, request, socket } = this.#options;
+    const { traffic, lane, facts, socket } = this.#options;
     this.#settle();
-    const answer = failureAnswer(this.#lastFailure, lane.pool.service);
+    const answer = failureAnswer({ failure: this.#lastFailure, tried: this.#tried }, lane.pool);
+    this.#result = answer.status === 503 ? "no replica" : answer.status === 504 ? "timed out" : "no answer";
     this.#count(answer.status);
-    const requestId = refuseUpgrade(request, socket, answer, traffic);
-    traffic.log.info(`request ${requestId}: ${answer.reason}: ${textOf(this.#lastFailure)}`);
+    refuseUpgrade(socket, facts, { ...answer, traffic });
+    const why = this.#lastFailure === null ? "nobody was asked" : textOf(this.#lastFailure);
+    traffic.log.info(`request ${facts.requestId}: ${lane.pool.service}: ${answer.reason}: ${why}`);
   }
 
   #count(status: number): void {
     const { traffic, lane } = this.#options;
+    this.#status = status;
     traffic.metrics.proxyRequests.inc({ service: lane.pool.service, code: String(status) });
+  }
+
+  #log(): void {
+    const { traffic, lane, facts, socket } = this.#options;
+    if (this.#status === 0) {
+      traffic.metrics.proxyRequests.inc({ service: lane.pool.service, code: CLIENT_LEFT });
+    }
+    if (!traffic.access.isOn) return;
+    const { bytesRead = 0, bytesWritten = 0 } = socket as Partial<Socket>;
+    const course = {
+      service: lane.pool.service,
+      upstream: this.#attempts.upstream,
+      retries: this.#attempts.retries,
+      status: this.#status,
+      answeredAtMs: this.#answeredAtMs,
+      // Those of the handshake and what came before it on the connection count too: they are few.
+      bytesSent: bytesRead,
+      bytesReceived: bytesWritten,
+      result: this.#result,
+      endedAtMs: traffic.nowMs(),
+    };
+    traffic.access.append(entryOf("websocket", facts, course));
   }
 
   #settle(): void {
@@ -164,35 +231,21 @@ class Upgrade {
     this.#isOver = true;
     this.#options.socket.removeListener("readable", this.#noticeEnd);
     this.#options.traffic.deadlines.remove(this.#deadline);
-    this.#attempts.finished();
   }
 }
 
-/**
- * Refuses a request whose socket node:http has handed over, and ends the connection.
- *
- * @returns the request id the client was told
- */
+/** Refuses a request whose socket node:http has handed over, and ends the connection. */
 export function refuseUpgrade(
-  request: IncomingMessage,
   socket: Duplex,
-  refusal: HeadRefusal,
-  traffic: Traffic,
-): string {
-  const requestId = newRequestId(traffic.random);
-  const accept = valuesOf(request.rawHeaders, "accept").join(", ");
+  { head, requestId }: RequestFacts,
+  refusal: { readonly status: number; readonly reason: string; readonly traffic: Traffic },
+): void {
+  const { status, traffic } = refusal;
+  const accept = valuesOf(head.rawHeaders, "accept").join(", ");
   const { headers, body } = renderAnswer({ ...refusal, requestId }, accept);
   socket.on("error", () => undefined);
-  socket.end(`${renderHead(refusal.status, titleOf(refusal.status), headers)}${body}`);
+  socket.end(`${renderHead(status, titleOf(status), headers)}${body}`);
   linger(socket, traffic);
-  return requestId;
-}
-
-function renderHead(status: number, message: string, headers: readonly string[]): string {
-  const lines = [`HTTP/1.1 ${status} ${message}`];
-  for (let at = 0; at + 1 < headers.length; at += 2)
-    lines.push(`${headers[at] ?? ""}: ${headers[at + 1] ?? ""}`);
-  return `${[...lines, "Connection: close"].join("\r\n")}\r\n\r\n`;
 }
 
 /**

@@ -32,12 +32,15 @@ export class Connections {
       return false;
     }
     this.#open.add(socket);
-    socket.once("close", () => {
-      this.#open.delete(socket);
-      if (this.#open.size > 0) return;
-      for (const resolve of this.#waiting.splice(0)) resolve();
-    });
+    socket.once("close", () => this.release(socket));
     return true;
+  }
+
+  /** Counts a connection no longer, open as it may be. */
+  release(socket: Duplex): void {
+    this.#open.delete(socket);
+    if (this.#open.size > 0) return;
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
   /** Settles when no connection is open. */

@@ -14,33 +14,34 @@ import { readdir, readFile, readlink } from "node:fs/promises";
 import { createInterface } from "node:readline";
 
 import { ipv4ToNumber, isIpv4 } from "../../base/ip.ts";
+import type { Protocol } from "../../model/service.ts";
 
-/** An address and port to listen on. */
-export interface ListenAddress {
-  readonly address: string;
-  readonly port: number;
-}
+import type { ListenAddress } from "./listener.ts";
 
 /** What listens on this host at one moment. */
 export interface Survey {
   /**
    * The inode of the socket that has exactly this address and port; null when there is none.
    *
-   * @param at  an IPv4 address, or `::`; of other IPv6 addresses nothing is known
+   * @param at  an IPv4 address, or `::`; of other IPv6 addresses nothing is known. By its kind for TCP, or for UDP
    */
-  inodeAt(at: ListenAddress): string | null;
+  inodeAt(at: ListenAddress & { readonly kind?: Protocol }): string | null;
   /** The process that holds a socket, as `nginx (pid 812)`; `another process` where we may not look. */
   describeHolder(inode: string): Promise<string>;
 }
 
-/** Looks at what listens on TCP in this network namespace. Processes are looked through once, and only if asked for. */
+/** A socket that listens for TCP, as the kernel's tables have it; and one of UDP without a peer. */
+const STATE = { tcp: "0A", udp: "07" } as const;
+type Transport = keyof typeof STATE;
+
+/** Looks at what listens in this network namespace. Processes are looked through once, and only if asked for. */
 export async function survey(): Promise<Survey> {
   // No such file: no IPv6, or not Linux. Then a taken port is noticed when listening fails.
-  const tables = ["/proc/net/tcp", "/proc/net/tcp6"].map((path) => readTable(path).catch(() => []));
-  const inodeByAddress = new Map((await Promise.all(tables)).flat());
+  const [tcp, udp] = await Promise.all([readTables("tcp"), readTables("udp")]);
   let holders: Promise<ReadonlyMap<string, string>> | null = null;
   return {
-    inodeAt({ address, port }) {
+    inodeAt({ address, port, kind = "tcp" }) {
+      const inodeByAddress = kind === "udp" ? udp : tcp;
       const portText = port.toString(16).toUpperCase().padStart(4, "0");
       return inodeByAddress.get(`${hexOf(address)}:${portText}`) ?? null;
     },
@@ -51,14 +52,20 @@ export async function survey(): Promise<Survey> {
   };
 }
 
+async function readTables(transport: Transport): Promise<ReadonlyMap<string, string>> {
+  const paths = [`/proc/net/${transport}`, `/proc/net/${transport}6`];
+  const tables = paths.map((path) => readTable(path, STATE[transport]).catch(() => []));
+  return new Map((await Promise.all(tables)).flat());
+}
+
 /** The listening sockets of one table of the kernel's: hexadecimal address and port, and inode. */
-async function readTable(path: string): Promise<readonly (readonly [string, string])[]> {
+async function readTable(path: string, wanted: string): Promise<readonly (readonly [string, string])[]> {
   const found: [string, string][] = [];
   for await (const line of createInterface({ input: createReadStream(path) })) {
     const [, local = "", , state, , , , , , inode = ""] = line.trim().split(/\s+/);
-    if (state === "0A") found.push([local, inode]);
-    // Listening sockets come first; behind them may be tens of thousands of connections.
-    else if (state !== "st") break;
+    if (state === wanted) found.push([local, inode]);
+    // Listening sockets of TCP come first; behind them may be tens of thousands of connections.
+    else if (state !== "st" && wanted === STATE.tcp) break;
   }
   return found;
 }

@@ -9,23 +9,25 @@
  * Touches: listening sockets.
  */
 
-import type { Server } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
 
 import { Failure, systemCodeOf, textOf, type FailureCode } from "../../base/failure.ts";
 import type { ServiceKey } from "../../model/ids.ts";
+import type { Protocol } from "../../model/service.ts";
 import type { Log } from "../../runtime/log.ts";
+import type { SharedSockets } from "../../runtime/sharing.ts";
 
-import { survey, type ListenAddress, type Survey } from "./holder.ts";
+import { survey, type Survey } from "./holder.ts";
+import type { ListenAddress, Listener } from "./listener.ts";
 import { listenerKey } from "../routes.ts";
 
 /** A listener that the table asks for. */
 export interface WantedListener extends ListenAddress {
-  readonly kind: "tcp" | "http";
+  readonly kind: Protocol;
   /** Null for the HTTP ingress, which is nobody's. */
   readonly service: ServiceKey | null;
-  /** Makes its server, not listening yet. */
-  readonly create: () => Server;
+  /** Makes it, not listening yet. */
+  readonly create: () => Listener;
 }
 
 /** A listener that could not be opened. */
@@ -39,11 +41,20 @@ export interface ListenFailure extends ListenAddress {
 /** A listener that is open, with the port it has (as wanted, unless that was 0). */
 export interface OpenListener extends ListenAddress {
   readonly key: string;
+  readonly kind: Protocol;
 }
 
 interface Opened {
   readonly wanted: WantedListener;
-  readonly server: Server;
+  readonly listener: Listener;
+}
+
+/** What listeners need. */
+export interface ListenersOptions {
+  readonly vipPool: string;
+  readonly log: Log;
+  /** Sockets of the daemon that this one takes over from, which may be listened beside. */
+  readonly shared?: SharedSockets;
 }
 
 /** Listeners opened between two turns of the event loop: some milliseconds' worth. */
@@ -53,13 +64,16 @@ const BATCH = 64;
 export class Listeners {
   readonly #vipPool: string;
   readonly #log: Log;
+  readonly #shared: SharedSockets;
   readonly #openedByKey = new Map<string, Opened>();
+  readonly #closed: Listener[] = [];
   #failureByKey: ReadonlyMap<string, ListenFailure> = new Map();
 
-  /** @param vipPool  the prefix that VIPs come from, for the remedy's text */
-  constructor(vipPool: string, log: Log) {
+  /** @param options.vipPool  the prefix that VIPs come from, for the remedy's text */
+  constructor({ vipPool, log, shared = new Set() }: ListenersOptions) {
     this.#vipPool = vipPool;
     this.#log = log;
+    this.#shared = shared;
   }
 
   /** What could not be opened the last time. */
@@ -68,10 +82,8 @@ export class Listeners {
   }
 
   get open(): readonly OpenListener[] {
-    return [...this.#openedByKey].map(([key, { wanted, server }]) => {
-      const bound = server.address();
-      const port = typeof bound === "object" && bound !== null ? bound.port : wanted.port;
-      return { key, address: wanted.address, port };
+    return [...this.#openedByKey].map(([key, { wanted, listener }]) => {
+      return { key, kind: wanted.kind, address: wanted.address, port: listener.port ?? wanted.port };
     });
   }
 
@@ -115,24 +127,34 @@ export class Listeners {
 
   /** Stops listening everywhere; established connections go on. */
   close(): void {
-    for (const [key, opened] of this.#openedByKey) this.#close(key, opened);
+    for (const { listener } of this.#openedByKey.values()) {
+      listener.close();
+      this.#closed.push(listener);
+    }
+    this.#openedByKey.clear();
   }
 
-  #close(key: string, { server }: Opened): void {
+  /** After `close`: ends connections that are kept for a next request. */
+  closeIdle(): void {
+    for (const listener of this.#closed.splice(0)) listener.closeIdle?.();
+  }
+
+  #close(key: string, { listener }: Opened): void {
     this.#openedByKey.delete(key);
-    server.close();
+    listener.close();
+    listener.closeIdle?.();
   }
 
   async #open(key: string, wanted: WantedListener, seen: Survey): Promise<ListenFailure | null> {
     const { address, port, service } = wanted;
     try {
       const inode = seen.inodeAt(wanted);
-      if (inode !== null) throw new Failure("busy", `${key} is held by ${await seen.describeHolder(inode)}`);
-      const server = wanted.create();
-      await listen(server, wanted);
-      // Accepting may fail later, when the process is out of file descriptors: then it goes on when there are some.
-      server.on("error", (thrown) => this.#log.warn(`listener ${key}: ${textOf(thrown)}`));
-      this.#openedByKey.set(key, { wanted, server });
+      if (inode !== null && !this.#shared.has(inode))
+        throw new Failure("busy", `${key} is held by ${await seen.describeHolder(inode)}`);
+      const listener = wanted.create();
+      await listener.listen(wanted);
+      listener.onError = (thrown) => this.#log.warn(`listener ${key}: ${textOf(thrown)}`);
+      this.#openedByKey.set(key, { wanted, listener });
       return null;
     } catch (thrown) {
       const { code, text } =
@@ -151,7 +173,7 @@ export class Listeners {
     if (code === "EADDRINUSE") {
       // Not exactly this address: then one that listens on all of them.
       const [inode] = ["0.0.0.0", "::"]
-        .map((address) => seen.inodeAt({ address, port: wanted.port }))
+        .map((address) => seen.inodeAt({ ...wanted, address }))
         .filter((found) => found !== null);
       const holder = inode === undefined ? "another process" : await seen.describeHolder(inode);
       return { code: "busy", text: `${key} is held by ${holder}` };
@@ -170,16 +192,4 @@ export class Listeners {
 
 function asRead(failure: Failure): Pick<ListenFailure, "code" | "text"> {
   return { code: failure.code, text: failure.message };
-}
-
-function listen(server: Server, at: ListenAddress): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    const { address: host, port } = at;
-    // `reusePort`: see holder.ts.
-    server.listen({ host, port, backlog: 1024, exclusive: true, reusePort: true }, () => {
-      server.removeListener("error", reject);
-      resolve();
-    });
-  });
 }

@@ -88,6 +88,7 @@ export function planContainer(
     reach: "stream",
     declaration: read.declaration,
     weight: read.weight,
+    delivery: read.delivery,
     startedAtMs: facts.startedAtMs,
     // Labels stay what they are for as long as a container is there; of two containers the one started last counts.
     declaredAtMs: facts.startedAtMs,

@@ -7,7 +7,7 @@
  * this version does not act on are named too, unless they ask for what happens anyway.
  *
  * Pure. container.ts decides whether the container is discovered and where it is reached; health-labels.ts reads
- * `skein.health.*`.
+ * `skein.health.*`, traffic-labels.ts what says how traffic is carried.
  */
 
 import { failed, success, type Result } from "../../base/failure.ts";
@@ -22,16 +22,19 @@ import {
   parseRoutePath,
   parseServicePort,
   transportOf,
+  type Delivery,
   type HttpRoute,
   type PublishedPort,
   type ServiceDeclaration,
   type ServicePort,
 } from "../../model/service.ts";
 import { nearest } from "../../base/nearest.ts";
-import type { ProbeTimes } from "../probe-plan.ts";
+import { firstTcpPort, type ProbeTimes } from "../probe-plan.ts";
+import { WEIGHT_MAX } from "../traffic.ts";
 
 import { HEALTH_LABELS, readHealth } from "./health-labels.ts";
 import { openReader, type LabelReader, type Labels } from "./label-reader.ts";
+import { readDelivery, readTraffic, TRAFFIC_LABELS } from "./traffic-labels.ts";
 
 const PREFIX = "skein.";
 
@@ -47,18 +50,13 @@ const SUPPORTED = [
   "skein.endpoint-mode",
   "skein.weight",
   "skein.alias",
+  "skein.tls.passthrough",
   ...HEALTH_LABELS,
+  ...TRAFFIC_LABELS,
 ];
 
 /** Labels of the contract that this version leaves alone, each with the value that asks for what it does anyway. */
-const UNSUPPORTED: ReadonlyMap<string, string> = new Map([
-  ["skein.lb", "round-robin"],
-  ["skein.prefer", "any"],
-  ["skein.slow-start", "off"],
-  ["skein.proxy-protocol", "off"],
-  ["skein.drain", "10s"],
-  ["skein.vip", ""],
-]);
+const UNSUPPORTED: ReadonlyMap<string, string> = new Map([["skein.vip", ""]]);
 
 const KNOWN: readonly string[] = [...SUPPORTED, ...UNSUPPORTED.keys()];
 
@@ -96,6 +94,7 @@ export interface LabelledService {
   readonly slot: number | null;
   readonly declaration: ServiceDeclaration;
   readonly weight: number;
+  readonly delivery: Delivery;
   readonly health: HealthSource;
   /** One text per label that was not understood, at most LIMITS.problemsPerSubject. */
   readonly problems: readonly string[];
@@ -129,6 +128,7 @@ export function readLabels(labels: Labels, context: LabelContext): LabelledServi
   }
   const chosen = reader.read("skein.service", parseLabel, service);
   const declaration: ServiceDeclaration = {
+    ...EMPTY_DECLARATION,
     ports,
     publish: readPublish(reader, ports),
     http: readRoutes(reader, ports),
@@ -136,6 +136,8 @@ export function readLabels(labels: Labels, context: LabelContext): LabelledServi
     aliases: reader
       .readList("skein.alias", parseLabel, LIMITS.namesPerService)
       .filter((alias, index, all) => alias !== chosen && all.indexOf(alias) === index),
+    passthrough: readPassthrough(reader, ports),
+    traffic: readTraffic(reader, ports),
   };
   return {
     service: chosen,
@@ -144,6 +146,7 @@ export function readLabels(labels: Labels, context: LabelContext): LabelledServi
     slot: composeSlot(labels),
     declaration,
     weight: reader.read("skein.weight", parseWeight, 1),
+    delivery: readDelivery(reader, ports),
     health: readHealth(reader, { ports, reported: context.reported, times: context.health }),
     problems: reader.problems(),
   };
@@ -237,6 +240,14 @@ function readRoutes(reader: LabelReader, ports: readonly ServicePort[]): readonl
   return kept;
 }
 
+/** Hosts whose TLS the service takes itself; its first TCP port has it, whatever is routed by path. */
+function readPassthrough(reader: LabelReader, ports: readonly ServicePort[]): readonly string[] {
+  const hosts = new Set(reader.readList("skein.tls.passthrough", parseRouteHost, LIMITS.namesPerService));
+  if (hosts.size === 0 || firstTcpPort(ports) !== null) return [...hosts];
+  reader.report('label "skein.tls.passthrough" leads nowhere; expected a TCP port of the service');
+  return [];
+}
+
 function withinRouteLimits(routes: readonly HttpRoute[]): readonly HttpRoute[] {
   let bytes = 0;
   const kept: HttpRoute[] = [];
@@ -276,6 +287,6 @@ function parseEndpointMode(thing: string, text: string): Result<"vip" | "dnsrr">
 
 function parseWeight(thing: string, text: string): Result<number> {
   const trimmed = text.trim();
-  if (/^\d{1,3}$/.test(trimmed) && Number(trimmed) <= 100) return success(Number(trimmed));
-  return failed("invalid", `${thing} is "${text}"; expected a whole number in 0..100`);
+  if (/^\d{1,3}$/.test(trimmed) && Number(trimmed) <= WEIGHT_MAX) return success(Number(trimmed));
+  return failed("invalid", `${thing} is "${text}"; expected a whole number in 0..${WEIGHT_MAX}`);
 }

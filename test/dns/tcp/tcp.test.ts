@@ -41,7 +41,7 @@ async function open(
   const options = { responder: responder as Responder, connections, metrics: openMetrics(), idleMs };
   const listener = new TcpListener(options);
   t.after(() => listener.shut());
-  const address = await listener.open({ host: "127.0.0.1", port: 0 });
+  const address = await listener.open({ host: "127.0.0.1", port: 0 }, false);
   return { ...address, connections, waiting };
 }
 

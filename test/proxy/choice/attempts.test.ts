@@ -8,6 +8,8 @@ import * as fc from "fast-check";
 import { Failure } from "../../../src/base/failure.ts";
 import { seededRandom } from "../../../src/base/random.ts";
 import { LIMITS } from "../../../src/model/limits.ts";
+import { NO_ACCESS_LOG } from "../../../src/proxy/access/entry.ts";
+import { Active } from "../../../src/proxy/choice/active.ts";
 import { Attempts, openLane, type Lane, type Traffic } from "../../../src/proxy/choice/attempts.ts";
 import { Deadlines } from "../../../src/proxy/deadlines.ts";
 import { Ejections } from "../../../src/proxy/choice/outlier.ts";
@@ -15,6 +17,8 @@ import { TIMES } from "../../../src/proxy/proxy.ts";
 import { openMetrics } from "../../../src/runtime/metrics.ts";
 
 import { pool, SILENT, upstream } from "../fixtures.ts";
+
+const NOBODY = { client: "192.0.2.1", gone: () => undefined };
 
 const GET = { method: "GET", isBodyKept: true };
 const POST = { method: "POST", isBodyKept: true };
@@ -33,6 +37,8 @@ function bench(...ids: readonly string[]): Bench {
     now: 0,
   };
   const traffic: Traffic = {
+    active: new Active(),
+    access: NO_ACCESS_LOG,
     ejections: new Ejections(),
     deadlines: new Deadlines(),
     connect: () => Promise.reject(REFUSED),
@@ -53,25 +59,50 @@ function retriesAtOnce({ budget }: Lane): number {
   return count;
 }
 
-function ejected({ traffic, now }: Bench): readonly string[] {
-  return traffic.ejections.current(now).map(({ id }) => id);
+function ejected({ traffic }: Bench): readonly string[] {
+  return traffic.ejections.current.map(({ id }) => id);
 }
 
-test("attempts: each upstream that refuses is ejected, and each is tried once", () => {
+/** One request that is answered with a status, or broken off after its head. */
+function ask(on: Bench, answer: number | "broken"): string {
+  const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+  const chosen = attempts.next();
+  attempts.answered(answer === "broken" ? 200 : answer);
+  if (answer === "broken") attempts.broke();
+  attempts.finished();
+  return chosen?.replica ?? "none";
+}
+
+test("attempts: each upstream that refuses is tried once, and all but the last one are ejected", () => {
   const on = bench("a", "b", "c");
-  const attempts = new Attempts(on.traffic, on.lane);
+  const attempts = new Attempts(on.traffic, on.lane, NOBODY);
   const seen: string[] = [];
   for (let next = attempts.next(); next !== null; next = attempts.next()) {
     seen.push(next.replica);
     assert.equal(attempts.failed("connect", POST, REFUSED), true);
   }
   assert.deepEqual(seen, ["a", "b", "c"]);
-  assert.deepEqual(ejected(on), ["a:1", "b:1", "c:1"]);
+  assert.deepEqual(ejected(on), ["a:1", "b:1"]);
+  assert.deepEqual(attempts.retries, ["connect", "connect", "connect"]);
+  assert.equal(attempts.upstream?.replica, "c");
+  attempts.finished();
+  const later = new Attempts(on.traffic, on.lane, NOBODY);
+  const again: (string | undefined)[] = [];
+  for (let next = later.next(); next !== null; next = later.next()) {
+    again.push(next.replica);
+    on.now += 10;
+    later.failed("connect", POST, REFUSED);
+  }
+  assert.deepEqual(
+    again,
+    ["c", "a", "b"],
+    "the one that was spared first, then whoever has not failed for longest",
+  );
 });
 
 test("attempts: when this host has no socket left nobody is ejected for it", () => {
   const on = bench("a", "b");
-  const attempts = new Attempts(on.traffic, on.lane);
+  const attempts = new Attempts(on.traffic, on.lane, NOBODY);
   attempts.next();
   attempts.failed("connect", GET, new Failure("busy", "EMFILE"));
   assert.deepEqual(ejected(on), []);
@@ -79,7 +110,7 @@ test("attempts: when this host has no socket left nobody is ejected for it", () 
 
 test("attempts: a stale connection is made anew to the same upstream, once", () => {
   const on = bench("a", "b");
-  const attempts = new Attempts(on.traffic, on.lane);
+  const attempts = new Attempts(on.traffic, on.lane, NOBODY);
   const first = attempts.next();
   assert.equal(attempts.failed("stale", GET, REFUSED), true);
   assert.equal(attempts.needsFreshConnection, true);
@@ -91,10 +122,10 @@ test("attempts: a stale connection is made anew to the same upstream, once", () 
 
 test("attempts: a late POST stays, a late GET is taken elsewhere where there is somebody better", () => {
   const on = bench("a", "b");
-  const post = new Attempts(on.traffic, on.lane);
+  const post = new Attempts(on.traffic, on.lane, NOBODY);
   post.next();
   assert.equal(post.leavesLate(POST), false);
-  const get = new Attempts(on.traffic, on.lane);
+  const get = new Attempts(on.traffic, on.lane, NOBODY);
   const first = get.next();
   assert.equal(get.leavesLate(GET), true);
   assert.deepEqual(ejected(on), [first?.id]);
@@ -105,7 +136,7 @@ test("attempts: a late POST stays, a late GET is taken elsewhere where there is 
 test("attempts: a late GET whose upstream has left the table meanwhile, or fallen behind, is taken elsewhere", () => {
   for (const rest of [pool([upstream("b", 1)]), pool([upstream("b", 1)], [], [upstream("a", 1)])]) {
     const on = bench("a");
-    const attempts = new Attempts(on.traffic, on.lane);
+    const attempts = new Attempts(on.traffic, on.lane, NOBODY);
     assert.equal(attempts.next()?.replica, "a");
     on.lane.pool = rest;
     assert.equal(attempts.leavesLate(GET), true);
@@ -115,7 +146,7 @@ test("attempts: a late GET whose upstream has left the table meanwhile, or falle
 
 test("attempts: a late upstream gets the request back when the others refuse, and is then waited for", () => {
   const on = bench("a", "b");
-  const attempts = new Attempts(on.traffic, on.lane);
+  const attempts = new Attempts(on.traffic, on.lane, NOBODY);
   const late = attempts.next();
   attempts.leavesLate(GET);
   attempts.next();
@@ -132,21 +163,48 @@ test("attempts: an answer as slow as the upstream that was left clears that one;
     [5, 1],
   ] as const) {
     const on = bench("a", "b");
-    const attempts = new Attempts(on.traffic, on.lane);
+    const attempts = new Attempts(on.traffic, on.lane, NOBODY);
     attempts.next();
     attempts.leavesLate(GET);
     attempts.next();
     on.now += tookMs;
     attempts.succeeded();
-    // The ejection itself lasts a second: looked at from before it ends.
-    assert.equal(on.traffic.ejections.current(10).length, left);
+    assert.equal(ejected(on).length, left);
   }
+});
+
+test("attempts: an error as slow as the upstream that was left clears that one too", () => {
+  const on = bench("a", "b");
+  const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+  attempts.next();
+  attempts.leavesLate(GET);
+  attempts.next();
+  on.now += 1500;
+  attempts.answered(504);
+  assert.deepEqual(ejected(on), []);
+});
+
+test("attempts: where all are ejected those come first that have not failed for longest, again and again", () => {
+  const on = bench("a", "b", "c");
+  const first = new Attempts(on.traffic, on.lane, NOBODY);
+  for (let next = first.next(); next !== null; next = first.next()) first.failed("connect", GET, REFUSED);
+  on.lane.pool = pool([upstream("a", 1), upstream("b", 1)]);
+  assert.deepEqual(ejected(on), ["a:1", "b:1"]);
+  const course = Array.from({ length: 4 }, () => {
+    on.now += 10;
+    const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+    const chosen = attempts.next();
+    attempts.failed("connect", GET, REFUSED);
+    attempts.finished();
+    return chosen?.replica;
+  });
+  assert.deepEqual(course, ["a", "b", "a", "b"]);
 });
 
 test("attempts: retries after sent bytes end with the budget, failed connects do not", () => {
   const on = bench("a", "b");
   while (on.lane.budget.take());
-  const attempts = new Attempts(on.traffic, on.lane);
+  const attempts = new Attempts(on.traffic, on.lane, NOBODY);
   attempts.next();
   assert.equal(attempts.leavesLate(GET), false);
   assert.equal(attempts.failed("died", GET, REFUSED), false);
@@ -161,7 +219,7 @@ test("attempts: whatever fails, no course is endless, and what retries were take
       fc.array(end, { minLength: 40, maxLength: 40 }),
       (size, ends) => {
         const on = bench(...Array.from({ length: size }, (_, at) => `r${at}`));
-        const attempts = new Attempts(on.traffic, on.lane);
+        const attempts = new Attempts(on.traffic, on.lane, NOBODY);
         let goesOn = true;
         let count = 0;
         for (const how of ends) {
@@ -176,4 +234,142 @@ test("attempts: whatever fails, no course is endless, and what retries were take
       },
     ),
   );
+});
+
+test("attempts: an upstream of a table that has none to spare is not ejected, one that drains is", () => {
+  const on = bench("a");
+  on.lane.pool = pool([upstream("a", 1)], [upstream("b", 1)]);
+  const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+  while (attempts.next() !== null) attempts.failed("connect", GET, REFUSED);
+  assert.deepEqual(ejected(on), ["b:1"]);
+});
+
+test("attempts: an ejected upstream that answers a request for want of others is back", () => {
+  const on = bench("a", "b");
+  const first = new Attempts(on.traffic, on.lane, NOBODY);
+  assert.equal(first.next()?.replica, "a");
+  first.failed("connect", GET, REFUSED);
+  first.next();
+  first.failed("connect", GET, REFUSED);
+  assert.equal(first.next(), null);
+  const second = new Attempts(on.traffic, on.lane, NOBODY);
+  assert.equal(second.next()?.replica, "b");
+  second.failed("connect", GET, REFUSED);
+  assert.equal(second.next()?.replica, "a");
+  second.answered(200);
+  assert.deepEqual(ejected(on), []);
+});
+
+test("attempts: five errors in a row eject, or five broken answers, or some of each", () => {
+  for (const [answers, reason] of [
+    [[500, 502, 503, 500, 599], "errors"],
+    [["broken", "broken", "broken", "broken", "broken"], "broken"],
+    [["broken", 500, "broken", 500, 500], "errors"],
+  ] as const) {
+    const on = bench("a", "b");
+    for (const answer of answers) {
+      assert.deepEqual(ejected(on), []);
+      assert.equal(ask(on, answer), "a");
+      assert.equal(ask(on, 200), "b");
+    }
+    assert.deepEqual(on.traffic.ejections.current, [{ id: "a:1", untilMs: 1000, reason }]);
+    assert.equal(ask(on, 200), "b");
+    on.traffic.ejections.due(1000, 1);
+    on.traffic.ejections.checked("a:1", "passed", 1000);
+    on.now = 1000;
+    const later = { ...on, lane: openLane(on.lane.pool, () => 0) };
+    for (const answer of answers.slice(0, 4)) {
+      assert.equal(ask(later, answer), "a");
+      assert.equal(ask(later, 200), "b");
+    }
+    assert.deepEqual(ejected(on), [], "it has five again");
+  }
+});
+
+test("attempts: four errors and a good answer, again and again, eject nobody", () => {
+  const on = bench("a", "b");
+  for (let round = 0; round < 5; round += 1) {
+    for (const status of [500, 500, 500, 500, 404]) {
+      ask(on, status);
+      ask(on, 200);
+    }
+  }
+  assert.deepEqual(ejected(on), []);
+});
+
+test("attempts: when all upstreams answer with errors nobody is ejected for it", () => {
+  const on = bench("a", "b", "c");
+  for (let count = 0; count < 60; count += 1) ask(on, 500);
+  assert.deepEqual(ejected(on), []);
+});
+
+test("attempts: upstreams that die of requests in a row are ejected", () => {
+  const on = bench("a", "b");
+  for (let count = 0; count < 5; count += 1) {
+    const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+    assert.equal(attempts.next()?.replica, "a");
+    assert.equal(attempts.failed("died", GET, REFUSED), true);
+    assert.equal(attempts.next()?.replica, "b");
+    attempts.answered(200);
+    attempts.finished();
+    assert.deepEqual(attempts.retries, ["died"]);
+  }
+  assert.deepEqual(ejected(on), ["a:1"]);
+});
+
+test("attempts: how an ejected upstream is checked depends on how it failed and on the protocol", () => {
+  for (const [protocol, recheckOfLate, recheckOfConnect] of [
+    ["http", "request", "connect"],
+    ["tcp", "connect", "connect"],
+    ["udp", undefined, undefined],
+  ] as const) {
+    const rechecks = (["late", "connect"] as const).map((how) => {
+      const on = bench("a", "b");
+      on.lane.pool = { ...on.lane.pool, protocol };
+      const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+      attempts.next();
+      if (how === "late") attempts.leavesLate(GET);
+      else attempts.failed("connect", GET, REFUSED);
+      assert.equal(ejected(on).length, 1);
+      return on.traffic.ejections.due(1000, 1)[0]?.recheck;
+    });
+    assert.deepEqual(rechecks, [recheckOfLate, recheckOfConnect], protocol);
+  }
+});
+
+test("attempts: the first byte may take as long as the service says, else as long as the daemon says", () => {
+  const on = bench("a");
+  const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+  assert.equal(attempts.firstByteMs, TIMES.firstByteMs);
+  for (const firstByteMs of [5000, 0]) {
+    on.lane.pool = { ...on.lane.pool, traffic: { ...on.lane.pool.traffic, firstByteMs } };
+    assert.equal(attempts.firstByteMs, firstByteMs);
+  }
+});
+
+test("attempts: an upstream is in use from its choice until the next one or the end", () => {
+  const on = bench("a", "b");
+  const countOf = (id: string): number => on.traffic.active.loadOf(upstream(id, 1)).count;
+  const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+  attempts.next();
+  assert.deepEqual([countOf("a"), countOf("b")], [1, 0]);
+  attempts.failed("connect", GET, REFUSED);
+  attempts.next();
+  assert.deepEqual([countOf("a"), countOf("b")], [0, 1]);
+  attempts.succeeded();
+  attempts.finished();
+  attempts.finished();
+  assert.deepEqual([countOf("a"), countOf("b")], [0, 0]);
+});
+
+test("attempts: whoever uses an upstream that is gone is told", () => {
+  const on = bench("a");
+  let told = 0;
+  const attempts = new Attempts(on.traffic, on.lane, { client: "192.0.2.1", gone: () => (told += 1) });
+  attempts.next();
+  on.traffic.active.keepOnly([]);
+  assert.equal(told, 1);
+  attempts.finished();
+  on.traffic.active.keepOnly([]);
+  assert.equal(told, 1);
 });

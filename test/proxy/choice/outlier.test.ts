@@ -1,4 +1,4 @@
-// Outlier: how long a failing upstream is left alone.
+// Outlier: how long a failing upstream is left alone, and what brings it back.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,104 +6,215 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 
 import { LIMITS } from "../../../src/model/limits.ts";
-import { Ejections } from "../../../src/proxy/choice/outlier.ts";
+import { Ejections, type Fault, type Recheck } from "../../../src/proxy/choice/outlier.ts";
+import type { Upstream } from "../../../src/proxy/routes.ts";
 
-/** Fails an upstream each time its ejection expires; how long each ejection was. */
-function durations(ejections: Ejections, count: number): readonly number[] {
-  let nowMs = 0;
+import { upstream } from "../fixtures.ts";
+
+const A = upstream("a", 1);
+
+function fault(nowMs: number, changes: Partial<Fault> = {}): Fault {
+  return { reason: "connect", recheck: "connect", sentAtMs: nowMs, nowMs, ...changes };
+}
+
+function untilMs(ejections: Ejections): number | undefined {
+  return ejections.current[0]?.untilMs;
+}
+
+/** Fails every probe of an upstream; how long each ejection was. */
+function durations(ejections: Ejections, count: number, fromMs = 0): readonly number[] {
+  ejections.failed(A, fault(fromMs));
+  let nowMs = fromMs;
   return Array.from({ length: count }, () => {
-    ejections.chosen("a", nowMs);
-    ejections.failed("a", nowMs);
-    const untilMs = ejections.current(nowMs)[0]?.untilMs ?? nowMs;
-    const lasted = untilMs - nowMs;
-    nowMs = untilMs;
+    const lasted = (untilMs(ejections) ?? nowMs) - nowMs;
+    nowMs += lasted;
+    assert.deepEqual(ejections.due(nowMs, 9), [{ id: A.id, recheck: "connect" }]);
+    ejections.checked(A.id, "failed", nowMs);
     return lasted;
   });
 }
 
-test("failed: ejects for a second, doubling with each failed trial up to thirty seconds", () => {
+test("failed: ejects for a second, doubling with each failed probe up to thirty seconds", () => {
   assert.deepEqual(durations(new Ejections(), 7), [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
 });
 
 test("failed: requests that fail together count as one", () => {
   const ejections = new Ejections();
-  assert.equal(ejections.failed("a", 0), true);
-  assert.equal(ejections.failed("a", 1), false);
-  assert.equal(ejections.isEjected("a", 999), true);
-  assert.equal(ejections.isEjected("a", 1000), false);
+  assert.equal(ejections.failed(A, fault(0)), true);
+  assert.equal(ejections.failed(A, fault(1)), false);
+  assert.deepEqual(ejections.current, [{ id: "a:1", untilMs: 1000, reason: "connect" }]);
+  assert.equal(ejections.failedAtMs("a:1"), 1, "it has failed once more all the same");
 });
 
-test("failed: a failure long after the last one starts again at a second", () => {
+test("due: an upstream stays away until a probe has passed, however long that takes", () => {
+  const ejections = new Ejections();
+  ejections.failed(A, fault(0));
+  assert.deepEqual(ejections.due(999, 9), []);
+  assert.equal(ejections.isEjected("a:1"), true);
+  assert.equal(ejections.due(1000, 9).length, 1);
+  assert.deepEqual(ejections.due(50_000, 9), [], "it is given out once");
+  assert.equal(ejections.isEjected("a:1"), true);
+  ejections.checked("a:1", "passed", 50_000);
+  assert.equal(ejections.isEjected("a:1"), false);
+  assert.equal(ejections.isEmpty, true);
+});
+
+test("due: half a minute after its return nothing is remembered of an upstream", () => {
+  const ejections = new Ejections();
+  ejections.failed(A, fault(500));
+  ejections.due(2000, 9);
+  ejections.checked("a:1", "passed", 2000);
+  ejections.due(31_999, 9);
+  assert.equal(ejections.failedAtMs("a:1"), 500);
+  ejections.due(32_000, 9);
+  assert.equal(ejections.failedAtMs("a:1"), 0);
+});
+
+test("due: no more than asked for, and the others next time", () => {
+  const ejections = new Ejections();
+  for (const id of ["a", "b", "c"]) ejections.failed(upstream(id, 1), fault(0));
+  assert.deepEqual(
+    [2, 2, 2].map((countMax) => ejections.due(1000, countMax).map(({ id }) => id)),
+    [["a:1", "b:1"], ["c:1"], []],
+  );
+});
+
+test("due: what cannot be probed is back when its time is over", () => {
+  const ejections = new Ejections();
+  ejections.failed(A, fault(0, { recheck: "none" }));
+  assert.deepEqual(ejections.due(999, 9), []);
+  assert.equal(ejections.isEjected("a:1"), true);
+  assert.deepEqual(ejections.due(1000, 9), []);
+  assert.equal(ejections.isEjected("a:1"), false);
+});
+
+test("checked: a probe that this host could not make is neither good nor bad news", () => {
+  const ejections = new Ejections();
+  ejections.failed(A, fault(0));
+  ejections.due(1000, 9);
+  ejections.checked("a:1", "unknown", 1000);
+  assert.equal(untilMs(ejections), 2000);
+});
+
+test("checked: means nothing for an upstream that is not waiting for it", () => {
+  const ejections = new Ejections();
+  ejections.checked("a:1", "failed", 0);
+  assert.equal(ejections.isEjected("a:1"), false);
+  ejections.failed(A, fault(0));
+  ejections.checked("a:1", "passed", 1);
+  assert.equal(ejections.isEjected("a:1"), true);
+});
+
+test("failed: soon after its return an upstream is out for twice as long, half a minute later for a second", () => {
+  for (const [servedMs, lastsMs] of [
+    [29_999, 2000],
+    [30_000, 1000],
+  ] as const) {
+    const ejections = new Ejections();
+    ejections.failed(A, fault(0));
+    ejections.due(1000, 9);
+    ejections.checked("a:1", "passed", 1000);
+    const nowMs = 1000 + servedMs;
+    assert.equal(ejections.failed(A, fault(nowMs)), true);
+    assert.equal(untilMs(ejections), nowMs + lastsMs);
+  }
+});
+
+test("failed: what was sent before an upstream came back says nothing about it", () => {
+  const ejections = new Ejections();
+  ejections.failed(A, fault(0));
+  ejections.due(1000, 9);
+  ejections.checked("a:1", "passed", 1200);
+  assert.equal(ejections.failed(A, fault(1500, { sentAtMs: 1100 })), false);
+  assert.equal(ejections.isEjected("a:1"), false);
+});
+
+test("succeeded: an answer brings an upstream back, unless it was sent for before the failure", () => {
+  const ejections = new Ejections();
+  ejections.failed(A, fault(100));
+  ejections.succeeded("a:1", { sentAtMs: 50, nowMs: 200 });
+  assert.equal(ejections.isEjected("a:1"), true);
+  ejections.succeeded("a:1", { sentAtMs: 150, nowMs: 200 });
+  assert.equal(ejections.isEjected("a:1"), false);
+  ejections.failed(A, fault(300));
+  assert.equal(untilMs(ejections), 2300, "its doubling is remembered");
+});
+
+test("acquit: takes back what was for being late, and nothing else", () => {
+  const ejections = new Ejections();
+  ejections.failed(A, fault(0, { reason: "late", recheck: "request" }));
+  ejections.acquit("a:1");
+  assert.equal(ejections.isEjected("a:1"), false);
+  ejections.failed(A, fault(1));
+  assert.equal(untilMs(ejections), 1001);
+  ejections.acquit("a:1");
+  assert.equal(ejections.isEjected("a:1"), true);
+});
+
+/** What keepOnly asks, for upstreams that are all eligible. */
+function knowing(...upstreams: readonly Upstream[]) {
+  return (id: string): { readonly upstream: Upstream; readonly isEligible: boolean } | null => {
+    const found = upstreams.find((one) => one.id === id);
+    return found === undefined ? null : { upstream: found, isEligible: true };
+  };
+}
+
+test("keepOnly: forgets upstreams that have left, and those that live anew elsewhere", () => {
+  const ejections = new Ejections();
+  for (const id of ["a", "b", "c"]) ejections.failed(upstream(id, 1), fault(100));
+  ejections.streaks.bad("a:1");
+  ejections.keepOnly(knowing(upstream("b", 1), upstream("c", 1, { address: "127.0.0.2" })));
+  assert.deepEqual(
+    ejections.current.map(({ id }) => id),
+    ["b:1"],
+  );
+  assert.equal(ejections.streaks.countOf("a:1"), 0);
+});
+
+test("keepOnly: an upstream that its owner has found well since it failed is probed at once", () => {
   const ejections = new Ejections();
   durations(ejections, 4);
-  ejections.failed("a", 1_000_000);
-  assert.equal(ejections.isEjected("a", 1_001_000), false);
-});
-
-test("succeeded: clears the ejection and its doubling", () => {
-  const ejections = new Ejections();
-  durations(ejections, 3);
-  ejections.succeeded("a");
-  assert.equal(ejections.isEjected("a", 7001), false);
-  assert.deepEqual(durations(ejections, 1), [1000]);
-});
-
-test("chosen: after an ejection one request tries, and others stay away until it has ended", () => {
-  const ejections = new Ejections();
-  ejections.failed("a", 0);
-  ejections.chosen("a", 1000);
-  assert.equal(ejections.isEjected("a", 1001), true);
-  ejections.succeeded("a");
-  assert.equal(ejections.isEjected("a", 1002), false);
-});
-
-test("chosen: a trial of which nothing is heard does not keep others away for ever", () => {
-  const ejections = new Ejections();
-  ejections.failed("a", 0);
-  ejections.chosen("a", 1000);
-  assert.equal(ejections.isEjected("a", 2000), false);
-});
-
-test("chosen: means nothing for an upstream that is ejected all the same, or was never", () => {
-  const ejections = new Ejections();
-  ejections.chosen("b", 0);
-  assert.equal(ejections.isEjected("b", 0), false);
-  ejections.failed("a", 0);
-  ejections.chosen("a", 500);
-  assert.equal(ejections.isEjected("a", 1000), false);
-});
-
-test("keepOnly: forgets upstreams that have left", () => {
-  const ejections = new Ejections();
-  ejections.failed("a", 0);
-  ejections.failed("b", 0);
-  ejections.keepOnly(new Set(["b"]));
-  assert.deepEqual(ejections.current(1), [{ id: "b", untilMs: 1000 }]);
+  const nowMs = 20_000;
+  ejections.keepOnly(knowing(upstream("a", 1, { sinceMs: 10 })));
+  ejections.keepOnly(() => ({ upstream: upstream("a", 1, { sinceMs: nowMs }), isEligible: false }));
+  assert.deepEqual(ejections.due(nowMs, 9), []);
+  ejections.keepOnly(knowing(upstream("a", 1, { sinceMs: nowMs })));
+  assert.equal(ejections.due(nowMs, 9).length, 1);
 });
 
 test("failed: beyond the bound the oldest ejection is forgotten", () => {
   const ejections = new Ejections();
-  for (let at = 0; at <= LIMITS.ejectionsMax; at += 1) ejections.failed(`u${at}`, 0);
-  assert.equal(ejections.current(1).length, LIMITS.ejectionsMax);
-  assert.equal(ejections.isEjected("u0", 1), false);
+  for (let at = 0; at <= LIMITS.ejectionsMax; at += 1) ejections.failed(upstream(`u${at}`, 1), fault(0));
+  assert.equal(ejections.current.length, LIMITS.ejectionsMax);
+  assert.equal(ejections.isEjected("u0:1"), false);
 });
 
-test("isEjected: no upstream is left alone for more than thirty seconds without a new failure", () => {
-  const happening = fc.tuple(
-    fc.constantFrom("chosen", "failed", "succeeded"),
-    fc.integer({ min: 0, max: 40_000 }),
-  );
+test("due: whatever happens, no ejection lasts longer than thirty seconds before it is probed", () => {
+  const happening = fc.record({
+    what: fc.constantFrom("failed", "succeeded", "passed", "unanswered", "unknown", "table"),
+    recheck: fc.constantFrom<Recheck>("connect", "request", "none"),
+    waitMs: fc.integer({ min: 0, max: 40_000 }),
+  });
   fc.assert(
     fc.property(fc.array(happening), (happenings) => {
       const ejections = new Ejections();
       let nowMs = 0;
-      for (const [what, waitMs] of happenings) {
+      for (const { what, recheck, waitMs } of happenings) {
         nowMs += waitMs;
-        if (what === "succeeded") ejections.succeeded("a");
-        else if (what === "chosen") ejections.chosen("a", nowMs);
-        else ejections.failed("a", nowMs);
+        const outBefore = ejections.isEjected("a:1");
+        if (what === "failed") assert.equal(ejections.failed(A, fault(nowMs, { recheck })), !outBefore);
+        else if (what === "succeeded") ejections.succeeded("a:1", { sentAtMs: nowMs, nowMs });
+        else if (what === "table") ejections.keepOnly(knowing(A));
+        else {
+          ejections.due(nowMs, 9);
+          ejections.checked("a:1", what === "unanswered" ? "failed" : what, nowMs);
+        }
+        assert.equal(ejections.isEmpty, ejections.current.length === 0);
       }
-      assert.equal(ejections.isEjected("a", nowMs + 30_000), false);
+      ejections.checked("a:1", "unknown", nowMs);
+      ejections.due(nowMs + 30_000, 9);
+      ejections.checked("a:1", "passed", nowMs + 30_000);
+      assert.equal(ejections.isEjected("a:1"), false);
     }),
   );
 });

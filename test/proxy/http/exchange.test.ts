@@ -7,6 +7,7 @@ import { Agent, request as httpRequest, type IncomingMessage, type ServerRespons
 import type { Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 
+import type { AccessEntry } from "../../../src/proxy/access/entry.ts";
 import type { Times } from "../../../src/proxy/choice/attempts.ts";
 import { nowMs } from "../../../src/runtime/clock.ts";
 import { closedPort } from "../../support/tcp.ts";
@@ -172,7 +173,7 @@ test("exchange: a replica that dies before it answers costs a GET nothing, and a
   assert.equal(answer.status, 502);
   assert.match(
     answer.text,
-    /^502 Bad Gateway: no replica of default\/web gave an answer \(request [0-9a-z]{12}\)\n$/,
+    /^502 Bad Gateway: no replica of default\/web gave an answer \(one was asked\) \(request [0-9a-z]{12}\)\n$/,
   );
 });
 
@@ -498,7 +499,7 @@ test("exchange: without a replica the answer is 503 with a reason, as JSON for t
   assert.equal(answer.status, 503);
   assert.equal(answer.headers["retry-after"], "1");
   const problem = JSON.parse(answer.text) as Record<string, unknown>;
-  assert.equal(problem["detail"], "no replica of default/web is available");
+  assert.equal(problem["detail"], "no replica of default/web is available: it has none that can be reached");
   assert.equal(problem["requestId"], answer.headers["x-request-id"]);
 });
 
@@ -569,4 +570,141 @@ test("exchange: one of three replicas killed under load costs not one GET", asyn
     [],
   );
   assert.equal(texts.slice(200).includes("b"), false);
+});
+
+test("exchange: a POST on a kept connection that its replica has ended is sent on a new one", async (t) => {
+  const heads: string[] = [];
+  const ends: (() => void)[] = [];
+  const replica = await rawReplica(t, (head, socket) => {
+    heads.push(head);
+    socket.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    ends.push(() => socket.end());
+  });
+  const { port } = await serveOne(t, "http", pool([upstream("a", replica)]));
+  const client = new Client(t, port);
+  const request = "POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 1\r\n\r\nx";
+  for (let count = 1; count <= 50; count += 1) {
+    client.socket.write(request);
+    await until(() => client.text.split("\r\n\r\nok").length === count + 1);
+    // In the same turn as the next request: whichever is read first, no request is lost.
+    ends.at(-1)?.();
+  }
+  assert.doesNotMatch(client.text, /HTTP\/1\.1 50\d/);
+  assert.equal(heads.length, 50);
+});
+
+test("exchange: early hints pass to HTTP/1.1 clients, before the answer and apart from it", async (t) => {
+  const replica = await httpReplica(t, (_request, response) => {
+    response.writeEarlyHints({ link: "</style.css>; rel=preload", "x-trace": "1" }, () => response.end("ok"));
+  });
+  const { port } = await serveOne(t, "http", pool([upstream("a", replica)]));
+  const client = new Client(t, port);
+  const text = await client.ask("GET / HTTP/1.1\r\nHost: app\r\n\r\n", (answer) => answer.endsWith("ok"));
+  assert.match(
+    text,
+    /^HTTP\/1\.1 103 Early Hints\r\nLink: <\/style.css>; rel=preload\r\n[^]*?\r\n\r\nHTTP\/1\.1 200 OK/i,
+  );
+  const old = new Client(t, port);
+  const plain = await old.ask("GET / HTTP/1.0\r\nHost: app\r\n\r\n", () => old.ended);
+  assert.match(plain, /^HTTP\/1\.1 200 OK/);
+});
+
+test("exchange: a replica that says it is at work is waited for beyond the first-byte deadline", async (t) => {
+  const working = await patient(t);
+  const to = pool([upstream("a", working.port), upstream("b", await named(t, "other"))]);
+  const clock = new Clock();
+  const { port, proxy } = await serveOne(t, "http", to, { ...IN_ORDER, nowMs: clock.nowMs, times: TIMES });
+  const client = new Client(t, port);
+  client.socket.write("GET / HTTP/1.1\r\nHost: app\r\n\r\n");
+  await until(() => working.asked.length === 1);
+  working.asked[0]?.writeProcessing();
+  await until(() => client.text.includes("102 Processing"));
+  const saidAtMs = clock.nowMs();
+  await clock.passUntil(() => clock.nowMs() - saidAtMs > 2000);
+  working.asked[0]?.end("done");
+  await until(() => client.text.includes("done"));
+  assert.deepEqual(proxy.stats().ejected, []);
+});
+
+test("exchange: answers without a body have none, whatever length they tell", async (t) => {
+  const replica = await rawReplica(t, (head, socket) => {
+    const status = /^\w+ \/(\d+)/.exec(head)?.[1] ?? "200";
+    socket.write(`HTTP/1.1 ${status} X\r\n${status === "204" ? "" : "Content-Length: 5\r\n"}\r\n`);
+    if (status === "205") socket.write("hello");
+  });
+  const { port } = await serveOne(t, "http", pool([upstream("a", replica)]));
+  const client = new Client(t, port);
+  client.socket.write("HEAD /200 HTTP/1.1\r\nHost: app\r\n\r\n");
+  client.socket.write("GET /304 HTTP/1.1\r\nHost: app\r\n\r\nGET /204 HTTP/1.1\r\nHost: app\r\n\r\n");
+  const text = await client.ask("GET /205 HTTP/1.1\r\nHost: app\r\n\r\n", (answer) =>
+    answer.endsWith("hello"),
+  );
+  assert.deepEqual(
+    text.match(/^HTTP\/1\.1 \d+/gm),
+    [200, 304, 204, 205].map((status) => `HTTP/1.1 ${status}`),
+  );
+  assert.equal(text.match(/Content-Length: 5/g)?.length, 3);
+});
+
+test("exchange: an answer that is cut short is never taken for whole, by an HTTP/1.0 client either", async (t) => {
+  const dying = await rawReplica(t, (_head, socket) => {
+    socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+    setImmediate(() => socket.resetAndDestroy());
+  });
+  const { port, metrics } = await serveOne(t, "http", pool([upstream("a", dying)]));
+  const client = new Client(t, port);
+  client.socket.write("GET / HTTP/1.0\r\nHost: app\r\n\r\n");
+  await until(() => client.closed || client.ended);
+  assert.equal(client.errorCode, "ECONNRESET");
+  assert.match(
+    await metrics.registry.metrics(),
+    /skein_proxy_cut_total\{service="default\/web",reason="upstream-died"\} 1/,
+  );
+});
+
+test("exchange: the access log tells who, what, where, how much and why again", async (t) => {
+  const entries: AccessEntry[] = [];
+  const access = { isOn: true, append: (entry: AccessEntry) => void entries.push(entry) };
+  const to = pool([upstream("a", await closedPort()), upstream("b", await echoing(t))]);
+  const options = { ...IN_ORDER, access, trustedProxies: ["127.0.0.1"] };
+  const { port } = await serveOne(t, "http", to, options);
+  const headers = {
+    host: "app",
+    "user-agent": "test",
+    "x-forwarded-for": "203.0.113.9",
+    "x-request-id": "r1",
+  };
+  await ask(port, { method: "PUT", path: "/x?q", body: "payload", headers });
+  await ask(port, { headers: { host: "a/b" } });
+  await until(() => entries.length === 2);
+  const [carried, refused] = entries;
+  assert.deepEqual(
+    { ...carried, http: { ...carried?.http } },
+    {
+      kind: "http",
+      startedAtMs: 1_000_000,
+      durationMs: 0,
+      client: "203.0.113.9",
+      service: "default/web",
+      replica: "b",
+      node: "host-1",
+      bytesSent: 7,
+      bytesReceived: 16,
+      retries: ["connect"],
+      result: "ok",
+      http: {
+        requestId: "r1",
+        method: "PUT",
+        host: "app",
+        target: "/x?q",
+        version: "1.1",
+        proto: "http",
+        status: 200,
+        firstByteMs: 0,
+        userAgent: "test",
+        referer: "",
+      },
+    },
+  );
+  assert.deepEqual([refused?.service, refused?.result, refused?.http?.status], [null, "refused", 400]);
 });

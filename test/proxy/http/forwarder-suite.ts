@@ -1,7 +1,7 @@
 // What every HttpForwarder must do, told at its interface: any engine behind it passes the same tests.
 
 import assert from "node:assert/strict";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 
@@ -15,7 +15,7 @@ import { nowMs } from "../../../src/runtime/clock.ts";
 import { closedPort } from "../../support/tcp.ts";
 import { until } from "../../support/wait.ts";
 
-import { Client, httpReplica, listening, tcpReplica, upstream } from "../fixtures.ts";
+import { CALLER, Client, httpReplica, tcpReplica, upstream } from "../fixtures.ts";
 
 /** Opens the engine under test. */
 export type OpenForwarder = (agents: UpstreamAgents) => Promise<HttpForwarder>;
@@ -31,8 +31,6 @@ interface Course {
 interface Bench {
   readonly agents: UpstreamAgents;
   readonly forwarder: HttpForwarder;
-  /** A client's request and response, waiting for an answer. */
-  readonly client: { readonly request: IncomingMessage; readonly response: ServerResponse };
 }
 
 const GET: OutgoingHead = { method: "GET", target: "/", fields: new Map([["Host", ["app"]]]) };
@@ -80,6 +78,19 @@ function sendTests(name: string, open: OpenForwarder): void {
     const course = attempt(bench, upstream("a", port), { method: "DELETE", target: "/", fields }, "body");
     await until(() => course.text() === "body");
     assert.deepEqual(course.events, ["connected", "answered"]);
+  });
+
+  test(`${name}: interim answers are told before the answer, but for 100`, async (t) => {
+    const bench = await openBench(t, open);
+    const port = await tcpReplica(t, (socket) => {
+      socket.once("data", () => {
+        const hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n";
+        socket.write(`HTTP/1.1 100 Continue\r\n\r\n${hints}HTTP/1.1 204 No Content\r\n\r\n`);
+      });
+    });
+    const course = attempt(bench, upstream("a", port), GET);
+    await until(() => course.response !== null);
+    assert.deepEqual(course.events, ["connected", "informed 103 Link </a>", "informed 102 ", "answered"]);
   });
 
   test(`${name}: a refused connection fails as connect, without having asked for the body`, async (t) => {
@@ -236,14 +247,7 @@ async function openBench(t: TestContext, open: OpenForwarder): Promise<Bench> {
   });
   const agents = new UpstreamAgents(connect, nowMs);
   t.after(() => agents.close());
-  let client: Bench["client"] | null = null;
-  const front = createServer((request, response) => {
-    client = { request, response };
-  });
-  const asking = new Client(t, await listening(t, front));
-  asking.socket.write("GET / HTTP/1.1\r\nHost: app\r\n\r\n");
-  await until(() => client !== null);
-  return { agents, forwarder: await open(agents), client: client as unknown as Bench["client"] };
+  return { agents, forwarder: await open(agents) };
 }
 
 type Begun = Course & { readonly attempt: { abandon(): void } };
@@ -255,13 +259,13 @@ function begin(bench: Bench, to: Upstream, head: OutgoingHead): Begun {
   const course: Course = { events: [], text: () => text, response: null, sink: null };
   const attempt = bench.forwarder.send(
     to,
-    "any",
-    { ...head, client: bench.client },
+    { ...head, caller: CALLER, freshness: "any" },
     {
       connected: (sink) => {
         course.events.push("connected");
         course.sink = sink;
       },
+      informed: (status, rawHeaders) => course.events.push(`informed ${status} ${rawHeaders.join(" ")}`),
       answered: (response) => {
         course.events.push("answered");
         course.response = response;
@@ -290,7 +294,7 @@ function upgrade(
   bench.forwarder.upgrade(
     to,
     socket,
-    { ...head, request: bench.client.request },
+    { ...head, caller: CALLER },
     {
       joined: () => events.push("joined"),
       answered: (response) => {

@@ -8,14 +8,23 @@ import * as fc from "fast-check";
 import {
   announcesBody,
   clientHeaders,
-  refusalOf,
   upgradeFields,
   upstreamFields,
+  endToEndTrailers,
+  hopsOf,
+  toldClient,
   type ClientFacts,
-  type RequestHead,
 } from "../../../src/proxy/http/headers.ts";
+import type { RequestHead } from "../../../src/proxy/http/refusal.ts";
 
-const STRANGER: ClientFacts = { address: "203.0.113.9", isTrusted: false, proto: "http" };
+const STRANGER: ClientFacts = {
+  address: "203.0.113.9",
+  port: 8080,
+  isTrusted: false,
+  proto: "http",
+  pseudonym: "skein-aaaaaaaa",
+  requestId: "r1",
+};
 const TRUSTED: ClientFacts = { ...STRANGER, address: "10.0.0.2", isTrusted: true };
 
 function head(rawHeaders: readonly string[], changes: Partial<RequestHead> = {}): RequestHead {
@@ -34,46 +43,9 @@ function raw(lines: string): readonly string[] {
 }
 
 function sent(rawHeaders: readonly string[], client = STRANGER, method = "GET"): ReadonlyMap<string, string> {
-  const fields = upstreamFields(head(rawHeaders, { method }), client);
+  const fields = upstreamFields(head(rawHeaders, { method }), client, announcesBody(rawHeaders));
   return new Map([...fields].map(([name, values]) => [name.toLowerCase(), values.join(" | ")]));
 }
-
-test("refusalOf: a plain request is taken, with a body of either framing", () => {
-  assert.equal(refusalOf(head([])), null);
-  assert.equal(refusalOf(head(["Content-Length", "5"], { method: "POST" })), null);
-  assert.equal(refusalOf(head(["Transfer-Encoding", "Chunked"], { method: "DELETE" })), null);
-  assert.equal(refusalOf(head([], { method: "OPTIONS", target: "*" })), null);
-  assert.equal(refusalOf({ method: "GET", target: "/", httpVersion: "1.0", rawHeaders: [] }), null);
-});
-
-test("refusalOf: heads with two readings are refused", () => {
-  const cases: readonly [RequestHead, number][] = [
-    [head(["Content-Length", "5", "Transfer-Encoding", "chunked"]), 400],
-    [head(["Content-Length", "5", "content-length", "5"]), 400],
-    [head(["Content-Length", "5, 5"]), 400],
-    [head(["Content-Length", "+5"]), 400],
-    [head(["Transfer-Encoding", "gzip, chunked"]), 501],
-    [head(["Transfer-Encoding", "chunked", "Transfer-Encoding", "identity"]), 501],
-    [head(["Transfer-Encoding", "chunked"], { httpVersion: "1.0" }), 400],
-    [head(["Host", "other"]), 400],
-    [{ method: "GET", target: "/", httpVersion: "1.1", rawHeaders: [] }, 400],
-    [head([], { target: "http://app/" }), 400],
-    [head([], { target: "app:443", method: "CONNECT" }), 501],
-    [head([], { target: "*" }), 400],
-    [{ ...head([]), rawHeaders: ["Host", "app/evil"] }, 400],
-    [{ ...head([]), rawHeaders: ["Host", "user@app"] }, 400],
-    [{ ...head([]), rawHeaders: ["Host", "a b"] }, 400],
-  ];
-  for (const [request, status] of cases) {
-    assert.equal(refusalOf(request)?.status, status, JSON.stringify(request));
-  }
-});
-
-test("refusalOf: hosts with ports, addresses, underscores and a closing dot are hosts", () => {
-  for (const host of ["app:8080", "127.0.0.1", "[::1]:80", "my_stack_web", "app.example.com.", "app:"]) {
-    assert.equal(refusalOf({ ...head([]), rawHeaders: ["Host", host] }), null, host);
-  }
-});
 
 test("announcesBody: a length above zero, or a transfer coding", () => {
   assert.equal(announcesBody(["Host", "app"]), false);
@@ -87,7 +59,7 @@ test("upstreamFields: what concerns one connection only, or is listed as such, s
     raw(`Connection: keep-alive, X-Mine
       Keep-Alive: timeout=5
       Proxy-Connection: close
-      TE: trailers
+      TE: gzip
       Upgrade: h2c
       X-Mine: 1
       Proxy-Authorization: Basic eA==
@@ -97,7 +69,8 @@ test("upstreamFields: what concerns one connection only, or is listed as such, s
       Trailer: X-Sum
       Expect: 100-continue`),
   );
-  const own = ["forwarded", "host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+  const own = ["forwarded", "host", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port"];
+  own.push("x-forwarded-proto", "x-request-id");
   assert.deepEqual([...fields.keys()].toSorted(), [...own, "x-kept"].toSorted());
 });
 
@@ -110,7 +83,7 @@ test("upstreamFields: a client cannot have Host, framing or its address taken aw
 });
 
 test("upstreamFields: names keep their spelling, repeated lines their order", () => {
-  const fields = upstreamFields(head(["X-Thing", "1", "x-thing", "2", "Cookie", "a=1"]), STRANGER);
+  const fields = upstreamFields(head(["X-Thing", "1", "x-thing", "2", "Cookie", "a=1"]), STRANGER, false);
   assert.deepEqual(fields.get("X-Thing"), ["1", "2"]);
   assert.deepEqual(fields.get("Cookie"), ["a=1"]);
 });
@@ -146,6 +119,9 @@ test("upstreamFields: a stranger's word about the client is dropped in every spe
     "x-forwarded-for": "203.0.113.9",
     "x-forwarded-proto": "http",
     "x-forwarded-host": "app",
+    "x-forwarded-port": "8080",
+    via: "1.1 skein-aaaaaaaa",
+    "x-request-id": "r1",
     forwarded: 'for=203.0.113.9;host="app";proto=http',
   });
 });
@@ -227,4 +203,55 @@ test("upstreamFields: for any head, no hop-by-hop or listed name passes, and eve
       assert.equal(fields.get("x-forwarded-for"), STRANGER.address);
     }),
   );
+});
+
+test("upstreamFields: Via names every hop, X-Request-Id the request", () => {
+  const fields = sent(raw("Via: 1.0 front\nVia: 1.1 other\nX-Request-Id: theirs"));
+  assert.equal(fields.get("via"), "1.0 front, 1.1 other, 1.1 skein-aaaaaaaa");
+  assert.equal(fields.get("x-request-id"), "r1");
+});
+
+test("upstreamFields: a client that takes trailers is said to, and TE is of this hop", () => {
+  const fields = sent(raw("TE: gzip;q=0.5, trailers\nConnection: TE"));
+  assert.equal(fields.get("te"), "trailers");
+  assert.equal(fields.get("connection"), "keep-alive, TE");
+  assert.equal(sent(["TE", "gzip"]).has("te"), false);
+});
+
+test("upstreamFields: trailers are announced where the body is chunked, nowhere else", () => {
+  const chunked = sent(["Transfer-Encoding", "chunked", "Trailer", "X-Sum"], STRANGER, "POST");
+  assert.equal(chunked.get("trailer"), "X-Sum");
+  assert.equal(sent(["Content-Length", "3", "Trailer", "X-Sum"], STRANGER, "POST").has("trailer"), false);
+});
+
+test("upstreamFields: an HTTP/2 body of unknown length is chunked", () => {
+  const fields = upstreamFields(head([], { method: "POST", httpVersion: "2.0" }), STRANGER, true);
+  assert.deepEqual(fields.get("transfer-encoding"), ["chunked"]);
+  assert.deepEqual(fields.get("Via"), ["2.0 skein-aaaaaaaa"]);
+});
+
+test("upstreamFields: OPTIONS goes as many hops as it says, one less each time", () => {
+  assert.equal(sent(["Max-Forwards", "3"], STRANGER, "OPTIONS").get("max-forwards"), "2");
+  assert.equal(sent(["Max-Forwards", "3"], STRANGER, "GET").get("max-forwards"), "3");
+  assert.equal(hopsOf("OPTIONS", "0"), 0);
+  assert.equal(hopsOf("OPTIONS", "many"), null);
+});
+
+test("endToEndTrailers: what frames, authenticates or tells of the client is no trailer", () => {
+  const trailers = ["X-Sum", "1", "Content-Length", "3", "Authorization", "x", "X-Forwarded-For", "6.6.6.6"];
+  assert.deepEqual(endToEndTrailers([...trailers, "Transfer-Encoding", "chunked", "grpc-status", "0"]), [
+    "X-Sum",
+    "1",
+    "grpc-status",
+    "0",
+  ]);
+});
+
+test("toldClient: the last in a trusted chain that is no trusted proxy itself", () => {
+  const isTrusted = (address: string): boolean => address.startsWith("10.");
+  const chain = ["X-Forwarded-For", "6.6.6.6, 203.0.113.9", "x-forwarded-for", "10.0.0.1"];
+  assert.equal(toldClient(chain, "10.0.0.2", isTrusted), "203.0.113.9");
+  assert.equal(toldClient(chain, "203.0.113.1", isTrusted), "203.0.113.1");
+  assert.equal(toldClient(["X-Forwarded-For", "10.0.0.1"], "10.0.0.2", isTrusted), "10.0.0.1");
+  assert.equal(toldClient(["X-Forwarded-For", "unknown\n"], "10.0.0.2", isTrusted), "10.0.0.2");
 });

@@ -31,3 +31,16 @@ test("empty: settles when the last connection has gone, for everyone who waits",
   await both;
   assert.equal(connections.size, 0);
 });
+
+test("release: a connection that is open is counted no longer, and its end is not waited for", async () => {
+  const connections = new Connections(1);
+  const [first, second] = [new PassThrough(), new PassThrough()];
+  connections.admit(first);
+  const empty = connections.empty();
+  connections.release(first);
+  await empty;
+  assert.equal(connections.admit(second), true);
+  first.destroy();
+  connections.resetAll();
+  assert.deepEqual([connections.size, second.destroyed], [1, true]);
+});

@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { createServer, type AddressInfo, type Server } from "node:net";
 import { test, type TestContext } from "node:test";
 
+import { serverListener, type Listener } from "../../../src/proxy/listen/listener.ts";
 import { Listeners, type WantedListener } from "../../../src/proxy/listen/listeners.ts";
 import { closedPort } from "../../support/tcp.ts";
 import { until } from "../../support/wait.ts";
@@ -15,12 +16,13 @@ import { Client, Clock, frontend, pool, SILENT, startProxy, table } from "../fix
 const EAGER = { mayClose: true, triesFailed: true };
 
 function wanted(address: string, port: number, name = "x", kind: "tcp" | "http" = "tcp"): WantedListener {
-  const create = (): Server => createServer((socket) => socket.on("error", () => undefined).end(name));
+  const create = (): Listener =>
+    serverListener(createServer((socket) => socket.on("error", () => undefined).end(name)));
   return { kind, address, port, service: "default/web", create };
 }
 
 function opened(t: TestContext): Listeners {
-  const listeners = new Listeners("10.96.0.0/12", SILENT);
+  const listeners = new Listeners({ vipPool: "10.96.0.0/12", log: SILENT });
   t.after(() => listeners.close());
   return listeners;
 }

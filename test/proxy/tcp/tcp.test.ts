@@ -8,11 +8,23 @@ import { PassThrough } from "node:stream";
 import { test, type TestContext } from "node:test";
 
 import { Failure } from "../../../src/base/failure.ts";
+import type { AccessEntry } from "../../../src/proxy/access/entry.ts";
 import type { Pool } from "../../../src/proxy/routes.ts";
 import { closedPort } from "../../support/tcp.ts";
 import { until } from "../../support/wait.ts";
 
-import { Client, frontend, pool, serveOne, startProxy, table, tcpReplica, upstream } from "../fixtures.ts";
+import {
+  Client,
+  Clock,
+  frontend,
+  pool,
+  portAt,
+  serveOne,
+  startProxy,
+  table,
+  tcpReplica,
+  upstream,
+} from "../fixtures.ts";
 
 /** A replica that says its name and waits for the client to end. */
 function named(t: TestContext, name: string): Promise<number> {
@@ -76,17 +88,16 @@ test("tcp: a replica that never takes the connection is left after the connect d
   assert.equal(await nameAt(t, port), "good");
 });
 
-test("tcp: the only replica is tried even while it is ejected", async (t) => {
+test("tcp: the only replica is not left alone for having refused", async (t) => {
   const refusing = await closedPort();
   const { port, proxy } = await serveOne(t, "tcp", pool([upstream("a", refusing)]));
   const client = new Client(t, port);
   await until(() => client.closed);
-  assert.equal(proxy.stats().ejected.length, 1);
+  assert.equal(proxy.stats().ejected.length, 0);
 
   const good = await named(t, "late");
   await proxy.set(table([frontend("tcp", pool([upstream("a", refusing, { port: good })]))]));
   assert.equal(await nameAt(t, port), "late");
-  assert.equal(proxy.stats().ejected.length, 0);
 });
 
 test("tcp: without any replica the client is reset at once", async (t) => {
@@ -215,18 +226,161 @@ test("tcp: a replica that sends faster than the client reads is held back", asyn
   assert.ok(writtenBytes < 64 * block.length, `${writtenBytes} bytes are under way`);
 });
 
-test("tcp: an update leaves established connections alone, even when their replica or frontend is gone", async (t) => {
+test("tcp: an update leaves connections alone while their replica drains or rests, or when it is a part", async (t) => {
   const echo = await tcpReplica(t, (socket) => socket.pipe(socket));
-  const { port, proxy } = await serveOne(t, "tcp", pool([upstream("a", echo)]));
+  const carrying = upstream("a", echo);
+  const { port, proxy } = await serveOne(t, "tcp", pool([carrying]));
   const client = new Client(t, port);
   await client.ask("1", (text) => text === "1");
-  await proxy.set(table([frontend("tcp", pool([], [upstream("a", echo)]))]));
+  await proxy.set(table([frontend("tcp", pool([], [carrying]))]));
   await client.ask("2", (text) => text === "12");
-  await proxy.set(table([frontend("tcp", pool())]));
+  await proxy.set(table([frontend("tcp", { ...pool(), resting: [carrying] })]));
   await client.ask("3", (text) => text === "123");
-  await proxy.set(table([]));
+  await proxy.set({ ...table([]), complete: false });
   await client.ask("4", (text) => text === "1234");
-  assert.deepEqual(proxy.stats().listeners, []);
+});
+
+test("tcp: when its replica leaves the table a quiet connection is reset at both ends", async (t) => {
+  const errors: string[] = [];
+  const silent = await tcpReplica(t, (socket) => {
+    socket.on("error", (error: NodeJS.ErrnoException) => errors.push(error.code ?? "?"));
+    socket.resume();
+    socket.write("hi");
+  });
+  const stays = upstream("b", await closedPort());
+  const { port, proxy } = await serveOne(t, "tcp", pool([upstream("a", silent)]));
+  const client = new Client(t, port);
+  await client.ask("", (text) => text === "hi");
+  await proxy.set(table([frontend("tcp", pool([stays]))]));
+  await until(() => client.closed && errors.length > 0);
+  assert.deepEqual([client.errorCode, errors], ["ECONNRESET", ["ECONNRESET"]]);
+  assert.equal(proxy.stats().connections, 0);
+});
+
+test("tcp: a draining replica keeps its connections until its time to drain is over", async (t) => {
+  const clock = new Clock();
+  const echo = await tcpReplica(t, (socket) => socket.pipe(socket));
+  const { port, proxy } = await serveOne(t, "tcp", pool([upstream("a", echo)]), { nowMs: clock.nowMs });
+  const client = new Client(t, port);
+  await client.ask("1", (text) => text === "1");
+  const draining = upstream("a", echo, { drainUntilMs: clock.nowMs() + 10_000 });
+  await proxy.set(table([frontend("tcp", pool([], [draining]))]));
+  clock.pass(9_999);
+  await client.ask("2", (text) => text === "12");
+  clock.pass(1);
+  await until(() => client.closed);
+  assert.equal(client.errorCode, "ECONNRESET");
+});
+
+test("tcp: a replica that leaves while it is being connected to does not get the connection", async (t) => {
+  const good = await named(t, "good");
+  const dialled: ((stream: PassThrough) => void)[] = [];
+  const leaving = upstream("a", 9, { via: "stream" });
+  const { port, proxy } = await serveOne(t, "tcp", pool([leaving]), {
+    dial: () => new Promise((resolve) => dialled.push(resolve)),
+  });
+  const client = new Client(t, port);
+  await until(() => dialled.length === 1);
+  await proxy.set(table([frontend("tcp", pool([upstream("b", good)]))]));
+  const late = new PassThrough();
+  dialled[0]?.(late);
+  assert.equal(await client.ask("", (text) => text !== ""), "good");
+  assert.equal(late.destroyed, true);
+});
+
+/** What a replica gets of the first connection, and the client's own port. */
+async function firstBytes(
+  t: TestContext,
+  proxyProtocol: "v1" | "v2",
+): Promise<{ readonly got: string; readonly from: number; readonly port: number }> {
+  let got = "";
+  const replica = await tcpReplica(t, (socket) => {
+    socket.on("data", (chunk: Buffer) => (got += chunk.toString("latin1")));
+  });
+  const { port } = await serveOne(t, "tcp", pool([upstream("a", replica, { proxyProtocol })]));
+  const client = new Client(t, port);
+  client.socket.write("hello");
+  await until(() => got.endsWith("hello"));
+  return { got, from: client.socket.localPort ?? 0, port };
+}
+
+test("tcp: a replica that wants the PROXY protocol is told first who called, and where", async (t) => {
+  const { got, from, port } = await firstBytes(t, "v1");
+  assert.equal(got, `PROXY TCP4 127.0.0.1 127.0.0.1 ${from} ${port}\r\nhello`);
+});
+
+test("tcp: version 2 of the PROXY protocol says the same in bytes", async (t) => {
+  const { got, from, port } = await firstBytes(t, "v2");
+  const ends = [from >> 8, from & 255, port >> 8, port & 255];
+  const header = [...Buffer.from("0d0a0d0a000d0a515549540a2111000c7f0000017f000001", "hex"), ...ends];
+  assert.equal(got, `${Buffer.from(header).toString("latin1")}hello`);
+});
+
+test("tcp: beyond the bound on connections a client is reset at once, and has its place when one ends", async (t) => {
+  const to = pool([upstream("a", await named(t, "a"))]);
+  const { port, proxy, metrics } = await serveOne(t, "tcp", to, { connectionsMax: 1 });
+  const first = new Client(t, port);
+  await first.ask("", (text) => text === "a");
+  const second = new Client(t, port);
+  await until(() => second.closed);
+  assert.equal(second.errorCode, "ECONNRESET");
+  assert.match(await metrics.registry.metrics(), /skein_proxy_refused_total\{reason="connections"\} 1\b/);
+  first.socket.end();
+  await until(() => proxy.stats().connections === 0);
+  assert.equal(await nameAt(t, port), "a");
+});
+
+test("tcp: the access log tells of a connection that is over: who, where, how much, and what ended it", async (t) => {
+  const entries: AccessEntry[] = [];
+  const access = { isOn: true, append: (entry: AccessEntry) => void entries.push(entry) };
+  const sockets: Socket[] = [];
+  const echo = await tcpReplica(t, (socket) => {
+    sockets.push(socket);
+    socket.pipe(socket);
+  });
+  const to = pool([upstream("a", echo)]);
+  const { port, proxy } = await serveOne(t, "tcp", to, { access });
+  const whole = new Client(t, port);
+  await whole.ask("twelve bytes", (text) => text.length === 12);
+  whole.socket.end();
+  await until(() => entries.length === 1);
+  const cut = new Client(t, port);
+  await cut.ask("x", (text) => text === "x");
+  sockets[1]?.resetAndDestroy();
+  await until(() => entries.length === 2);
+  const left = new Client(t, port);
+  await left.ask("x", (text) => text === "x");
+  left.socket.resetAndDestroy();
+  await until(() => entries.length === 3);
+  await proxy.set(table([frontend("tcp", pool())]));
+  const nobody = new Client(t, portAt(proxy, "127.0.0.1"));
+  await until(() => nobody.closed && entries.length === 4);
+  const [first] = entries;
+  assert.partialDeepStrictEqual(first, {
+    kind: "tcp",
+    client: "127.0.0.1",
+    service: "default/web",
+    replica: "a",
+    node: "host-1",
+    bytesSent: 12,
+    bytesReceived: 12,
+    retries: [],
+    http: null,
+  });
+  assert.deepEqual(
+    entries.map(({ result }) => result),
+    ["ok", "upstream reset", "client reset", "no replica"],
+  );
+});
+
+test("tcp: a connection that took a second try says why in the access log", async (t) => {
+  const entries: AccessEntry[] = [];
+  const access = { isOn: true, append: (entry: AccessEntry) => void entries.push(entry) };
+  const to = pool([upstream("bad", await closedPort())], [upstream("good", await named(t, "good"))]);
+  const { port } = await serveOne(t, "tcp", to, { access });
+  await nameAt(t, port);
+  await until(() => entries.length === 1);
+  assert.deepEqual([entries[0]?.retries, entries[0]?.replica], [["connect"], "good"]);
 });
 
 test("tcp: a stream that is no socket is carried as well", async (t) => {

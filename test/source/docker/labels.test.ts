@@ -18,7 +18,7 @@ import { context, labels } from "./fixture.ts";
 const read = (entries: Readonly<Record<string, string>>, over: Partial<LabelContext> = {}) =>
   readLabels(labels(entries), context(over));
 
-/** One good value of each label, none of which is its default. */
+/** One good value of each label; only that of skein.udp.mode is its default, beside which the idle time counts. */
 const GOOD: Readonly<Record<string, string>> = {
   "skein.service": "shop",
   "skein.network": "app",
@@ -34,6 +34,15 @@ const GOOD: Readonly<Record<string, string>> = {
   "skein.health.timeout": "300ms",
   "skein.health.rise": "3",
   "skein.health.fall": "4",
+  "skein.lb": "source-hash",
+  "skein.prefer": "local",
+  "skein.slow-start": "30s",
+  "skein.first-byte": "2s",
+  "skein.proxy-protocol": "v2",
+  "skein.drain": "1m",
+  "skein.udp.mode": "flow",
+  "skein.udp.idle": "5s",
+  "skein.tls.passthrough": "db.example.com",
 };
 
 /** What of the whole each label decides, once all the others are good. */
@@ -52,12 +61,22 @@ const PARTS: Readonly<Record<string, (from: ReturnType<typeof read>) => unknown>
   "skein.health.timeout": (from) => from.health.kind === "probe" && from.health.probe.timeoutMs,
   "skein.health.rise": (from) => from.health.kind === "probe" && from.health.probe.rise,
   "skein.health.fall": (from) => from.health.kind === "probe" && from.health.probe.fall,
+  "skein.lb": (from) => from.declaration.traffic.balance,
+  "skein.prefer": (from) => from.declaration.traffic.prefer,
+  "skein.slow-start": (from) => from.declaration.traffic.slowStartMs,
+  "skein.first-byte": (from) => from.declaration.traffic.firstByteMs,
+  "skein.proxy-protocol": (from) => from.delivery.proxyProtocol,
+  "skein.drain": (from) => from.delivery.drainMs,
+  "skein.udp.mode": (from) => from.declaration.traffic.udpMode,
+  "skein.udp.idle": (from) => from.declaration.traffic.udpIdleMs,
+  "skein.tls.passthrough": (from) => from.declaration.passthrough,
 };
 
 /** Parts that rest on another label too: publishing and routing name ports, a route needs a host. */
 const RESTS_ON: Readonly<Record<string, readonly string[]>> = {
   "skein.publish": ["skein.port"],
   "skein.http.path": ["skein.http.host"],
+  "skein.tls.passthrough": ["skein.port"],
 };
 
 const rubbish = fc.oneof(
@@ -84,7 +103,7 @@ const rubbish = fc.oneof(
 
 test("labels: whatever the labels of a container hold, reading them never throws and stays within bounds", () => {
   const name = fc.oneof(
-    fc.constantFrom(...Object.keys(GOOD), "skein.enable", "skein.lb", "com.docker.compose.project"),
+    fc.constantFrom(...Object.keys(GOOD), "skein.enable", "skein.vip", "com.docker.compose.project"),
     fc.string().map((text) => `skein.${text}`),
     fc.constantFrom("__proto__", "constructor", "com.docker.compose.service"),
   );
@@ -104,6 +123,7 @@ test("labels: whatever the labels of a container hold, reading them never throws
         stack: from.stack,
         declaration: from.declaration,
         weight: from.weight,
+        delivery: from.delivery,
         startedAtMs: 1,
         state: "ready",
         reason: "",
@@ -192,14 +212,23 @@ test("labels: an unknown label is reported with the nearest known one", () => {
 });
 
 test("labels: one that this version leaves alone is reported, unless it asks for what happens anyway", () => {
-  assert.deepEqual(read({ "skein.lb": "p2c", "skein.vip": "10.96.0.1" }).problems, [
-    'label "skein.lb" is not supported by this version; ignored',
+  assert.deepEqual(read({ "skein.vip": "10.96.0.1" }).problems, [
     'label "skein.vip" is not supported by this version; ignored',
   ]);
-  assert.deepEqual(
-    read({ "skein.lb": "round-robin", "skein.prefer": "any", "skein.drain": "10s" }).problems,
-    [],
-  );
+  assert.deepEqual(read({ "skein.vip": "" }).problems, []);
+});
+
+test("labels: hosts whose TLS passes unopened are lowered and counted once, and need a TCP port to lead to", () => {
+  const hosts = { "skein.tls.passthrough": "DB.example.com, *.db.example.com,db.example.com" };
+  assert.deepEqual(read(hosts).declaration.passthrough, ["db.example.com", "*.db.example.com"]);
+  const nowhere = read(hosts, { exposed: [{ port: 53, protocol: "udp" }] });
+  assert.deepEqual(nowhere.declaration.passthrough, []);
+  assert.deepEqual(nowhere.problems, [
+    'label "skein.tls.passthrough" leads nowhere; expected a TCP port of the service',
+  ]);
+  assert.deepEqual(read({ "skein.tls.passthrough": "a b" }).problems, [
+    'label "skein.tls.passthrough" is "a b"; expected a host name such as app.example.com or *.example.com',
+  ]);
 });
 
 test("labels: publishing a port that the service does not have names those it has", () => {

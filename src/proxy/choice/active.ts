@@ -1,0 +1,129 @@
+/**
+ * Active: what every upstream is carrying for this proxy, and who is to be told when it can carry it no longer.
+ *
+ * Requests, connections and flows are in use from the moment an upstream is chosen until they are over. Their number
+ * is what least-connections compares. And where an upstream leaves the table, or its time to drain is over, whoever
+ * uses it is told at once: a connection to a host that is gone would otherwise stay open until its client gives up.
+ *
+ * Kept by the upstream's version, not its id: what a restarted container had before its restart is gone.
+ *
+ * Pure. proxy.ts tells of tables and of time.
+ */
+
+import { Roster, type Placed } from "../../base/roster.ts";
+
+import { versionOf, type Pool, type Upstream } from "../routes.ts";
+
+/** What one life of an upstream carries now; one object for as long as it is known. */
+export interface Load {
+  readonly version: string;
+  /** Requests, connections and flows. */
+  readonly count: number;
+}
+
+/** One use of an upstream. */
+export interface Use extends Placed {
+  readonly load: Load;
+  /** Called at most once, when the upstream is gone or its drain time is over. */
+  readonly gone: () => void;
+}
+
+class KnownLoad implements Load {
+  readonly version: string;
+  readonly uses = new Roster<Use>();
+  /** False once it was forgotten. */
+  isListed = false;
+
+  constructor(version: string) {
+    this.version = version;
+  }
+
+  get count(): number {
+    return this.uses.size;
+  }
+}
+
+/** The uses of all upstreams of one proxy. */
+export class Active {
+  readonly #loadByVersion = new Map<string, KnownLoad>();
+  /** Spares every request the making of a version. */
+  readonly #loadByUpstream = new WeakMap<Upstream, KnownLoad>();
+  /** When what an upstream still carries is cut; only of those that drain, until it was done. */
+  readonly #endByVersion = new Map<string, number>();
+  readonly #ended = new Set<string>();
+
+  /** What an upstream carries. It may be kept while the upstream is in the table, and is always up to date. */
+  loadOf(upstream: Upstream): Load {
+    return this.#loadOf(upstream);
+  }
+
+  /** Counts a use until it is released. */
+  use(upstream: Upstream, gone: () => void): Use {
+    const load = this.#loadOf(upstream);
+    const use = { load, gone, at: -1 };
+    load.uses.add(use);
+    return use;
+  }
+
+  /** Ends a use; harmless when it has ended. */
+  release(use: Use): void {
+    (use.load as KnownLoad).uses.remove(use);
+  }
+
+  /** Tells what is used of upstreams that are in none of the pools; to be called with complete tables only. */
+  keepOnly(pools: readonly Pool[]): void {
+    const known = new Map<string, number>();
+    for (const pool of pools) {
+      for (const upstream of [...pool.tiers.flat(), ...pool.resting])
+        known.set(versionOf(upstream), upstream.drainUntilMs ?? Infinity);
+    }
+    this.#endByVersion.clear();
+    for (const [version, endMs] of known) {
+      if (endMs === Infinity) this.#ended.delete(version);
+      else if (!this.#ended.has(version)) this.#endByVersion.set(version, endMs);
+    }
+    for (const version of this.#ended) if (!known.has(version)) this.#ended.delete(version);
+    for (const load of this.#loadByVersion.values()) {
+      if (known.has(load.version)) continue;
+      this.#loadByVersion.delete(load.version);
+      load.isListed = false;
+      cut(load);
+    }
+  }
+
+  /**
+   * Tells what is used of upstreams whose time to drain is over. Once each: what is led to such a one after that, as
+   * there is no other, is not cut short.
+   */
+  tick(nowMs: number): void {
+    for (const [version, endMs] of this.#endByVersion) {
+      if (nowMs < endMs) continue;
+      this.#endByVersion.delete(version);
+      this.#ended.add(version);
+      const load = this.#loadByVersion.get(version);
+      if (load !== undefined) cut(load);
+    }
+  }
+
+  #loadOf(upstream: Upstream): KnownLoad {
+    const seen = this.#loadByUpstream.get(upstream);
+    if (seen?.isListed === true) return seen;
+    const version = versionOf(upstream);
+    const load = this.#loadByVersion.get(version) ?? this.#list(new KnownLoad(version));
+    this.#loadByUpstream.set(upstream, load);
+    return load;
+  }
+
+  #list(load: KnownLoad): KnownLoad {
+    load.isListed = true;
+    this.#loadByVersion.set(load.version, load);
+    return load;
+  }
+}
+
+/** Tells all users of an upstream, those only that are there now. */
+function cut(load: KnownLoad): void {
+  const uses = load.uses.filter(() => true);
+  for (const use of uses) load.uses.remove(use);
+  for (const { gone } of uses) gone();
+}

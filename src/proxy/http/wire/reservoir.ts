@@ -1,0 +1,234 @@
+/**
+ * Reservoir: the connections to one upstream, those kept and those being opened.
+ *
+ * Last in first out, so that a quiet service keeps few connections warm and lets the rest go. A kept connection may be
+ * closed by the other side in the moment we write to it. A request that can be sent again is; for the others one counts
+ * only while warm (idle for under a second), since the idle timeouts of servers are longer. Over a relayed one the
+ * daemon beside the replica tells such a crossing, by a token that no replica sees (model/undelivered.ts).
+ *
+ * A stream to another host costs a handshake at both ends, so only some are opened at once: after a stall a hundred
+ * requests would open a hundred, and their handshakes be the next stall. The others wait for whichever comes first, one
+ * that opens or one that comes free. What opens for somebody who has left is kept for the next.
+ *
+ * Touches: connections, through `connect`.
+ */
+
+import { Failure } from "../../../base/failure.ts";
+import { LIMITS } from "../../../model/limits.ts";
+
+import type { Connect } from "../../connect.ts";
+import type { Deadline, Deadlines } from "../../deadlines.ts";
+import type { Upstream } from "../../routes.ts";
+import type { Caller } from "../../tcp/proxy-header.ts";
+import type { Freshness } from "../agents.ts";
+
+import { UpstreamConnection, type Keeper } from "./connection.ts";
+
+const WARM_MS = 1000;
+/** Below the idle timeouts of common servers that do not announce theirs (Apache 5 s). */
+const IDLE_MS = 4000;
+/** Below the one that is announced, for what is on its way. */
+const MARGIN_MS = 1000;
+
+/** What a request asks of its connection. */
+export interface Wish {
+  readonly freshness: Freshness;
+  readonly caller: Caller;
+}
+
+/** Who waits for a connection; told one of the two, once, unless it leaves. */
+export interface Taker {
+  ready(connection: UpstreamConnection): void;
+  refused(cause: unknown): void;
+}
+
+/** A place in the queue for a connection. */
+export interface Wait {
+  readonly kind: "wait";
+  leave(): void;
+}
+
+/** What a reservoir needs. */
+export interface ReservoirOptions {
+  readonly connect: Connect;
+  readonly deadlines: Deadlines;
+  readonly nowMs: () => number;
+  readonly streamMs: number;
+  readonly token: string;
+  readonly opened: (connection: UpstreamConnection) => void;
+  readonly closed: (connection: UpstreamConnection) => void;
+  /** Told when a kept connection is to be closed unless it is used. */
+  readonly expires: (atMs: number) => void;
+}
+
+interface Waiter {
+  readonly wish: Wish;
+  readonly taker: Taker;
+  readonly deadline: Deadline | null;
+  isDialling: boolean;
+}
+
+/** The connections to one upstream. */
+export class Reservoir implements Keeper {
+  readonly #upstream: Upstream;
+  readonly #options: ReservoirOptions;
+  readonly #dialsMax: number;
+  /** In the order in which they were kept. */
+  readonly #idle: UpstreamConnection[] = [];
+  /** In the order in which they came. */
+  readonly #waiting: Waiter[] = [];
+  #dials = 0;
+  #isRetired = false;
+
+  constructor(upstream: Upstream, options: ReservoirOptions) {
+    this.#upstream = upstream;
+    this.#options = options;
+    this.#dialsMax = upstream.via === "stream" ? LIMITS.streamDialsMax : Infinity;
+  }
+
+  /** Kept connections. */
+  get size(): number {
+    return this.#idle.length;
+  }
+
+  /** True once nothing is kept any more. */
+  get isRetired(): boolean {
+    return this.#isRetired;
+  }
+
+  /** Gives a kept connection, or one later. */
+  acquire(wish: Wish, taker: Taker): UpstreamConnection | Wait {
+    const kept = this.#take(wish.freshness);
+    if (kept !== null) return kept;
+    const waiter: Waiter = { wish, taker, deadline: this.#deadlineFor(() => waiter), isDialling: false };
+    this.#waiting.push(waiter);
+    this.#dialMore();
+    return { kind: "wait", leave: () => void this.#remove(waiter) };
+  }
+
+  keep(connection: UpstreamConnection): boolean {
+    if (this.#isRetired || this.#isOfOne || connection.keepsMs <= MARGIN_MS) return false;
+    // Whoever wants a new one has met one that had come free just so.
+    const waiter = this.#waiting.find(({ wish }) => wish.freshness !== "new");
+    if (waiter === undefined) return this.#hold(connection);
+    this.#remove(waiter);
+    waiter.taker.ready(connection);
+    return true;
+  }
+
+  closed(connection: UpstreamConnection): void {
+    const at = this.#idle.indexOf(connection);
+    if (at !== -1) this.#idle.splice(at, 1);
+    this.#options.closed(connection);
+  }
+
+  /** Closes what nobody has used in time; returns when the next one is due. */
+  closeExpired(nowMs: number): number {
+    let nextMs = Infinity;
+    for (const connection of [...this.#idle]) {
+      if (nowMs >= connection.expiresAtMs) connection.destroy();
+      else nextMs = Math.min(nextMs, connection.expiresAtMs);
+    }
+    return nextMs;
+  }
+
+  /** Keeps nothing from now on. */
+  retire(): void {
+    this.#isRetired = true;
+    this.#closeIdle();
+  }
+
+  /** True where a connection is its caller's. */
+  get #isOfOne(): boolean {
+    return this.#upstream.proxyProtocol !== "off";
+  }
+
+  #take(freshness: Freshness): UpstreamConnection | null {
+    // Asked for after one has failed: the others have been idle for longer.
+    if (freshness === "new") this.#closeIdle();
+    const nowMs = this.#options.nowMs();
+    for (let last = this.#idle.at(-1); last !== undefined; last = this.#idle.at(-1)) {
+      if (freshness === "warm" && nowMs - last.keptAtMs >= WARM_MS) return null;
+      this.#idle.pop();
+      if (nowMs < last.expiresAtMs) return last;
+      last.destroy();
+    }
+    return null;
+  }
+
+  #hold(connection: UpstreamConnection): boolean {
+    if (this.#idle.length >= LIMITS.upstreamIdleSocketsMax) return false;
+    connection.keptAtMs = this.#options.nowMs();
+    connection.expiresAtMs = connection.keptAtMs + Math.min(IDLE_MS, connection.keepsMs - MARGIN_MS);
+    this.#idle.push(connection);
+    this.#options.expires(connection.expiresAtMs);
+    return true;
+  }
+
+  #closeIdle(): void {
+    for (const connection of [...this.#idle]) connection.destroy();
+  }
+
+  #deadlineFor(waiter: () => Waiter): Deadline | null {
+    // Whoever does not wait for a turn to dial has the deadline of its dial.
+    if (this.#dialsMax === Infinity) return null;
+    const { deadlines, nowMs, streamMs } = this.#options;
+    return deadlines.add(nowMs() + streamMs, () => {
+      const { replica } = this.#upstream;
+      const cause = new Failure("timeout", `${replica}: no stream in ${streamMs} ms`);
+      if (this.#remove(waiter())) waiter().taker.refused(cause);
+    });
+  }
+
+  /** Takes a waiter out of the queue; false when it had left. */
+  #remove(waiter: Waiter): boolean {
+    const at = this.#waiting.indexOf(waiter);
+    if (at === -1) return false;
+    this.#waiting.splice(at, 1);
+    if (waiter.deadline !== null) this.#options.deadlines.remove(waiter.deadline);
+    return true;
+  }
+
+  #dialMore(): void {
+    for (const waiter of this.#waiting) {
+      if (this.#dials >= this.#dialsMax) return;
+      // Where any may have any, one under way for each is enough.
+      if (this.#isOfOne ? waiter.isDialling : this.#dials >= this.#waiting.length) continue;
+      this.#dial(waiter);
+    }
+  }
+
+  #dial(waiter: Waiter): void {
+    const { connect, token: undelivered } = this.#options;
+    const isRelayed = this.#upstream.via === "stream";
+    const caller = this.#isOfOne ? waiter.wish.caller : null;
+    waiter.isDialling = true;
+    this.#dials += 1;
+    connect(this.#upstream, caller, isRelayed ? { undelivered } : {}).then(
+      (stream) => {
+        const token = isRelayed ? undelivered : null;
+        this.#opened(new UpstreamConnection(stream, { keeper: this, token }), waiter);
+      },
+      (cause: unknown) => {
+        this.#dials -= 1;
+        this.#nextOf(waiter)?.refused(cause);
+        this.#dialMore();
+      },
+    );
+  }
+
+  #opened(connection: UpstreamConnection, waiter: Waiter): void {
+    this.#dials -= 1;
+    this.#options.opened(connection);
+    const taker = this.#nextOf(waiter);
+    if (taker !== null) taker.ready(connection);
+    else if (this.#isRetired || this.#isOfOne || !this.#hold(connection)) connection.destroy();
+    this.#dialMore();
+  }
+
+  /** Takes out of the queue who gets what was dialled for a waiter; null when there is nobody. */
+  #nextOf(waiter: Waiter): Taker | null {
+    const next = this.#isOfOne ? waiter : this.#waiting[0];
+    return next !== undefined && this.#remove(next) ? next.taker : null;
+  }
+}

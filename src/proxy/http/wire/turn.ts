@@ -1,0 +1,261 @@
+/**
+ * Turn: one request over one connection, and its answer.
+ *
+ * To the exchange that asked for it, it is three things: the attempt that may be abandoned, the sink that takes the
+ * body, and the answer. One object, since each request has one of each for the same time.
+ *
+ * The body must have the length that the head announces: what is too much would be read as the next request, and what
+ * is too little would make the next request its rest.
+ *
+ * Touches: its connection.
+ */
+
+import type { Duplex } from "node:stream";
+
+import { Failure } from "../../../base/failure.ts";
+import { UNDELIVERED_HEADER } from "../../../model/undelivered.ts";
+
+import type { AnswerReader, UpstreamAnswer } from "../answer.ts";
+import type { BodySink } from "../body.ts";
+import type { Attempt, AttemptEvents, AttemptFailure } from "../forwarder.ts";
+import { valuesOf } from "../headers.ts";
+
+import type { UpstreamConnection } from "./connection.ts";
+import type { AnswerHead } from "./head.ts";
+import type { Taker, Wait } from "./reservoir.ts";
+import { isIdempotent } from "../../choice/retry.ts";
+import { renderLastChunk, type RenderedHead } from "./request.ts";
+
+const NOTHING: readonly string[] = [];
+const NO_TRAILERS: readonly (readonly [string, string])[] = [];
+
+/** One request and its answer. */
+export class Turn implements Attempt, BodySink, Taker, UpstreamAnswer {
+  readonly #method: string;
+  readonly #head: RenderedHead;
+  readonly #events: AttemptEvents;
+  #wait: Wait | null = null;
+  #connection: UpstreamConnection | null = null;
+  #stream: Duplex | null = null;
+  /** The one end was told, or is not wanted any more. */
+  #isOver = false;
+  #isConnected = false;
+  #isHeadOut = false;
+  #isSent = false;
+  #bodyLeft: number;
+  #trailers = NO_TRAILERS;
+  #drain: (() => void) | null = null;
+  #isComplete = false;
+  #reader: AnswerReader | null = null;
+  status = 0;
+  message = "";
+  rawHeaders = NOTHING;
+  rawTrailers = NOTHING;
+
+  constructor(method: string, head: RenderedHead, events: AttemptEvents) {
+    this.#method = method;
+    this.#head = head;
+    this.#events = events;
+    this.#bodyLeft = head.bodyBytes;
+  }
+
+  /** Takes a connection; the request is asked for at once where that loses nothing. */
+  ready(connection: UpstreamConnection): void {
+    this.#wait = null;
+    this.#connection = connection;
+    this.#stream = connection.stream;
+    connection.begin(this, this.#method);
+    if (connection.isReused && !isIdempotent(this.#method)) afterNextPoll(() => this.#start());
+    else this.#start();
+  }
+
+  /** Told of the place in a queue that it has, so that it can be given up. */
+  waits(wait: Wait): void {
+    this.#wait = wait;
+  }
+
+  /** There is no connection. */
+  refused(cause: unknown): void {
+    this.#wait = null;
+    this.#fail({ end: "connect", cause, wasSent: false });
+  }
+
+  #start(): void {
+    if (this.#isOver) return;
+    this.#isConnected = true;
+    this.#events.connected(this);
+  }
+
+  // The attempt.
+
+  abandon(): void {
+    if (this.#isComplete) return;
+    this.#isOver = true;
+    this.#wait?.leave();
+    this.#release()?.destroy();
+  }
+
+  // The sink.
+
+  get writableEnded(): boolean {
+    return this.#isSent;
+  }
+
+  get writableNeedDrain(): boolean {
+    return this.#stream?.writableNeedDrain ?? false;
+  }
+
+  on(_event: "drain", listener: () => void): void {
+    this.#drain = listener;
+  }
+
+  flushHeaders(): void {
+    if (this.#isHeadOut || this.#stream === null) return;
+    this.#isHeadOut = true;
+    this.#stream.write(this.#head.text, "latin1");
+  }
+
+  addTrailers(trailers: readonly (readonly [string, string])[]): void {
+    this.#trailers = trailers;
+  }
+
+  write(part: Buffer): boolean {
+    const stream = this.#stream;
+    if (stream === null || this.#isSent || part.length === 0) return true;
+    if (!this.#head.isChunked && part.length > this.#bodyLeft) {
+      this.#misframed("longer");
+      return true;
+    }
+    stream.cork();
+    this.flushHeaders();
+    if (this.#head.isChunked) {
+      stream.write(`${part.length.toString(16)}\r\n`, "latin1");
+      stream.write(part);
+      stream.write("\r\n", "latin1");
+    } else {
+      this.#bodyLeft -= part.length;
+      stream.write(part);
+    }
+    stream.uncork();
+    return !stream.writableNeedDrain;
+  }
+
+  end(): void {
+    const stream = this.#stream;
+    if (stream === null || this.#isSent) return;
+    if (!this.#head.isChunked && this.#bodyLeft > 0) {
+      this.#misframed("shorter");
+      return;
+    }
+    this.#isSent = true;
+    this.flushHeaders();
+    if (this.#head.isChunked) stream.write(renderLastChunk(this.#trailers), "latin1");
+  }
+
+  // The answer.
+
+  get isPaused(): boolean {
+    return this.#stream?.isPaused() ?? false;
+  }
+
+  read(reader: AnswerReader): void {
+    this.#reader = reader;
+  }
+
+  pause(): void {
+    this.#stream?.pause();
+  }
+
+  resume(): void {
+    this.#stream?.resume();
+  }
+
+  // What the connection tells.
+
+  /** True when the request was handed over whole. */
+  get isSent(): boolean {
+    return this.#isSent;
+  }
+
+  /** True when the answer came whole. */
+  get isComplete(): boolean {
+    return this.#isComplete;
+  }
+
+  drained(): void {
+    this.#drain?.();
+  }
+
+  informed(status: number, rawHeaders: readonly string[]): void {
+    if (!this.#isOver) this.#events.informed(status, rawHeaders);
+  }
+
+  answered({ status, message, rawHeaders }: AnswerHead): void {
+    if (this.#isOver) return;
+    const token = this.#connection?.token ?? null;
+    if (token !== null && status === 408 && valuesOf(rawHeaders, UNDELIVERED_HEADER).includes(token)) {
+      this.#release()?.destroy();
+      const cause = new Failure("refused", "the replica had closed the connection before the request came");
+      this.#fail({ end: "undelivered", cause, wasSent: true });
+      return;
+    }
+    this.#isOver = true;
+    this.status = status;
+    this.message = message;
+    this.rawHeaders = rawHeaders;
+    this.#events.answered(this);
+  }
+
+  data(part: Buffer): void {
+    this.#reader?.data(part);
+  }
+
+  ended(rawTrailers: readonly string[]): void {
+    this.rawTrailers = rawTrailers;
+    this.#isComplete = true;
+    this.#reader?.ended();
+    this.#release();
+  }
+
+  /** The connection is gone before the answer was whole. */
+  lost(cause: unknown): void {
+    const connection = this.#release();
+    if (this.#isComplete) return;
+    if (this.#isOver) {
+      this.#isComplete = true;
+      this.#reader?.cut();
+      return;
+    }
+    const isStale = connection?.isReused === true && !connection.hasAnswerBytes;
+    this.#fail({ end: isStale ? "stale" : "died", cause, wasSent: this.#isConnected });
+  }
+
+  #misframed(how: string): void {
+    const cause = new Failure("invalid", `request: the body is ${how} than its Content-Length`);
+    this.#release()?.destroy();
+    if (this.#isOver) this.#reader?.cut();
+    else queueMicrotask(() => this.#fail({ end: "died", cause, wasSent: true }));
+  }
+
+  /** Lets go of the connection: what comes of it from now on is not of this turn. */
+  #release(): UpstreamConnection | null {
+    const connection = this.#connection;
+    this.#connection = null;
+    this.#stream = null;
+    return connection;
+  }
+
+  #fail(failure: AttemptFailure): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#events.failed(failure);
+  }
+}
+
+/**
+ * Acts once what has come by now was read: on a kept connection that may be its end, and then what was to be sent on it
+ * can go elsewhere. The first turn ends what the event loop is at, the second comes after it has asked the system again.
+ */
+function afterNextPoll(act: () => void): void {
+  setImmediate(() => setImmediate(act));
+}

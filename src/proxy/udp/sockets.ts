@@ -1,0 +1,198 @@
+/**
+ * Sockets: where one UDP frontend listens, one socket at each address.
+ *
+ * An answer must leave from the address that was asked (runtime/places.ts says why that takes a socket each), so what
+ * is known of a datagram includes the socket it came to. Addresses come and go with networks: they are looked at again
+ * from time to time, new ones are served, and those that are gone keep their socket for a while, since a cable that was
+ * out must not cost flows.
+ *
+ * Touches: UDP sockets, the list of the host's interfaces.
+ */
+
+import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
+import { once } from "node:events";
+
+import { Failure, textOf } from "../../base/failure.ts";
+import { renderHostPort, type HostPort } from "../../base/ip.ts";
+import { LIMITS } from "../../model/limits.ts";
+import { addressesOfHost, placesFor } from "../../runtime/places.ts";
+import { expectShareable, type SharedSockets } from "../../runtime/sharing.ts";
+import { udpOptions } from "../../runtime/udp.ts";
+
+import type { ListenAddress, Listener } from "../listen/listener.ts";
+
+/** Where a datagram came from and to. */
+export interface Arrival {
+  /** Tells flows apart: the client's address and port, and our socket. */
+  readonly key: string;
+  readonly from: HostPort;
+  readonly to: HostPort;
+  /** Answers from the address that was asked. @returns false when it was dropped */
+  readonly reply: (payload: Buffer) => boolean;
+}
+
+/** What a listener needs. */
+export interface SocketsOptions {
+  /** Those of the daemon that this one takes over from. */
+  readonly shared: SharedSockets;
+  readonly take: (payload: Buffer, arrival: Arrival) => void;
+  /** The host's addresses; those of its interfaces unless told. */
+  readonly ownAddresses?: () => readonly string[];
+}
+
+/** Asked for, the system gives what it allows: room for a burst while the event loop is busy elsewhere. */
+const RECEIVE_BUFFER_BYTES = 1024 * 1024;
+/** Looks in a row that must miss an address before its socket is closed. */
+const LOOKS_MISSED_MAX = 30;
+
+/** An open socket, and how many looks in a row did not find its address. */
+interface Place {
+  readonly at: HostPort;
+  readonly socket: Socket;
+  missed: number;
+}
+
+/** One frontend's sockets. */
+export class UdpListener implements Listener {
+  onError: (thrown: unknown) => void = () => undefined;
+  readonly #options: SocketsOptions;
+  readonly #placeByHost = new Map<string, Place>();
+  readonly #toldOf = new Set<string>();
+  #wanted: HostPort | null = null;
+  #isLooking = false;
+  #isClosed = false;
+
+  constructor(options: SocketsOptions) {
+    this.#options = options;
+  }
+
+  get port(): number | null {
+    return this.#placeByHost.size === 0 ? null : (this.#wanted?.port ?? null);
+  }
+
+  /** Listens at an address, or at each that a wildcard stands for; rejects when it can nowhere. */
+  async listen({ address: host, port }: ListenAddress): Promise<void> {
+    this.#wanted = { host, port };
+    let first: Error | null = null;
+    for (const place of this.#places()) {
+      try {
+        // For port 0 the first address chooses the port of all.
+        this.#wanted = { host, port: await this.#open({ host: place.host, port: this.#wanted.port }) };
+      } catch (thrown) {
+        first ??= thrown instanceof Error ? thrown : new Failure("unreachable", textOf(thrown));
+      }
+    }
+    if (this.#placeByHost.size > 0) return;
+    throw first ?? new Failure("unreachable", `${host} stands for no address; expected one on this host`);
+  }
+
+  /** Looks at the host's addresses again; never throws. */
+  look(): void {
+    const { length } = this.#places();
+    const isWhole = length === this.#placeByHost.size && length <= 1;
+    if (this.#isLooking || this.#isClosed || isWhole) return;
+    this.#isLooking = true;
+    this.#lookAgain()
+      .catch((thrown: unknown) => this.onError(thrown))
+      .finally(() => (this.#isLooking = false));
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const { socket } of this.#placeByHost.values()) socket.close();
+    this.#placeByHost.clear();
+  }
+
+  #places(): readonly HostPort[] {
+    const { ownAddresses = addressesOfHost } = this.#options;
+    return this.#wanted === null
+      ? []
+      : placesFor(this.#wanted, ownAddresses(), LIMITS.udpAddressesMax).places;
+  }
+
+  async #lookAgain(): Promise<void> {
+    const places = this.#places();
+    const hosts = new Set(places.map(({ host }) => host));
+    for (const place of places) {
+      if (!this.#placeByHost.has(place.host)) await this.#tryOpen(place);
+    }
+    for (const [host, place] of this.#placeByHost) {
+      place.missed = hosts.has(host) ? 0 : place.missed + 1;
+      if (place.missed <= LOOKS_MISSED_MAX) continue;
+      this.#placeByHost.delete(host);
+      place.socket.close();
+    }
+    for (const host of this.#toldOf) if (!hosts.has(host)) this.#toldOf.delete(host);
+  }
+
+  /** What cannot be served is told once. */
+  async #tryOpen(place: HostPort): Promise<void> {
+    try {
+      await this.#open(place);
+      this.#toldOf.delete(place.host);
+    } catch (thrown) {
+      if (this.#toldOf.has(place.host)) return;
+      this.#toldOf.add(place.host);
+      const at = `${renderHostPort(place)}/udp`;
+      const text = `${at} is not served: ${textOf(thrown)}; the host's other addresses are`;
+      this.onError(new Failure("unreachable", text, { cause: thrown }));
+    }
+  }
+
+  /** @returns the port */
+  async #open(at: HostPort): Promise<number> {
+    await expectShareable(at, "udp", this.#options.shared);
+    const socket = createSocket({
+      ...udpOptions(at.host),
+      recvBufferSize: RECEIVE_BUFFER_BYTES,
+      // A port that the system chooses must be nobody else's.
+      reusePort: at.port !== 0,
+    });
+    const listening = once(socket, "listening");
+    try {
+      socket.bind({ address: at.host, port: at.port, exclusive: true });
+      await listening;
+    } catch (thrown) {
+      socket.close();
+      throw thrown;
+    }
+    if (this.#isClosed) {
+      socket.close();
+      return at.port;
+    }
+    const { port } = socket.address();
+    this.#serve({ at: { host: at.host, port }, socket, missed: 0 });
+    return port;
+  }
+
+  #serve(place: Place): void {
+    const { at, socket } = place;
+    this.#placeByHost.set(at.host, place);
+    // About single datagrams: without a listener they would end the process.
+    socket.on("error", (thrown) => this.onError(thrown));
+    socket.on("message", (payload, from) => {
+      // Nobody can be answered at port 0.
+      if (from.port !== 0) this.#options.take(payload, arrivalOf(place, from));
+    });
+  }
+}
+
+function arrivalOf(place: Place, { address, port }: RemoteInfo): Arrival {
+  const { at, socket } = place;
+  return {
+    key: `${at.host} ${at.port} ${address} ${port}`,
+    from: { host: address, port },
+    to: at,
+    reply(payload) {
+      try {
+        if (socket.getSendQueueCount() >= LIMITS.udpSendQueueMax) return false;
+        // Without a callback a failure is not told: nobody could do anything about a single lost answer.
+        socket.send(payload, port, address);
+        return true;
+      } catch {
+        // Closed: the flow will be over.
+        return false;
+      }
+    },
+  };
+}

@@ -1,0 +1,246 @@
+/**
+ * Udp: the frontends that take datagrams, and what all of them share.
+ *
+ * A datagram is led by the flow it belongs to, or for services that say so (`datagram`) each by itself. Flows, ways to
+ * other hosts and the room for both are one proxy's: a socket is a socket, whichever service it is for. What is silent
+ * is looked for once a second, by one deadline for all.
+ *
+ * When the daemon stops, a socket is kept for the moment that answers take which are on their way: they can leave from
+ * nowhere else. A successor may listen beside it by then (reusePort), and gets what comes to it; what comes here is
+ * still served.
+ *
+ * Touches: UDP sockets, metrics.
+ */
+
+import { unmapped, type HostPort } from "../../base/ip.ts";
+import type { ServiceKey } from "../../model/ids.ts";
+import type { SharedSockets } from "../../runtime/sharing.ts";
+
+import type { Lane, Traffic } from "../choice/attempts.ts";
+import type { Deadline } from "../deadlines.ts";
+import type { Listener } from "../listen/listener.ts";
+import type { Caller } from "../tcp/proxy-header.ts";
+
+import { Flow, type CountDatagram } from "./flow.ts";
+import { Flows, silenceMs } from "./flows.ts";
+import { UdpListener, type Arrival } from "./sockets.ts";
+import { Spread } from "./spread.ts";
+import { Ways, type DialDatagrams } from "./ways.ts";
+
+/** What the UDP side of a proxy needs. */
+export interface UdpOptions {
+  readonly traffic: Traffic;
+  readonly dial: DialDatagrams;
+  /** True once the proxy stops for good. */
+  readonly isClosing: () => boolean;
+  /** Those of the daemon that this one takes over from. */
+  readonly shared: SharedSockets;
+  /** At once; each costs a file descriptor. */
+  readonly flowsMax: number;
+}
+
+/** One frontend. */
+export interface UdpFrontend {
+  readonly service: ServiceKey;
+  /** The lane as it is now; null when the frontend has left the table. */
+  readonly lane: () => Lane | null;
+}
+
+/** The part of the flows that one client may have: it may be a whole host. */
+const CLIENT_SHARE = 0.25;
+const SWEEP_EVERY_MS = 1000;
+/** Sweeps between two looks at the host's addresses. */
+const SWEEPS_PER_LOOK = 2;
+/** How long answers that are on their way may take when the daemon stops. */
+const LINGER_MS = 500;
+
+/** The UDP side of one proxy. */
+export class Udp {
+  readonly #options: UdpOptions;
+  readonly #ways: Ways;
+  readonly #flows: Flows<Flow>;
+  readonly #served = new Set<Served>();
+  readonly #deadline: Deadline;
+  readonly #lingerings = new Set<() => void>();
+  #sweeps = 0;
+
+  constructor(options: UdpOptions) {
+    const { traffic, dial } = options;
+    this.#options = options;
+    this.#ways = new Ways({ dial, nowMs: traffic.nowMs, streamMs: traffic.times.streamMs });
+    const all = Math.max(1, options.flowsMax);
+    this.#flows = new Flows({ all, perClient: Math.ceil(all * CLIENT_SHARE) });
+    this.#deadline = traffic.deadlines.add(traffic.nowMs() + SWEEP_EVERY_MS, () => this.#sweep());
+  }
+
+  get flowCount(): number {
+    return this.#flows.size;
+  }
+
+  /** Makes what listens for a frontend, not listening yet. */
+  listener(frontend: UdpFrontend): Listener {
+    const { traffic, shared } = this.#options;
+    const served = new Served(frontend, { traffic, ways: this.#ways, flows: this.#flows });
+    const listener = new UdpListener({ shared, take: (payload, arrival) => served.take(payload, arrival) });
+    served.look = () => listener.look();
+    this.#served.add(served);
+    const close = (): void => {
+      listener.close();
+      served.end();
+      this.#served.delete(served);
+    };
+    return {
+      listen: (at) => listener.listen(at),
+      get port() {
+        return listener.port;
+      },
+      get onError() {
+        return listener.onError;
+      },
+      set onError(onError) {
+        listener.onError = onError;
+      },
+      close: () => {
+        if (this.#options.isClosing()) this.#linger(served, close);
+        else close();
+      },
+    };
+  }
+
+  /** Settles when every listener that was closed is, with what it waited for. */
+  quiet(): Promise<void> {
+    if (this.#lingerings.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const { deadlines } = this.#options.traffic;
+      const deadline = deadlines.add(0, () => {
+        if (this.#lingerings.size > 0) return;
+        deadlines.remove(deadline);
+        resolve();
+      });
+    });
+  }
+
+  /** Ends what still waits, and all that is open. */
+  close(): void {
+    for (const close of this.#lingerings) close();
+    for (const served of this.#served) served.end();
+    this.#ways.close();
+    this.#options.traffic.deadlines.remove(this.#deadline);
+  }
+
+  /** Closes once no answer is on its way, at the latest after a moment. */
+  #linger(served: Served, close: () => void): void {
+    const { deadlines, nowMs } = this.#options.traffic;
+    const untilMs = nowMs() + LINGER_MS;
+    const closeNow = (): void => {
+      deadlines.remove(deadline);
+      this.#lingerings.delete(closeNow);
+      close();
+    };
+    const deadline = deadlines.add(0, () => {
+      if (!served.isWaiting(nowMs()) || nowMs() >= untilMs) closeNow();
+    });
+    this.#lingerings.add(closeNow);
+  }
+
+  #sweep(): void {
+    const { nowMs, metrics } = this.#options.traffic;
+    const atMs = nowMs();
+    this.#deadline.atMs = atMs + SWEEP_EVERY_MS;
+    this.#sweeps += 1;
+    for (const served of this.#served) {
+      served.sweep(atMs);
+      if (this.#sweeps % SWEEPS_PER_LOOK === 0) served.look();
+    }
+    this.#ways.sweep();
+    metrics.proxyFlows.set(this.#flows.size);
+  }
+}
+
+/** What a frontend's parts are made of. */
+interface ServedParts {
+  readonly traffic: Traffic;
+  readonly ways: Ways;
+  readonly flows: Flows<Flow>;
+}
+
+/** One frontend at work. */
+class Served {
+  /** Looks at the host's addresses again. */
+  look: () => void = () => undefined;
+  readonly #frontend: UdpFrontend;
+  readonly #parts: ServedParts;
+  readonly #count: CountDatagram;
+  readonly #spread: Spread;
+  readonly #own = new Set<Flow>();
+
+  constructor(frontend: UdpFrontend, parts: ServedParts) {
+    this.#frontend = frontend;
+    this.#parts = parts;
+    const { service } = frontend;
+    const { proxyDatagrams } = parts.traffic.metrics;
+    this.#count = (result) => proxyDatagrams.inc({ service, result });
+    this.#spread = new Spread({ ...parts, count: this.#count });
+  }
+
+  take(payload: Buffer, arrival: Arrival): void {
+    const lane = this.#frontend.lane();
+    if (lane === null) {
+      this.#count("no-replica");
+      return;
+    }
+    if (lane.pool.traffic.udpMode === "datagram") {
+      this.#spread.take(payload, lane, callerOf(arrival));
+      return;
+    }
+    const { flows, traffic } = this.#parts;
+    const flow = flows.get(arrival.key) ?? this.#begin(arrival);
+    flows.heard(flow, traffic.nowMs());
+    flow.take(payload);
+  }
+
+  isWaiting(nowMs: number): boolean {
+    for (const flow of this.#own) if (flow.isWaiting(nowMs)) return true;
+    return false;
+  }
+
+  /** Ends what has been silent for too long. */
+  sweep(nowMs: number): void {
+    const { times } = this.#parts.traffic;
+    const idleMs = this.#frontend.lane()?.pool.traffic.udpIdleMs ?? times.udpIdleMs;
+    for (const flow of this.#own) {
+      if (nowMs - flow.lastMs >= silenceMs(flow, idleMs)) flow.end(flow.isAnswered ? "ok" : "no answer");
+      else flow.expire(nowMs);
+    }
+    this.#spread.expire(nowMs);
+  }
+
+  end(): void {
+    for (const flow of this.#own) flow.end(flow.isAnswered ? "ok" : "no answer");
+    this.#spread.close();
+  }
+
+  #begin(arrival: Arrival): Flow {
+    const { flows, traffic, ways } = this.#parts;
+    const flow = new Flow({
+      key: arrival.key,
+      caller: callerOf(arrival),
+      traffic,
+      ways,
+      lane: this.#frontend.lane,
+      count: this.#count,
+      reply: arrival.reply,
+      ended: (over) => {
+        flows.remove(over);
+        this.#own.delete(over);
+      },
+    });
+    this.#own.add(flow);
+    flows.add(flow)?.end("too many flows");
+    return flow;
+  }
+}
+
+function callerOf({ from, to }: { readonly from: HostPort; readonly to: HostPort }): Caller {
+  return { address: unmapped(from.host), port: from.port, toAddress: unmapped(to.host), toPort: to.port };
+}

@@ -1,0 +1,44 @@
+/**
+ * Plain app: a web server as people write them, to be restarted and to be harmed, in the lab's containers.
+ *
+ * At SIGTERM it does what most do who do anything: it closes its listener at once, finishes what it has, and exits. It
+ * waits for nobody to notice. A POST is answered with its name only when all of its body has come.
+ *
+ * Environment: APP_NAME (default: the host name); APP_HARM, what it does to each request in place of an answer:
+ *
+ *   silent   takes it, and never answers           reset   resets the connection
+ *   half     sends a head that announces twice     none    answers (the default)
+ *            what follows, then resets
+ */
+
+import { createServer } from "node:http";
+import { hostname } from "node:os";
+
+const PORT = 8080;
+/** As the lab's clients send. */
+const BODY_BYTES = 1000;
+
+const name = process.env.APP_NAME ?? hostname();
+
+const HARMS = {
+  none: (request, response) => {
+    let bytes = 0;
+    request.on("data", (chunk) => (bytes += chunk.length));
+    request.on("end", () => {
+      const isWhole = request.method !== "POST" || bytes === BODY_BYTES;
+      response.writeHead(isWhole ? 200 : 400).end(isWhole ? `${name}\n` : `a body of ${bytes} bytes\n`);
+    });
+  },
+  silent: () => undefined,
+  reset: (request) => request.socket.resetAndDestroy(),
+  half: (request, response) => {
+    const half = `${name}\n`;
+    response.writeHead(200, { "content-length": 2 * half.length });
+    // Not before it is out: a reset would take it along.
+    response.write(half, () => setTimeout(() => request.socket.resetAndDestroy(), 20));
+  },
+};
+
+const server = createServer(HARMS[process.env.APP_HARM ?? "none"]);
+server.listen(PORT, () => console.log("listening"));
+process.once("SIGTERM", () => server.close(() => process.exit(0)));
