@@ -152,7 +152,7 @@ export const LIMITS = {
 
   /** Client connections at once over all TCP frontends of a daemon. */
   clientConnectionsMax: 32_768,
-  /** A PROXY protocol header with all that it says beside addresses: certificates' names take some hundreds of bytes. */
+  /** A PROXY protocol header with all it says beside addresses: certificates' names take some hundreds of bytes. */
   proxyHeaderBytes: 4096,
   /** Connections that have not said yet who called: a trusted proxy says it at once. */
   arrivalsMax: 1024,

@@ -22,5 +22,6 @@ export function isUndeliveredToken(text: string): boolean {
 
 /** The answer that tells, as bytes for the connection. */
 export function renderUndelivered(token: string): string {
-  return `HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n${UNDELIVERED_HEADER}: ${token}\r\n\r\n`;
+  const lines = ["HTTP/1.1 408 Request Timeout", "Connection: close", "Content-Length: 0"];
+  return `${[...lines, `${UNDELIVERED_HEADER}: ${token}`].join("\r\n")}\r\n\r\n`;
 }

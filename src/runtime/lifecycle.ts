@@ -43,7 +43,7 @@ export interface Lifecycle {
    * @returns the names of those parts, in that order; the same promise when called again
    */
   close(): Promise<readonly string[]>;
-  /** Closes only what ends before a successor opens, in the same way; `close` then closes the rest. To be called once. */
+  /** Closes, in the same way, only what ends before a successor opens; `close` then closes the rest. Called once. */
   yieldParts(): Promise<readonly string[]>;
 }
 

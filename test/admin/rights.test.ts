@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { HANDOVER_PATH, HANDOVER_PROTOCOL } from "../../src/admin/contract.ts";
 import { ROUTES } from "../../src/admin/routes.ts";
 import { Failure } from "../../src/base/failure.ts";
 import { LIMITS } from "../../src/model/limits.ts";
@@ -43,7 +44,17 @@ test("rights: over TCP all that changes something or is secret needs the admin t
   }
   const tried = new Set(CHANGES.map(([path, { method = "GET" }]) => `${method} ${path.split("/")[0]}`));
   for (const { method, path, access } of ROUTES)
-    if (access === "full") assert.ok(tried.has(`${method} ${path.split("/")[3]}`), path);
+    if (access === "full" && path !== HANDOVER_PATH)
+      assert.ok(tried.has(`${method} ${path.split("/")[3]}`), path);
+});
+
+test("rights: a handover is asked over the unix socket; over TCP it is none, with the token or without", async (t) => {
+  const doors = await openDoors(t, { adminToken: TOKEN });
+  const asked = { method: "POST", headers: { connection: "Upgrade", upgrade: HANDOVER_PROTOCOL } };
+  assert.equal((await askTcp(doors, HANDOVER_PATH, asked)).status, 403);
+  const headers = { ...asked.headers, ...WITH_TOKEN.headers };
+  assert.equal((await askTcp(doors, HANDOVER_PATH, { ...asked, headers })).status, 426);
+  assert.deepEqual(doors.daemon.handovers, []);
 });
 
 test("rights: a path written in another way is the same path", async (t) => {

@@ -114,6 +114,7 @@ export const SHELL_FILES: readonly string[] = inFolders({
     "refusals",
     "secure",
     "stream",
+    "stream-serving",
     "streams",
     "undelivered",
     "upgrade",

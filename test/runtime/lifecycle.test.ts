@@ -46,7 +46,7 @@ describe("lifecycle: closing", () => {
     );
   });
 
-  it("for a successor only that ends which does not serve on; the rest is closed later, what passed on never", async () => {
+  it("for a successor what serves on stays open until the end, and what passes to it is never closed", async () => {
     const lifecycle = openLifecycle({ log: openSilentLog(), totalMs: 10_000 });
     const closed: string[] = [];
     const opened = (name: string, handover?: "serves" | "passes"): void => {

@@ -6,7 +6,7 @@
  * connection; nghttp2 ends the connection of whoever takes more. A connection that asks for nothing is closed as a kept
  * one of HTTP/1 is. Extended CONNECT is not offered: WebSockets come over HTTP/1.1, as browsers do without being told.
  *
- * The end is told with the last request that is served (GOAWAY, RFC 9113 6.8): what a client has sent after that one was
+ * The end is told with the last request that is served (GOAWAY, RFC 9113 6.8): what a client sent after that one was
  * not begun here, and may be sent elsewhere. It is told in front of an answer, so that whoever asks for one thing after
  * the other never meets it; a connection that has nothing under way is told with its next request, or ended when there
  * was time for one. Not the notice that leaves the last request open: nghttp2 reads no more after it.

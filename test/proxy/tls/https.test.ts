@@ -265,7 +265,7 @@ test("https: a request that belongs on another connection is sent back with 421,
   assert.equal((await askHttps(port, "a.example", { headers: { host: "b.example" } })).status, 200);
 });
 
-test("https: who called is told by a trusted proxy in front, before TLS begins, also of what passes unopened", async (t) => {
+test("https: a trusted proxy in front tells who called, before TLS begins, also of what passes unopened", async (t) => {
   const { to, seen } = await told(t);
   const db = await ownTls(t, "db.example", "db");
   const entries: AccessEntry[] = [];

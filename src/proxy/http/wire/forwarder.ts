@@ -9,6 +9,7 @@
  */
 
 import { Failure } from "../../../base/failure.ts";
+import { renderHostPort } from "../../../base/ip.ts";
 
 import type { Attempt, HttpForwarder } from "../forwarder.ts";
 
@@ -21,7 +22,9 @@ export function openWireForwarder(pools: UpstreamPools): Pick<HttpForwarder, "se
   return {
     send(upstream, exchange, events): Attempt {
       const { method, freshness, caller } = exchange;
-      const head = renderRequest(exchange);
+      const head = renderRequest(exchange, () =>
+        renderHostPort({ host: upstream.address, port: upstream.port }),
+      );
       if (typeof head === "string") {
         let isWanted = true;
         const cause = new Failure("invalid", `request: ${head}`);

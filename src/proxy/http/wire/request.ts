@@ -27,24 +27,28 @@ const RETURN = 13;
 const FEED = 10;
 const TEXT_MAX = 255;
 
-/**
- * Renders a head. One that says nothing of its connection asks for it to be kept.
- *
- * @returns the head, or which part of it cannot be sent
- */
-export function renderRequest({
-  method,
-  target,
-  fields,
-}: {
+/** A head in parts. */
+export interface RequestParts {
   readonly method: string;
   readonly target: string;
   readonly fields: HeaderFields;
-}): RenderedHead | string {
+}
+
+/**
+ * Renders a head. One that says nothing of its connection asks for it to be kept.
+ *
+ * @param hostElse  gives the Host of a head that has none, as a request of HTTP/1.0 may
+ * @returns the head, or which part of it cannot be sent
+ */
+export function renderRequest(
+  { method, target, fields }: RequestParts,
+  hostElse: () => string,
+): RenderedHead | string {
   if (!METHOD.test(method)) return "the method is no token";
   if (!TARGET.test(target)) return "the target has a blank or a control character";
   let text = `${method} ${target} HTTP/1.1\r\n`;
   let lines = 2;
+  let hasHost = false;
   let saysConnection = false;
   let isChunked = false;
   let bodyBytes = 0;
@@ -55,14 +59,19 @@ export function renderRequest({
       lines += 1;
     }
     const { length } = name;
-    if (length !== 10 && length !== 14 && length !== 17) continue;
+    if (length !== 4 && length !== 10 && length !== 14 && length !== 17) continue;
     const lower = name.toLowerCase();
+    if (lower === "host") hasHost = true;
     if (lower === "connection") saysConnection = true;
     if (lower === "transfer-encoding") isChunked = true;
     if (lower !== "content-length") continue;
     const [value = "", ...others] = values;
     if (others.length > 0 || !LENGTH.test(value)) return "Content-Length is not a length";
     bodyBytes = Number(value);
+  }
+  if (!hasHost) {
+    text += `Host: ${hostElse()}\r\n`;
+    lines += 1;
   }
   if (!saysConnection) {
     text += "Connection: keep-alive\r\n";
