@@ -16,6 +16,7 @@ import { allowOf } from "../dns/allow.ts";
 import { openDnsServer, type DnsServer } from "../dns/server.ts";
 import { planZone, type Zone, type ZoneOptions } from "../dns/names/zone.ts";
 import { openDatagrams } from "../mesh/datagrams.ts";
+import { askGiven } from "../mesh/receipts.ts";
 import type { OpenStream } from "../mesh/stream.ts";
 import { LIMITS } from "../model/limits.ts";
 import type { MemberState } from "../model/member.ts";
@@ -24,7 +25,7 @@ import type { Node } from "../node.ts";
 import type { AccessLog } from "../proxy/access/entry.ts";
 import { openAccessLog, type AccessSettings, type AccessWriter } from "../proxy/access/writer.ts";
 import type { Times } from "../proxy/choice/attempts.ts";
-import type { Dial } from "../proxy/connect.ts";
+import type { Dial, GivenOf } from "../proxy/connect.ts";
 import { openProxy, type Proxy } from "../proxy/proxy.ts";
 import { planRoutes, type RouteOptions } from "../proxy/plan.ts";
 import { listenerKey, type Upstream } from "../proxy/routes.ts";
@@ -249,14 +250,27 @@ function timesOf({ proxy }: Config): Times {
 interface Dials {
   readonly dial: Dial;
   readonly dialDatagrams: DialDatagrams;
+  readonly givenOf: GivenOf;
 }
+
+/** How long a client is kept waiting for what became of its request. */
+const RECEIPT_MS = 500;
 
 function dialsIn(viewNow: () => View, openStream: OpenStream): Dials {
   const openWay = openDatagrams(openStream);
   return {
-    dial: async (upstream, deadlineMs, undelivered) => {
+    dial: async (upstream, deadlineMs, receipt) => {
       const [peer, ask] = askFor(viewNow(), upstream, deadlineMs);
-      return openStream(peer, undelivered === undefined ? ask : { ...ask, undelivered });
+      return openStream(peer, receipt === undefined ? ask : { ...ask, receipt });
+    },
+    givenOf: async (upstream, receipt) => {
+      try {
+        const [peer, ask] = askFor(viewNow(), upstream, RECEIPT_MS);
+        return await askGiven(openStream, peer, { ...ask, receipt });
+      } catch {
+        // Its host has left the picture: nobody can say.
+        return null;
+      }
     },
     dialDatagrams: async (upstream, { deadlineMs, receiver }) =>
       openWay(...askFor(viewNow(), upstream, deadlineMs), receiver),

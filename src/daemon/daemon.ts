@@ -124,7 +124,6 @@ async function assemble(base: Base): Promise<Daemon | null> {
     onHappenings,
     inherited: new Map(options.predecessor?.legacy.endpoints.map((endpoint) => [endpoint.id, endpoint])),
   });
-  await options.predecessor?.relieveOfStreams();
   const record = await recordOf(options, { ...mesh.advertised, pool: vipPool });
   const node = nodeOf(base, ground, { record, pool: vipPool });
   // On disk before anything is said: news of the next life must outrank that of this one, also after a crash.
@@ -150,6 +149,8 @@ async function assemble(base: Base): Promise<Daemon | null> {
   const desk = { identity, credentials, view, advertised: mesh.advertised, feed };
   await openDoors(base, { node, driver, consumers, desk, onHappenings, departed: departed.promise });
   watchRanges(base, { pool: vipPool, told: record.prefixes, feed });
+  // All that may well fail is open by now; and no peer has met this life of the node yet.
+  await options.predecessor?.relieveOfStreams();
   const sources = openSources(base, { nodeId: identity.id, feed, ...consumers });
   driver.start();
   mesh.admit();

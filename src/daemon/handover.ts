@@ -171,20 +171,23 @@ class Lines {
 
   /** The next line, without its break; null when the connection ended before it, or the deadline passed. */
   async next(deadlineMs: number): Promise<string | null> {
-    let isLate = false;
-    const deadline = startDeadline(deadlineMs, () => {
-      isLate = true;
-      this.#wake();
-    });
-    while (!this.#text.includes("\n") && !this.#isEnded && !isLate) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    deadline.clear();
+    await this.#arrived(deadlineMs);
     if (!this.#text.includes("\n")) return null;
     const [line = "", ...rest] = this.#text.split("\n");
     this.#text = rest.join("\n");
     return line;
+  }
+
+  /** Settles when there is a line, or none will come. */
+  #arrived(deadlineMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const deadline = startDeadline(deadlineMs, resolve);
+      this.#wake = () => {
+        if (!this.#text.includes("\n") && !this.#isEnded) return;
+        deadline.clear();
+        resolve();
+      };
+      this.#wake();
+    });
   }
 }

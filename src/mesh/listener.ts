@@ -36,6 +36,7 @@ import { openGate, type Caller, type Gate } from "./gate.ts";
 import { Guests } from "./guests.ts";
 import type { Lanes } from "./lanes.ts";
 import type { Link } from "./link.ts";
+import { Receipts } from "./receipts.ts";
 import type { RefusalReason, Refusals } from "./refusals.ts";
 import { GOSSIP_ALPN, refusalOf, STREAM_ALPN, vouch } from "./secure.ts";
 import { carriesOf, type OwnerWay, type ResolveReplica } from "./stream.ts";
@@ -157,6 +158,7 @@ class Door {
   readonly #acceptor: ReturnType<typeof openLinkAcceptor>;
   readonly #http: HttpServer;
   readonly #desk: DatagramDesk;
+  readonly #receipts = new Receipts();
   /** Of the connections that node:http reads. */
   readonly #callers = new WeakMap<Duplex, Caller>();
   #isRetired = false;
@@ -263,6 +265,7 @@ class Door {
       wayTo,
       open: streams.open,
       desk: this.#desk,
+      receipts: this.#receipts,
       connectMs: REPLICA_CONNECT_MS,
       served: (result) => metrics.streams.inc({ result }),
     });
@@ -334,7 +337,10 @@ function wantedBy(request: IncomingMessage): "link" | "stream" | Refusal {
   const protocol = headers.upgrade?.toLowerCase();
   if (url === GOSSIP_PATH && protocol === "websocket") return "link";
   if (carriesOf(url, protocol) !== null) return "stream";
-  return { status: 404, reason: `expected ${GOSSIP_PATH}, /stream/ or /datagrams/ with its own protocol` };
+  return {
+    status: 404,
+    reason: `expected ${GOSSIP_PATH}, /stream/, /datagrams/ or /receipts/ with its own protocol`,
+  };
 }
 
 async function listen(

@@ -18,6 +18,7 @@ import { join, reset } from "../runtime/pump.ts";
 
 import type { DatagramDesk } from "./datagram-desk.ts";
 import { dialSocket } from "./dial.ts";
+import { answerReceipt, giveUntilEnd, receiptOf, type Receipts } from "./receipts.ts";
 import {
   HOP_HEADER,
   NODE_HEADER,
@@ -28,7 +29,6 @@ import {
   type ResolveReplica,
   type StreamTarget,
 } from "./stream.ts";
-import { tellUndelivered, undeliveredOf } from "./undelivered.ts";
 import { printable, refuse, type Refusal, type Upgrade } from "./upgrade.ts";
 
 /** How long the owner's daemon gets when a stream is passed on to it: it gives its own replica 500 ms. */
@@ -42,6 +42,8 @@ export interface ServeOptions {
   readonly open: OpenStream;
   /** Serves those that carry datagrams to replicas of this host. */
   readonly desk: DatagramDesk;
+  /** What replicas were given over streams that have ended. */
+  readonly receipts: Receipts;
   /** How long the replica may take to accept: it runs on this host, so what is slow is broken. */
   readonly connectMs: number;
   /** Told once how the request went. */
@@ -52,6 +54,7 @@ export interface ServeOptions {
 export type StreamResult =
   | "opened"
   | "passed-on"
+  | "receipt"
   | "malformed"
   | "not-found"
   | "refused"
@@ -111,12 +114,17 @@ interface Dialled {
   readonly drop: () => void;
 }
 
-function dialled(upstream: Socket, undelivered: string | null): Dialled {
+/** @param kept  where to note what the replica was given, and under which name */
+function dialled(
+  upstream: Socket,
+  kept: { readonly receipts: Receipts; readonly name: string } | null,
+): Dialled {
   return {
     join(socket, head) {
       if (head.length > 0) socket.unshift(head);
-      if (undelivered !== null) tellUndelivered(socket, upstream, undelivered);
-      join(socket, upstream);
+      if (kept === null) return join(socket, upstream);
+      kept.receipts.keep(kept.name, upstream);
+      join(socket, upstream, { to: { stream: upstream, pass: giveUntilEnd } });
     },
     drop: () => reset(upstream),
   };
@@ -124,21 +132,28 @@ function dialled(upstream: Socket, undelivered: string | null): Dialled {
 
 /** Decides whether a request is for a replica of this host or to be passed on. */
 function wayOf(request: IncomingMessage, options: ServeOptions): Way | GivenUp {
-  const { resolve, wayTo, connectMs, open, desk } = options;
+  const { resolve, wayTo, connectMs, open, desk, receipts } = options;
   const target = parseTarget(request.url ?? "");
   const owner = ownerOf(request);
   if (target === null)
     return {
       result: "malformed",
       status: 400,
-      reason: "expected /stream/<replica id>/<port>, or /datagrams/",
+      reason: "expected /stream/<replica id>/<port>, /datagrams/ or /receipts/",
     };
   if (owner === "malformed")
     return { result: "malformed", status: 400, reason: `expected a node id in ${NODE_HEADER}, and a hop` };
   const way = owner === null ? ({ kind: "self" } as const) : wayTo(owner.node);
-  const undelivered = undeliveredOf(request);
-  if (owner !== null && way.kind !== "self") return passedOn({ target, owner, open, undelivered }, way);
+  const receipt = receiptOf(request);
+  if (owner !== null && way.kind !== "self") return passedOn({ target, owner, open, receipt }, way);
   const { carries, replica, port } = target;
+  if (carries === "receipts") {
+    const answer: Dialled = {
+      join: (socket) => answerReceipt(socket, receipt === null ? null : receipts.givenBytes(receipt)),
+      drop: () => undefined,
+    };
+    return { result: "receipt", carries, dial: () => Promise.resolve(answer) };
+  }
   const transport = carries === "datagrams" ? "udp" : "tcp";
   const where = resolve(replica, port, transport);
   if (where === null) {
@@ -147,7 +162,8 @@ function wayOf(request: IncomingMessage, options: ServeOptions): Way | GivenUp {
   }
   const at = { host: where.address, port: where.port };
   if (carries === "stream") {
-    return { result: "opened", carries, dial: () => dialReplica(at, { connectMs, undelivered }) };
+    const kept = receipt === null ? null : { receipts, name: receipt };
+    return { result: "opened", carries, dial: () => dialReplica(at, connectMs, kept) };
   }
   const served: Dialled = { join: (socket, head) => desk.serve(socket, head, at), drop: () => undefined };
   return { result: "opened", carries, dial: () => Promise.resolve(served) };
@@ -155,10 +171,11 @@ function wayOf(request: IncomingMessage, options: ServeOptions): Way | GivenUp {
 
 async function dialReplica(
   at: HostPort,
-  { connectMs, undelivered }: { readonly connectMs: number; readonly undelivered: string | null },
+  connectMs: number,
+  kept: Parameters<typeof dialled>[1],
 ): Promise<Dialled | GivenUp> {
   try {
-    return dialled(await dialSocket(at, connectMs), undelivered);
+    return dialled(await dialSocket(at, connectMs), kept);
   } catch (thrown) {
     const code = thrown instanceof Failure ? thrown.code : "unreachable";
     if (code === "timeout")
@@ -174,13 +191,13 @@ interface PassedOn {
   readonly target: Asking;
   readonly owner: { readonly node: NodeId; readonly hop: number };
   readonly open: OpenStream;
-  /** Told by the owner's daemon: it alone knows the replica. */
-  readonly undelivered: string | null;
+  /** Kept by the owner's daemon: it alone knows the replica. */
+  readonly receipt: string | null;
 }
 
 /** What a request for another member's replica becomes. */
 function passedOn(
-  { target, owner, open, undelivered }: PassedOn,
+  { target, owner, open, receipt }: PassedOn,
   way: Exclude<OwnerWay, { kind: "self" }>,
 ): Way | GivenUp {
   const { node, hop } = owner;
@@ -199,10 +216,7 @@ function passedOn(
     async dial() {
       try {
         const ask = { ...target, deadlineMs: PASS_ON_MS, owner: { node, hop: 1 } } as const;
-        const stream = await open(
-          { id: node, address },
-          undelivered === null ? ask : { ...ask, undelivered },
-        );
+        const stream = await open({ id: node, address }, receipt === null ? ask : { ...ask, receipt });
         return dialled(stream, null);
       } catch (thrown) {
         const code = thrown instanceof Failure ? thrown.code : "unreachable";
@@ -241,9 +255,9 @@ interface Asking extends StreamTarget {
 
 /** The target named by a request's path; null when it names none. */
 function parseTarget(path: string): Asking | null {
-  const match = /^\/(stream|datagrams)\/([a-z0-9_.-]{1,80})\/(\d{1,5})$/.exec(path);
+  const match = /^\/(stream|datagrams|receipts)\/([a-z0-9_.-]{1,80})\/(\d{1,5})$/.exec(path);
   const [, kind, replica, portText] = match ?? [];
   const port = Number(portText);
-  const carries = kind === "datagrams" ? "datagrams" : "stream";
-  return replica === undefined || !isPort(port) ? null : { carries, replica, port };
+  if (replica === undefined || !isPort(port)) return null;
+  return { carries: kind === "datagrams" || kind === "receipts" ? kind : "stream", replica, port };
 }

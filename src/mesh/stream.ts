@@ -21,21 +21,29 @@ import type { Socket } from "node:net";
 import { Failure, textOf, type FailureCode } from "../base/failure.ts";
 import type { HostPort } from "../base/ip.ts";
 import type { NodeId, ReplicaId } from "../model/ids.ts";
-import { UNDELIVERED_HEADER } from "../model/undelivered.ts";
 import { startDeadline } from "../runtime/deadline.ts";
 
 import { codeOfBroken } from "./dial.ts";
 import { REASON_HEADER } from "./upgrade.ts";
 
-/** What a stream carries: the bytes of one connection, or the datagrams of many flows. */
-export type Carries = "stream" | "datagrams";
+/**
+ * What a stream carries: the bytes of one connection, the datagrams of many flows, or what a stream that has ended gave
+ * to its replica.
+ */
+export type Carries = "stream" | "datagrams" | "receipts";
 
 /** The names of the protocols in the Upgrade header. */
-export const PROTOCOL_OF = { stream: "skein-stream/1", datagrams: "skein-datagrams/1" } as const;
+export const PROTOCOL_OF = {
+  stream: "skein-stream/1",
+  datagrams: "skein-datagrams/1",
+  receipts: "skein-receipts/1",
+} as const;
 
 /** What a request for a stream asks for, by the name of its protocol in the Upgrade header; null when for none. */
 export function carriesOf(path: string, protocol: string | undefined): Carries | null {
-  const [carries] = (["stream", "datagrams"] as const).filter((one) => path.startsWith(`/${one}/`));
+  const [carries] = (["stream", "datagrams", "receipts"] as const).filter((one) =>
+    path.startsWith(`/${one}/`),
+  );
   return carries !== undefined && protocol === PROTOCOL_OF[carries] ? carries : null;
 }
 
@@ -51,6 +59,8 @@ export function carriesOf(path: string, protocol: string | undefined): Carries |
  */
 export const NODE_HEADER = "skein-node";
 export const HOP_HEADER = "skein-hop";
+/** Names the receipt of a stream. */
+export const RECEIPT_HEADER = "skein-receipt";
 
 /** What a stream leads to: a replica, and the port on which it listens itself; one that it declares. */
 export interface StreamTarget {
@@ -67,8 +77,8 @@ export interface StreamOwner {
 /** One end of a connection to a daemon's mesh port, over which a stream is asked for. */
 export interface Ask extends StreamTarget {
   readonly deadlineMs: number;
-  /** The token by which the owner's daemon tells what never reached the replica (model/undelivered.ts). */
-  readonly undelivered?: string;
+  /** Names the stream, so that it can be asked afterwards what the replica was given (receipts.ts). */
+  readonly receipt?: string;
   /** `stream` unless told. */
   readonly carries?: Carries;
   /** Set when the daemon is not the owner's, or was asked by one that is not. */
@@ -102,7 +112,7 @@ export function askStream(socket: Socket, ask: Ask): Promise<Asked> {
         connection: "Upgrade",
         upgrade: protocol,
         ...(ask.owner && { [NODE_HEADER]: ask.owner.node, [HOP_HEADER]: ask.owner.hop }),
-        ...(ask.undelivered !== undefined && { [UNDELIVERED_HEADER]: ask.undelivered }),
+        ...(ask.receipt !== undefined && { [RECEIPT_HEADER]: ask.receipt }),
       },
     });
     const fail = (code: FailureCode, text: string, cause?: unknown): void => {

@@ -134,6 +134,8 @@ export const LIMITS = {
   /** Those that one member may keep ready here: its own two, those under way, and a few while it comes back. */
   readyAcceptedPerMember: 8,
 
+  /** Relayed streams of which it is remembered for a moment what their replica was given. */
+  receiptsMax: 16_384,
   /** Relayed UDP flows at once, of one stream and of all that a daemon serves: each costs it a socket. */
   relayedFlowsPerStream: 4096,
   relayedFlowsMax: 8192,

@@ -23,9 +23,15 @@ import { renderProxyHeader, type Caller } from "./tcp/proxy-header.ts";
 /**
  * Opens a stream through the daemon of the upstream's host; rejects with a Failure.
  *
- * `undelivered` is the token by which that daemon tells what never reached the upstream (model/undelivered.ts).
+ * By `receipt`, letters and digits of this stream alone, can be asked afterwards what the upstream was given: GivenOf.
  */
-export type Dial = (upstream: Upstream, deadlineMs: number, undelivered?: string) => Promise<Duplex>;
+export type Dial = (upstream: Upstream, deadlineMs: number, receipt?: string) => Promise<Duplex>;
+
+/**
+ * How many bytes an upstream was given over a relayed connection that has ended; null where that is not known. A
+ * request none of whose bytes were given has certainly not been acted upon. Settles within a second; never rejects.
+ */
+export type GivenOf = (upstream: Upstream, receipt: string) => Promise<number | null>;
 
 /**
  * Connects to an upstream. The stream allows half-open use; who asked attaches `error` at once.
@@ -41,8 +47,8 @@ export type Connect = (upstream: Upstream, caller?: Caller | null, means?: Means
 export interface Means {
   /** Reads what the upstream sends, where it can; whether it does is to be asked of it. */
   readonly intake?: Intake;
-  /** Asks the daemon of the upstream's host to tell what never reached it, by this token (model/undelivered.ts). */
-  readonly undelivered?: string;
+  /** Names a relayed connection, so that it can be asked afterwards what the upstream was given; see GivenOf. */
+  readonly receipt?: string;
 }
 
 /** What connecting needs. */
@@ -58,11 +64,11 @@ export interface ConnectOptions {
 
 /** Makes the function that connects. */
 export function openConnector(options: ConnectOptions): Connect {
-  return async (upstream, caller = null, { intake, undelivered } = {}) => {
+  return async (upstream, caller = null, { intake, receipt } = {}) => {
     const isDirect = upstream.via === "direct";
     const dialled = isDirect
       ? dialDirect(upstream, options, intake)
-      : options.dial(upstream, options.streamMs, undelivered);
+      : options.dial(upstream, options.streamMs, receipt);
     const stream = await dialled;
     const { proxyProtocol: version } = upstream;
     if (version !== "off") stream.write(renderProxyHeader({ version, caller }));

@@ -9,9 +9,11 @@
  * Touches: sockets, one timer for all that waits.
  */
 
+import { randomBytes } from "node:crypto";
 import { BlockList } from "node:net";
 
 import { backoffMs, type BackoffRange } from "../base/backoff.ts";
+import { base32 } from "../base/bytes.ts";
 import { Failure, textOf } from "../base/failure.ts";
 import { isIpv4, isIpv6 } from "../base/ip.ts";
 import { latest, type Latest } from "../base/latest.ts";
@@ -26,11 +28,13 @@ import { UpstreamAgents } from "./http/agents.ts";
 import { NO_ACCESS_LOG, type AccessLog } from "./access/entry.ts";
 import { Active } from "./choice/active.ts";
 import type { Times, Traffic } from "./choice/attempts.ts";
-import { openConnector, type Dial } from "./connect.ts";
+import { openConnector, type Dial, type GivenOf } from "./connect.ts";
 import { Arrivals, type HeaderMode } from "./listen/arrival.ts";
 import { Connections } from "./listen/connections.ts";
 import { Deadlines } from "./deadlines.ts";
 import { openHttpProxy, type HttpForwarder } from "./http/forwarder.ts";
+import { openWireForwarder } from "./http/wire/forwarder.ts";
+import { UpstreamPools } from "./http/wire/pool.ts";
 import { Listeners, type ListenFailure, type OpenListener } from "./listen/listeners.ts";
 import { Ejections, type EjectionReason } from "./choice/outlier.ts";
 import { Readmission } from "./choice/readmission.ts";
@@ -47,6 +51,8 @@ export interface ProxyOptions {
   readonly dial: Dial;
   /** Opens a way for datagrams to an upstream of another host, in the same manner; none leads there unless told. */
   readonly dialDatagrams?: DialDatagrams;
+  /** Tells what became of a request over a relayed connection that has ended; without it nothing is known. */
+  readonly givenOf?: GivenOf;
   /** Client connections at once, each two file descriptors; as many as LIMITS allow unless told. */
   readonly connectionsMax?: number;
   /** UDP flows at once, each a file descriptor; as many as LIMITS allow unless told. */
@@ -134,20 +140,25 @@ export async function openProxy(options: ProxyOptions): Promise<Proxy> {
   const own = { active: new Active(), ejections: new Ejections(), deadlines, connect, times };
   const traffic = { ...own, access: options.access ?? NO_ACCESS_LOG, metrics, log, random, nowMs };
   const agents = new UpstreamAgents(connect, nowMs);
-  return new ServingProxy(options, { traffic, agents, forwarder: await openHttpProxy(agents) });
+  const { streamMs } = times;
+  const { givenOf = notKnown } = options;
+  const pools = new UpstreamPools({ connect, deadlines, nowMs, streamMs, givenOf, newReceipt });
+  // WebSockets are joined by http-proxy, over connections that are used once.
+  const forwarder = openWireForwarder(pools, await openHttpProxy(agents));
+  return new ServingProxy(options, { traffic, pools, forwarder });
 }
 
 /** The parts that a proxy is put together from. */
 interface Parts {
   readonly traffic: Traffic;
-  readonly agents: UpstreamAgents;
+  readonly pools: UpstreamPools;
   readonly forwarder: HttpForwarder;
 }
 
 class ServingProxy implements Proxy {
   readonly #options: ProxyOptions;
   readonly #traffic: Traffic;
-  readonly #agents: UpstreamAgents;
+  readonly #pools: UpstreamPools;
   readonly #readmission: Readmission;
   readonly #connections: Connections;
   readonly #arrivals: Arrivals;
@@ -163,14 +174,14 @@ class ServingProxy implements Proxy {
   #listenAttempts = 0;
   #listenAgainAtMs = Infinity;
 
-  constructor(options: ProxyOptions, { traffic, agents, forwarder }: Parts) {
+  constructor(options: ProxyOptions, { traffic, pools, forwarder }: Parts) {
     const { nowMs, log, metrics, proxyProtocol: mode = "off" } = options;
     const isTrusted = trustIn(options.trustedProxies);
     this.#options = options;
     this.#arrivals = new Arrivals({ mode, isTrusted, deadlines: traffic.deadlines, nowMs, log, metrics });
     this.#connections = new Connections(options.connectionsMax ?? LIMITS.clientConnectionsMax);
     this.#traffic = traffic;
-    this.#agents = agents;
+    this.#pools = pools;
     this.#readmission = new Readmission(traffic);
     this.#listeners = new Listeners(options);
     this.#udp = new Udp({
@@ -224,7 +235,7 @@ class ServingProxy implements Proxy {
       failures: this.#listeners.failures,
       connections: this.#connections.size,
       flows: this.#udp.flowCount,
-      upstreamConnections: this.#agents.sizes,
+      upstreamConnections: this.#pools.sizes,
       ejected: this.#traffic.ejections.current,
     };
   }
@@ -249,7 +260,7 @@ class ServingProxy implements Proxy {
     await Promise.all([this.#connections.empty(), this.#udp.quiet()]);
     for (const timer of [idle, grace]) clearTimeout(timer);
     this.#listeners.closeIdle();
-    this.#agents.close();
+    this.#pools.close();
     this.#udp.close();
     this.#readmission.close();
     clearInterval(this.#timer);
@@ -259,7 +270,7 @@ class ServingProxy implements Proxy {
   #swap(table: RouteTable): void {
     this.#frontends.set(table);
     const { pools } = this.#frontends;
-    this.#agents.setEligible(pools.flatMap((pool) => pool.tiers[0] ?? []));
+    this.#pools.setEligible(pools.flatMap((pool) => pool.tiers[0] ?? []));
     this.#readmission.set(pools);
     // Of a table that is not complete nothing is known to be gone.
     if (table.complete) this.#traffic.active.keepOnly(pools);
@@ -298,6 +309,15 @@ class ServingProxy implements Proxy {
     this.#binding.set(this.#table);
   }
 }
+
+const notKnown: GivenOf = () => Promise.resolve(null);
+
+/** Nobody can guess one. */
+function newReceipt(): string {
+  return base32(randomBytes(RECEIPT_BYTES));
+}
+
+const RECEIPT_BYTES = 20;
 
 const noWay: DialDatagrams = ({ id }) => {
   return Promise.reject(new Failure("unreachable", `no way for datagrams leads to ${id}; expected a mesh`));

@@ -18,6 +18,8 @@ import type { Intake } from "./intake.ts";
 export interface JoinOptions {
   readonly over?: (brokenBy: Duplex | null) => void;
   readonly intake?: Intake;
+  /** Passes bytes to this one, in place of what is done for the other. */
+  readonly to?: { readonly stream: Duplex; readonly pass: (from: Duplex, to: Duplex) => void };
 }
 
 /**
@@ -25,10 +27,11 @@ export interface JoinOptions {
  * closed. Adds the `error` listeners they need from then on.
  *
  * @param options.over  called once both have closed, with the one that broke off first; null when both ended in form
+ * @param options.to  one of the two, and how bytes get to it
  * @param options.intake  reads one of them, as far as it says so, and passes that to the other
  */
 export function join(one: Duplex, other: Duplex, options: JoinOptions = {}): void {
-  const { over, intake } = options;
+  const { over, intake, to } = options;
   let openCount = 2;
   let brokenBy: Duplex | null = null;
   const closed = (stream: Duplex, peer: Duplex): void => {
@@ -48,7 +51,8 @@ export function join(one: Duplex, other: Duplex, options: JoinOptions = {}): voi
     // The `close` that follows every error does what must be done.
     stream.on("error", () => undefined);
     stream.once("close", () => closed(stream, peer));
-    if (intake?.reads(stream) !== true) passData(stream, peer);
+    if (to?.stream === peer) to.pass(stream, peer);
+    else if (intake?.reads(stream) !== true) passData(stream, peer);
     stream.once("end", () => peer.end());
     stream.resume();
   }

@@ -246,3 +246,21 @@ test("schedule: endpoints that others have the say over are in the verdicts, and
   assert.deepEqual(schedule.due(0, half), []);
   assert.deepEqual([stateOf(schedule, "a"), stateOf(schedule, "b")], ["ready", "ready"]);
 });
+
+test("schedule: what a predecessor found ready stays so until a probe, or its next run, says otherwise", () => {
+  const schedule = new ProbeSchedule(10, ["a", "b"]);
+  schedule.set([endpoint("a"), endpoint("b"), endpoint("c")], 0);
+  assert.deepEqual(
+    ["a", "b", "c"].map((id) => stateOf(schedule, id)),
+    ["ready", "ready", "starting"],
+  );
+  answer(schedule, REFUSED, 0);
+  assert.deepEqual(
+    ["a", "b"].map((id) => stateOf(schedule, id)),
+    ["unready", "unready"],
+  );
+  const again = new ProbeSchedule(10, ["a"]);
+  again.set([endpoint("a")], 0);
+  again.set([endpoint("a", {}, { startedAtMs: 2 })], 1);
+  assert.equal(stateOf(again), "starting");
+});

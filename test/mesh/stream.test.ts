@@ -11,6 +11,7 @@ import { Failure } from "../../src/base/failure.ts";
 import type { HostPort } from "../../src/base/ip.ts";
 import { DatagramDesk } from "../../src/mesh/datagram-desk.ts";
 import type { OwnerWay } from "../../src/mesh/stream.ts";
+import { Receipts } from "../../src/mesh/receipts.ts";
 import { serveStream } from "../../src/mesh/stream-serving.ts";
 import { openStreams, type Streams } from "../../src/mesh/streams.ts";
 import type { Metrics } from "../../src/runtime/metrics.ts";
@@ -347,6 +348,7 @@ describe("stream: what goes wrong has a code", () => {
         wayTo: () => ({ kind: "unknown" }),
         open: () => Promise.reject(new Error("nothing is passed on here")),
         desk: new DatagramDesk({ dropped: () => undefined }),
+        receipts: new Receipts(),
         connectMs: 5000,
         served: (result) => results.push(result),
       },

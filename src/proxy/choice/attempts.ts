@@ -157,7 +157,9 @@ export class Attempts {
     if (upstream === null) return false;
     // A fresh connection cannot have gone stale: whoever says so again met an upstream that dies of the request.
     const end = told === "stale" && this.#sendsAgain ? "died" : told;
-    const goes = afterAttempt(end, request, this.#deaths);
+    const decided = afterAttempt(end, request, this.#deaths);
+    // Twice in a row, and over a connection made for it: this upstream takes none.
+    const goes = end === "undelivered" && decided === "again" && this.#sendsAgain ? "next" : decided;
     if (end === "connect" && !isOurOwn(cause)) this.#eject(upstream, "connect");
     if (end === "died") {
       this.#deaths += 1;

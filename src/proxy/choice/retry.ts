@@ -16,9 +16,10 @@ import { LIMITS } from "../../model/limits.ts";
 
 /**
  * How an attempt ended without a response: `connect` never sent a byte; `stale` died on a kept-alive connection that
- * the upstream may have closed before it saw the request; `died` on a fresh one; `late` has not answered in time.
+ * the upstream may have closed before it saw the request; `undelivered` on one that it certainly had closed before;
+ * `died` on a fresh one; `late` has not answered in time.
  */
-export type AttemptEnd = "connect" | "stale" | "died" | "late";
+export type AttemptEnd = "connect" | "stale" | "undelivered" | "died" | "late";
 
 /** What of a request decides whether it can be sent again. */
 export interface Resendable {
@@ -62,6 +63,8 @@ export function afterAttempt(
       return "next";
     case "stale":
       return maySendAgain(request) ? "again" : "stop";
+    case "undelivered":
+      return request.isBodyKept ? "again" : "stop";
     case "late":
       return maySendAgain(request) ? "next" : "stop";
     case "died":

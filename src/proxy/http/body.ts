@@ -9,7 +9,7 @@
  * Touches: the client's request stream.
  */
 
-import type { Readable, Writable } from "node:stream";
+import type { Readable } from "node:stream";
 
 import { LIMITS } from "../../model/limits.ts";
 
@@ -17,7 +17,14 @@ import { pairsOf, type HttpClient } from "./client.ts";
 import { endToEndTrailers } from "./headers.ts";
 
 /** Where a body goes: a request to an upstream. */
-export interface BodySink extends Writable {
+export interface BodySink {
+  readonly writableEnded: boolean;
+  readonly writableNeedDrain: boolean;
+  on(event: "drain", listener: () => void): unknown;
+  /** False when no more should come before `drain`. */
+  write(chunk: Buffer): boolean;
+  end(): unknown;
+  /** Sends the head now; it leaves with the first bytes of the body else. */
   flushHeaders(): void;
   addTrailers(trailers: readonly (readonly [string, string])[]): void;
 }

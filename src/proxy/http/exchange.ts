@@ -12,8 +12,6 @@
  * Touches: the client's request and response, upstreams through the forwarder.
  */
 
-import type { IncomingMessage } from "node:http";
-
 import { Failure, textOf } from "../../base/failure.ts";
 
 import { Attempts, type Lane, type Traffic } from "../choice/attempts.ts";
@@ -21,6 +19,7 @@ import { isIdempotent, type Resendable } from "../choice/retry.ts";
 import type { Deadline } from "../deadlines.ts";
 import type { Caller } from "../tcp/proxy-header.ts";
 
+import type { UpstreamAnswer } from "./answer.ts";
 import { failureAnswer, renderAnswer, titleOf } from "./answers.ts";
 import { RequestBody } from "./body.ts";
 import type { HttpClient } from "./client.ts";
@@ -80,7 +79,7 @@ class Exchange {
   readonly #deadline: Deadline;
   #phase: Phase = "sending";
   #attempt: Attempt | null = null;
-  #answer: IncomingMessage | null = null;
+  #answer: UpstreamAnswer | null = null;
   #giveUpAtMs: number;
   #lastFailure: unknown = null;
   #tried = 0;
@@ -198,7 +197,7 @@ class Exchange {
   #late(): void {
     const { nowMs, times } = this.#options.traffic;
     if (this.#phase === "relaying") {
-      this.#cut(this.#answer?.isPaused() === false ? "upstream stalled" : "client stalled");
+      this.#cut(this.#answer?.isPaused === false ? "upstream stalled" : "client stalled");
       return;
     }
     if (nowMs() >= this.#giveUpAtMs) {
@@ -216,9 +215,9 @@ class Exchange {
     this.#tryNext();
   }
 
-  #relay(answer: IncomingMessage): void {
+  #relay(answer: UpstreamAnswer): void {
     const { traffic, client } = this.#options;
-    this.#attempts.answered(answer.statusCode ?? 502);
+    this.#attempts.answered(answer.status);
     this.#answeredAtMs = traffic.nowMs();
     try {
       this.#writeHead(answer);
@@ -231,11 +230,14 @@ class Exchange {
     this.#phase = "relaying";
     this.#answer = answer;
     this.#idleFrom(this.#answeredAtMs);
-    answer.on("data", (chunk: Buffer) => {
-      this.#idleFrom(traffic.nowMs());
-      this.#bytesReceived += chunk.byteLength;
-      if (client.write(chunk)) return;
-      answer.pause();
+    answer.read({
+      data: (part) => {
+        this.#idleFrom(traffic.nowMs());
+        this.#bytesReceived += part.byteLength;
+        if (!client.write(part)) answer.pause();
+      },
+      ended: () => this.#endAnswer(answer),
+      cut: () => this.#cut("upstream died"),
     });
     // With what has arrived of the body where it has (the listener above has it in this turn), by itself where not: a
     // stream of events may begin in silence.
@@ -244,25 +246,18 @@ class Exchange {
       this.#idleFrom(traffic.nowMs());
       answer.resume();
     });
-    answer.on("error", () => this.#cut("upstream died"));
-    answer.once("close", () => {
-      if (!answer.complete) this.#cut("upstream died");
-    });
-    answer.once("end", () => {
-      if (answer.complete) this.#endAnswer(answer);
-    });
   }
 
-  #writeHead(answer: IncomingMessage): void {
+  #writeHead(answer: UpstreamAnswer): void {
     const { client, isClosing } = this.#options;
-    const { statusCode: status = 502, statusMessage: message = "", rawHeaders } = answer;
+    const { status, message, rawHeaders } = answer;
     const headers = clientHeaders(rawHeaders);
     headers.push(...announcedTrailers(rawHeaders));
     client.writeHead({ status, message, headers, closes: isClosing() });
     this.#count(status);
   }
 
-  #endAnswer(answer: IncomingMessage): void {
+  #endAnswer(answer: UpstreamAnswer): void {
     this.#result = "ok";
     this.#options.client.end(endToEndTrailers(answer.rawTrailers));
     if (this.#body === null || this.#body.hasEnded) return;

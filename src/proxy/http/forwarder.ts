@@ -22,6 +22,7 @@ import { Failure, textOf } from "../../base/failure.ts";
 import { LIMITS } from "../../model/limits.ts";
 
 import type { Freshness, UpstreamAgents } from "./agents.ts";
+import type { AnswerReader, UpstreamAnswer } from "./answer.ts";
 import type { BodySink } from "./body.ts";
 import { reset } from "../../runtime/pump.ts";
 import type { HeaderFields } from "./headers.ts";
@@ -62,7 +63,7 @@ export interface AttemptEvents {
   /** An interim answer (1xx other than 100 and 101) has come; the answer is still to come. */
   readonly informed: (status: number, rawHeaders: readonly string[]) => void;
   /** A response head has come; its body and how it ends are in the stream. */
-  readonly answered: (response: IncomingMessage) => void;
+  readonly answered: (answer: UpstreamAnswer) => void;
   readonly failed: (failure: AttemptFailure) => void;
 }
 
@@ -201,8 +202,8 @@ function handshakeOn(socket: Duplex): IncomingMessage {
 }
 
 /**
- * Acts once what has come by now was read: on a kept connection that may be its end, and then what was to be sent on it
- * can go elsewhere. The first turn ends what the event loop is at, the second comes after it has asked the system again.
+ * Acts once what has come by now was read: on a kept connection that may be its end, and then what was to be sent can
+ * go elsewhere. The first turn ends what the event loop is at, the second comes after it has asked the system again.
  */
 function afterNextPoll(act: () => void): void {
   setImmediate(() => setImmediate(act));
@@ -302,9 +303,59 @@ function watchAttempt(
     if (!settled.isOver) fail(new Failure("refused", "the connection closed without an answer"));
   });
   outgoing.once("response", (response) => {
-    if (settled.claim()) events.answered(response);
+    if (settled.claim()) events.answered(new MessageAnswer(response));
     else response.destroy();
   });
+}
+
+/** The answer of node:http's client. */
+class MessageAnswer implements UpstreamAnswer {
+  readonly #response: IncomingMessage;
+
+  constructor(response: IncomingMessage) {
+    this.#response = response;
+  }
+
+  get status(): number {
+    return this.#response.statusCode ?? 502;
+  }
+
+  get message(): string {
+    return this.#response.statusMessage ?? "";
+  }
+
+  get rawHeaders(): readonly string[] {
+    return this.#response.rawHeaders;
+  }
+
+  get rawTrailers(): readonly string[] {
+    return this.#response.rawTrailers;
+  }
+
+  get isPaused(): boolean {
+    return this.#response.isPaused();
+  }
+
+  read(reader: AnswerReader): void {
+    const response = this.#response;
+    response.on("data", (part: Buffer) => reader.data(part));
+    // The `close` that follows it tells.
+    response.on("error", () => undefined);
+    response.once("end", () => {
+      if (response.complete) reader.ended();
+    });
+    response.once("close", () => {
+      if (!response.complete) reader.cut();
+    });
+  }
+
+  pause(): void {
+    this.#response.pause();
+  }
+
+  resume(): void {
+    this.#response.resume();
+  }
 }
 
 function watchUpgrade(

@@ -10,7 +10,6 @@
  * Touches: the client's socket, upstreams through the forwarder.
  */
 
-import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 
@@ -22,6 +21,7 @@ import type { AttemptEnd, Resendable } from "../choice/retry.ts";
 import type { Deadline } from "../deadlines.ts";
 import type { Caller } from "../tcp/proxy-header.ts";
 
+import type { UpstreamAnswer } from "./answer.ts";
 import { failureAnswer, renderAnswer, titleOf } from "./answers.ts";
 import { CLIENT_LEFT } from "./exchange.ts";
 import type { Attempt, HttpForwarder, OutgoingHead } from "./forwarder.ts";
@@ -115,9 +115,9 @@ class Upgrade {
           this.#answered(101);
           this.#isJoined = true;
         },
-        answered: (response) => {
-          this.#answered(response.statusCode ?? 502);
-          this.#relayRefusal(response);
+        answered: (answer) => {
+          this.#answered(answer.status);
+          this.#relayRefusal(answer);
         },
         failed: ({ end, cause }) => {
           if (this.#isOver) return;
@@ -173,16 +173,18 @@ class Upgrade {
   }
 
   /** Passes on an answer other than 101; the connection ends with it, which also frames its body. */
-  #relayRefusal(response: IncomingMessage): void {
+  #relayRefusal(answer: UpstreamAnswer): void {
     const { socket } = this.#options;
-    const status = response.statusCode ?? 502;
-    const head = renderHead(status, response.statusMessage ?? "", clientHeaders(response.rawHeaders));
-    socket.write(head, "latin1");
-    response.on("error", () => socket.destroy());
-    response.once("close", () => {
-      if (!response.complete) socket.destroy();
+    const { status, message, rawHeaders } = answer;
+    socket.write(renderHead(status, message, clientHeaders(rawHeaders)), "latin1");
+    socket.on("drain", () => answer.resume());
+    answer.read({
+      data: (part) => {
+        if (!socket.write(part)) answer.pause();
+      },
+      ended: () => socket.end(),
+      cut: () => socket.destroy(),
     });
-    response.pipe(socket);
     linger(socket, this.#options.traffic);
   }
 

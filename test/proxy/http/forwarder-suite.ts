@@ -1,13 +1,12 @@
 // What every HttpForwarder must do, told at its interface: any engine behind it passes the same tests.
 
 import assert from "node:assert/strict";
-import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 
-import { UpstreamAgents } from "../../../src/proxy/http/agents.ts";
+import type { UpstreamAnswer } from "../../../src/proxy/http/answer.ts";
 import type { BodySink } from "../../../src/proxy/http/body.ts";
-import { openConnector } from "../../../src/proxy/connect.ts";
+import { openConnector, type Connect } from "../../../src/proxy/connect.ts";
 import { Deadlines } from "../../../src/proxy/deadlines.ts";
 import type { HttpForwarder, OutgoingHead } from "../../../src/proxy/http/forwarder.ts";
 import type { Upstream } from "../../../src/proxy/routes.ts";
@@ -17,31 +16,41 @@ import { until } from "../../support/wait.ts";
 
 import { CALLER, Client, httpReplica, tcpReplica, upstream } from "../fixtures.ts";
 
+/** What keeps the connections of an engine. */
+export interface Kept {
+  readonly sizes: { readonly idle: number; readonly busy: number };
+  setEligible(upstreams: readonly Upstream[]): void;
+  close(): void;
+}
+
+/** What an engine is opened with. */
+export interface EngineOptions {
+  readonly connect: Connect;
+  readonly deadlines: Deadlines;
+  readonly nowMs: () => number;
+}
+
+/** An engine, as far as it is one. */
+export interface Engine<Part extends keyof HttpForwarder> {
+  readonly forwarder: Pick<HttpForwarder, Part>;
+  readonly kept: Kept;
+}
+
 /** Opens the engine under test. */
-export type OpenForwarder = (agents: UpstreamAgents) => Promise<HttpForwarder>;
+export type OpenEngine<Part extends keyof HttpForwarder> = (options: EngineOptions) => Promise<Engine<Part>>;
 
 /** What became of one attempt. */
 interface Course {
   readonly events: string[];
   readonly text: () => string;
-  response: IncomingMessage | null;
+  response: UpstreamAnswer | null;
   sink: BodySink | null;
-}
-
-interface Bench {
-  readonly agents: UpstreamAgents;
-  readonly forwarder: HttpForwarder;
 }
 
 const GET: OutgoingHead = { method: "GET", target: "/", fields: new Map([["Host", ["app"]]]) };
 
-/** Runs the suite. */
-export function forwarderSuite(name: string, open: OpenForwarder): void {
-  sendTests(name, open);
-  upgradeTests(name, open);
-}
-
-function sendTests(name: string, open: OpenForwarder): void {
+/** What every engine must do that sends requests. */
+export function sendSuite(name: string, open: OpenEngine<"send">): void {
   test(`${name}: sends target, header spelling and order as given, and nothing of the client's own`, async (t) => {
     const bench = await openBench(t, open);
     let received = "";
@@ -76,8 +85,9 @@ function sendTests(name: string, open: OpenForwarder): void {
       ["transfer-encoding", ["chunked"]],
     ]);
     const course = attempt(bench, upstream("a", port), { method: "DELETE", target: "/", fields }, "body");
-    await until(() => course.text() === "body");
-    assert.deepEqual(course.events, ["connected", "answered"]);
+    await until(() => course.events.includes("ended"));
+    assert.equal(course.text(), "body");
+    assert.deepEqual(course.events, ["connected", "answered", "ended"]);
   });
 
   test(`${name}: interim answers are told before the answer, but for 100`, async (t) => {
@@ -89,8 +99,14 @@ function sendTests(name: string, open: OpenForwarder): void {
       });
     });
     const course = attempt(bench, upstream("a", port), GET);
-    await until(() => course.response !== null);
-    assert.deepEqual(course.events, ["connected", "informed 103 Link </a>", "informed 102 ", "answered"]);
+    await until(() => course.events.includes("ended"));
+    assert.deepEqual(course.events, [
+      "connected",
+      "informed 103 Link </a>",
+      "informed 102 ",
+      "answered",
+      "ended",
+    ]);
   });
 
   test(`${name}: a refused connection fails as connect, without having asked for the body`, async (t) => {
@@ -121,7 +137,7 @@ function sendTests(name: string, open: OpenForwarder): void {
       });
     });
     const first = attempt(bench, upstream("a", port), GET);
-    await until(() => first.response !== null && bench.agents.sizes.idle === 1);
+    await until(() => first.response !== null && bench.kept.sizes.idle === 1);
     const second = attempt(bench, upstream("a", port), GET);
     await until(() => second.events.length > 1);
     assert.deepEqual(second.events, ["connected", "failed stale"]);
@@ -148,12 +164,8 @@ function sendTests(name: string, open: OpenForwarder): void {
     const port = await httpReplica(t, (_request, response) => response.end());
     const fields = new Map([["X-Bad", ["a\nb"]]]);
     const course = attempt(bench, upstream("a", port), { ...GET, fields });
-    const { inner } = await socketPair(t);
-    const handshake = upgrade(bench, upstream("a", port), inner, { ...GET, fields });
-    for (const { events } of [course, handshake]) {
-      await until(() => events.length > 0);
-      assert.deepEqual(events, ["failed died"]);
-    }
+    await until(() => course.events.length > 0);
+    assert.deepEqual(course.events, ["failed died"]);
   });
 
   test(`${name}: an answer with a head near the bound arrives whole, with every one of its headers`, async (t) => {
@@ -163,14 +175,14 @@ function sendTests(name: string, open: OpenForwarder): void {
       response.end();
     });
     const course = attempt(bench, upstream("a", port), GET);
-    await until(() => course.events.length > 1);
-    assert.deepEqual(course.events, ["connected", "answered"]);
+    await until(() => course.events.includes("ended"));
     const names = course.response?.rawHeaders.filter((text) => /^x\d+$/.test(text));
     assert.equal(names?.length, 2400);
   });
 }
 
-function upgradeTests(name: string, open: OpenForwarder): void {
+/** What every engine must do that joins WebSockets. */
+export function upgradeSuite(name: string, open: OpenEngine<"upgrade">): void {
   const HANDSHAKE: OutgoingHead = {
     method: "GET",
     target: "//ws",
@@ -180,6 +192,16 @@ function upgradeTests(name: string, open: OpenForwarder): void {
       ["Upgrade", ["websocket"]],
     ]),
   };
+
+  test(`${name}: a handshake that cannot be written fails after upgrade has returned`, async (t) => {
+    const bench = await openBench(t, open);
+    const port = await httpReplica(t, (_request, response) => response.end());
+    const { inner } = await socketPair(t);
+    const fields = new Map([["X-Bad", ["a\nb"]]]);
+    const { events } = upgrade(bench, upstream("a", port), inner, { ...GET, fields });
+    await until(() => events.length > 0);
+    assert.deepEqual(events, ["failed died"]);
+  });
 
   test(`${name}: joins a client and the upstream that switched protocols; each ends with the other`, async (t) => {
     const bench = await openBench(t, open);
@@ -236,25 +258,23 @@ async function socketPair(t: TestContext): Promise<{ readonly outer: Client; rea
   return { outer, inner };
 }
 
-async function openBench(t: TestContext, open: OpenForwarder): Promise<Bench> {
+async function openBench<Part extends keyof HttpForwarder>(
+  t: TestContext,
+  open: OpenEngine<Part>,
+): Promise<Engine<Part>> {
   const deadlines = new Deadlines();
-  const connect = openConnector({
-    dial: () => Promise.reject(new Error("no")),
-    deadlines,
-    nowMs,
-    connectMs: 500,
-    streamMs: 500,
-  });
-  const agents = new UpstreamAgents(connect, nowMs);
-  t.after(() => agents.close());
-  return { agents, forwarder: await open(agents) };
+  const dial = (): Promise<never> => Promise.reject(new Error("no"));
+  const connect = openConnector({ dial, deadlines, nowMs, connectMs: 500, streamMs: 500 });
+  const engine = await open({ connect, deadlines, nowMs });
+  t.after(() => engine.kept.close());
+  return engine;
 }
 
 type Begun = Course & { readonly attempt: { abandon(): void } };
 
 /** Begins an attempt of an eligible upstream, writing down what is told. */
-function begin(bench: Bench, to: Upstream, head: OutgoingHead): Begun {
-  bench.agents.setEligible([to]);
+function begin(bench: Engine<"send">, to: Upstream, head: OutgoingHead): Begun {
+  bench.kept.setEligible([to]);
   let text = "";
   const course: Course = { events: [], text: () => text, response: null, sink: null };
   const attempt = bench.forwarder.send(
@@ -269,7 +289,11 @@ function begin(bench: Bench, to: Upstream, head: OutgoingHead): Begun {
       answered: (response) => {
         course.events.push("answered");
         course.response = response;
-        response.on("data", (chunk: Buffer) => (text += chunk.toString()));
+        response.read({
+          data: (part) => (text += part.toString()),
+          ended: () => course.events.push("ended"),
+          cut: () => course.events.push("cut"),
+        });
       },
       failed: ({ end }) => course.events.push(`failed ${end}`),
     },
@@ -278,14 +302,20 @@ function begin(bench: Bench, to: Upstream, head: OutgoingHead): Begun {
 }
 
 /** As `begin`, and sends the body as soon as it may. */
-function attempt(bench: Bench, to: Upstream, head: OutgoingHead, body?: string): Course {
+function attempt(bench: Engine<"send">, to: Upstream, head: OutgoingHead, body?: string): Course {
   const course = begin(bench, to, head);
-  void until(() => course.sink !== null || course.events.length > 0).then(() => course.sink?.end(body));
+  void sendBody(course, body);
   return course;
 }
 
+async function sendBody(course: Course, body?: string): Promise<void> {
+  await until(() => course.sink !== null || course.events.length > 0);
+  if (body !== undefined) course.sink?.write(Buffer.from(body));
+  course.sink?.end();
+}
+
 function upgrade(
-  bench: Bench,
+  bench: Engine<"upgrade">,
   to: Upstream,
   socket: Socket,
   head: OutgoingHead,
@@ -297,9 +327,9 @@ function upgrade(
     { ...head, caller: CALLER },
     {
       joined: () => events.push("joined"),
-      answered: (response) => {
+      answered: (answer) => {
         events.push("answered");
-        response.resume();
+        answer.read({ data: () => undefined, ended: () => undefined, cut: () => undefined });
       },
       failed: ({ end }) => events.push(`failed ${end}`),
     },

@@ -3,15 +3,22 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { UpstreamAgents } from "../../../src/proxy/http/agents.ts";
 import { openHttpProxy } from "../../../src/proxy/http/forwarder.ts";
 import { until } from "../../support/wait.ts";
 
-import { forwarderSuite } from "./forwarder-suite.ts";
+import { sendSuite, upgradeSuite, type Engine, type EngineOptions } from "./forwarder-suite.ts";
 
 const warnings: string[] = [];
 process.on("warning", (warning) => warnings.push(warning.message));
 
-forwarderSuite("http-proxy", openHttpProxy);
+const open = async ({ connect, nowMs }: EngineOptions): Promise<Engine<"send" | "upgrade">> => {
+  const kept = new UpstreamAgents(connect, nowMs);
+  return { forwarder: await openHttpProxy(kept), kept };
+};
+
+sendSuite("http-proxy", open);
+upgradeSuite("http-proxy", open);
 
 test("openHttpProxy: neither node nor http-proxy had anything to warn of in all of this", async () => {
   process.emitWarning("the last of all");

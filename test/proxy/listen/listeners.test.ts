@@ -7,6 +7,7 @@ import { test, type TestContext } from "node:test";
 
 import { serverListener, type Listener } from "../../../src/proxy/listen/listener.ts";
 import { Listeners, type WantedListener } from "../../../src/proxy/listen/listeners.ts";
+import { ownSockets } from "../../../src/runtime/sharing.ts";
 import { closedPort } from "../../support/tcp.ts";
 import { until } from "../../support/wait.ts";
 
@@ -125,4 +126,19 @@ test("proxy: a busy port is tried again by itself once it is free", async (t) =>
   await clock.passUntil(() => proxy.stats().listeners.length === 1);
   assert.deepEqual(proxy.stats().failures, []);
   assert.equal(warnings.length, 1);
+});
+
+test("reconcile: a successor listens beside its predecessor, and alone when that one closes", async (t) => {
+  const [old, port] = [opened(t), await closedPort()];
+  await old.reconcile([wanted("127.0.0.1", port, "old")], EAGER);
+  const stranger = opened(t);
+  await stranger.reconcile([wanted("127.0.0.1", port)], EAGER);
+  assert.equal(stranger.failures[0]?.code, "busy");
+  const shared = new Set(await ownSockets());
+  const successor = new Listeners({ vipPool: "10.96.0.0/12", log: SILENT, shared });
+  t.after(() => successor.close());
+  await successor.reconcile([wanted("127.0.0.1", port, "new")], EAGER);
+  assert.deepEqual(successor.failures, []);
+  old.close();
+  for (let tries = 0; tries < 8; tries += 1) assert.equal(await read(t, "127.0.0.1", port), "new");
 });

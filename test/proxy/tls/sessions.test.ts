@@ -200,7 +200,7 @@ test("sessions: a connection that asks for nothing is closed, one with a request
   await clock.passUntil(() => busy.destroyed);
 });
 
-test("sessions: a proxy that closes answers the next request of an idle client, and tells it that it is the last", async (t) => {
+test("sessions: a proxy that closes answers an idle client once more and tells it so", async (t) => {
   const { port, proxy } = await serving(t, (_request, response) => response.end("ok"));
   const socket = await handshake(t, port, { servername: HOST, ALPNProtocols: ["h2"] });
   let bytes = NONE;

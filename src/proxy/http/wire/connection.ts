@@ -2,8 +2,8 @@
  * Connection: one connection to an upstream, carrying one request after the other.
  *
  * Between requests it is read all the same, so that an end, or bytes that nobody asked for, are seen as they come:
- * then it is closed at once, before another request is written into it. What is under way is told of everything by its
- * turn (turn.ts), and of its end exactly once.
+ * then it is closed at once, before another request is written into it. What is under way is told of everything, and
+ * of one end.
  *
  * Touches: the connection it is given.
  */
@@ -14,7 +14,18 @@ import { Failure } from "../../../base/failure.ts";
 
 import type { AnswerHead } from "./head.ts";
 import { ResponseReader, type ResponseEvents } from "./response.ts";
-import type { Turn } from "./turn.ts";
+
+/** What a connection carries: one request and its answer, told of what becomes of them. */
+export interface Carried extends ResponseEvents {
+  /** True when the request was handed over whole. */
+  readonly isSent: boolean;
+  /** True when the answer has come whole. */
+  readonly isComplete: boolean;
+  /** More may be written. */
+  drained(): void;
+  /** The connection is gone; told unless the answer was whole by then. */
+  lost(cause: unknown): void;
+}
 
 /** Who keeps a connection between its requests. */
 export interface Keeper {
@@ -24,31 +35,36 @@ export interface Keeper {
   closed(connection: UpstreamConnection): void;
 }
 
+/** Asks how many bytes the upstream was given; null where that is not known. Never rejects. */
+export type AskGiven = () => Promise<number | null>;
+
 /** One connection. */
 export class UpstreamConnection implements ResponseEvents {
-  /** What an answer carries when the request before it was certainly not delivered; null when nobody can say. */
-  readonly token: string | null;
+  /** Asks what the upstream was given over it, once it has ended; null when nobody can say. */
+  readonly askGiven: AskGiven | null;
   readonly #stream: Duplex;
   readonly #keeper: Keeper;
   readonly #reader = new ResponseReader(this);
-  #turn: Turn | null = null;
+  #carried: Carried | null = null;
   #wasUsed = false;
   #isClosed = false;
   #error: unknown = null;
   /** When it was kept, and when it is to be closed if nobody uses it; Unix milliseconds, of the keeper's. */
   keptAtMs = -Infinity;
   expiresAtMs = Infinity;
+  /** Bytes of requests written so far. */
+  bytesWritten = 0;
 
   /** Takes charge of a connected stream, `error` included. */
-  constructor(stream: Duplex, options: { readonly keeper: Keeper; readonly token: string | null }) {
+  constructor(stream: Duplex, options: { readonly keeper: Keeper; readonly askGiven: AskGiven | null }) {
     this.#stream = stream;
     this.#keeper = options.keeper;
-    this.token = options.token;
+    this.askGiven = options.askGiven;
     stream.on("error", (error) => {
       this.#error ??= error;
     });
     stream.on("data", (bytes: Buffer) => this.#read(bytes));
-    stream.on("drain", () => this.#turn?.drained());
+    stream.on("drain", () => this.#carried?.drained());
     stream.once("end", () => this.#end(this.#reader.finish()));
     stream.once("close", () => this.#end("closed"));
   }
@@ -68,62 +84,62 @@ export class UpstreamConnection implements ResponseEvents {
     return this.#reader.keepsMs;
   }
 
-  /** The stream, for the turn that has the connection to write to. */
+  /** The stream, to write the request to. */
   get stream(): Duplex {
     return this.#stream;
   }
 
   /** Gives the connection to a request; only one that is new or was taken from its keeper. */
-  begin(turn: Turn, method: string): void {
-    this.#turn = turn;
+  begin(carried: Carried, method: string): void {
+    this.#carried = carried;
     this.#reader.expect(method);
     if (this.#isClosed) queueMicrotask(() => this.#end("closed before it was used"));
   }
 
-  /** Closes it, without a word to the turn that has it. */
+  /** Closes it, without a word to what it carries. */
   destroy(): void {
-    this.#turn = null;
+    this.#carried = null;
     this.#reader.stop();
     this.#stream.destroy();
     this.#tellClosed();
   }
 
   informed(status: number, rawHeaders: readonly string[]): void {
-    this.#turn?.informed(status, rawHeaders);
+    this.#carried?.informed(status, rawHeaders);
   }
 
   answered(head: AnswerHead): void {
-    this.#turn?.answered(head);
+    this.#carried?.answered(head);
   }
 
   data(part: Buffer): void {
-    this.#turn?.data(part);
+    this.#carried?.data(part);
   }
 
   ended(rawTrailers: readonly string[]): void {
-    this.#turn?.ended(rawTrailers);
+    this.#carried?.ended(rawTrailers);
   }
 
   #read(bytes: Buffer): void {
-    if (this.#turn === null) {
+    if (this.#carried === null) {
       // An end in words, or nonsense: in either case not a connection to write a request to.
       this.destroy();
       return;
     }
-    const turn = this.#turn;
+    const carried = this.#carried;
     const problem = this.#reader.read(bytes);
     // What was told may have made somebody destroy the connection.
-    if (turn !== this.#turn) return;
+    if (carried !== this.#carried) return;
     if (problem !== null) this.#end(problem);
-    else if (turn.isComplete) this.#free(turn);
+    else if (carried.isComplete) this.#free(carried);
   }
 
   /** The answer has come whole: the connection is kept where it may be. */
-  #free(turn: Turn): void {
+  #free(carried: Carried): void {
     const stream = this.#stream;
     // One that has not taken the whole request will take the next for the rest of it.
-    const isClean = this.#reader.isReusable && turn.isSent && stream.writableLength === 0;
-    this.#turn = null;
+    const isClean = this.#reader.isReusable && carried.isSent && stream.writableLength === 0;
+    this.#carried = null;
     this.#wasUsed = true;
     if (stream.isPaused()) stream.resume();
     if (!isClean || !this.#keeper.keep(this)) this.destroy();
@@ -131,10 +147,10 @@ export class UpstreamConnection implements ResponseEvents {
 
   /** Nothing more comes. */
   #end(problem: string | null): void {
-    const turn = this.#turn;
+    const carried = this.#carried;
     const cause = this.#error ?? new Failure("refused", problem ?? "closed");
     this.destroy();
-    turn?.lost(cause);
+    carried?.lost(cause);
   }
 
   #tellClosed(): void {

@@ -17,9 +17,14 @@ import type { UpstreamPools } from "./pool.ts";
 import { renderRequest } from "./request.ts";
 import { Turn } from "./turn.ts";
 
-/** Opens the part of a forwarder that sends plain requests. */
-export function openWireForwarder(pools: UpstreamPools): Pick<HttpForwarder, "send"> {
+/** Opens a forwarder that sends plain requests itself and leaves WebSockets to another. */
+export function openWireForwarder(
+  pools: UpstreamPools,
+  webSockets: Pick<HttpForwarder, "upgrade">,
+): HttpForwarder {
   return {
+    upgrade: (upstream, socket, exchange, events) => webSockets.upgrade(upstream, socket, exchange, events),
+
     send(upstream, exchange, events): Attempt {
       const { method, freshness, caller } = exchange;
       const head = renderRequest(exchange, () =>

@@ -60,6 +60,12 @@ export function framingOf(head: AnswerHead, isHead: boolean): Framing | string {
   return { kind: bytes === 0 ? "none" : "sized", bytes, keeps: isKept, keepsMs };
 }
 
+/** True for trailers that say how the body was framed (RFC 9110 6.5.1): what it was is known by now. */
+export function framesTrailers(rawTrailers: readonly string[]): boolean {
+  const { length, coding } = sayingsOf(rawTrailers);
+  return length !== null || coding !== null;
+}
+
 /** True for an interim answer that says how a body is framed, or that none follows: it would be no interim one. */
 export function framesInterim({ rawHeaders }: AnswerHead): boolean {
   const { length, coding, closes } = sayingsOf(rawHeaders);

@@ -8,11 +8,11 @@
  * Touches: connections, through `connect`.
  */
 
-import type { Connect } from "../../connect.ts";
+import type { Connect, GivenOf } from "../../connect.ts";
 import type { Deadline, Deadlines } from "../../deadlines.ts";
 import { versionOf, type Upstream } from "../../routes.ts";
 
-import { UpstreamConnection } from "./connection.ts";
+import type { UpstreamConnection } from "./connection.ts";
 import { Reservoir, type Taker, type Wait, type Wish } from "./reservoir.ts";
 
 /** What pools need. */
@@ -22,8 +22,9 @@ export interface PoolOptions {
   readonly nowMs: () => number;
   /** How long a request waits for a stream to an upstream of another host, milliseconds. */
   readonly streamMs: number;
-  /** Named when a stream is asked for; see model/undelivered.ts. */
-  readonly token: string;
+  readonly givenOf: GivenOf;
+  /** Names a stream to an upstream of another host, so that `givenOf` can be asked of it. */
+  readonly newReceipt: () => string;
 }
 
 /** The connections of one proxy to its HTTP upstreams. */

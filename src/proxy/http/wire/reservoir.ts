@@ -3,8 +3,8 @@
  *
  * Last in first out, so that a quiet service keeps few connections warm and lets the rest go. A kept connection may be
  * closed by the other side in the moment we write to it. A request that can be sent again is; for the others one counts
- * only while warm (idle for under a second), since the idle timeouts of servers are longer. Over a relayed one the
- * daemon beside the replica tells such a crossing, by a token that no replica sees (model/undelivered.ts).
+ * only while warm (idle for under a second), since the idle timeouts of servers are longer. Of a
+ * relayed one the daemon beside the replica can be asked afterwards, by a receipt, what the replica was given.
  *
  * A stream to another host costs a handshake at both ends, so only some are opened at once: after a stall a hundred
  * requests would open a hundred, and their handshakes be the next stall. The others wait for whichever comes first, one
@@ -16,13 +16,13 @@
 import { Failure } from "../../../base/failure.ts";
 import { LIMITS } from "../../../model/limits.ts";
 
-import type { Connect } from "../../connect.ts";
+import type { Connect, GivenOf } from "../../connect.ts";
 import type { Deadline, Deadlines } from "../../deadlines.ts";
 import type { Upstream } from "../../routes.ts";
 import type { Caller } from "../../tcp/proxy-header.ts";
 import type { Freshness } from "../agents.ts";
 
-import { UpstreamConnection, type Keeper } from "./connection.ts";
+import { UpstreamConnection, type AskGiven, type Keeper } from "./connection.ts";
 
 const WARM_MS = 1000;
 /** Below the idle timeouts of common servers that do not announce theirs (Apache 5 s). */
@@ -54,7 +54,8 @@ export interface ReservoirOptions {
   readonly deadlines: Deadlines;
   readonly nowMs: () => number;
   readonly streamMs: number;
-  readonly token: string;
+  readonly givenOf: GivenOf;
+  readonly newReceipt: () => string;
   readonly opened: (connection: UpstreamConnection) => void;
   readonly closed: (connection: UpstreamConnection) => void;
   /** Told when a kept connection is to be closed unless it is used. */
@@ -125,7 +126,7 @@ export class Reservoir implements Keeper {
   /** Closes what nobody has used in time; returns when the next one is due. */
   closeExpired(nowMs: number): number {
     let nextMs = Infinity;
-    for (const connection of [...this.#idle]) {
+    for (const connection of this.#idle.toReversed()) {
       if (nowMs >= connection.expiresAtMs) connection.destroy();
       else nextMs = Math.min(nextMs, connection.expiresAtMs);
     }
@@ -166,7 +167,7 @@ export class Reservoir implements Keeper {
   }
 
   #closeIdle(): void {
-    for (const connection of [...this.#idle]) connection.destroy();
+    for (const connection of this.#idle.toReversed()) connection.destroy();
   }
 
   #deadlineFor(waiter: () => Waiter): Deadline | null {
@@ -194,36 +195,39 @@ export class Reservoir implements Keeper {
       if (this.#dials >= this.#dialsMax) return;
       // Where any may have any, one under way for each is enough.
       if (this.#isOfOne ? waiter.isDialling : this.#dials >= this.#waiting.length) continue;
-      this.#dial(waiter);
+      void this.#dial(waiter);
     }
   }
 
-  #dial(waiter: Waiter): void {
-    const { connect, token: undelivered } = this.#options;
-    const isRelayed = this.#upstream.via === "stream";
+  async #dial(waiter: Waiter): Promise<void> {
+    const { connect, newReceipt, opened } = this.#options;
+    const upstream = this.#upstream;
     const caller = this.#isOfOne ? waiter.wish.caller : null;
+    const receipt = upstream.via === "stream" ? newReceipt() : null;
     waiter.isDialling = true;
     this.#dials += 1;
-    connect(this.#upstream, caller, isRelayed ? { undelivered } : {}).then(
-      (stream) => {
-        const token = isRelayed ? undelivered : null;
-        this.#opened(new UpstreamConnection(stream, { keeper: this, token }), waiter);
-      },
-      (cause: unknown) => {
-        this.#dials -= 1;
-        this.#nextOf(waiter)?.refused(cause);
-        this.#dialMore();
-      },
-    );
+    try {
+      const stream = await connect(upstream, caller, receipt === null ? {} : { receipt });
+      const askGiven = receipt === null ? null : this.#askerBy(receipt);
+      const connection = new UpstreamConnection(stream, { keeper: this, askGiven });
+      opened(connection);
+      this.#dials -= 1;
+      this.#give(connection, waiter);
+    } catch (thrown) {
+      this.#dials -= 1;
+      this.#nextOf(waiter)?.refused(thrown);
+    }
+    this.#dialMore();
   }
 
-  #opened(connection: UpstreamConnection, waiter: Waiter): void {
-    this.#dials -= 1;
-    this.#options.opened(connection);
+  #askerBy(receipt: string): AskGiven {
+    return () => this.#options.givenOf(this.#upstream, receipt);
+  }
+
+  #give(connection: UpstreamConnection, waiter: Waiter): void {
     const taker = this.#nextOf(waiter);
     if (taker !== null) taker.ready(connection);
     else if (this.#isRetired || this.#isOfOne || !this.#hold(connection)) connection.destroy();
-    this.#dialMore();
   }
 
   /** Takes out of the queue who gets what was dialled for a waiter; null when there is nobody. */

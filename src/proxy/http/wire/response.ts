@@ -14,7 +14,7 @@
 
 import { LIMITS } from "../../../model/limits.ts";
 
-import { framesInterim, framingOf, type Framing } from "./framing.ts";
+import { framesInterim, framesTrailers, framingOf, type Framing } from "./framing.ts";
 import { readAnswerHead, readFields, type AnswerHead } from "./head.ts";
 
 /** What a reader tells, in this order: any number of `informed`, `answered`, any number of `data`, `ended`. */
@@ -48,10 +48,9 @@ const NO_TRAILERS: readonly string[] = [];
 const BEGINNING = Buffer.from("HTTP/1.");
 
 const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
-/** RFC 9112 7.1, without the spaces that it calls bad; a size of 13 digits is a number's exact part. */
-const CHUNK_LINE = new RegExp(
-  `^([0-9A-Fa-f]{1,13})((?:;${TOKEN}(?:=(?:${TOKEN}|"(?:[\\t \\x21\\x23-\\x5b\\x5d-\\x7e\\x80-\\xff]|\\\\[\\t -\\x7e\\x80-\\xff])*"))?)*)$`,
-);
+const QUOTED = String.raw`"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t -\x7e\x80-\xff])*"`;
+/** RFC 9112 7.1, without the blanks that it calls bad; a size of 13 digits is exact as a number. */
+const CHUNK_LINE = new RegExp(`^([0-9A-Fa-f]{1,13})((?:;${TOKEN}(?:=(?:${TOKEN}|${QUOTED}))?)*)$`);
 
 /** Reads one answer after the other. */
 export class ResponseReader {
@@ -112,13 +111,7 @@ export class ResponseReader {
   read(bytes: Buffer): string | null {
     let at = 0;
     if (bytes.length > 0) this.#hasBytes = true;
-    while (at < bytes.length && this.#problem === null) {
-      if (this.#state === "idle") {
-        this.#hasSurplus = true;
-        break;
-      }
-      at = this.#step(bytes, at);
-    }
+    while (at < bytes.length && this.#problem === null) at = this.#step(bytes, at);
     return this.#problem;
   }
 
@@ -152,8 +145,11 @@ export class ResponseReader {
         return this.#expectByte(bytes, at, { code: FEED, next: "chunk-size" });
       case "trailers":
         return this.#readTrailers(bytes, at);
-      default:
+      case "until-close":
         this.#events.data(at === 0 ? bytes : bytes.subarray(at));
+        return bytes.length;
+      case "idle":
+        this.#hasSurplus = true;
         return bytes.length;
     }
   }
@@ -241,6 +237,7 @@ export class ResponseReader {
     if (next === -1 || text === null) return next === -1 ? at : next;
     const trailers = text.length === 0 ? NO_TRAILERS : readFields(text, LINE_END.length);
     if (typeof trailers === "string") this.#problem = trailers;
+    else if (framesTrailers(trailers)) this.#problem = "the trailers frame the body anew";
     else this.#end(trailers);
     return next;
   }

@@ -13,24 +13,22 @@
 import type { Duplex } from "node:stream";
 
 import { Failure } from "../../../base/failure.ts";
-import { UNDELIVERED_HEADER } from "../../../model/undelivered.ts";
 
+import { isIdempotent } from "../../choice/retry.ts";
 import type { AnswerReader, UpstreamAnswer } from "../answer.ts";
 import type { BodySink } from "../body.ts";
 import type { Attempt, AttemptEvents, AttemptFailure } from "../forwarder.ts";
-import { valuesOf } from "../headers.ts";
 
-import type { UpstreamConnection } from "./connection.ts";
+import type { AskGiven, Carried, UpstreamConnection } from "./connection.ts";
 import type { AnswerHead } from "./head.ts";
 import type { Taker, Wait } from "./reservoir.ts";
-import { isIdempotent } from "../../choice/retry.ts";
 import { renderLastChunk, type RenderedHead } from "./request.ts";
 
 const NOTHING: readonly string[] = [];
 const NO_TRAILERS: readonly (readonly [string, string])[] = [];
 
 /** One request and its answer. */
-export class Turn implements Attempt, BodySink, Taker, UpstreamAnswer {
+export class Turn implements Attempt, BodySink, Carried, Taker, UpstreamAnswer {
   readonly #method: string;
   readonly #head: RenderedHead;
   readonly #events: AttemptEvents;
@@ -43,6 +41,8 @@ export class Turn implements Attempt, BodySink, Taker, UpstreamAnswer {
   #isHeadOut = false;
   #isSent = false;
   #bodyLeft: number;
+  /** Bytes of the requests before this one on its connection. */
+  #bytesBefore = 0;
   #trailers = NO_TRAILERS;
   #drain: (() => void) | null = null;
   #isComplete = false;
@@ -64,6 +64,7 @@ export class Turn implements Attempt, BodySink, Taker, UpstreamAnswer {
     this.#wait = null;
     this.#connection = connection;
     this.#stream = connection.stream;
+    this.#bytesBefore = connection.bytesWritten;
     connection.begin(this, this.#method);
     if (connection.isReused && !isIdempotent(this.#method)) afterNextPoll(() => this.#start());
     else this.#start();
@@ -110,9 +111,9 @@ export class Turn implements Attempt, BodySink, Taker, UpstreamAnswer {
   }
 
   flushHeaders(): void {
-    if (this.#isHeadOut || this.#stream === null) return;
+    if (this.#isHeadOut) return;
     this.#isHeadOut = true;
-    this.#stream.write(this.#head.text, "latin1");
+    this.#put(this.#head.text);
   }
 
   addTrailers(trailers: readonly (readonly [string, string])[]): void {
@@ -128,28 +129,31 @@ export class Turn implements Attempt, BodySink, Taker, UpstreamAnswer {
     }
     stream.cork();
     this.flushHeaders();
-    if (this.#head.isChunked) {
-      stream.write(`${part.length.toString(16)}\r\n`, "latin1");
-      stream.write(part);
-      stream.write("\r\n", "latin1");
-    } else {
-      this.#bodyLeft -= part.length;
-      stream.write(part);
-    }
+    if (this.#head.isChunked) this.#put(`${part.length.toString(16)}\r\n`);
+    else this.#bodyLeft -= part.length;
+    this.#put(part);
+    if (this.#head.isChunked) this.#put("\r\n");
     stream.uncork();
     return !stream.writableNeedDrain;
   }
 
   end(): void {
-    const stream = this.#stream;
-    if (stream === null || this.#isSent) return;
+    if (this.#stream === null || this.#isSent) return;
     if (!this.#head.isChunked && this.#bodyLeft > 0) {
       this.#misframed("shorter");
       return;
     }
     this.#isSent = true;
     this.flushHeaders();
-    if (this.#head.isChunked) stream.write(renderLastChunk(this.#trailers), "latin1");
+    if (this.#head.isChunked) this.#put(renderLastChunk(this.#trailers));
+  }
+
+  /** Writes text, in latin1, or bytes. */
+  #put(part: string | Buffer): void {
+    if (this.#connection === null) return;
+    this.#connection.bytesWritten += part.length;
+    if (typeof part === "string") this.#stream?.write(part, "latin1");
+    else this.#stream?.write(part);
   }
 
   // The answer.
@@ -192,13 +196,6 @@ export class Turn implements Attempt, BodySink, Taker, UpstreamAnswer {
 
   answered({ status, message, rawHeaders }: AnswerHead): void {
     if (this.#isOver) return;
-    const token = this.#connection?.token ?? null;
-    if (token !== null && status === 408 && valuesOf(rawHeaders, UNDELIVERED_HEADER).includes(token)) {
-      this.#release()?.destroy();
-      const cause = new Failure("refused", "the replica had closed the connection before the request came");
-      this.#fail({ end: "undelivered", cause, wasSent: true });
-      return;
-    }
     this.#isOver = true;
     this.status = status;
     this.message = message;
@@ -226,8 +223,19 @@ export class Turn implements Attempt, BodySink, Taker, UpstreamAnswer {
       this.#reader?.cut();
       return;
     }
-    const isStale = connection?.isReused === true && !connection.hasAnswerBytes;
-    this.#fail({ end: isStale ? "stale" : "died", cause, wasSent: this.#isConnected });
+    const hasAnswerBytes = connection?.hasAnswerBytes === true;
+    const end = connection?.isReused === true && !hasAnswerBytes ? "stale" : "died";
+    const failure = { end, cause, wasSent: this.#isConnected } as const;
+    const askGiven = hasAnswerBytes ? null : (connection?.askGiven ?? null);
+    // Only for a request that may not be sent again unless that is known.
+    if (askGiven === null || !this.#isConnected || isIdempotent(this.#method)) this.#fail(failure);
+    else void this.#failKnowing(failure, askGiven);
+  }
+
+  async #failKnowing(failure: AttemptFailure, askGiven: AskGiven): Promise<void> {
+    const given = await askGiven();
+    const isKnown = given !== null && given <= this.#bytesBefore;
+    this.#fail(isKnown ? { ...failure, end: "undelivered" } : failure);
   }
 
   #misframed(how: string): void {
@@ -253,8 +261,8 @@ export class Turn implements Attempt, BodySink, Taker, UpstreamAnswer {
 }
 
 /**
- * Acts once what has come by now was read: on a kept connection that may be its end, and then what was to be sent on it
- * can go elsewhere. The first turn ends what the event loop is at, the second comes after it has asked the system again.
+ * Acts once what has come by now was read: on a kept connection that may be its end, and then what was to be sent can
+ * go elsewhere. The first turn ends what the event loop is at, the second comes after it has asked the system again.
  */
 function afterNextPoll(act: () => void): void {
   setImmediate(() => setImmediate(act));

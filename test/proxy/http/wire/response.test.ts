@@ -5,7 +5,7 @@ import { request as httpRequest, type IncomingMessage } from "node:http";
 import { Duplex } from "node:stream";
 import { test } from "node:test";
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 import { LIMITS } from "../../../../src/model/limits.ts";
 import { ResponseReader } from "../../../../src/proxy/http/wire/response.ts";
@@ -98,7 +98,7 @@ function textOf(
   letters: string,
   length: { readonly minLength?: number; readonly maxLength: number },
 ): fc.Arbitrary<string> {
-  return fc.string({ unit: fc.constantFrom(...letters), ...length });
+  return fc.string({ unit: fc.constantFrom(...letters.split("")), ...length });
 }
 
 const NAME = textOf("Xx-_1~", { minLength: 1, maxLength: 6 });
