@@ -24,7 +24,7 @@ export interface UpstreamFacts {
 export interface DoctorFacts extends Answering {
   readonly upstreams: readonly UpstreamFacts[];
   readonly containers: readonly AskingContainer[];
-  /** What holds port 53 of a gateway in our place, by the place: `dnsmasq (process 812)`; only what can be seen. */
+  /** What holds port 53 of a gateway in our place, by the place: `dnsmasq (pid 812)`; only what can be seen. */
   readonly holderByPlace: ReadonlyMap<string, string>;
 }
 

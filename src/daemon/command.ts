@@ -1,8 +1,8 @@
 /**
  * Command: `skein run` as a process: configuration, log, signals, and the status it ends with.
  *
- * SIGTERM and SIGINT stop it cleanly, a second one at once; SIGHUP takes services, health and log level from the
- * configuration again, and keeps the running ones when that is broken. A signal cannot tell why it was sent, and mostly
+ * SIGTERM and SIGINT stop it cleanly, a second one at once; SIGHUP takes services, health, log level and access log from
+ * the configuration again, and keeps the running ones when that is broken. A signal cannot tell why it was sent, and mostly
  * it is a restart or an upgrade: so the others are told that this host is away. `skein leave` says that it is for good.
  * A daemon that becomes another member than it was is closed and opened anew here, within one process; so is one that
  * was to be taken over from by another (`--replace`) which ended before it served.
@@ -24,7 +24,8 @@ import { openLog, type Log } from "../runtime/log.ts";
 import type { Farewell } from "../step.ts";
 
 import { openDaemon, type Daemon } from "./daemon.ts";
-import { askHandover, openSuccessor, type Predecessor } from "./handover.ts";
+import { askHandover, openSuccessor, type Predecessor, type Successor } from "./handover.ts";
+import type { Lingering } from "./lingering.ts";
 import { forgetOffline, initOffline, joinOffline, type Place } from "./offline.ts";
 import type { Opening, TrustPace } from "./options.ts";
 
@@ -82,7 +83,7 @@ export async function runDaemon(flags: Flags, process_: Process): Promise<number
         daemon.reload(next);
         // What counts only from an opening on stays as it was: a port that moved would surprise.
         running = { ...running, services: next.services, health: next.health, log: next.log };
-        log.info("configuration reloaded: services, health and log level");
+        log.info("configuration reloaded: services, health, log level and access log");
       } catch (thrown) {
         log.error(`configuration not reloaded, the running one stays: ${textOf(thrown)}`);
       }
@@ -136,20 +137,13 @@ async function handedOver(
   const successor = openSuccessor(connection);
   const lingering = await daemon.handOver();
   successor.give(lingering.legacy);
-  const stopped = once(stopping, "abort").then(() => "late" as const);
-  const next = async (): ReturnType<typeof successor.next> =>
-    stopping.aborted ? "late" : await Promise.race([successor.next(), stopped]);
-  let said = await next();
-  while (said === "relays") {
-    lingering.stopRelaying();
-    successor.done();
-    said = await next();
-  }
+  const said = await toldBy(successor, lingering, stopping);
   if (said !== "gone") {
+    if (said === "stopped") log.info("told to stop before the daemon that takes over serves");
     if (said === "late") log.warn("the daemon that takes over is not ready in time: this one stops");
     await lingering.stopListening();
     successor.done();
-    log.info("handed over: what is open is left to end by itself");
+    if (said !== "stopped") log.info("handed over: what is open is left to end by itself");
     await lingering.finish(stopping);
     return null;
   }
@@ -168,6 +162,22 @@ async function handedOver(
       abandon: () => undefined,
     },
   };
+}
+
+/** What ends the wait for a successor: its word, its end, or the order to stop. What it says on the way is done. */
+async function toldBy(
+  successor: Successor,
+  lingering: Lingering,
+  stopping: AbortSignal,
+): Promise<"ready" | "gone" | "late" | "stopped"> {
+  if (stopping.aborted) return "stopped";
+  const stopped = once(stopping, "abort").then(() => "stopped" as const);
+  for (;;) {
+    const said = await Promise.race([successor.next(), stopped]);
+    if (said !== "relays") return said;
+    lingering.stopRelaying();
+    successor.done();
+  }
 }
 
 /** The daemon that is to be taken over from; null when none runs here. */

@@ -235,7 +235,7 @@ async function openFolder({ options, lifecycle, report }: Base): Promise<Certifi
 }
 
 /** The waits of the `proxy` section. A relayed connection has two hosts to cross, hence twice as long. */
-function timesOf({ proxy }: Config): Times {
+function timesOf({ proxy }: Config): Partial<Times> {
   return {
     connectMs: proxy.connect,
     streamMs: 2 * proxy.connect,

@@ -158,6 +158,8 @@ async function assemble(base: Base): Promise<Daemon | null> {
   const addresses = (): readonly HostPort[] => addressesOf(node, [...config.mesh.join, ...kept.addresses]);
   openUpkeep(base, { identity, credentials, view, credentialOf, addresses, feed });
   await consumers.serving;
+  // Beside the predecessor as well: containers on bridges ask there and nowhere else.
+  await sources.answering();
   await options.predecessor?.relieve();
   tellStart(base, membership);
   return {

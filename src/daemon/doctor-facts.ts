@@ -10,7 +10,7 @@ import { renderHostPort } from "../base/ip.ts";
 import { DNS_PORT } from "../base/nameservers.ts";
 import type { DnsServer } from "../dns/server.ts";
 import { nowMs } from "../runtime/clock.ts";
-import { holderOf } from "../runtime/holder.ts";
+import { survey } from "../runtime/sharing.ts";
 
 import { upstreamsOf, type Report } from "./report.ts";
 
@@ -41,9 +41,12 @@ async function holdersOf(
   dnsPlaces: readonly string[],
 ): Promise<ReadonlyMap<string, string>> {
   const holderByPlace = new Map<string, string>();
+  const seen = await survey();
   for (const host of gateways) {
     const place = placeOf(host);
-    const holder = dnsPlaces.includes(place) ? null : await holderOf({ host, port: DNS_PORT });
+    if (dnsPlaces.includes(place)) continue;
+    const at = { host, port: DNS_PORT };
+    const holder = (await seen.holderOf(at, "udp")) ?? (await seen.holderOf(at, "tcp"));
     if (holder !== null) holderByPlace.set(place, holder);
   }
   return holderByPlace;

@@ -4,7 +4,8 @@
  * The new one asks on the old one's admin socket, and the connection of that request stays: it is how each notices that
  * the other is gone. The old one gives up what only one can have (the data dir, its links, its doors) and says what it
  * leaves; it goes on serving. The new one opens, and says when it relays streams, and when it serves all that the old
- * one does; only then does the old one stop listening. If the new one goes away before, the old one takes all back.
+ * one does; only then, however long that takes, does the old one stop listening. If the new one goes away before, the
+ * old one takes all back.
  *
  *     new -> old   POST /api/v1/handover, Upgrade: skein-handover
  *     old -> new   101, and when it has given up: its legacy (legacy.ts), one line
@@ -29,8 +30,11 @@ import { parseLegacy, renderLegacy, type Legacy } from "./legacy.ts";
 
 /** For the old daemon to give up what only one can have; its parts have seconds in all (lifecycle.ts). */
 const LEGACY_MS = 15_000;
-/** For the new daemon's next step: it waits five seconds at most for others' picture, and for its own sources. */
-const READY_MS = 30_000;
+/**
+ * For the new daemon's next step. Most need a few seconds; one may wait long, as for a Docker that does not answer, and
+ * is no reason to serve nobody meanwhile. But what is handed over is known as it was then, and grows old.
+ */
+const READY_MS = 600_000;
 /** For the old daemon to stop listening. */
 const DONE_MS = 5000;
 
@@ -49,7 +53,7 @@ export interface Predecessor {
 export interface Successor {
   /** Tells it what is left to it. */
   give(legacy: Legacy): void;
-  /** What it says next. `gone`: it ended before it was ready; `late`: it lives, and may never be. */
+  /** What it says next. `gone`: it ended before it was ready; `late`: it lives, and after ten minutes is not ready. */
   next(): Promise<"relays" | "ready" | "gone" | "late">;
   /** Tells it that what it said is acted on. */
   done(): void;

@@ -12,7 +12,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { ProblemLine } from "../admin/contract.ts";
 import { textOf } from "../base/failure.ts";
 import { renderHostPort } from "../base/ip.ts";
-import { latest } from "../base/latest.ts";
+import { latest, type Latest } from "../base/latest.ts";
 import { DNS_PORT } from "../base/nameservers.ts";
 import type { Config } from "../config/schema.ts";
 import { probeTimesOf, staticServicesOf } from "../config/services.ts";
@@ -35,6 +35,8 @@ const GATEWAYS_AGAIN_MS = 10_000;
 export interface Sources {
   /** Takes the services of a new configuration. */
   reload(config: Config): void;
+  /** Settles when DNS answers on the gateways of all networks that are known, as far as it may. Never rejects. */
+  answering(): Promise<void>;
 }
 
 /** The names of the sources that openSources opens: each of them tells its set soon. */
@@ -70,6 +72,7 @@ export function openSources(
     watch?.replan(planOf(config));
   };
   let watch: DockerWatch | null = null;
+  const gateways = openGateways(base, parts);
   // The file's own time, not this start's: what it declares is no newer for a restart of the daemon.
   load(options.config, options.configChangedAtMs);
 
@@ -84,13 +87,6 @@ export function openSources(
   }
   if (target !== null) {
     let wanted: readonly string[] = [];
-    const gateways = latest(
-      async (addresses: readonly string[]) => {
-        await parts.serving;
-        await serveGateways(base, parts.dns, addresses);
-      },
-      (thrown) => options.log.warn(`dns on bridge gateways: ${textOf(thrown)}`),
-    );
     watch = watchDocker({
       target,
       plan: planOf(options.config),
@@ -113,11 +109,25 @@ export function openSources(
     lifecycle.opened({ name: "gateway dns", close: () => clearInterval(again) });
     lifecycle.opened({ name: "docker watch", close: () => opened.close() });
   }
-  return { reload: (config) => load(config, nowMs()) };
+  return { reload: (config) => load(config, nowMs()), answering: () => gateways.idle() };
 }
 
 function planOf(config: Config): DockerWatchOptions["plan"] {
   return { exposeByDefault: config.docker.exposeByDefault, health: probeTimesOf(config) };
+}
+
+/** Takes the gateways to answer DNS on, from when all is served; always the newest. */
+function openGateways(
+  base: Base,
+  { dns, serving }: { readonly dns: DnsServer; readonly serving: Promise<void> },
+): Latest<readonly string[]> {
+  return latest(
+    async (addresses) => {
+      await serving;
+      await serveGateways(base, dns, addresses);
+    },
+    (thrown) => base.options.log.warn(`dns on bridge gateways: ${textOf(thrown)}`),
+  );
 }
 
 /** Answers DNS on the host's own addresses on bridge networks, as far as this process may. */

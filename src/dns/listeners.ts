@@ -16,7 +16,7 @@ import { LIMITS } from "../model/limits.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import { addressesOfHost, placesFor, type Places } from "../runtime/places.ts";
-import { expectShareable, type SharedSockets } from "../runtime/sharing.ts";
+import { survey, type SharedSockets } from "../runtime/sharing.ts";
 
 import type { Connections } from "./tcp/connections.ts";
 import type { Responder } from "./responder.ts";
@@ -275,7 +275,7 @@ async function openListener(wanted: HostPort, parts: ListenersOptions): Promise<
 }
 
 async function openBoth(wanted: HostPort, parts: ListenersOptions): Promise<Listener> {
-  const { shared = new Set() } = parts;
+  const seen = await survey(parts.shared);
   const udp = new UdpListener(wanted, parts.responder, parts.metrics);
   const tcp = new TcpListener({ ...parts, idleMs: IDLE_MS });
   const close = async (): Promise<void> => {
@@ -284,10 +284,10 @@ async function openBoth(wanted: HostPort, parts: ListenersOptions): Promise<List
   };
   let protocol: "udp" | "tcp" = "udp";
   try {
-    await expectShareable(wanted, "udp", shared);
+    await seen.expectShareable(wanted, "udp");
     const address = await udp.open(wanted);
     protocol = "tcp";
-    await expectShareable(wanted, "tcp", shared);
+    await seen.expectShareable(wanted, "tcp");
     // Not a port that the system chose for UDP: another program may listen there, and would share.
     await tcp.open(address, wanted.port !== 0);
     return { address, close };
@@ -300,7 +300,7 @@ async function openBoth(wanted: HostPort, parts: ListenersOptions): Promise<List
 function openFailure({ host, port }: HostPort, protocol: "udp" | "tcp", cause: unknown): Failure {
   const where = `dns address ${renderHostPort({ host, port })}/${protocol}`;
   const code = systemCodeOf(cause);
-  if (code === "EADDRINUSE") {
+  if (code === "EADDRINUSE" || (cause instanceof Failure && cause.code === "busy")) {
     const remedy = `stop what listens there (ss -lnp "sport = :${port}") or choose another in dns.listen`;
     return new Failure("busy", `${where} is taken; expected a free port: ${remedy}`, { cause });
   }

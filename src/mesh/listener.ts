@@ -29,7 +29,7 @@ import { LIMITS } from "../model/limits.ts";
 import { JOIN_ALPN, JOIN_BINDING_BYTES, JOIN_BINDING_LABEL } from "../model/mesh-port.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
-import { expectShareable, type SharedSockets } from "../runtime/sharing.ts";
+import { survey, type SharedSockets } from "../runtime/sharing.ts";
 
 import { DatagramDesk } from "./datagram-desk.ts";
 import { openGate, type Caller, type Gate } from "./gate.ts";
@@ -345,10 +345,10 @@ function wantedBy(request: IncomingMessage): "link" | "stream" | Refusal {
 
 async function listen(
   server: Server,
-  { listen: at, shared = new Set() }: Pick<ListenerOptions, "listen" | "shared">,
+  { listen: at, shared }: Pick<ListenerOptions, "listen" | "shared">,
 ): Promise<void> {
   try {
-    await expectShareable(at, "tcp", shared);
+    await (await survey(shared)).expectShareable(at, "tcp");
   } catch (thrown) {
     throw listenFailure(at, thrown);
   }
@@ -365,7 +365,8 @@ async function listen(
 
 function listenFailure(at: HostPort, cause: unknown): Failure {
   const thing = `mesh.listen is ${renderHostPort(at)}`;
-  switch (systemCodeOf(cause) ?? "") {
+  const isBusy = cause instanceof Failure && cause.code === "busy";
+  switch (isBusy ? "EADDRINUSE" : (systemCodeOf(cause) ?? "")) {
     case "EADDRINUSE":
       return new Failure(
         "busy",

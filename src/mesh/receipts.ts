@@ -19,6 +19,7 @@ import type { Duplex } from "node:stream";
 import { LIMITS } from "../model/limits.ts";
 import { nowMs } from "../runtime/clock.ts";
 import { startDeadline } from "../runtime/deadline.ts";
+import { ONE_PIECE_BYTES, wasRefused } from "../runtime/refused.ts";
 
 import { RECEIPT_HEADER, type Ask, type OpenStream, type StreamPeer } from "./stream.ts";
 
@@ -30,23 +31,25 @@ const UNKNOWN = "unknown";
 
 /** The receipts of one daemon. */
 export class Receipts {
-  readonly #byName = new Map<string, { readonly givenBytes: number; readonly untilMs: number }>();
+  readonly #byName = new Map<string, { readonly givenBytes: Promise<number>; readonly untilMs: number }>();
 
-  /** Notes what the replica was given when its connection ends. Bytes are then to pass by `giveUntilEnd` only. */
-  keep(name: string, replica: Socket): void {
+  /** Notes what the replica was given when its connection ends. Bytes are then to pass by `pass` of what it returns. */
+  keep(name: string, replica: Socket): Giving {
+    const giving = new Giving(replica);
     const note = (): void => {
       if (this.#byName.has(name)) return;
-      this.#byName.set(name, { givenBytes: replica.bytesWritten, untilMs: nowMs() + KEPT_MS });
+      this.#byName.set(name, { givenBytes: giving.bytesTaken(), untilMs: nowMs() + KEPT_MS });
       this.#bound();
     };
     replica.once("end", note);
     replica.once("close", note);
+    return giving;
   }
 
   /** The bytes given in all; null for one that is not known, not ended, or ended long ago. */
-  givenBytes(name: string): number | null {
+  async givenBytes(name: string): Promise<number | null> {
     const receipt = this.#byName.get(name);
-    return receipt === undefined || nowMs() > receipt.untilMs ? null : receipt.givenBytes;
+    return receipt === undefined || nowMs() > receipt.untilMs ? null : await receipt.givenBytes;
   }
 
   /** In the order in which they ended, so the first are the oldest. */
@@ -59,29 +62,49 @@ export class Receipts {
 }
 
 /**
- * Passes bytes on to a replica until it has ended its side, and none after that: as in HTTP, where nothing is said to
- * one who has hung up. What comes while the replica waits for nothing is held for a turn of the event loop, in which an
- * end that has reached this host already is read first.
+ * What is given to one replica: bytes until it has ended its side, and none after that, as in HTTP, where nothing is
+ * said to one who has hung up. What comes while the replica waits for nothing is held for a turn of the event loop, in
+ * which an end that has reached this host already is read first.
  */
-export function giveUntilEnd(from: Duplex, replica: Duplex): void {
-  let isIdle = true;
-  const give = (chunk: Buffer): void => {
-    isIdle = false;
-    if (!replica.write(chunk)) from.pause();
-  };
-  replica.on("data", () => {
-    isIdle = true;
-  });
-  from.on("data", (chunk: Buffer) => {
-    if (replica.readableEnded) return;
-    if (!isIdle) return give(chunk);
-    from.pause();
-    setImmediate(() => {
-      from.resume();
-      if (!replica.readableEnded && !replica.destroyed) give(chunk);
+export class Giving {
+  readonly #replica: Socket;
+  /** Bytes given when it last spoke, and how many writes were made since. */
+  #bytesBefore = 0;
+  #writeCount = 0;
+
+  constructor(replica: Socket) {
+    this.#replica = replica;
+    replica.on("data", () => {
+      this.#bytesBefore = replica.bytesWritten;
+      this.#writeCount = 0;
     });
-  });
-  replica.on("drain", () => from.resume());
+  }
+
+  /** Passes what comes `from` one end on; for join() of runtime/pump.ts. */
+  readonly pass = (from: Duplex): void => {
+    const replica = this.#replica;
+    const give = (chunk: Buffer): void => {
+      this.#writeCount += 1;
+      if (!replica.write(chunk)) from.pause();
+    };
+    from.on("data", (chunk: Buffer) => {
+      if (replica.readableEnded) return;
+      if (this.#writeCount > 0) return give(chunk);
+      from.pause();
+      setImmediate(() => {
+        from.resume();
+        if (!replica.readableEnded && !replica.destroyed) give(chunk);
+      });
+    });
+    replica.on("drain", () => from.resume());
+  };
+
+  /** The bytes that the replica may have seen, once it has ended; those that its system threw away are none. */
+  async bytesTaken(): Promise<number> {
+    const givenBytes = this.#replica.bytesWritten;
+    const isOnePiece = this.#writeCount === 1 && givenBytes - this.#bytesBefore <= ONE_PIECE_BYTES;
+    return isOnePiece && (await wasRefused(this.#replica)) ? this.#bytesBefore : givenBytes;
+  }
 }
 
 /** The receipt that a request for a stream names; one of another form is as if it were not there. */

@@ -18,7 +18,7 @@ import { join, reset } from "../runtime/pump.ts";
 
 import type { DatagramDesk } from "./datagram-desk.ts";
 import { dialSocket } from "./dial.ts";
-import { answerReceipt, giveUntilEnd, receiptOf, type Receipts } from "./receipts.ts";
+import { answerReceipt, receiptOf, type Receipts } from "./receipts.ts";
 import {
   HOP_HEADER,
   NODE_HEADER,
@@ -123,8 +123,8 @@ function dialled(
     join(socket, head) {
       if (head.length > 0) socket.unshift(head);
       if (kept === null) return join(socket, upstream);
-      kept.receipts.keep(kept.name, upstream);
-      join(socket, upstream, { to: { stream: upstream, pass: giveUntilEnd } });
+      const giving = kept.receipts.keep(kept.name, upstream);
+      join(socket, upstream, { to: { stream: upstream, pass: giving.pass } });
     },
     drop: () => reset(upstream),
   };
@@ -148,11 +148,11 @@ function wayOf(request: IncomingMessage, options: ServeOptions): Way | GivenUp {
   if (owner !== null && way.kind !== "self") return passedOn({ target, owner, open, receipt }, way);
   const { carries, replica, port } = target;
   if (carries === "receipts") {
-    const answer: Dialled = {
-      join: (socket) => answerReceipt(socket, receipt === null ? null : receipts.givenBytes(receipt)),
-      drop: () => undefined,
+    const answer = async (): Promise<Dialled> => {
+      const given = receipt === null ? null : await receipts.givenBytes(receipt);
+      return { join: (socket) => answerReceipt(socket, given), drop: () => undefined };
     };
-    return { result: "receipt", carries, dial: () => Promise.resolve(answer) };
+    return { result: "receipt", carries, dial: answer };
   }
   const transport = carries === "datagrams" ? "udp" : "tcp";
   const where = resolve(replica, port, transport);

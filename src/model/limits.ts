@@ -173,8 +173,8 @@ export const LIMITS = {
   httpTargetBytes: 16 * 1024,
   /** Requests of one client connection waiting behind the one being answered; more end it. */
   httpPipelineMax: 128,
-  /** Interim answers to one request: a progress report a second for as long as any client waits. */
-  httpInterimMax: 4096,
+  /** Heads of interim answers to one request: a short one each second for hours, or many with links. */
+  httpInterimBytes: 256 * 1024,
   /** A request body kept so that an idempotent request can be sent again. */
   httpReplayBytes: 64 * 1024,
   /** Idle connections kept open to one upstream, so that a burst leaves no crowd of sockets behind. */

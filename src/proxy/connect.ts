@@ -49,6 +49,8 @@ export interface Means {
   readonly intake?: Intake;
   /** Names a relayed connection, so that it can be asked afterwards what the upstream was given; see GivenOf. */
   readonly receipt?: string;
+  /** Gives up a direct connection that is not made yet. */
+  readonly signal?: AbortSignal;
 }
 
 /** What connecting needs. */
@@ -64,11 +66,11 @@ export interface ConnectOptions {
 
 /** Makes the function that connects. */
 export function openConnector(options: ConnectOptions): Connect {
-  return async (upstream, caller = null, { intake, receipt } = {}) => {
+  return async (upstream, caller = null, means = {}) => {
     const isDirect = upstream.via === "direct";
     const dialled = isDirect
-      ? dialDirect(upstream, options, intake)
-      : options.dial(upstream, options.streamMs, receipt);
+      ? dialDirect(upstream, options, means)
+      : options.dial(upstream, options.streamMs, means.receipt);
     const stream = await dialled;
     const { proxyProtocol: version } = upstream;
     if (version !== "off") stream.write(renderProxyHeader({ version, caller }));
@@ -76,11 +78,16 @@ export function openConnector(options: ConnectOptions): Connect {
   };
 }
 
-async function dialDirect(upstream: Upstream, options: ConnectOptions, intake?: Intake): Promise<Duplex> {
+async function dialDirect(upstream: Upstream, options: ConnectOptions, means: Means): Promise<Duplex> {
   const { deadlines, nowMs, connectMs } = options;
+  const { intake, signal } = means;
   const startDeadline = (passed: () => void): (() => void) => {
     const deadline = deadlines.add(nowMs() + connectMs, passed);
-    return () => deadlines.remove(deadline);
+    signal?.addEventListener("abort", passed);
+    return () => {
+      deadlines.remove(deadline);
+      signal?.removeEventListener("abort", passed);
+    };
   };
   try {
     return await connectTcp({ host: upstream.address, port: upstream.port }, startDeadline, intake);

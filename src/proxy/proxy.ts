@@ -24,7 +24,6 @@ import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import type { SharedSockets } from "../runtime/sharing.ts";
 
-import { UpstreamAgents } from "./http/agents.ts";
 import { NO_ACCESS_LOG, type AccessLog } from "./access/entry.ts";
 import { Active } from "./choice/active.ts";
 import type { Times, Traffic } from "./choice/attempts.ts";
@@ -32,7 +31,8 @@ import { openConnector, type Dial, type GivenOf } from "./connect.ts";
 import { Arrivals, type HeaderMode } from "./listen/arrival.ts";
 import { Connections } from "./listen/connections.ts";
 import { Deadlines } from "./deadlines.ts";
-import { openHttpProxy, type HttpForwarder } from "./http/forwarder.ts";
+import type { HttpForwarder } from "./http/forwarder.ts";
+import { openWebSockets } from "./http/websockets.ts";
 import { openWireForwarder } from "./http/wire/forwarder.ts";
 import { UpstreamPools } from "./http/wire/pool.ts";
 import { Listeners, type ListenFailure, type OpenListener } from "./listen/listeners.ts";
@@ -117,6 +117,8 @@ export const TIMES: Times = {
   firstByteMs: 1000,
   // What nginx and HAProxy are commonly given: a request that takes longer is expected to say something meanwhile.
   answerMs: 60_000,
+  // A head is sent at once; slower ones than any network are those that mean to hold a connection (Slowloris).
+  headMs: 15_000,
   idleMs: 300_000,
   // What most address translators give a flow (RFC 4787 4.3 asks for two minutes; a lookup over UDP needs none).
   udpIdleMs: 30_000,
@@ -139,12 +141,11 @@ export async function openProxy(options: ProxyOptions): Promise<Proxy> {
   const connect = openConnector({ dial, deadlines, nowMs, ...times });
   const own = { active: new Active(), ejections: new Ejections(), deadlines, connect, times };
   const traffic = { ...own, access: options.access ?? NO_ACCESS_LOG, metrics, log, random, nowMs };
-  const agents = new UpstreamAgents(connect, nowMs);
   const { streamMs } = times;
   const { givenOf = notKnown } = options;
   const pools = new UpstreamPools({ connect, deadlines, nowMs, streamMs, givenOf, newReceipt });
   // WebSockets are joined by http-proxy, over connections that are used once.
-  const forwarder = openWireForwarder(pools, await openHttpProxy(agents));
+  const forwarder = openWireForwarder(pools, await openWebSockets(connect));
   return new ServingProxy(options, { traffic, pools, forwarder });
 }
 
@@ -273,7 +274,7 @@ class ServingProxy implements Proxy {
     this.#pools.setEligible(pools.flatMap((pool) => pool.tiers[0] ?? []));
     this.#readmission.set(pools);
     // Of a table that is not complete nothing is known to be gone.
-    if (table.complete) this.#traffic.active.keepOnly(pools);
+    if (table.complete) this.#traffic.active.keepOnly(pools, this.#traffic.nowMs());
   }
 
   async #bind(table: RouteTable): Promise<void> {

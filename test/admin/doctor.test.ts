@@ -65,12 +65,12 @@ test("doctor: a gateway answers, or its problem is told there and nowhere else",
   const text = "dns address 172.18.0.1:53/udp is taken";
   const problems: readonly ProblemLine[] = [{ area: "bind", subject: "172.18.0.1:53", text }];
   const gateways = ["172.17.0.1", "172.18.0.1", "172.19.0.1"];
-  const holderByPlace = new Map([["172.18.0.1:53", "dnsmasq (process 812)"]]);
+  const holderByPlace = new Map([["172.18.0.1:53", "dnsmasq (pid 812)"]]);
   const checks = checksOf({ problems }, { gateways, dnsPlaces: ["172.17.0.1:53"], holderByPlace });
   const told = inArea(checks, "gateway");
   assert.deepEqual(states(told), ["ok", "warn", "warn"]);
   const texts = checks.map((check) => check.text).filter((one) => one.includes(text));
-  assert.deepEqual(texts, [`${text}; dnsmasq (process 812) has it`]);
+  assert.deepEqual(texts, [`${text}; dnsmasq (pid 812) has it`]);
 });
 
 test("doctor: upstreams fail together only; a loop is named with what to do", () => {

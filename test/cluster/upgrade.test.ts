@@ -2,11 +2,14 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { Resolver } from "node:dns/promises";
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import test from "node:test";
 
 import type { EventLine } from "../../src/admin/contract.ts";
-import type { DaemonUnderTest, Ending } from "../support/daemons.ts";
+import { DNS_PORT } from "../../src/base/nameservers.ts";
+import { daemonFor, openBlock, type DaemonUnderTest, type Ending } from "../support/daemons.ts";
+import { openEngine } from "../support/engine.ts";
 import { DEADLINE_MS, until } from "../support/wait.ts";
 
 import {
@@ -50,6 +53,24 @@ async function listenOn(t: Ending, host: string, port: number): Promise<Server> 
   t.after(() => server.close());
   await once(server, "listening");
   return server;
+}
+
+/** The address that `web` has according to a name server, or why none. One question, as an impatient program asks. */
+async function askedAt(server: string): Promise<string> {
+  const resolver = new Resolver({ tries: 1, timeout: 4000 });
+  resolver.setServers([server]);
+  const failed = ({ code }: NodeJS.ErrnoException): string => code ?? "";
+  return await resolver.resolve4("web.default.skein.internal").then((found) => found.join(), failed);
+}
+
+async function mayListenAt({ host, port }: Pick<Door, "host" | "port">): Promise<boolean> {
+  const server = createServer().listen(port, host);
+  const isListening = await once(server, "listening").then(
+    () => true,
+    () => false,
+  );
+  server.close();
+  return isListening;
 }
 
 /** What a host has seen of members that were not there. */
@@ -96,6 +117,55 @@ test("cluster: a daemon is upgraded under load, and no request fails on any host
   assert.ok(after.startedAtMs > before.startedAtMs);
   assert.deepEqual(await lossesSeenBy(second), [], "the other host never missed it");
   await untilServing([first, second], [one, two]);
+});
+
+test("cluster: while a daemon is upgraded DNS answers on, also on the gateways of Docker's networks", async (t) => {
+  const block = await openBlock(t);
+  const gateways = [1, 2, 3, 4].map((network) => block.address(9, network));
+  const [gateway = assert.fail()] = gateways;
+  if (!(await mayListenAt({ host: gateway, port: DNS_PORT }))) return t.skip("port 53 is only for root");
+  const engine = await openEngine();
+  t.after(() => engine.close());
+  engine.networks = gateways.map((Gateway) => {
+    const Config = [{ Subnet: Gateway.replace(/\d+$/, "0/24"), Gateway }];
+    return { Name: `net-${Gateway}`, Driver: "bridge", IPAM: { Config } };
+  });
+  const services = [{ name: "web", ports: [{ port: 80 }], replicas: ["127.0.0.1:9"] }];
+  const daemon = daemonFor(t, {
+    name: "host-1",
+    address: block.address(1),
+    vipPool: block.vipPool,
+    config: () => ({ docker: { socket: engine.socketPath }, services }),
+  });
+  await daemon.start();
+  const servers = [...gateways.map((host) => `${host}:${DNS_PORT}`), `${daemon.address}:5300`];
+  const expected = await until(async () => {
+    const told = await Promise.all(servers.map((server) => askedAt(server)));
+    return told.every((address) => address.startsWith("127.")) ? told : null;
+  });
+  const failures: string[] = [];
+  let asked = 0;
+  const judge = async (server: string, right: string): Promise<void> => {
+    const address = await askedAt(server);
+    asked += 1;
+    if (address !== right) failures.push(`${server}: ${address}`);
+  };
+  const timer = setInterval(() => {
+    for (const [at, server] of servers.entries()) {
+      void judge(server, expected[at] ?? "");
+    }
+  }, 20);
+  t.after(() => clearInterval(timer));
+  const more = async (): Promise<void> => {
+    const wanted = asked + 200;
+    await until(() => asked >= wanted, { what: "more questions" });
+  };
+  await more();
+  assert.equal(await (await daemon.replace()).ended, 0);
+  await more();
+  clearInterval(timer);
+  assert.deepEqual(failures, []);
+  assert.doesNotMatch(daemon.log(), /no DNS on the bridge gateway/);
 });
 
 test("cluster: a daemon whose successor fails to start takes back what it gave, and nothing fails", async (t) => {

@@ -7,6 +7,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import test from "node:test";
 
+import { askHandover } from "../../src/daemon/handover.ts";
 import {
   ask,
   doorAt,
@@ -91,6 +92,20 @@ test("command: a second signal ends it at once, whatever still hangs on it", asy
   await until(() => daemon.log().includes("SIGTERM: draining"));
   daemon.signal("SIGTERM");
   assert.equal(await ended, 1, "not 0: it did not end cleanly");
+});
+
+test("command: told to stop while another daemon is about to take over, it says so and ends with 0", async (t) => {
+  const { daemon, replica } = await oneDaemon(t);
+  await daemon.start();
+  await untilServing([daemon], [replica]);
+  const door = doorAt(daemon, 8088);
+  await untilOpen(door);
+  const successor = await askHandover(daemon.socket);
+  t.after(() => successor?.abandon());
+  assert.equal(await ask(door), replica.name, "it serves on while the other one is not ready");
+  assert.equal(await daemon.end("SIGTERM"), 0);
+  assert.match(daemon.log(), /told to stop before the daemon that takes over serves/);
+  assert.doesNotMatch(daemon.log(), /not ready in time|handed over/);
 });
 
 test("command: SIGHUP takes services, health and log level anew, without losing what goes on", async (t) => {

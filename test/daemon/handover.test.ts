@@ -52,6 +52,21 @@ test("handover: the new daemon gets the legacy, and is heard in turn until it is
   await ended;
 });
 
+test("handover: a new daemon that takes minutes to be ready is waited for", async (t) => {
+  const { socketPath, successor } = await oldDaemon(t);
+  const asked = askHandover(socketPath);
+  const old = await successor;
+  old.give(LEGACY);
+  const predecessor = await asked;
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const said = old.next();
+  t.mock.timers.tick(5 * 60_000);
+  t.mock.timers.reset();
+  void predecessor?.relieve();
+  assert.equal(await said, "ready");
+  old.done();
+});
+
 test("handover: a new daemon that gives up, or dies, is gone for the old one", async (t) => {
   const { socketPath, successor } = await oldDaemon(t);
   const asked = askHandover(socketPath);

@@ -74,6 +74,19 @@ test("receipt: one that hung up with a request in its hands was given it", async
   assert.equal(await given(), "two".length);
 });
 
+test("receipt: what reached its system only after it had hung up was not given, if it came in one piece", async (t) => {
+  const { stream, replica, read, given } = await relayed(t);
+  await say(stream, replica, "one");
+  replica.write("answer");
+  await until(() => read() === "answer");
+  // Both in one turn: the daemon beside the replica may give what it has before it reads the end.
+  const ended = once(stream, "end");
+  replica.destroy();
+  stream.write("a request that crossed the end");
+  await ended;
+  assert.equal(await given(), "one".length);
+});
+
 test("receipt: a replica that reset its idle connection was given nothing more, either", async (t) => {
   const { stream, replica, given } = await relayed(t);
   await say(stream, replica, "one");

@@ -3,7 +3,7 @@
  *
  * Requests, connections and flows are in use from the moment an upstream is chosen until they are over. Their number
  * is what least-connections compares. And where an upstream leaves the table, or its time to drain is over, whoever
- * uses it is told at once: a connection to a host that is gone would otherwise stay open until its client gives up.
+ * uses it is told: a connection to a host that is gone would otherwise stay open until its client gives up.
  *
  * Kept by the upstream's version, not its id: what a restarted container had before its restart is gone.
  *
@@ -19,6 +19,8 @@ export interface Load {
   readonly version: string;
   /** Requests, connections and flows. */
   readonly count: number;
+  /** When it last answered a client, whichever, Unix milliseconds. */
+  readonly answeredAtMs: number;
 }
 
 /** One use of an upstream. */
@@ -28,9 +30,13 @@ export interface Use extends Placed {
   readonly gone: () => void;
 }
 
+/** How long answers of a replica that has ended may still be on their way, through a daemon of another host. */
+const LAST_ANSWERS_MS = 500;
+
 class KnownLoad implements Load {
   readonly version: string;
   readonly uses = new Roster<Use>();
+  answeredAtMs = -Infinity;
   /** False once it was forgotten. */
   isListed = false;
 
@@ -51,6 +57,8 @@ export class Active {
   /** When what an upstream still carries is cut; only of those that drain, until it was done. */
   readonly #endByVersion = new Map<string, number>();
   readonly #ended = new Set<string>();
+  /** When what an upstream still carries that has left the table is cut. */
+  readonly #endOfLeaving = new Map<KnownLoad, number>();
 
   /** What an upstream carries. It may be kept while the upstream is in the table, and is always up to date. */
   loadOf(upstream: Upstream): Load {
@@ -65,13 +73,21 @@ export class Active {
     return use;
   }
 
+  /** Told that a client was answered: whatever else may be said of the upstream, it is not silent. */
+  answered(use: Use, nowMs: number): void {
+    (use.load as KnownLoad).answeredAtMs = nowMs;
+  }
+
   /** Ends a use; harmless when it has ended. */
   release(use: Use): void {
     (use.load as KnownLoad).uses.remove(use);
   }
 
-  /** Tells what is used of upstreams that are in none of the pools; to be called with complete tables only. */
-  keepOnly(pools: readonly Pool[]): void {
+  /**
+   * Tells what is used of upstreams that are in none of the pools, a moment after they were there last; to be called
+   * with complete tables only. Not at once: news of a replica's end may overtake its last answers.
+   */
+  keepOnly(pools: readonly Pool[], nowMs: number): void {
     const known = new Map<string, number>();
     for (const pool of pools) {
       for (const upstream of [...pool.tiers.flat(), ...pool.resting])
@@ -84,18 +100,28 @@ export class Active {
     }
     for (const version of this.#ended) if (!known.has(version)) this.#ended.delete(version);
     for (const load of this.#loadByVersion.values()) {
-      if (known.has(load.version)) continue;
-      this.#loadByVersion.delete(load.version);
-      load.isListed = false;
-      cut(load);
+      if (known.has(load.version)) this.#endOfLeaving.delete(load);
+      else if (load.count === 0) this.#forget(load);
+      else if (!this.#endOfLeaving.has(load)) this.#endOfLeaving.set(load, nowMs + LAST_ANSWERS_MS);
     }
   }
 
+  #forget(load: KnownLoad): void {
+    this.#endOfLeaving.delete(load);
+    this.#loadByVersion.delete(load.version);
+    load.isListed = false;
+  }
+
   /**
-   * Tells what is used of upstreams whose time to drain is over. Once each: what is led to such a one after that, as
-   * there is no other, is not cut short.
+   * Tells what is used of upstreams that have left, or whose time to drain is over. Once each: what is led to a
+   * draining one after that, as there is no other, is not cut short.
    */
   tick(nowMs: number): void {
+    for (const [load, endMs] of this.#endOfLeaving) {
+      if (nowMs < endMs) continue;
+      this.#forget(load);
+      cut(load);
+    }
     for (const [version, endMs] of this.#endByVersion) {
       if (nowMs < endMs) continue;
       this.#endByVersion.delete(version);

@@ -5,9 +5,13 @@
  * here they meet for one request. Requests, WebSocket handshakes and TCP connections use the same, so that none of
  * them has a rule of its own.
  *
- * An upstream that kept silent too long is left for another, but remembered: when all others refuse, it was merely
- * slow, and gets the request again with all the time there is. And when the one that answered was as slow, it is the
- * request that takes long: then nobody is held ejected for it.
+ * An upstream that kept silent too long is left for another, but remembered: when all others refuse, or one of them
+ * is found to be hung, it was merely slow, and gets the request again with all the time there is.
+ *
+ * Whether silence speaks against the upstream is another question than whether the request goes elsewhere. It does
+ * where nobody was answered by it since the request was sent: also for a request that must stay, and also where there
+ * is nothing left to pay a retry with. What one client asked for then decides nothing alone: the upstream is probed at
+ * once, and unless another answered the same request quickly the suspicion ends with the request.
  *
  * Touches: metrics, through the Traffic it is given.
  */
@@ -19,7 +23,7 @@ import type { Metrics } from "../../runtime/metrics.ts";
 
 import type { AccessLog } from "../access/entry.ts";
 import type { Active, Use } from "./active.ts";
-import { canSpare, Chooser, hasAlternative, type Ask } from "./balance.ts";
+import { canSpare, canSpareForAnswers, Chooser, hasAlternative, type Ask } from "./balance.ts";
 import type { Connect } from "../connect.ts";
 import type { Deadlines } from "../deadlines.ts";
 import type { EjectionReason, Ejections, Recheck } from "./outlier.ts";
@@ -37,6 +41,8 @@ export interface Times {
   readonly firstByteMs: number;
   /** For it when there is nowhere else to go. */
   readonly answerMs: number;
+  /** For the head of a request, from its first byte. */
+  readonly headMs: number;
   /** For the next byte of a body, either way. */
   readonly idleMs: number;
   /** For the next datagram of a flow, either way. */
@@ -80,6 +86,7 @@ export function openLane(pool: Pool, random: Random): Lane {
 /** Most requests fail nowhere: they share these. */
 const NONE_TRIED: ReadonlySet<string> = new Set();
 const NO_RETRIES: readonly AttemptEnd[] = [];
+const NOBODY: readonly string[] = [];
 
 /** The attempts of one request, connection or flow, one at a time. */
 export class Attempts {
@@ -89,7 +96,11 @@ export class Attempts {
   #tried = NONE_TRIED;
   #retries = NO_RETRIES;
   /** Tried, silent for too long, but perhaps only slow. */
-  #slow: readonly string[] = [];
+  #slow = NOBODY;
+  /** Ejected for what this request waited. */
+  #suspects = NOBODY;
+  /** Why the next attempt will be a further one; null for the first. */
+  #movesFor: AttemptEnd | null = null;
   #current: Upstream | null = null;
   #last: Upstream | null = null;
   #use: Use | null = null;
@@ -132,7 +143,10 @@ export class Attempts {
   next(): Upstream | null {
     this.#sentAtMs = this.#traffic.nowMs();
     this.#goesWell = false;
-    if (this.#sendsAgain) return this.#current;
+    if (this.#sendsAgain) {
+      this.#countRetry();
+      return this.#current;
+    }
     this.#release();
     this.#current = this.#choose();
     if (this.#current === null && this.#slow.length > 0 && !this.#isPatient) {
@@ -142,6 +156,7 @@ export class Attempts {
       this.#current = this.#choose();
     }
     if (this.#current === null) return null;
+    this.#countRetry();
     this.#last = this.#current;
     this.#use = this.#traffic.active.use(this.#current, this.#asker.gone);
     return this.#current;
@@ -169,7 +184,7 @@ export class Attempts {
     if (goes === "stop" || (end === "died" && !this.#takeRetry())) return false;
     this.#sendsAgain = goes === "again";
     if (goes === "next") this.#tried = new Set(this.#tried).add(upstream.id);
-    this.#count(end);
+    this.#movesFor = end;
     return true;
   }
 
@@ -179,35 +194,37 @@ export class Attempts {
    */
   leavesLate(request: Resendable): boolean {
     const upstream = this.#current;
-    if (upstream === null || this.#isPatient || !maySendAgain(request)) return false;
-    const bars = { ejections: this.#traffic.ejections, tried: this.#tried };
-    if (!hasAlternative(this.#lane.pool, upstream.id, bars) || !this.#takeRetry()) return false;
-    this.#eject(upstream, "late");
+    if (upstream === null || this.#isPatient) return false;
+    this.#suspect(upstream);
+    if (!maySendAgain(request) || !this.#hasBetter(upstream) || !this.#takeRetry()) return false;
     this.#slow = [...this.#slow, upstream.id];
     this.#tried = new Set(this.#tried).add(upstream.id);
     this.#sendsAgain = false;
-    this.#count("late");
+    this.#movesFor = "late";
     return true;
   }
 
-  /** Told that the current upstream has taken the connection, or answered without a status. */
+  /** Told that the current upstream has taken the connection, or answered a datagram. */
   succeeded(): void {
     const { ejections, nowMs } = this.#traffic;
     if (this.#current === null) return;
     this.#goesWell = true;
-    if (ejections.isEmpty) return;
-    ejections.succeeded(this.#current.id, { sentAtMs: this.#sentAtMs, nowMs: nowMs() });
-    this.#acquitSlow();
+    if (!ejections.isEmpty)
+      ejections.succeeded(this.#current.id, { sentAtMs: this.#sentAtMs, nowMs: nowMs() });
   }
 
   /** In place of `succeeded` for HTTP: a server's error is an answer, but many in a row get an upstream ejected. */
   answered(status: number): void {
-    if (status < 500) {
-      this.succeeded();
-      return;
-    }
-    this.#acquitSlow();
-    if (this.#current !== null) this.#wentBadly(this.#current, "errors");
+    const { active, ejections } = this.#traffic;
+    if (this.#current === null) return;
+    const nowMs = this.#traffic.nowMs();
+    if (this.#use !== null) active.answered(this.#use, nowMs);
+    ejections.answered(this.#current.id);
+    // The same request took no time here: those who kept silent on it are not acquitted.
+    if (nowMs - this.#sentAtMs < this.firstByteMs) this.#suspects = NOBODY;
+    else this.#acquit();
+    if (status < 500) this.succeeded();
+    else this.#wentBadly(this.#current, "errors");
   }
 
   /** Told that the current upstream broke off what it had begun: an answer cut short, a connection reset unused. */
@@ -220,6 +237,7 @@ export class Attempts {
   finished(): void {
     if (this.#goesWell && this.#current !== null) this.#traffic.ejections.streaks.end(this.#current.id);
     this.#goesWell = false;
+    this.#acquit();
     this.#release();
     for (; this.#retriesTaken > 0; this.#retriesTaken -= 1) this.#lane.budget.finished();
   }
@@ -236,15 +254,36 @@ export class Attempts {
     this.#use = null;
   }
 
-  #eject(upstream: Upstream, reason: EjectionReason): void {
+  /** @returns true when it became ejected by this */
+  #eject(upstream: Upstream, reason: EjectionReason): boolean {
     const { ejections, log, metrics, nowMs } = this.#traffic;
     const { pool } = this.#lane;
-    if (!ejections.isEjected(upstream.id) && !canSpare(pool, upstream.id, ejections)) return;
+    if (!ejections.isEjected(upstream.id) && !canSpare(pool, upstream.id, ejections)) return false;
     const recheck = this.#recheckFor(reason);
     const fault = { reason, recheck, sentAtMs: this.#sentAtMs, nowMs: nowMs() };
-    if (!ejections.failed(upstream, fault)) return;
+    if (!ejections.failed(upstream, fault)) return false;
     metrics.ejections.inc({ service: upstream.service });
     log.debug(`upstream ${upstream.id} of ${upstream.service} is left alone: ${reason}`);
+    return true;
+  }
+
+  /** Ejects a silent upstream unless somebody else was answered by it since this request was sent. */
+  #suspect(upstream: Upstream): void {
+    if ((this.#use?.load.answeredAtMs ?? 0) > this.#sentAtMs) return;
+    if (this.#eject(upstream, "late")) this.#suspects = [...this.#suspects, upstream.id];
+  }
+
+  /**
+   * True when a request that keeps waiting should not: there is another upstream as good; or this one is known to be
+   * hung by now, and there is any that is not, were it one that was left for being slow.
+   */
+  #hasBetter(upstream: Upstream): boolean {
+    const { ejections } = this.#traffic;
+    const { pool } = this.#lane;
+    if (hasAlternative(pool, upstream.id, { ejections, tried: this.#tried })) return true;
+    const isLeft = ({ id }: Upstream): boolean =>
+      !ejections.isEjected(id) && (!this.#tried.has(id) || this.#slow.includes(id));
+    return ejections.isHung(upstream.id) && pool.tiers.some((tier) => tier.some(isLeft));
   }
 
   #recheckFor(reason: EjectionReason): Recheck {
@@ -260,17 +299,18 @@ export class Attempts {
    */
   #wentBadly(upstream: Upstream, reason: EjectionReason): void {
     const { ejections } = this.#traffic;
+    const { pool } = this.#lane;
     if (ejections.streaks.bad(upstream.id) < STREAK_MAX) return;
     const isWell = ({ id }: Upstream): boolean =>
       id !== upstream.id && ejections.streaks.countOf(id) === 0 && !ejections.isEjected(id);
-    if (this.#lane.pool.tiers[0]?.some(isWell) === true) this.#eject(upstream, reason);
+    if (pool.tiers[0]?.some(isWell) !== true || !canSpareForAnswers(pool, upstream.id, ejections)) return;
+    this.#eject(upstream, reason);
   }
 
-  #acquitSlow(): void {
-    if (this.#slow.length === 0) return;
-    const { ejections, nowMs } = this.#traffic;
-    if (nowMs() - this.#sentAtMs < this.firstByteMs) return;
-    for (const id of this.#slow) ejections.acquit(id);
+  /** Takes back what is only known from this request. */
+  #acquit(): void {
+    for (const id of this.#suspects) this.#traffic.ejections.acquit(id);
+    this.#suspects = NOBODY;
   }
 
   #takeRetry(): boolean {
@@ -279,7 +319,11 @@ export class Attempts {
     return true;
   }
 
-  #count(reason: AttemptEnd): void {
+  /** Counts a further attempt, once there is somebody to make it at. */
+  #countRetry(): void {
+    const reason = this.#movesFor;
+    if (reason === null) return;
+    this.#movesFor = null;
     this.#retries = [...this.#retries, reason];
     this.#traffic.metrics.proxyRetries.inc({ service: this.#lane.pool.service, reason });
   }

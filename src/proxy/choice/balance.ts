@@ -7,8 +7,8 @@
  *
  * An attempt that failed asks again with what it has tried, instead of holding a list made at the start: the next
  * choice then counts as a turn too (a dead replica's neighbour does not get a double share), and uses the newest pool.
- * When nobody is left but ejected ones they are tried after all, tier by tier, those first that have not failed for
- * longest. An ejection is an opinion, and an opinion never leaves a client without any candidate.
+ * An ejection is an opinion: it never leaves a client without any candidate, nor does it count for more than the word
+ * of a replica's own host.
  *
  * Pure.
  */
@@ -19,6 +19,7 @@ import { TIERS } from "../../model/view.ts";
 import type { Pool, Upstream } from "../routes.ts";
 import type { Active } from "./active.ts";
 import { Group } from "./group.ts";
+import type { EjectionReason } from "./outlier.ts";
 import { clientPlace, evenScore, weightedScore } from "./rendezvous.ts";
 
 /** What speaks against a candidate. */
@@ -26,6 +27,8 @@ export interface Bars {
   readonly ejections: {
     /** True while this proxy would rather not use the upstream. */
     readonly isEjected: (id: string) => boolean;
+    /** True of an ejected one that takes connections, but has not answered us either. */
+    readonly isHung: (id: string) => boolean;
     /** When it last failed, Unix milliseconds; 0 when it is not known to have. */
     readonly failedAtMs: (id: string) => number;
     /** True when none is ejected. */
@@ -51,6 +54,8 @@ export class Chooser {
   readonly #random: Random;
   #pool: Pool | null = null;
   #groupByRank = new Map<number, Group>();
+  /** The same, by tier. */
+  #tiers: readonly (readonly Group[])[] = [];
 
   constructor(random: Random) {
     this.#random = random;
@@ -59,18 +64,27 @@ export class Chooser {
   /**
    * Chooses an upstream for whoever asks, and counts it as served.
    *
+   * A tier's ejected ones come after its others, those first that have not failed for longest, and before any of a
+   * worse tier. Who is wrongly tried costs a moment: mostly it takes no connection. One that drains or is not ready
+   * may take the request and then lose it, or answer that it is not ready. Only those that are hung for all that is
+   * known, and would keep the request, come after all others.
+   *
    * @returns null only when every upstream of the pool has been tried
    */
   choose(pool: Pool, ask: Ask): Upstream | null {
     if (pool !== this.#pool) this.#take(pool);
     const { balance, slowStartMs } = pool.traffic;
     const choice = CHOICES[balance];
-    for (const group of this.#groupByRank.values()) {
-      group.weigh(ask.nowMs, slowStartMs);
-      const at = choice(group, ask, this.#random);
-      if (at !== -1) return group.upstreams[at] ?? null;
+    for (let tier = 0; tier < this.#tiers.length; tier += 1) {
+      for (const group of this.#tiers[tier] ?? []) {
+        group.weigh(ask.nowMs, slowStartMs);
+        const at = choice(group, ask, this.#random);
+        if (at !== -1) return group.upstreams[at] ?? null;
+      }
+      const ejected = leastRecentlyFailed(pool.tiers[tier] ?? [], ask, false);
+      if (ejected !== null) return ejected;
     }
-    return leastRecentlyFailed(pool, ask);
+    return leastRecentlyFailed(pool.tiers.flat(), ask, true);
   }
 
   /** Groups a new pool, best first; groups that were there go on with their turns. */
@@ -79,21 +93,25 @@ export class Chooser {
     this.#groupByRank = new Map();
     this.#pool = pool;
     const isByDistance = pool.traffic.prefer === "local";
-    for (const [tier, upstreams] of pool.tiers.entries()) {
-      for (const distance of DISTANCES) {
+    this.#tiers = pool.tiers.map((upstreams, tier) => {
+      const groups: Group[] = [];
+      for (const distance of isByDistance ? DISTANCES : NO_DISTANCES) {
         const members = isByDistance
           ? upstreams.filter((upstream) => upstream.distance === distance)
           : upstreams;
         const rank = tier * DISTANCES.length + distance;
-        if (members.length > 0)
-          this.#groupByRank.set(rank, new Group(members, before.get(rank) ?? null, this.#random));
-        if (!isByDistance) break;
+        if (members.length === 0) continue;
+        const group = new Group(members, before.get(rank) ?? null, this.#random);
+        this.#groupByRank.set(rank, group);
+        groups.push(group);
       }
-    }
+      return groups;
+    });
   }
 }
 
 const DISTANCES: readonly Upstream["distance"][] = [0, 1, 2];
+const NO_DISTANCES: readonly Upstream["distance"][] = [0];
 
 const CHOICES: Readonly<Record<Pool["traffic"]["balance"], Choice>> = {
   "round-robin": inTurn,
@@ -193,17 +211,18 @@ function isBarred({ upstreams }: Group, at: number, { tried, ejections }: Bars):
   return tried.has(id) || ejections.isEjected(id);
 }
 
-/** Who to try when all are ejected or tried. */
-function leastRecentlyFailed({ tiers }: Pool, { tried, ejections }: Bars): Upstream | null {
-  for (const tier of tiers) {
-    let best: Upstream | null = null;
-    for (const upstream of tier) {
-      if (tried.has(upstream.id)) continue;
-      if (best === null || ejections.failedAtMs(upstream.id) < ejections.failedAtMs(best.id)) best = upstream;
-    }
-    if (best !== null) return best;
+/** Who to try when all of these are ejected or tried. */
+function leastRecentlyFailed(
+  upstreams: readonly Upstream[],
+  { tried, ejections }: Bars,
+  mayBeHung: boolean,
+): Upstream | null {
+  let best: Upstream | null = null;
+  for (const upstream of upstreams) {
+    if (tried.has(upstream.id) || (!mayBeHung && ejections.isHung(upstream.id))) continue;
+    if (best === null || ejections.failedAtMs(upstream.id) < ejections.failedAtMs(best.id)) best = upstream;
   }
-  return null;
+  return best;
 }
 
 /**
@@ -229,4 +248,23 @@ export function canSpare(pool: Pool, id: string, ejections: Bars["ejections"]): 
   const tier = pool.tiers.findIndex((upstreams) => upstreams.some((upstream) => upstream.id === id));
   if (tier !== TIERS.indexOf("eligible")) return tier !== -1;
   return pool.tiers[tier]?.some((other) => other.id !== id && !ejections.isEjected(other.id)) ?? false;
+}
+
+/** What tells why an upstream is ejected. */
+interface Reasons {
+  /** Null when it is not. */
+  readonly reasonOf: (id: string) => EjectionReason | null;
+}
+
+/**
+ * True when a pool can spare an upstream for what it answers: with it, at most half of those of its tier that can be
+ * reached are left alone for that. Connects fail and silence falls without anybody's doing; a bad answer is often what
+ * somebody asked for, and nobody is to ask most of a service's replicas away from the others.
+ */
+export function canSpareForAnswers(pool: Pool, id: string, ejections: Reasons): boolean {
+  const tier = pool.tiers.find((upstreams) => upstreams.some((upstream) => upstream.id === id)) ?? [];
+  const reasons = tier.map((upstream) => ejections.reasonOf(upstream.id));
+  const out = reasons.filter((reason) => reason === "errors" || reason === "broken").length;
+  const reachable = reasons.filter((reason) => reason !== "connect" && reason !== "late").length;
+  return (out + 1) * 2 <= reachable;
 }

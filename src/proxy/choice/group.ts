@@ -86,9 +86,9 @@ export class Group {
     return this.#loads;
   }
 
-  /** Where each member stands for those who come by address. */
+  /** Where each member stands for those who come by address: by replica, so all ports of a service lead to the same. */
   get places(): readonly Place[] {
-    this.#places ??= this.upstreams.map(({ id }) => placeOf(id));
+    this.#places ??= this.upstreams.map(({ replica }) => placeOf(replica));
     return this.#places;
   }
 

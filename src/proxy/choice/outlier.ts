@@ -54,6 +54,8 @@ interface Ejection {
   /** Until when it is out; when it came back, once it is. */
   readonly untilMs: number;
   readonly durationMs: number;
+  /** A probe of ours has failed since. */
+  readonly isConfirmed: boolean;
 }
 
 /** The ejections of one proxy. */
@@ -83,6 +85,9 @@ export class Ejections {
   /**
    * Ejects an upstream.
    *
+   * For silence it is a suspicion, since a request may take long by itself: so it is probed at once, and out for no
+   * longer than that takes if it is well. Silent again, without an answer to anybody in between, it is out for longer.
+   *
    * @returns true when it became ejected anew; false when it was already, or the failure is older than its return
    */
   failed(upstream: Upstream, { reason, recheck, sentAtMs, nowMs }: Fault): boolean {
@@ -93,19 +98,35 @@ export class Ejections {
       return false;
     }
     if (known !== undefined && sentAtMs < known.untilMs) return false;
-    const isFirst = known === undefined || nowMs - known.untilMs >= FORGIVEN_MS;
-    const durationMs = isFirst ? FIRST_MS : longer(known.durationMs);
-    const untilMs = nowMs + durationMs;
+    const isForgiven = known === undefined || nowMs - known.untilMs >= FORGIVEN_MS;
+    const durationMs = durationOf(reason, isForgiven ? null : known);
+    const times = { failedAtMs: nowMs, untilMs: nowMs + durationMs, durationMs };
     const version = versionOf(upstream);
     this.streaks.end(id);
     // As the newest one, for the bound.
     this.#drop(id);
-    this.#put(id, { version, reason, recheck, phase: "out", failedAtMs: nowMs, untilMs, durationMs });
+    this.#put(id, { version, reason, recheck, phase: "out", isConfirmed: false, ...times });
     this.#bound();
     return true;
   }
 
-  /** Told that a client's attempt has had an answer: an ejected upstream is back, unless it failed since then. */
+  /** Why an upstream is left alone; null when it is not. */
+  reasonOf(id: string): EjectionReason | null {
+    const known = this.#outCount === 0 ? undefined : this.#ejectionById.get(id);
+    return known === undefined || known.phase === "back" ? null : known.reason;
+  }
+
+  /** True of an upstream that is ejected for silence and has not answered a probe of ours either. */
+  isHung(id: string): boolean {
+    return this.reasonOf(id) === "late" && this.#ejectionById.get(id)?.isConfirmed === true;
+  }
+
+  /** Told that an upstream has answered a client, however badly and whenever asked: it was not silent, but slow. */
+  answered(id: string): void {
+    if (this.#ejectionById.size > 0 && this.#ejectionById.get(id)?.reason === "late") this.#drop(id);
+  }
+
+  /** Told that a client's attempt has gone well: an ejected upstream is back, unless it failed since then. */
   succeeded(id: string, { sentAtMs, nowMs }: Pick<Fault, "sentAtMs" | "nowMs">): void {
     if (this.#outCount === 0) return;
     const known = this.#ejectionById.get(id);
@@ -113,9 +134,13 @@ export class Ejections {
     this.#put(id, { ...known, phase: "back", untilMs: nowMs });
   }
 
-  /** Takes back an ejection for being late: it turned out that the request takes its time everywhere. */
+  /**
+   * Takes back an ejection for being late: whoever said so has not found anybody faster. Not one that a probe of ours
+   * has confirmed, since that did not depend on what was asked for.
+   */
   acquit(id: string): void {
-    if (this.#ejectionById.get(id)?.reason === "late") this.#drop(id);
+    const known = this.#ejectionById.get(id);
+    if (known?.reason === "late" && !known.isConfirmed) this.#drop(id);
   }
 
   /**
@@ -140,7 +165,7 @@ export class Ejections {
   /**
    * Told how a probe went; means nothing when the upstream is not waiting for it any more.
    *
-   * @param outcome  `unknown`: this host could not find out; it is asked again in as long as the ejection took
+   * @param outcome  `unknown`: this host could not find out; asked again in as long as the ejection took, or a second
    */
   checked(id: string, outcome: "passed" | "failed" | "unknown", nowMs: number): void {
     const known = this.#ejectionById.get(id);
@@ -150,9 +175,11 @@ export class Ejections {
       return;
     }
     const isFailure = outcome === "failed";
-    const durationMs = isFailure ? longer(known.durationMs) : known.durationMs;
+    const durationMs = isFailure ? longer(known.durationMs) : Math.max(known.durationMs, FIRST_MS);
     const failedAtMs = isFailure ? nowMs : known.failedAtMs;
-    this.#put(id, { ...known, phase: "out", failedAtMs, durationMs, untilMs: nowMs + durationMs });
+    const isConfirmed = isFailure || known.isConfirmed;
+    const times = { failedAtMs, durationMs, untilMs: nowMs + durationMs };
+    this.#put(id, { ...known, phase: "out", isConfirmed, ...times });
   }
 
   /**
@@ -199,8 +226,14 @@ export class Ejections {
   }
 }
 
+/** How long an upstream is out until it is probed, milliseconds. */
+function durationOf(reason: EjectionReason, known: Ejection | null): number {
+  if (reason === "late" && known?.reason !== "late") return 0;
+  return known === null ? FIRST_MS : longer(known.durationMs);
+}
+
 function longer(durationMs: number): number {
-  return Math.min(LONGEST_MS, durationMs * 2);
+  return Math.max(FIRST_MS, Math.min(LONGEST_MS, durationMs * 2));
 }
 
 function countOut(ejection: Ejection | undefined): number {

@@ -4,8 +4,8 @@
  * When an ejection has expired the upstream is probed, not offered to a client: one that swallows packets would cost
  * somebody the connect deadline each time. A connection is enough where connections failed. Where an upstream takes
  * connections and keeps silent, or answers badly, it gets a `HEAD /`: any answer to that is good enough, since what is
- * being asked is whether it answers, not whether it has such a page. Health checks know more, but they run on the
- * replica's own host; this asks whether it can be reached from here.
+ * being asked is whether it answers, not whether it has such a page, nor how fast. Health checks know more, but they
+ * run on the replica's own host; this asks whether it can be reached from here.
  *
  * Few at once: after a network outage there may be thousands, and what they need most is not another flood.
  *
@@ -22,6 +22,9 @@ import type { Pool, Upstream } from "../routes.ts";
 import type { Traffic } from "./attempts.ts";
 import type { Recheck } from "./outlier.ts";
 
+/** How many times as long as a client's request a probe may wait: nobody waits for it. */
+const PATIENCE = 3;
+
 /** An upstream as it is now. */
 interface Known {
   readonly upstream: Upstream;
@@ -36,9 +39,8 @@ export class Readmission {
   #pools: readonly Pool[] = [];
   /** Made when it is needed first: most tables come while nobody is ejected. */
   #knownById: ReadonlyMap<string, Known> | null = null;
-  readonly #streams = new Set<Duplex>();
+  readonly #closing = new AbortController();
   #underWay = 0;
-  #isClosed = false;
 
   constructor(traffic: Traffic) {
     this.#traffic = traffic;
@@ -55,7 +57,7 @@ export class Readmission {
   tick(nowMs: number): void {
     const { ejections, log } = this.#traffic;
     const free = LIMITS.readmissionsMax - this.#underWay;
-    if (this.#isClosed || free <= 0) return;
+    if (this.#closing.signal.aborted || free <= 0) return;
     for (const { id, recheck } of ejections.due(nowMs, free)) {
       const known = this.#find(id);
       if (known === null) {
@@ -69,16 +71,15 @@ export class Readmission {
     }
   }
 
-  /** Ends all probes. */
+  /** Ends all probes, those that still connect as well: by now nobody looks at their deadline. */
   close(): void {
-    this.#isClosed = true;
-    for (const stream of this.#streams) stream.destroy();
+    this.#closing.abort();
   }
 
   async #check({ upstream, firstByteMs }: Known, recheck: Recheck): Promise<void> {
     const { ejections, log, nowMs } = this.#traffic;
     try {
-      await this.#probe(upstream, recheck === "request" ? firstByteMs : 0);
+      await this.#probe(upstream, recheck === "request" ? firstByteMs * PATIENCE : 0);
       ejections.checked(upstream.id, "passed", nowMs());
       log.debug(`upstream ${upstream.id} of ${upstream.service} is back`);
     } catch (thrown) {
@@ -89,25 +90,27 @@ export class Readmission {
   }
 
   /**
-   * @param firstByteMs  how long to wait for an answer; 0 when a connection is enough
+   * @param waitMs  how long to wait for an answer; 0 when a connection is enough
    * @throws Failure, when the upstream is not back
    */
-  async #probe(upstream: Upstream, firstByteMs: number): Promise<void> {
-    const stream = await this.#traffic.connect(upstream);
+  async #probe(upstream: Upstream, waitMs: number): Promise<void> {
+    const { signal } = this.#closing;
+    const stream = await this.#traffic.connect(upstream, null, { signal });
     // Whatever it says of itself is told by the events that are waited for.
     stream.on("error", () => undefined);
+    const end = (): void => void stream.destroy();
+    signal.addEventListener("abort", end);
     try {
-      if (firstByteMs > 0 && !this.#isClosed) await this.#answer(stream, upstream, firstByteMs);
+      if (waitMs > 0 && !signal.aborted) await this.#answer(stream, upstream, waitMs);
     } finally {
-      this.#streams.delete(stream);
-      stream.destroy();
+      signal.removeEventListener("abort", end);
+      end();
     }
   }
 
-  async #answer(stream: Duplex, { address, port }: Upstream, firstByteMs: number): Promise<void> {
+  async #answer(stream: Duplex, { address, port }: Upstream, waitMs: number): Promise<void> {
     const { deadlines, nowMs } = this.#traffic;
-    this.#streams.add(stream);
-    const deadline = deadlines.add(nowMs() + firstByteMs, () => stream.destroy());
+    const deadline = deadlines.add(nowMs() + waitMs, () => stream.destroy());
     const host = renderHostPort({ host: address, port });
     stream.write(`HEAD / HTTP/1.1\r\nHost: ${host}\r\nUser-Agent: skein\r\nConnection: close\r\n\r\n`);
     const answered = new Promise<boolean>((resolve) => {

@@ -12,13 +12,13 @@
  * Pure.
  */
 
-/** Two hashes of an upstream's id: two upstreams that share one differ in the other. */
+/** Two hashes of a replica's id: two replicas that share one differ in the other. */
 export interface Place {
   readonly first: number;
   readonly second: number;
 }
 
-/** Where an upstream stands, by its id. */
+/** Where an upstream stands, by the id of its replica. */
 export function placeOf(id: string): Place {
   return { first: hashOf(id, 0x811c9dc5), second: hashOf(id, 0x9747b28c) };
 }

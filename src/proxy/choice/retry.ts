@@ -16,8 +16,8 @@ import { LIMITS } from "../../model/limits.ts";
 
 /**
  * How an attempt ended without a response: `connect` never sent a byte; `stale` died on a kept-alive connection that
- * the upstream may have closed before it saw the request; `undelivered` on one that it certainly had closed before;
- * `died` on a fresh one; `late` has not answered in time.
+ * the upstream may have closed before it saw the request; `undelivered` died, and it is known that the upstream was
+ * given nothing of the request; `died` on a fresh connection; `late` has not answered in time.
  */
 export type AttemptEnd = "connect" | "stale" | "undelivered" | "died" | "late";
 

@@ -133,28 +133,36 @@ export interface Outcome {
   readonly tried: number;
 }
 
+/** What becomes of a request for which no upstream had an answer. */
+export interface FailureAnswer {
+  readonly status: number;
+  /** For the client. */
+  readonly reason: string;
+  /** For the access log. */
+  readonly result: "no replica" | "timed out" | "no answer";
+}
+
 /** What to tell the client of a request for which no upstream had an answer. */
-export function failureAnswer(
-  { failure, tried }: Outcome,
-  pool: Pool,
-): { readonly status: number; readonly reason: string } {
+export function failureAnswer({ failure, tried }: Outcome, pool: Pool): FailureAnswer {
   const { service } = pool;
-  if (tried === 0) return { status: 503, reason: nobodyReason(pool) };
+  if (tried === 0) return { status: 503, reason: nobodyReason(pool), result: "no replica" };
   const [eligible = []] = pool.tiers;
   const health = eligible.length === 0 ? ", and none of them is healthy" : "";
   if (failure instanceof Failure && failure.code === "timeout") {
-    return { status: 504, reason: `no replica of ${service} answered in time${health} (${asked(tried)})` };
+    const reason = `no replica of ${service} answered in time${health} (${asked(tried)})`;
+    return { status: 504, reason, result: "timed out" };
   }
-  return { status: 502, reason: `no replica of ${service} gave an answer${health} (${asked(tried)})` };
+  const reason = `no replica of ${service} gave an answer${health} (${asked(tried)})`;
+  return { status: 502, reason, result: "no answer" };
 }
 
 function asked(count: number): string {
   return count === 1 ? "one was asked" : `${count} were asked`;
 }
 
-function nobodyReason({ service, tiers, resting }: Pool): string {
+/** Of a pool whose tiers are empty: one that is left alone after failures is asked when there is no other. */
+function nobodyReason({ service, resting }: Pool): string {
   const nobody = `no replica of ${service} is available`;
-  if (tiers.some((tier) => tier.length > 0)) return `${nobody}: all are left alone after failures`;
   if (resting.length === 0) return `${nobody}: it has none that can be reached`;
   return `${nobody}: those it has are starting, of weight 0 or on a host that is away`;
 }

@@ -14,20 +14,8 @@ import type { Readable } from "node:stream";
 import { LIMITS } from "../../model/limits.ts";
 
 import { pairsOf, type HttpClient } from "./client.ts";
+import type { BodySink } from "./forwarder.ts";
 import { endToEndTrailers } from "./headers.ts";
-
-/** Where a body goes: a request to an upstream. */
-export interface BodySink {
-  readonly writableEnded: boolean;
-  readonly writableNeedDrain: boolean;
-  on(event: "drain", listener: () => void): unknown;
-  /** False when no more should come before `drain`. */
-  write(chunk: Buffer): boolean;
-  end(): unknown;
-  /** Sends the head now; it leaves with the first bytes of the body else. */
-  flushHeaders(): void;
-  addTrailers(trailers: readonly (readonly [string, string])[]): void;
-}
 
 /** What the sender of a body wants to know. */
 export interface BodyEvents {

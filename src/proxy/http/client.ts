@@ -10,7 +10,7 @@
  */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from "node:http2";
 import type { Readable } from "node:stream";
 
 import { reset } from "../../runtime/pump.ts";
@@ -56,6 +56,7 @@ export interface HttpClient {
    *
    * @param answer.headers  alternating names and values, none of which concerns one connection only
    * @param answer.closes   the connection takes no request after this one; means nothing to HTTP/2
+   * @throws what node has against a status or header; nothing of it was written then, and another head may be
    */
   writeHead(answer: AnswerHead): void;
   flushHead(): void;
@@ -193,10 +194,12 @@ class Http2Client implements HttpClient {
   readonly hasBody: boolean;
   readonly #request: Http2ServerRequest;
   readonly #response: Http2ServerResponse;
+  readonly #stream: ServerHttp2Stream;
 
   constructor(request: Http2ServerRequest, response: Http2ServerResponse) {
     this.#request = request;
     this.#response = response;
+    this.#stream = request.stream;
     const { method, url, rawHeaders } = request;
     this.head = {
       method,
@@ -207,7 +210,7 @@ class Http2Client implements HttpClient {
     this.hasBody = !request.stream.endAfterHeaders;
     request.on("error", ignored);
     response.on("error", ignored);
-    response.stream.on("error", ignored);
+    request.stream.on("error", ignored);
   }
 
   get body(): Readable {
@@ -223,16 +226,12 @@ class Http2Client implements HttpClient {
   }
 
   get isOver(): boolean {
-    // `stream` is taken from a response that has closed, against its type.
-    return this.#response.writableEnded || this.#stream === null || this.#stream.destroyed;
+    // Closed before it is destroyed: node writes nothing more from then on, and says so by throwing.
+    return this.#response.writableEnded || this.#stream.closed || this.#stream.destroyed;
   }
 
   get isFinished(): boolean {
-    return this.#response.finished && (this.#stream === null || this.#stream.writableFinished);
-  }
-
-  get #stream(): Http2ServerResponse["stream"] | null {
-    return (this.#response.stream as Http2ServerResponse["stream"] | undefined) ?? null;
+    return this.#response.finished && this.#stream.writableFinished;
   }
 
   onTurn(start: () => void): void {
@@ -240,7 +239,8 @@ class Http2Client implements HttpClient {
   }
 
   onClose(closed: () => void): void {
-    this.#response.once("close", closed);
+    // Not the response's: it tells nothing when the client of a HEAD request leaves before there is an answer.
+    this.#stream.once("close", closed);
   }
 
   onDrain(resume: () => void): void {
@@ -248,17 +248,22 @@ class Http2Client implements HttpClient {
   }
 
   inviteBody(): void {
-    if (!this.isOver) this.#response.writeContinue();
+    this.inform(100, []);
   }
 
   inform(status: number, headers: readonly string[]): void {
     if (this.isHeadSent || this.isOver) return;
-    this.#stream?.additionalHeaders({ ":status": status, ...recordOf(headers) });
+    try {
+      this.#stream.additionalHeaders({ ":status": status, ...recordOf(headers) });
+    } catch {
+      // An answer can do without; the final one is written by the same rules, and tells what is wrong.
+    }
   }
 
   writeHead({ status, headers }: AnswerHead): void {
     if (this.isOver) return;
-    this.#response.writeHead(status, recordOf(headers));
+    // Not the response's own, which keeps what was refused: an answer in its place would be refused for it too.
+    this.#stream.respond([":status", String(status), ...headers], { waitForTrailers: true });
   }
 
   flushHead(): void {
@@ -266,7 +271,8 @@ class Http2Client implements HttpClient {
   }
 
   write(chunk: Buffer | string): boolean {
-    return this.isOver || this.#response.write(chunk);
+    // Ended by its head alone where the status or the method has no body (RFC 9110 6.4.1).
+    return this.isOver || this.#stream.writableEnded || this.#response.write(chunk);
   }
 
   end(trailers: readonly string[] = []): void {
@@ -277,7 +283,7 @@ class Http2Client implements HttpClient {
 
   cut(): void {
     // Not `destroy`, which says NO_ERROR, as after a whole answer.
-    if (this.#stream !== null && !this.#stream.destroyed) this.#stream.close(INTERNAL_ERROR);
+    if (!this.#stream.destroyed) this.#stream.close(INTERNAL_ERROR);
   }
 
   closeConnection(): void {

@@ -20,11 +20,11 @@ import type { Deadline } from "../deadlines.ts";
 import type { Caller } from "../tcp/proxy-header.ts";
 
 import type { UpstreamAnswer } from "./answer.ts";
-import { failureAnswer, renderAnswer, titleOf } from "./answers.ts";
+import { failureAnswer, renderAnswer, titleOf, type FailureAnswer } from "./answers.ts";
 import { RequestBody } from "./body.ts";
 import type { HttpClient } from "./client.ts";
 import type { Attempt, AttemptFailure, HttpForwarder, OutgoingHead } from "./forwarder.ts";
-import { announcedTrailers, clientHeaders, endToEndTrailers, valuesOf } from "./headers.ts";
+import { answerHeaders, clientHeaders, endToEndTrailers, valuesOf } from "./headers.ts";
 import { entryOf, type RequestFacts } from "./record.ts";
 
 /** What an exchange needs. */
@@ -59,15 +59,7 @@ const UNSENT: Resendable = { method: "GET", isBodyKept: true };
 type Phase = "sending" | "waiting" | "relaying" | "over";
 
 /** What ended an exchange, for the access log. */
-type Result =
-  | "ok"
-  | "client left"
-  | "client stalled"
-  | "body stopped"
-  | "no replica"
-  | "no answer"
-  | "timed out"
-  | CutReason;
+type Result = "ok" | "client left" | "client stalled" | "body stopped" | FailureAnswer["result"] | CutReason;
 
 /** Why an answer was cut after its head was out; a closed set, as it labels a metric. */
 type CutReason = "upstream died" | "upstream stalled" | "upstream left";
@@ -80,6 +72,8 @@ class Exchange {
   #phase: Phase = "sending";
   #attempt: Attempt | null = null;
   #answer: UpstreamAnswer | null = null;
+  /** Bytes of the request may have left in the current attempt. */
+  #hasBegun = false;
   #giveUpAtMs: number;
   #lastFailure: unknown = null;
   #tried = 0;
@@ -90,11 +84,11 @@ class Exchange {
   #result: Result = "client left";
 
   constructor(options: ExchangeOptions) {
-    const { traffic, client, lane, facts } = options;
+    const { traffic, client, lane } = options;
     this.#options = options;
-    this.#attempts = new Attempts(traffic, lane, { client: facts.client, gone: () => this.#lost() });
+    this.#attempts = new Attempts(traffic, lane, { client: options.facts.client, gone: () => this.#lost() });
     this.#body = client.hasBody ? new RequestBody(client) : null;
-    this.#giveUpAtMs = facts.startedAtMs + traffic.times.answerMs;
+    this.#giveUpAtMs = traffic.nowMs() + traffic.times.answerMs;
     this.#deadline = traffic.deadlines.add(this.#giveUpAtMs, () => this.#late());
   }
 
@@ -116,6 +110,7 @@ class Exchange {
     }
     this.#tried += 1;
     this.#phase = "sending";
+    this.#hasBegun = false;
     this.#deadline.atMs = this.#giveUpAtMs;
     const kept = isIdempotent(head.method) ? "any" : "warm";
     const freshness = this.#attempts.needsFreshConnection ? "new" : kept;
@@ -124,6 +119,7 @@ class Exchange {
       { ...head, caller, freshness },
       {
         connected: (sink) => {
+          this.#hasBegun = true;
           this.#invite();
           if (this.#body === null) {
             sink.end();
@@ -146,7 +142,7 @@ class Exchange {
     const cause = new Failure("unreachable", "the upstream has left");
     this.#attempt?.abandon();
     if (this.#phase === "relaying") this.#cut("upstream left");
-    else this.#failed({ end: "died", cause, wasSent: true });
+    else this.#failed({ end: this.#hasBegun ? "died" : "connect", cause, wasSent: this.#hasBegun });
   }
 
   #failed({ end, cause, wasSent }: AttemptFailure): void {
@@ -189,9 +185,8 @@ class Exchange {
   }
 
   #awaitFirstByte(): void {
-    const { firstByteMs } = this.#attempts;
-    const waitMs = firstByteMs === 0 ? Infinity : firstByteMs;
-    this.#deadline.atMs = Math.min(this.#options.traffic.nowMs() + waitMs, this.#giveUpAtMs);
+    const byMs = this.#options.traffic.nowMs() + patienceMs(this.#attempts);
+    this.#deadline.atMs = Math.min(byMs, this.#giveUpAtMs);
   }
 
   #late(): void {
@@ -251,8 +246,7 @@ class Exchange {
   #writeHead(answer: UpstreamAnswer): void {
     const { client, isClosing } = this.#options;
     const { status, message, rawHeaders } = answer;
-    const headers = clientHeaders(rawHeaders);
-    headers.push(...announcedTrailers(rawHeaders));
+    const headers = answerHeaders(client.head, status, rawHeaders);
     client.writeHead({ status, message, headers, closes: isClosing() });
     this.#count(status);
   }
@@ -290,7 +284,8 @@ class Exchange {
       this.#cut("upstream died");
       return;
     }
-    const answer = this.#body?.awaitsClient === true ? BODY_STOPPED : this.#failureAnswer();
+    const outcome = { failure: this.#lastFailure, tried: this.#tried };
+    const answer = this.#body?.awaitsClient === true ? BODY_STOPPED : failureAnswer(outcome, lane.pool);
     this.#result = answer.result;
     this.#count(answer.status);
     this.#phase = "relaying";
@@ -301,13 +296,6 @@ class Exchange {
     const { requestId } = facts;
     this.#bytesReceived = answerError(client, { ...answer, closes, requestId });
     traffic.log.info(`request ${requestId}: ${lane.pool.service}: ${answer.reason}: ${this.#whyFailed()}`);
-  }
-
-  #failureAnswer(): { readonly status: number; readonly reason: string; readonly result: Result } {
-    const outcome = { failure: this.#lastFailure, tried: this.#tried };
-    const answer = failureAnswer(outcome, this.#options.lane.pool);
-    const result = answer.status === 503 ? "no replica" : answer.status === 504 ? "timed out" : "no answer";
-    return { ...answer, result };
   }
 
   #whyFailed(): string {
@@ -351,6 +339,11 @@ class Exchange {
     };
     traffic.access.append(entryOf("http", facts, { ...counted, endedAtMs }));
   }
+}
+
+/** How long an upstream may keep silent before the request looks elsewhere, milliseconds. */
+export function patienceMs({ firstByteMs }: Pick<Attempts, "firstByteMs">): number {
+  return firstByteMs === 0 ? Infinity : firstByteMs;
 }
 
 /** What nginx made common for a request whose client left before an answer; never sent. */

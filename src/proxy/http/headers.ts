@@ -31,6 +31,7 @@ export type HeaderFields = ReadonlyMap<string, readonly string[]>;
 
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   "connection",
+  "http2-settings",
   "keep-alive",
   "proxy-connection",
   "proxy-authenticate",
@@ -132,14 +133,27 @@ export function clientHeaders(rawHeaders: readonly string[]): string[] {
 }
 
 /**
- * What the head of an answer passes besides: the names of the trailers to come, where the client's body is chunked.
+ * The headers of a final answer to pass to the client: end-to-end ones as they came, but for what would be at odds with
+ * the body that the client gets.
  *
- * @returns alternating names and values
+ * The names of trailers to come are passed where that body is chunked. A length is not where there is none by the
+ * status: of 204 (RFC 9110 8.6), and over HTTP/2 of 205 too, as node ends the stream with its head.
  */
-export function announcedTrailers(rawHeaders: readonly string[]): readonly string[] {
-  const names = valuesOf(rawHeaders, "trailer");
-  if (names.length === 0 || valuesOf(rawHeaders, "transfer-encoding").length === 0) return [];
-  return names.flatMap((value) => ["Trailer", value]);
+export function answerHeaders(
+  { method, httpVersion }: Pick<RequestHead, "method" | "httpVersion">,
+  status: number,
+  rawHeaders: readonly string[],
+): string[] {
+  const headers = clientHeaders(rawHeaders);
+  if (status === 204 || (status === 205 && httpVersion === "2.0")) return without(headers, "content-length");
+  const isChunked = valuesOf(rawHeaders, "transfer-encoding").length > 0;
+  if (!isChunked || httpVersion === "1.0" || method === "HEAD" || status === 304) return headers;
+  for (const value of valuesOf(rawHeaders, "trailer")) headers.push("Trailer", value);
+  return headers;
+}
+
+function without(headers: readonly string[], name: string): string[] {
+  return headers.filter((_, at) => headers[at - (at % 2)]?.toLowerCase() !== name);
 }
 
 /** Trailers to pass on: none that would frame, route, authenticate or tell of the client (RFC 9110 6.5.1). */

@@ -22,7 +22,7 @@ import type { Duplex } from "node:stream";
 import { LIMITS } from "../../model/limits.ts";
 import { KEEPALIVE_MS } from "../../runtime/connect.ts";
 
-import type { Lane, Traffic } from "../choice/attempts.ts";
+import type { Lane, Times, Traffic } from "../choice/attempts.ts";
 import type { Arrivals, Ends } from "../listen/arrival.ts";
 import type { Connections } from "../listen/connections.ts";
 import type { Caller } from "../tcp/proxy-header.ts";
@@ -76,8 +76,9 @@ export interface HttpOptions {
 }
 
 /** Longer than the 60 s that load balancers and browsers keep a connection: the one in front closes first. */
-const KEPT_ALIVE_MS = 75_000;
-const HEAD_MS = 15_000;
+export const KEPT_ALIVE_MS = 75_000;
+/** How often slow heads are looked for, at most. */
+const CHECK_MS = 5000;
 /** The outermost bound on one request's arrival; a body that stalls is cut far sooner, by the exchange. */
 const REQUEST_MS = 3_600_000;
 
@@ -86,10 +87,8 @@ const HTTP1_OPTIONS: ServerOptions = {
   insecureHTTPParser: false,
   requireHostHeader: true,
   maxHeaderSize: LIMITS.httpHeadBytes,
-  headersTimeout: HEAD_MS,
   requestTimeout: REQUEST_MS,
   keepAliveTimeout: KEPT_ALIVE_MS,
-  connectionsCheckingInterval: 5000,
   noDelay: true,
   keepAlive: true,
   keepAliveInitialDelay: KEEPALIVE_MS,
@@ -98,8 +97,9 @@ const HTTP1_OPTIONS: ServerOptions = {
 };
 
 /** A server that reads HTTP/1 strictly and serves nothing yet. */
-export function createHttp1Server(): Server {
-  const server = createServer(HTTP1_OPTIONS);
+export function createHttp1Server({ headMs }: Pick<Times, "headMs">): Server {
+  const connectionsCheckingInterval = Math.min(CHECK_MS, headMs);
+  const server = createServer({ ...HTTP1_OPTIONS, headersTimeout: headMs, connectionsCheckingInterval });
   // Bounded by bytes: beyond a count node:http drops headers without a word.
   server.maxHeadersCount = 0;
   return server;
@@ -107,7 +107,7 @@ export function createHttp1Server(): Server {
 
 /** A server for one frontend, not listening yet. */
 export function createHttpServer(options: HttpOptions & { readonly connections: Connections }): Server {
-  const server = createHttp1Server();
+  const server = createHttp1Server(options.traffic.times);
   server.on("connection", (socket) => {
     if (!options.connections.admit(socket))
       options.traffic.metrics.proxyRefused.inc({ reason: "connections" });

@@ -104,7 +104,7 @@ function gather(rawHeaders: readonly string[], pseudonym: string): DecidingLines
   const lines: DecidingLines = blank;
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const value = rawHeaders[at + 1] ?? "";
-    switch (rawHeaders[at]?.toLowerCase()) {
+    switch ((rawHeaders[at] ?? "").toLowerCase()) {
       case "host":
         lines.host ??= value;
         lines.hosts += 1;

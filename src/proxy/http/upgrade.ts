@@ -23,7 +23,7 @@ import type { Caller } from "../tcp/proxy-header.ts";
 
 import type { UpstreamAnswer } from "./answer.ts";
 import { failureAnswer, renderAnswer, titleOf } from "./answers.ts";
-import { CLIENT_LEFT } from "./exchange.ts";
+import { CLIENT_LEFT, patienceMs } from "./exchange.ts";
 import type { Attempt, HttpForwarder, OutgoingHead } from "./forwarder.ts";
 import { clientHeaders, valuesOf } from "./headers.ts";
 import { renderHead } from "./pipeline.ts";
@@ -153,9 +153,8 @@ class Upgrade {
   }
 
   #awaitFirstByte(): void {
-    const { firstByteMs } = this.#attempts;
-    const waitMs = firstByteMs === 0 ? Infinity : firstByteMs;
-    this.#deadline.atMs = Math.min(this.#options.traffic.nowMs() + waitMs, this.#giveUpAtMs);
+    const byMs = this.#options.traffic.nowMs() + patienceMs(this.#attempts);
+    this.#deadline.atMs = Math.min(byMs, this.#giveUpAtMs);
   }
 
   #late(): void {
@@ -193,7 +192,7 @@ class Upgrade {
     const { traffic, lane, facts, socket } = this.#options;
     this.#settle();
     const answer = failureAnswer({ failure: this.#lastFailure, tried: this.#tried }, lane.pool);
-    this.#result = answer.status === 503 ? "no replica" : answer.status === 504 ? "timed out" : "no answer";
+    this.#result = answer.result;
     this.#count(answer.status);
     refuseUpgrade(socket, facts, { ...answer, traffic });
     const why = this.#lastFailure === null ? "nobody was asked" : textOf(this.#lastFailure);

@@ -162,6 +162,7 @@ export class Arrivals {
   }
 }
 
-function endsOf({ remoteAddress, remotePort, localAddress, localPort }: Ends): string {
+/** The ends of a connection as text: no two that are open have the same, whatever they are wrapped in. */
+export function endsOf({ remoteAddress, remotePort, localAddress, localPort }: Ends): string {
   return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
 }

@@ -6,7 +6,10 @@
  * Touches: listening sockets.
  */
 
+import { once } from "node:events";
 import { Server } from "node:net";
+
+import type { Survey } from "../../runtime/sharing.ts";
 
 /** An address and port to listen on. */
 export interface ListenAddress {
@@ -16,8 +19,13 @@ export interface ListenAddress {
 
 /** One listener, not listening yet when it is made. */
 export interface Listener {
-  /** Settles when it listens. Rejects with what the system threw; it is then of no more use. */
-  listen(at: ListenAddress): Promise<void>;
+  /**
+   * Settles when it listens. Rejects with a Failure when the place is somebody else's, or with what the system threw;
+   * it is then of no more use.
+   *
+   * @param seen  what listens on this host
+   */
+  listen(at: ListenAddress, seen: Survey): Promise<void>;
   /** The port it has; null while it does not listen. */
   readonly port: number | null;
   /** Told of what goes wrong while it listens: it goes on when it can. */
@@ -37,18 +45,14 @@ export type Endings = Partial<Pick<Listener, "close" | "closeIdle">>;
 /** A server of connections as a listener. */
 export function serverListener(server: Server, endings: Endings = {}): Listener {
   const listener: Listener = {
-    listen: (at) =>
-      new Promise((resolve, reject) => {
-        server.once("error", reject);
-        const { address: host, port } = at;
-        // `reusePort`: see holder.ts.
-        server.listen({ host, port, backlog: BACKLOG, exclusive: true, reusePort: true }, () => {
-          server.removeListener("error", reject);
-          // Accepting may fail later, when the process is out of file descriptors: then it goes on when there are some.
-          server.on("error", (thrown) => listener.onError(thrown));
-          resolve();
-        });
-      }),
+    async listen({ address: host, port }, seen) {
+      await seen.expectShareable({ host, port }, "tcp");
+      // `reusePort`: see runtime/sharing.ts.
+      server.listen({ host, port, backlog: BACKLOG, exclusive: true, reusePort: true });
+      await once(server, "listening");
+      // Accepting may fail later, when the process is out of file descriptors: then it goes on when there are some.
+      server.on("error", (thrown) => listener.onError(thrown));
+    },
     get port() {
       const bound = server.address();
       return typeof bound === "object" && bound !== null ? bound.port : null;

@@ -13,11 +13,10 @@ import { setImmediate as turn } from "node:timers/promises";
 
 import { Failure, systemCodeOf, textOf, type FailureCode } from "../../base/failure.ts";
 import type { ServiceKey } from "../../model/ids.ts";
-import type { Protocol } from "../../model/service.ts";
+import { transportOf, type Protocol } from "../../model/service.ts";
 import type { Log } from "../../runtime/log.ts";
-import type { SharedSockets } from "../../runtime/sharing.ts";
+import { survey, type SharedSockets, type Survey } from "../../runtime/sharing.ts";
 
-import { survey, type Survey } from "./holder.ts";
 import type { ListenAddress, Listener } from "./listener.ts";
 import { listenerKey } from "../routes.ts";
 
@@ -113,7 +112,7 @@ export class Listeners {
     missing: readonly (readonly [string, WantedListener])[],
   ): Promise<Map<string, ListenFailure>> {
     const failures = new Map<string, ListenFailure>();
-    const seen = await survey();
+    const seen = await survey(this.#shared);
     for (let at = 0; at < missing.length; at += BATCH) {
       const batch = missing.slice(at, at + BATCH).map(async ([key, one]) => {
         const failure = await this.#open(key, one, seen);
@@ -148,11 +147,8 @@ export class Listeners {
   async #open(key: string, wanted: WantedListener, seen: Survey): Promise<ListenFailure | null> {
     const { address, port, service } = wanted;
     try {
-      const inode = seen.inodeAt(wanted);
-      if (inode !== null && !this.#shared.has(inode))
-        throw new Failure("busy", `${key} is held by ${await seen.describeHolder(inode)}`);
       const listener = wanted.create();
-      await listener.listen(wanted);
+      await listener.listen(wanted, seen);
       listener.onError = (thrown) => this.#log.warn(`listener ${key}: ${textOf(thrown)}`);
       this.#openedByKey.set(key, { wanted, listener });
       return null;
@@ -171,12 +167,9 @@ export class Listeners {
     const key = listenerKey(wanted);
     const code = systemCodeOf(thrown);
     if (code === "EADDRINUSE") {
-      // Not exactly this address: then one that listens on all of them.
-      const [inode] = ["0.0.0.0", "::"]
-        .map((address) => seen.inodeAt({ ...wanted, address }))
-        .filter((found) => found !== null);
-      const holder = inode === undefined ? "another process" : await seen.describeHolder(inode);
-      return { code: "busy", text: `${key} is held by ${holder}` };
+      const at = { host: wanted.address, port: wanted.port };
+      const holder = await seen.holderOf(at, transportOf(wanted.kind));
+      return { code: "busy", text: `${key} is held by ${holder ?? "another process"}` };
     }
     if (code === "EADDRNOTAVAIL") {
       const remedy = `run \`ip route add local ${this.#vipPool} dev lo\` as root, or give it NET_ADMIN`;

@@ -28,6 +28,7 @@ import type { Lane, Traffic } from "../choice/attempts.ts";
 import type { ServerRequest } from "../http/client.ts";
 import { createHttp1Server, serveHttp, type HttpOptions } from "../http/http.ts";
 import { normalHost } from "../http/match.ts";
+import { endsOf } from "../listen/arrival.ts";
 import type { Connections } from "../listen/connections.ts";
 import { carryConnection } from "../tcp/tcp.ts";
 import type { Certificates, Served } from "./certificates.ts";
@@ -66,7 +67,7 @@ export interface Https {
   closeIdle(): void;
 }
 
-/** For the name a client asks for, and for a handshake. */
+/** For a handshake, from the connection on: the name that a client asks for is a part of it. */
 const HANDSHAKE_MS = 10_000;
 
 const HTTP2 = "h2";
@@ -78,7 +79,6 @@ const UNRECOGNIZED_NAME = Buffer.from([21, 3, 3, 0, 2, 2, 112]);
 const TLS_OPTIONS: TlsOptions = {
   minVersion: "TLSv1.2",
   ALPNProtocols: [HTTP2, HTTP1],
-  handshakeTimeout: HANDSHAKE_MS,
   // A client of TLS 1.2 could make us work as often as it likes.
   secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
 };
@@ -106,13 +106,15 @@ class HttpsIngress {
   readonly #http1: HttpServer;
   readonly #http2: Http2Sessions;
   readonly #servedBySession = new WeakMap<Http2Session, Served>();
+  /** What ends the deadline of each handshake that is under way, by the ends of its connection. */
+  readonly #handshakes = new Map<string, () => void>();
   /** Whose certificate the TLS server has for clients that name no host. */
   #fallback: Served | null = null;
 
   constructor(options: HttpsOptions) {
     this.#options = options;
     const { traffic } = options;
-    this.#http1 = createHttp1Server();
+    this.#http1 = createHttp1Server(traffic.times);
     this.#http2 = new Http2Sessions(traffic);
     serveHttp(this.#http1, options.http);
     const isMisdirected = (request: ServerRequest, host: string): boolean =>
@@ -124,6 +126,9 @@ class HttpsIngress {
     this.#tls.on("tlsClientError", (error, socket) => {
       traffic.metrics.proxyRefused.inc({ reason: "tls" });
       traffic.log.debug(`TLS with ${socket.remoteAddress}: ${textOf(error)}`);
+      // Nobody else does: the TLS server has only told of it, whatever is wrong.
+      socket.on("error", () => undefined);
+      socket.destroy();
     });
   }
 
@@ -135,15 +140,16 @@ class HttpsIngress {
       traffic.metrics.proxyRefused.inc({ reason: "connections" });
       return;
     }
+    const untilMs = traffic.nowMs() + HANDSHAKE_MS;
     if (passthrough.isEmpty && this.#choose(null) !== null) {
-      this.#terminate(socket);
+      this.#terminate(socket, untilMs);
       return;
     }
     peekHello(socket, { ...traffic, waitMs: HANDSHAKE_MS }, (hello) => {
       const name = hello.kind === "hello" ? hello.serverName : null;
       const passed = name === null ? null : this.#options.passthrough.find(name);
       if (passed !== null) this.#pass(socket, passed.lane);
-      else if (this.#choose(name) !== null) this.#terminate(socket);
+      else if (this.#choose(name) !== null) this.#terminate(socket, untilMs);
       else this.#refuse(socket);
     });
   }
@@ -169,14 +175,31 @@ class HttpsIngress {
     }
   }
 
-  #terminate(socket: Socket): void {
+  #terminate(socket: Socket, untilMs: number): void {
     const fallback = this.#choose(null);
     if (fallback !== null && fallback !== this.#fallback) {
       this.#fallback = fallback;
       const { chain, key } = fallback.pair;
       this.#tls.setSecureContext({ ...TLS_OPTIONS, cert: chain, key });
     }
+    this.#boundHandshake(socket, untilMs);
     this.#tls.emit("connection", socket);
+  }
+
+  /**
+   * Ends a connection whose handshake is not done in time. By the connection under TLS, of which the TLS server knows
+   * nothing: its own deadline begins anew with each byte, and is forgotten with a client that has ended.
+   */
+  #boundHandshake(socket: Socket, untilMs: number): void {
+    const { deadlines } = this.#options.traffic;
+    const ends = endsOf(socket);
+    const deadline = deadlines.add(untilMs, () => socket.destroy());
+    const release = (): void => {
+      deadlines.remove(deadline);
+      if (this.#handshakes.get(ends) === release) this.#handshakes.delete(ends);
+    };
+    this.#handshakes.set(ends, release);
+    socket.once("close", release);
   }
 
   /** There is no certificate to answer with. */
@@ -196,6 +219,7 @@ class HttpsIngress {
 
   #serve(socket: TLSSocket): void {
     socket.on("error", () => undefined);
+    this.#handshakes.get(endsOf(socket))?.();
     if (socket.alpnProtocol !== HTTP2) {
       this.#http1.emit("connection", socket);
       return;

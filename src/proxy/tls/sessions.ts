@@ -21,9 +21,8 @@ import { LIMITS } from "../../model/limits.ts";
 
 import type { Traffic } from "../choice/attempts.ts";
 import type { Deadline } from "../deadlines.ts";
+import { KEPT_ALIVE_MS } from "../http/http.ts";
 
-/** As a kept connection of HTTP/1. */
-const KEPT_ALIVE_MS = 75_000;
 /** For a client to take the last bytes. */
 const FAREWELL_MS = 1000;
 /** Bytes of bodies that a client may send unasked, for one request and for all of a connection. */
@@ -41,6 +40,8 @@ const OPTIONS = {
   maxHeaderListPairs: LIMITS.http2FieldsMax,
   streamResetBurst: RESETS.burst,
   streamResetRate: RESETS.perSecond,
+  // Several lines of a header that has one value pass as they do over HTTP/1: a replica's mistake, not ours to throw at.
+  strictSingleValueFields: false,
 };
 
 /** The HTTP/2 connections of one listener. */
@@ -56,10 +57,6 @@ export class Http2Sessions {
     this.#traffic = traffic;
     this.server.on("session", (session) => this.#keep(session));
     this.server.on("sessionError", () => traffic.metrics.proxyRefused.inc({ reason: "http2" }));
-  }
-
-  get size(): number {
-    return this.#open.size;
   }
 
   /** Serves a connection on which HTTP/2 was agreed; `opened` is called with its session before any request of it. */

@@ -3,8 +3,8 @@
  *
  * The upstream is chosen with the first datagram and kept as long as it is among the best there are: when it drains,
  * becomes unready or is ejected the next datagram chooses again, while what it still answers to earlier ones passes for
- * a while. When it leaves the table (or is another life of the replica) the flow ends at once, so a client that keeps
- * its port is never led to where nobody is.
+ * a while. So it is when it leaves the table, or is another life of the replica: a client that keeps its port is never
+ * led to where nobody is, and a flow that says nothing more ends a moment later (choice/active.ts).
  *
  * Touches: the ways to upstreams, metrics, the access log.
  */
@@ -29,7 +29,7 @@ export interface FlowParts {
   readonly key: string;
   readonly caller: Caller;
   readonly traffic: Traffic;
-  readonly ways: Ways;
+  readonly ways: Pick<Ways, "open">;
   /** The lane as it is now; null when the frontend has left the table. */
   readonly lane: () => Lane | null;
   readonly count: CountDatagram;
@@ -160,7 +160,6 @@ export class Flow implements Flowing {
   #failed(leg: Leg, waiting: readonly Buffer[]): void {
     if (leg !== this.#leg) return this.#forget();
     const { lane, count } = this.#parts;
-    this.#retries = [...this.#retries, "connect" as const].slice(-RETRIES_TOLD_MAX);
     const own = lane();
     if (waiting.length === 0) {
       // The next datagram chooses.
@@ -169,6 +168,7 @@ export class Flow implements Flowing {
       return;
     }
     if (own === null || !this.#next(leg, own.pool)) return this.#giveUp();
+    this.#retries = [...this.#retries, "connect" as const].slice(-RETRIES_TOLD_MAX);
     for (const payload of waiting) count(leg.send(payload) ? "resent" : "dropped");
   }
 

@@ -142,9 +142,4 @@ export class Flows<F extends Flowing> {
     own?.remove(flow);
     if (own?.size === 0) this.#crowdByClient.delete(flow.client);
   }
-
-  /** All flows, in no order that means anything; one may be removed while they are gone through. */
-  values(): Iterable<F> {
-    return this.#flowByKey.values();
-  }
 }

@@ -21,7 +21,7 @@ import type { Sender, Ways } from "./ways.ts";
 export interface LegParts {
   readonly caller: Caller;
   readonly traffic: Traffic;
-  readonly ways: Ways;
+  readonly ways: Pick<Ways, "open">;
   readonly lane: Lane;
   readonly answered: (leg: Leg, payload: Buffer) => void;
   /** An upstream refused, or was not reached; these, without what stood in front of them, never got there. */

@@ -16,7 +16,7 @@ import { Failure, textOf } from "../../base/failure.ts";
 import { renderHostPort, type HostPort } from "../../base/ip.ts";
 import { LIMITS } from "../../model/limits.ts";
 import { addressesOfHost, placesFor } from "../../runtime/places.ts";
-import { expectShareable, type SharedSockets } from "../../runtime/sharing.ts";
+import { survey, type SharedSockets, type Survey } from "../../runtime/sharing.ts";
 import { udpOptions } from "../../runtime/udp.ts";
 
 import type { ListenAddress, Listener } from "../listen/listener.ts";
@@ -71,13 +71,13 @@ export class UdpListener implements Listener {
   }
 
   /** Listens at an address, or at each that a wildcard stands for; rejects when it can nowhere. */
-  async listen({ address: host, port }: ListenAddress): Promise<void> {
+  async listen({ address: host, port }: ListenAddress, seen: Survey): Promise<void> {
     this.#wanted = { host, port };
     let first: Error | null = null;
     for (const place of this.#places()) {
       try {
         // For port 0 the first address chooses the port of all.
-        this.#wanted = { host, port: await this.#open({ host: place.host, port: this.#wanted.port }) };
+        this.#wanted = { host, port: await this.#open({ host: place.host, port: this.#wanted.port }, seen) };
       } catch (thrown) {
         first ??= thrown instanceof Error ? thrown : new Failure("unreachable", textOf(thrown));
       }
@@ -113,8 +113,10 @@ export class UdpListener implements Listener {
   async #lookAgain(): Promise<void> {
     const places = this.#places();
     const hosts = new Set(places.map(({ host }) => host));
-    for (const place of places) {
-      if (!this.#placeByHost.has(place.host)) await this.#tryOpen(place);
+    const missing = places.filter(({ host }) => !this.#placeByHost.has(host));
+    if (missing.length > 0) {
+      const seen = await survey(this.#options.shared);
+      for (const place of missing) await this.#tryOpen(place, seen);
     }
     for (const [host, place] of this.#placeByHost) {
       place.missed = hosts.has(host) ? 0 : place.missed + 1;
@@ -126,9 +128,9 @@ export class UdpListener implements Listener {
   }
 
   /** What cannot be served is told once. */
-  async #tryOpen(place: HostPort): Promise<void> {
+  async #tryOpen(place: HostPort, seen: Survey): Promise<void> {
     try {
-      await this.#open(place);
+      await this.#open(place, seen);
       this.#toldOf.delete(place.host);
     } catch (thrown) {
       if (this.#toldOf.has(place.host)) return;
@@ -140,8 +142,8 @@ export class UdpListener implements Listener {
   }
 
   /** @returns the port */
-  async #open(at: HostPort): Promise<number> {
-    await expectShareable(at, "udp", this.#options.shared);
+  async #open(at: HostPort, seen: Survey): Promise<number> {
+    await seen.expectShareable(at, "udp");
     const socket = createSocket({
       ...udpOptions(at.host),
       recvBufferSize: RECEIVE_BUFFER_BYTES,

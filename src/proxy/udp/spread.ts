@@ -22,7 +22,7 @@ import type { Sender, Ways } from "./ways.ts";
 /** What spreading needs. */
 export interface SpreadParts {
   readonly traffic: Traffic;
-  readonly ways: Ways;
+  readonly ways: Pick<Ways, "open">;
   readonly count: CountDatagram;
 }
 
@@ -114,11 +114,11 @@ export class Spread {
     track.sender.close();
     attempts.failed("connect", { method: "", isBodyKept: true }, cause);
     const next = waiting.length === 0 ? null : attempts.next();
-    if (next === null) attempts.finished();
     // What stands in front of them is what that upstream expected.
-    const isAlike = next?.proxyProtocol === track.upstream.proxyProtocol;
+    const isAlike = next !== null && next.proxyProtocol === track.upstream.proxyProtocol;
+    if (!isAlike) attempts.finished();
     for (const bytes of waiting) {
-      const isSent = next !== null && isAlike && this.#send(bytes, next, attempts);
+      const isSent = isAlike && this.#send(bytes, next, attempts);
       count(isSent ? "resent" : "dropped");
     }
   }

@@ -90,7 +90,14 @@ export class Udp {
       this.#served.delete(served);
     };
     return {
-      listen: (at) => listener.listen(at),
+      async listen(at, seen) {
+        try {
+          await listener.listen(at, seen);
+        } catch (thrown) {
+          close();
+          throw thrown;
+        }
+      },
       get port() {
         return listener.port;
       },
@@ -170,18 +177,22 @@ class Served {
   look: () => void = () => undefined;
   readonly #frontend: UdpFrontend;
   readonly #parts: ServedParts;
-  readonly #count: CountDatagram;
   readonly #spread: Spread;
   readonly #own = new Set<Flow>();
+  /** Whom datagrams are counted for: a port may change hands while it is listened on. */
+  #service: ServiceKey;
 
   constructor(frontend: UdpFrontend, parts: ServedParts) {
     this.#frontend = frontend;
     this.#parts = parts;
-    const { service } = frontend;
-    const { proxyDatagrams } = parts.traffic.metrics;
-    this.#count = (result) => proxyDatagrams.inc({ service, result });
+    this.#service = frontend.service;
     this.#spread = new Spread({ ...parts, count: this.#count });
   }
+
+  readonly #count: CountDatagram = (result) => {
+    this.#service = this.#frontend.lane()?.pool.service ?? this.#service;
+    this.#parts.traffic.metrics.proxyDatagrams.inc({ service: this.#service, result });
+  };
 
   take(payload: Buffer, arrival: Arrival): void {
     const lane = this.#frontend.lane();

@@ -33,6 +33,7 @@ test("sample: failures, retries and answers that were cut are logged whatever th
     entry({ result: "upstream reset" }),
     connection({ result: "no replica" }),
     connection({ retries: ["connect"] }),
+    connection({ kind: "udp", result: "no replica" }),
   ];
   for (const failure of failures) assert.equal(logged(failure, "sampled", 1_000_000), 10_000);
 });
@@ -45,4 +46,10 @@ test("sample: what a client did itself, or asked for in vain, is no failure", ()
     connection({ result: "client reset" }),
   ];
   for (const one of usual) assert.equal(logged(one, "sampled", 1_000_000), 0);
+});
+
+test("sample: flows that want no answer, or that give way to others of their client, are no failures", () => {
+  for (const result of ["no answer", "too many flows"]) {
+    assert.equal(logged(connection({ kind: "udp", result }), "sampled", 1_000_000), 0, result);
+  }
 });

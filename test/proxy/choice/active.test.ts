@@ -30,6 +30,16 @@ test("active: uses count until they are released, once each", () => {
   assert.equal(load.count, 0);
 });
 
+test("active: when an upstream last answered is known of all its uses, and of one life only", () => {
+  const active = new Active();
+  const [use, other] = [1, 2].map(() => active.use(A, () => undefined));
+  assert.ok(use !== undefined && other !== undefined);
+  active.answered(use, 7);
+  active.release(use);
+  assert.equal(other.load.answeredAtMs, 7);
+  assert.equal(active.loadOf({ ...A, address: "127.0.0.9" }).answeredAtMs, -Infinity);
+});
+
 test("active: equal upstreams of two tables are one, another address is another", () => {
   const active = new Active();
   active.use(A, () => undefined);
@@ -39,11 +49,19 @@ test("active: equal upstreams of two tables are one, another address is another"
 
 test("keepOnly: users of an upstream that left are told once, those of resting and draining ones are not", () => {
   const active = new Active();
-  const [gone, rests, drains] = [A, upstream("b", 1), upstream("c", 1, { drainUntilMs: 10 })];
+  const [gone, rests, drains] = [A, upstream("b", 1), upstream("c", 1, { drainUntilMs: 10_000 })];
   const told = [gone, rests, drains].map((one) => used(active, one));
   const pools = [pool([], [drains]), resting(rests)];
-  active.keepOnly(pools);
-  active.keepOnly(pools);
+  active.keepOnly(pools, 0);
+  active.keepOnly(pools, 400);
+  active.tick(499);
+  assert.deepEqual(
+    told.map(({ count }) => count),
+    [0, 0, 0],
+    "its last answers may be on their way",
+  );
+  active.tick(500);
+  active.tick(9);
   assert.deepEqual(
     told.map(({ count }) => count),
     [1, 0, 0],
@@ -54,7 +72,8 @@ test("keepOnly: users of an upstream that left are told once, those of resting a
 test("keepOnly: a container that came back at another address has none of its old connections", () => {
   const active = new Active();
   const told = used(active, A);
-  active.keepOnly([pool([{ ...A, address: "127.0.0.9" }])]);
+  active.keepOnly([pool([{ ...A, address: "127.0.0.9" }])], 0);
+  active.tick(500);
   assert.equal(told.count, 1);
 });
 
@@ -63,7 +82,8 @@ test("keepOnly: who takes another upstream when told is not told of that one", (
   const other = upstream("b", 1);
   let told = 0;
   active.use(A, () => active.use(other, () => (told += 1)));
-  active.keepOnly([pool([other])]);
+  active.keepOnly([pool([other])], 0);
+  active.tick(500);
   assert.equal(active.loadOf(other).count, 1);
   assert.equal(told, 0);
 });
@@ -71,10 +91,21 @@ test("keepOnly: who takes another upstream when told is not told of that one", (
 test("keepOnly: an upstream of a table before the last one may still be used, and is told", () => {
   const active = new Active();
   active.loadOf(A);
-  active.keepOnly([pool()]);
+  active.keepOnly([pool()], 0);
   const told = used(active, A);
-  active.keepOnly([pool()]);
+  active.keepOnly([pool()], 1000);
+  active.tick(1500);
   assert.equal(told.count, 1);
+});
+
+test("keepOnly: one that is back within a moment keeps what it has", () => {
+  const active = new Active();
+  const told = used(active, A);
+  active.keepOnly([pool()], 0);
+  active.keepOnly([pool([A])], 100);
+  active.tick(10_000);
+  assert.equal(told.count, 0);
+  assert.equal(active.loadOf(A).count, 1);
 });
 
 test("tick: when the time to drain is over users are told, and new ones are let be", () => {
@@ -82,13 +113,13 @@ test("tick: when the time to drain is over users are told, and new ones are let 
   const drains = upstream("a", 1, { drainUntilMs: 1000 });
   const pools = [pool([], [drains])];
   const early = used(active, drains);
-  active.keepOnly(pools);
+  active.keepOnly(pools, 0);
   active.tick(999);
   assert.equal(early.count, 0);
   active.tick(1000);
   assert.equal(early.count, 1);
   const late = used(active, drains);
-  active.keepOnly(pools);
+  active.keepOnly(pools, 0);
   active.tick(1050);
   assert.equal(late.count, 0, "there was nobody else");
 });
@@ -96,11 +127,11 @@ test("tick: when the time to drain is over users are told, and new ones are let 
 test("tick: one that is well again and drains once more is cut once more", () => {
   const active = new Active();
   const draining = [pool([], [upstream("a", 1, { drainUntilMs: 1000 })])];
-  active.keepOnly(draining);
+  active.keepOnly(draining, 0);
   active.tick(1000);
-  active.keepOnly([pool([A])]);
+  active.keepOnly([pool([A])], 0);
   const told = used(active, A);
-  active.keepOnly(draining);
+  active.keepOnly(draining, 0);
   active.tick(1001);
   assert.equal(told.count, 1);
 });

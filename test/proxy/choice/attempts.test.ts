@@ -83,7 +83,7 @@ test("attempts: each upstream that refuses is tried once, and all but the last o
   }
   assert.deepEqual(seen, ["a", "b", "c"]);
   assert.deepEqual(ejected(on), ["a:1", "b:1"]);
-  assert.deepEqual(attempts.retries, ["connect", "connect", "connect"]);
+  assert.deepEqual(attempts.retries, ["connect", "connect"], "after the last one nobody was tried");
   assert.equal(attempts.upstream?.replica, "c");
   attempts.finished();
   const later = new Attempts(on.traffic, on.lane, NOBODY);
@@ -120,17 +120,164 @@ test("attempts: a stale connection is made anew to the same upstream, once", () 
   assert.notEqual(attempts.next(), first);
 });
 
-test("attempts: a late POST stays, a late GET is taken elsewhere where there is somebody better", () => {
+test("attempts: an undelivered POST is sent over a fresh connection, then to another; nobody is ejected for it", () => {
   const on = bench("a", "b");
-  const post = new Attempts(on.traffic, on.lane, NOBODY);
-  post.next();
-  assert.equal(post.leavesLate(POST), false);
-  const get = new Attempts(on.traffic, on.lane, NOBODY);
-  const first = get.next();
-  assert.equal(get.leavesLate(GET), true);
-  assert.deepEqual(ejected(on), [first?.id]);
-  get.next();
-  assert.equal(get.leavesLate(GET), false);
+  const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+  const first = attempts.next();
+  assert.equal(attempts.failed("undelivered", POST, REFUSED), true);
+  assert.equal(attempts.needsFreshConnection, true);
+  assert.equal(attempts.next(), first);
+  assert.equal(attempts.failed("undelivered", POST, REFUSED), true);
+  assert.notEqual(attempts.next(), first);
+  assert.deepEqual(ejected(on), []);
+});
+
+test("attempts: a late POST stays, a late GET is taken elsewhere where there is somebody better", () => {
+  for (const [request, leaves] of [
+    [POST, false],
+    [GET, true],
+  ] as const) {
+    const on = bench("a", "b");
+    const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+    assert.equal(attempts.next()?.replica, "a");
+    assert.equal(attempts.leavesLate(request), leaves);
+    assert.deepEqual(ejected(on), ["a:1"], "nobody was answered by it: both say so");
+    if (!leaves) continue;
+    attempts.next();
+    assert.equal(attempts.leavesLate(GET), false);
+    assert.deepEqual(ejected(on), ["a:1"]);
+  }
+});
+
+test("attempts: silence is told also where there is no retry left to pay with", () => {
+  const on = bench("a", "b");
+  while (on.lane.budget.take());
+  const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+  attempts.next();
+  assert.equal(attempts.leavesLate(GET), false);
+  assert.deepEqual(ejected(on), ["a:1"]);
+});
+
+test("attempts: a late upstream that answered somebody else meanwhile is left, and not ejected", () => {
+  for (const answer of [200, 404, 503]) {
+    const on = bench("a", "b");
+    const slow = new Attempts(on.traffic, on.lane, NOBODY);
+    assert.equal(slow.next()?.replica, "a");
+    assert.equal(ask(on, 200), "b");
+    on.now += 900;
+    assert.equal(ask(on, answer), "a");
+    on.now += 100;
+    assert.equal(slow.leavesLate(GET), true);
+    assert.equal(slow.next()?.replica, "b");
+    assert.deepEqual(ejected(on), []);
+    on.now += 5;
+    slow.answered(200);
+    slow.finished();
+    assert.deepEqual(slow.retries, ["late"]);
+  }
+});
+
+test("attempts: what an upstream answered before a request was sent does not speak for it", () => {
+  const on = bench("a", "b");
+  assert.equal(ask(on, 200), "a");
+  assert.equal(ask(on, 200), "b");
+  on.now += 10;
+  const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+  assert.equal(attempts.next()?.replica, "a");
+  on.now += 1000;
+  attempts.leavesLate(POST);
+  assert.deepEqual(ejected(on), ["a:1"]);
+});
+
+test("attempts: an upstream that is ejected for silence is probed at once", () => {
+  const on = bench("a", "b");
+  const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+  attempts.next();
+  on.now += 1000;
+  attempts.leavesLate(POST);
+  const { ejections } = on.traffic;
+  assert.deepEqual(ejections.due(on.now, 9), [{ id: "a:1", recheck: "request" }]);
+  ejections.checked("a:1", "passed", on.now);
+  assert.deepEqual(ejected(on), []);
+});
+
+test("attempts: a client that asks for what is slow everywhere, and leaves, has nobody ejected", () => {
+  const on = bench("a", "b", "c", "d");
+  for (let round = 0; round < 5; round += 1) {
+    const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+    for (let waits = 0; waits < 3; waits += 1) {
+      attempts.next();
+      on.now += 1000;
+      attempts.leavesLate(GET);
+    }
+    assert.equal(ejected(on).length, 3);
+    attempts.finished();
+    assert.deepEqual(ejected(on), []);
+    assert.equal(on.traffic.ejections.failedAtMs("a:1"), 0, "nor are they for longer the next time");
+  }
+});
+
+test("attempts: a client that leaves takes nothing back that a probe has confirmed", () => {
+  const on = bench("a", "b");
+  const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+  attempts.next();
+  attempts.leavesLate(POST);
+  on.traffic.ejections.due(0, 9);
+  on.traffic.ejections.checked("a:1", "failed", 3000);
+  attempts.finished();
+  assert.deepEqual(ejected(on), ["a:1"]);
+});
+
+test("attempts: a slow answer of its own brings back an upstream that was ejected for silence", () => {
+  const on = bench("a", "b");
+  const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+  attempts.next();
+  on.now += 1000;
+  attempts.leavesLate(POST);
+  on.traffic.ejections.due(on.now, 9);
+  on.traffic.ejections.checked("a:1", "failed", on.now + 3000);
+  on.now += 4000;
+  attempts.answered(500);
+  assert.deepEqual(ejected(on), []);
+});
+
+test("attempts: a request that waits at a hung upstream goes back to the one that was merely slow", () => {
+  const on = bench("a", "b");
+  const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+  assert.equal(attempts.next()?.replica, "a");
+  on.now += 1000;
+  assert.equal(attempts.leavesLate(GET), true);
+  const { ejections } = on.traffic;
+  ejections.due(on.now, 9);
+  ejections.checked("a:1", "passed", on.now);
+  assert.equal(attempts.next()?.replica, "b");
+  on.now += 1000;
+  assert.equal(attempts.leavesLate(GET), false, "both may be slow");
+  ejections.due(on.now, 9);
+  ejections.checked("b:1", "failed", on.now + 3000);
+  on.now += 4000;
+  assert.equal(attempts.leavesLate(GET), true);
+  assert.equal(attempts.next()?.replica, "a");
+  assert.equal(attempts.leavesLate(GET), false, "with all the time there is");
+  assert.deepEqual(ejected(on), ["b:1"]);
+});
+
+test("attempts: a request that waits at a hung upstream goes to one that drains rather than wait on", () => {
+  const on = bench("a");
+  on.lane.pool = pool([upstream("a", 1), upstream("b", 1)], [upstream("c", 1)]);
+  const { ejections } = on.traffic;
+  const hung = new Attempts(on.traffic, on.lane, NOBODY);
+  assert.equal(hung.next()?.replica, "a");
+  assert.equal(hung.failed("connect", GET, REFUSED), true);
+  assert.equal(hung.next()?.replica, "b");
+  on.lane.pool = pool([upstream("b", 1), upstream("d", 1)], [upstream("c", 1)]);
+  assert.equal(new Attempts(on.traffic, on.lane, NOBODY).next()?.replica, "d");
+  assert.equal(hung.leavesLate(POST), false);
+  ejections.due(0, 9);
+  ejections.checked("b:1", "failed", 0);
+  on.lane.pool = pool([upstream("b", 1)], [upstream("c", 1)]);
+  assert.equal(hung.leavesLate(GET), true);
+  assert.equal(hung.next()?.replica, "c");
 });
 
 test("attempts: a late GET whose upstream has left the table meanwhile, or fallen behind, is taken elsewhere", () => {
@@ -168,7 +315,8 @@ test("attempts: an answer as slow as the upstream that was left clears that one;
     attempts.leavesLate(GET);
     attempts.next();
     on.now += tookMs;
-    attempts.succeeded();
+    attempts.answered(200);
+    attempts.finished();
     assert.equal(ejected(on).length, left);
   }
 });
@@ -212,7 +360,7 @@ test("attempts: retries after sent bytes end with the budget, failed connects do
 });
 
 test("attempts: whatever fails, no course is endless, and what retries were taken are given back", () => {
-  const end = fc.constantFrom("connect", "stale", "died", "late");
+  const end = fc.constantFrom("connect", "stale", "undelivered", "died", "late");
   fc.assert(
     fc.property(
       fc.integer({ min: 0, max: 5 }),
@@ -303,6 +451,19 @@ test("attempts: when all upstreams answer with errors nobody is ejected for it",
   assert.deepEqual(ejected(on), []);
 });
 
+test("attempts: a client that asks for errors of most replicas has at most half of them ejected", () => {
+  const on = bench("a", "b", "c", "d");
+  for (let round = 0; round < 8; round += 1) {
+    const statuses = new Map(["a", "b", "c", "d"].map((id) => [id, id === "d" ? 200 : 500]));
+    for (let count = 0; count < 4; count += 1) {
+      const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+      attempts.answered(statuses.get(attempts.next()?.replica ?? "") ?? 200);
+      attempts.finished();
+    }
+  }
+  assert.equal(ejected(on).length, 2);
+});
+
 test("attempts: upstreams that die of requests in a row are ejected", () => {
   const on = bench("a", "b");
   for (let count = 0; count < 5; count += 1) {
@@ -367,9 +528,11 @@ test("attempts: whoever uses an upstream that is gone is told", () => {
   let told = 0;
   const attempts = new Attempts(on.traffic, on.lane, { client: "192.0.2.1", gone: () => (told += 1) });
   attempts.next();
-  on.traffic.active.keepOnly([]);
+  on.traffic.active.keepOnly([], 0);
+  on.traffic.active.tick(500);
   assert.equal(told, 1);
   attempts.finished();
-  on.traffic.active.keepOnly([]);
+  on.traffic.active.keepOnly([], 1000);
+  on.traffic.active.tick(1500);
   assert.equal(told, 1);
 });

@@ -8,7 +8,15 @@ import * as fc from "fast-check";
 import { seededRandom, type Random } from "../../../src/base/random.ts";
 import { DEFAULT_TRAFFIC, type TrafficPolicy } from "../../../src/model/service.ts";
 import { Active } from "../../../src/proxy/choice/active.ts";
-import { canSpare, Chooser, hasAlternative, type Ask, type Bars } from "../../../src/proxy/choice/balance.ts";
+import {
+  canSpare,
+  canSpareForAnswers,
+  Chooser,
+  hasAlternative,
+  type Ask,
+  type Bars,
+} from "../../../src/proxy/choice/balance.ts";
+import type { EjectionReason } from "../../../src/proxy/choice/outlier.ts";
 import type { Pool, Upstream } from "../../../src/proxy/routes.ts";
 
 import { pool, upstream } from "../fixtures.ts";
@@ -22,6 +30,7 @@ function bars(ejected: readonly string[], tried: readonly string[] = []): Bars {
   const ejections = {
     isEjected: (id: string) => ejectedIds?.includes(id) ?? false,
     failedAtMs: (id: string) => (ejectedIds?.indexOf(id) ?? -1) + 1,
+    isHung: () => false,
     isEmpty: ejected.length === 0,
   };
   return { ejections, tried: new Set(triedIds) };
@@ -310,7 +319,7 @@ test("slow start: a clock that is behind the replica's start does no harm", () =
   assert.equal(tally(turns(new Chooser(seededRandom(1)), from, 110))["b"], 10);
 });
 
-test("choose: one request sees each candidate once: usable ones by tier, then whoever failed longest ago", () => {
+test("choose: one request sees each candidate once: by tier, usable ones, then whoever failed longest ago", () => {
   for (const balance of BALANCES) {
     const all = policed(
       pool([upstream("a", 1), upstream("b", 1)], [upstream("c", 1)], [upstream("d", 1), upstream("e", 1)]),
@@ -326,7 +335,27 @@ test("choose: one request sees each candidate once: usable ones by tier, then wh
   }
 });
 
-test("choose: never nobody while somebody is untried, never an ejected one while a usable one is untried", () => {
+test("choose: an eligible replica that is ejected comes before one that drains or is unready", () => {
+  const all = pool([upstream("a", 1)], [upstream("b", 1)], [upstream("c", 1)]);
+  const [first, later] = [bars(["a"]), bars(["a"], ["a"])];
+  assert.equal(new Chooser(() => 0).choose(all, asking(first))?.replica, "a");
+  assert.equal(new Chooser(() => 0).choose(all, asking(later))?.replica, "b");
+});
+
+test("choose: a replica that is known to be hung comes after all others", () => {
+  const all = pool([upstream("a", 1), upstream("b", 1)], [upstream("c", 1)], [upstream("d", 1)]);
+  const chooser = new Chooser(() => 0);
+  const seen: string[] = [];
+  for (let count = 0; count < 5; count += 1) {
+    const { tried, ejections } = bars(["a", "b", "d"], seen);
+    const isHung = (id: string): boolean => id === "a:1";
+    const chosen = chooser.choose(all, asking({ tried, ejections: { ...ejections, isHung } }));
+    seen.push(chosen?.replica ?? "none");
+  }
+  assert.deepEqual(seen, ["b", "c", "d", "a", "none"]);
+});
+
+test("choose: never nobody while one is untried, nor a worse tier, nor an ejected one while a usable one is", () => {
   const ids = ["a", "b", "c", "d", "e", "f"];
   const some = fc.subarray(ids);
   fc.assert(
@@ -347,13 +376,13 @@ test("choose: never nobody while somebody is untried, never an ejected one while
         const usable = untried.filter((id) => !ejected.includes(id));
         const random: Random = seededRandom(seed);
         const chosen = new Chooser(random).choose(from, asking(bars(ejected, tried)))?.replica ?? null;
-        if (untried.length === 0) assert.equal(chosen, null);
-        else if (usable.length === 0) assert.ok(untried.includes(chosen ?? ""));
-        else {
-          assert.ok(usable.includes(chosen ?? ""));
-          const better = usable.some((id) => first.includes(id));
-          assert.equal(first.includes(chosen ?? ""), better);
+        if (untried.length === 0) {
+          assert.equal(chosen, null);
+          return;
         }
+        const best = untried.some((id) => first.includes(id)) ? first : rest;
+        assert.ok(untried.includes(chosen ?? "") && best.includes(chosen ?? ""));
+        if (usable.some((id) => best.includes(id))) assert.ok(usable.includes(chosen ?? ""));
       },
     ),
   );
@@ -388,4 +417,30 @@ test("canSpare: never the last eligible one that is not ejected, nor one that is
   assert.equal(spares("c", ["a"]), true, "it drains");
   assert.equal(spares("d", ["a"]), true, "it is unready");
   assert.equal(spares("gone", []), false);
+});
+
+test("canSpareForAnswers: at most half of those of a tier that can be reached", () => {
+  const all = pool(["a", "b", "c", "d", "e"].map((id) => upstream(id, 1)));
+  const spares = (id: string, reasons: Readonly<Record<string, EjectionReason>>): boolean =>
+    canSpareForAnswers(all, `${id}:1`, { reasonOf: (of) => reasons[of.slice(0, 1)] ?? null });
+  assert.equal(spares("a", {}), true);
+  assert.equal(spares("a", { b: "errors" }), true);
+  assert.equal(spares("a", { b: "errors", c: "broken" }), false, "three of five");
+  assert.equal(spares("a", { b: "connect", c: "late", d: "connect" }), true, "one of two");
+  assert.equal(spares("a", { b: "connect", c: "late", d: "errors" }), false, "two of three");
+  assert.equal(spares("gone", {}), false);
+});
+
+test("source-hash: all ports of a service lead a client to the same replica", () => {
+  const ids = names(7);
+  const [web, admin] = [80, 9000].map((port) =>
+    policed(pool(ids.map((id) => upstream(id, port))), { balance: "source-hash" }),
+  );
+  for (let at = 0; at < 50; at += 1) {
+    const ask = asking({ client: `192.0.2.${at}` });
+    const [one, other] = [web, admin].map(
+      (from) => new Chooser(() => 0).choose(from ?? pool(), ask)?.replica,
+    );
+    assert.equal(one, other);
+  }
 });

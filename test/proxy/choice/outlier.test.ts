@@ -17,6 +17,11 @@ function fault(nowMs: number, changes: Partial<Fault> = {}): Fault {
   return { reason: "connect", recheck: "connect", sentAtMs: nowMs, nowMs, ...changes };
 }
 
+/** A request was sent, and nobody was answered by the upstream for long. */
+function silence(nowMs: number): Fault {
+  return fault(nowMs, { reason: "late", recheck: "request" });
+}
+
 function untilMs(ejections: Ejections): number | undefined {
   return ejections.current[0]?.untilMs;
 }
@@ -149,6 +154,69 @@ test("acquit: takes back what was for being late, and nothing else", () => {
   assert.equal(untilMs(ejections), 1001);
   ejections.acquit("a:1");
   assert.equal(ejections.isEjected("a:1"), true);
+});
+
+test("acquit: does not take back what a probe has confirmed", () => {
+  const ejections = new Ejections();
+  ejections.failed(A, silence(0));
+  ejections.due(0, 9);
+  ejections.checked("a:1", "failed", 3000);
+  ejections.acquit("a:1");
+  assert.equal(ejections.isEjected("a:1"), true);
+});
+
+test("failed: who is silent is probed at once; silent again without an answer to anybody, it is out for longer", () => {
+  const ejections = new Ejections();
+  const lasting = [0, 1, 2, 3].map((nowMs) => {
+    assert.equal(ejections.failed(A, silence(nowMs * 10_000)), true);
+    const until = untilMs(ejections) ?? 0;
+    assert.equal(ejections.due(until, 9).length, 1);
+    ejections.checked("a:1", "passed", until);
+    return until - nowMs * 10_000;
+  });
+  assert.deepEqual(lasting, [0, 1000, 2000, 4000]);
+  ejections.answered("a:1");
+  ejections.failed(A, silence(40_000));
+  assert.equal(untilMs(ejections), 40_000);
+});
+
+test("checked: who is silent and fails its probe is out for a second, then for longer", () => {
+  const ejections = new Ejections();
+  ejections.failed(A, silence(0));
+  const lasting = ["unknown", "failed", "failed"].map((outcome) => {
+    const nowMs = untilMs(ejections) ?? 0;
+    ejections.due(nowMs, 9);
+    ejections.checked("a:1", outcome === "unknown" ? "unknown" : "failed", nowMs);
+    return (untilMs(ejections) ?? 0) - nowMs;
+  });
+  assert.deepEqual(lasting, [1000, 2000, 4000]);
+});
+
+test("answered: an answer of any time ends an ejection for silence, and no other", () => {
+  const ejections = new Ejections();
+  const B = upstream("b", 1);
+  ejections.failed(A, silence(0));
+  ejections.failed(B, fault(0));
+  for (const { id } of [A, B]) ejections.answered(id);
+  assert.deepEqual(
+    [A, B].map(({ id }) => ejections.reasonOf(id)),
+    [null, "connect"],
+  );
+  assert.equal(ejections.failedAtMs("a:1"), 0);
+});
+
+test("isHung: of one that is ejected for silence once its probe has failed, until it is back", () => {
+  const ejections = new Ejections();
+  const isHung = (): boolean => ejections.isHung("a:1");
+  ejections.failed(A, silence(0));
+  assert.equal(isHung(), false);
+  ejections.due(0, 9);
+  ejections.checked("a:1", "failed", 3000);
+  assert.equal(isHung(), true);
+  ejections.due(4000, 9);
+  assert.equal(isHung(), true);
+  ejections.checked("a:1", "passed", 4000);
+  assert.equal(isHung(), false);
 });
 
 /** What keepOnly asks, for upstreams that are all eligible. */

@@ -40,9 +40,9 @@ class Bench {
       access: NO_ACCESS_LOG,
       ejections: this.ejections,
       deadlines: this.deadlines,
-      connect: (to) => {
+      connect: (to, caller, means) => {
         this.connects += 1;
-        return (connect ?? direct)(to);
+        return (connect ?? direct)(to, caller, means);
       },
       metrics: openMetrics(),
       log: SILENT,
@@ -134,9 +134,21 @@ test("readmission: a replica that takes a request and keeps silent stays out, an
   on.eject([one], "request");
   on.pass(1000);
   await until(() => asked === 1);
-  on.pass(TIMES.firstByteMs);
+  on.pass(3 * TIMES.firstByteMs);
   await on.untilChecked();
   assert.deepEqual(on.out, [one.id]);
+});
+
+test("readmission: a replica that is slow to answer is back: whether it answers is asked, not how fast", async (t) => {
+  const waiting: Socket[] = [];
+  const one = upstream("a", await rawReplica(t, (_head, socket) => waiting.push(socket)));
+  const on = new Bench(t, [pool([one])]);
+  on.eject([one], "request");
+  on.pass(1000);
+  await until(() => waiting.length === 1);
+  on.pass(2 * TIMES.firstByteMs);
+  waiting[0]?.end("HTTP/1.1 200 OK\r\n\r\n");
+  await until(() => on.out.length === 0);
 });
 
 test("readmission: a replica that hangs up without an answer stays out", async (t) => {
@@ -221,4 +233,14 @@ test("readmission: after closing nobody is probed, and what was under way is end
   await until(() => sockets[0]?.readableEnded === true);
   on.pass(60_000);
   assert.equal(on.connects, 1);
+});
+
+test("readmission: a probe that still connects when the proxy closes is given up", async (t) => {
+  const one = upstream("a", await tcpReplica(t, () => undefined));
+  const on = new Bench(t, [pool([one])]);
+  on.eject([one], "connect");
+  on.pass(1000);
+  assert.equal(on.deadlines.size, 1);
+  on.readmission.close();
+  assert.equal(on.deadlines.size, 0, "nobody waits for it any more");
 });

@@ -37,6 +37,14 @@ test("afterAttempt: a connection that went stale is made anew to the same upstre
   assert.equal(afterAttempt("stale", { method: "GET", isBodyKept: true }, 0), "again");
 });
 
+test("afterAttempt: what is known to be undelivered is sent again whatever its method, while its body is kept", () => {
+  fc.assert(
+    fc.property(anyRequest, fc.nat(), (request, deaths) => {
+      assert.equal(afterAttempt("undelivered", request, deaths), request.isBodyKept ? "again" : "stop");
+    }),
+  );
+});
+
 test("afterAttempt: a request that upstreams die of is given up after the third", () => {
   const request = { method: "GET", isBodyKept: true };
   const course = [0, 1, 2].map((deaths) => afterAttempt("died", request, deaths));

@@ -5,7 +5,8 @@ import { PassThrough, Writable } from "node:stream";
 import { test } from "node:test";
 
 import { LIMITS } from "../../../src/model/limits.ts";
-import { RequestBody, type BodySink } from "../../../src/proxy/http/body.ts";
+import { RequestBody } from "../../../src/proxy/http/body.ts";
+import type { BodySink } from "../../../src/proxy/http/forwarder.ts";
 import { until } from "../../support/wait.ts";
 
 class Sink extends Writable implements BodySink {

@@ -5,10 +5,9 @@ import type { Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 
 import type { UpstreamAnswer } from "../../../src/proxy/http/answer.ts";
-import type { BodySink } from "../../../src/proxy/http/body.ts";
 import { openConnector, type Connect } from "../../../src/proxy/connect.ts";
 import { Deadlines } from "../../../src/proxy/deadlines.ts";
-import type { HttpForwarder, OutgoingHead } from "../../../src/proxy/http/forwarder.ts";
+import type { BodySink, Joiner, OutgoingHead, Sender } from "../../../src/proxy/http/forwarder.ts";
 import type { Upstream } from "../../../src/proxy/routes.ts";
 import { nowMs } from "../../../src/runtime/clock.ts";
 import { closedPort } from "../../support/tcp.ts";
@@ -30,14 +29,11 @@ export interface EngineOptions {
   readonly nowMs: () => number;
 }
 
-/** An engine, as far as it is one. */
-export interface Engine<Part extends keyof HttpForwarder> {
-  readonly forwarder: Pick<HttpForwarder, Part>;
+/** An engine that sends requests, and what keeps its connections. */
+export interface SendingEngine {
+  readonly forwarder: Sender;
   readonly kept: Kept;
 }
-
-/** Opens the engine under test. */
-export type OpenEngine<Part extends keyof HttpForwarder> = (options: EngineOptions) => Promise<Engine<Part>>;
 
 /** What became of one attempt. */
 interface Course {
@@ -50,9 +46,9 @@ interface Course {
 const GET: OutgoingHead = { method: "GET", target: "/", fields: new Map([["Host", ["app"]]]) };
 
 /** What every engine must do that sends requests. */
-export function sendSuite(name: string, open: OpenEngine<"send">): void {
+export function sendSuite(name: string, open: (options: EngineOptions) => SendingEngine): void {
   test(`${name}: sends target, header spelling and order as given, and nothing of the client's own`, async (t) => {
-    const bench = await openBench(t, open);
+    const bench = openBench(t, open);
     let received = "";
     const port = await tcpReplica(t, (socket) => {
       socket.on("data", (chunk: Buffer) => {
@@ -78,7 +74,7 @@ export function sendSuite(name: string, open: OpenEngine<"send">): void {
   });
 
   test(`${name}: tells of the connection before it asks for the body, and of the answer once`, async (t) => {
-    const bench = await openBench(t, open);
+    const bench = openBench(t, open);
     const port = await httpReplica(t, (request, response) => request.pipe(response));
     const fields = new Map([
       ["Host", ["app"]],
@@ -91,7 +87,7 @@ export function sendSuite(name: string, open: OpenEngine<"send">): void {
   });
 
   test(`${name}: interim answers are told before the answer, but for 100`, async (t) => {
-    const bench = await openBench(t, open);
+    const bench = openBench(t, open);
     const port = await tcpReplica(t, (socket) => {
       socket.once("data", () => {
         const hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n";
@@ -110,14 +106,14 @@ export function sendSuite(name: string, open: OpenEngine<"send">): void {
   });
 
   test(`${name}: a refused connection fails as connect, without having asked for the body`, async (t) => {
-    const bench = await openBench(t, open);
+    const bench = openBench(t, open);
     const course = attempt(bench, upstream("a", await closedPort()), GET);
     await until(() => course.events.length > 0);
     assert.deepEqual(course.events, ["failed connect"]);
   });
 
   test(`${name}: an upstream that closes without an answer fails as died, also when it talks nonsense`, async (t) => {
-    const bench = await openBench(t, open);
+    const bench = openBench(t, open);
     for (const answer of ["", "220 smtp.example.com ESMTP\r\n", "HTTP/1.1 200 OK\r\nContent-Le"]) {
       const port = await tcpReplica(t, (socket) => socket.once("data", () => socket.end(answer)));
       const course = attempt(bench, upstream("a", port), GET);
@@ -127,7 +123,7 @@ export function sendSuite(name: string, open: OpenEngine<"send">): void {
   });
 
   test(`${name}: a kept connection is used again, and fails as stale when it dies under a request`, async (t) => {
-    const bench = await openBench(t, open);
+    const bench = openBench(t, open);
     const sockets = new Set<Socket>();
     const port = await tcpReplica(t, (socket) => {
       sockets.add(socket);
@@ -145,7 +141,7 @@ export function sendSuite(name: string, open: OpenEngine<"send">): void {
   });
 
   test(`${name}: an abandoned attempt closes its connection and tells nothing more`, async (t) => {
-    const bench = await openBench(t, open);
+    const bench = openBench(t, open);
     let openCount = 0;
     const port = await tcpReplica(t, (socket) => {
       openCount += 1;
@@ -160,7 +156,7 @@ export function sendSuite(name: string, open: OpenEngine<"send">): void {
   });
 
   test(`${name}: a head that cannot be written fails after send has returned`, async (t) => {
-    const bench = await openBench(t, open);
+    const bench = openBench(t, open);
     const port = await httpReplica(t, (_request, response) => response.end());
     const fields = new Map([["X-Bad", ["a\nb"]]]);
     const course = attempt(bench, upstream("a", port), { ...GET, fields });
@@ -169,7 +165,7 @@ export function sendSuite(name: string, open: OpenEngine<"send">): void {
   });
 
   test(`${name}: an answer with a head near the bound arrives whole, with every one of its headers`, async (t) => {
-    const bench = await openBench(t, open);
+    const bench = openBench(t, open);
     const port = await httpReplica(t, (_request, response) => {
       response.writeHead(200, Array.from({ length: 2400 }, (_, at) => [`x${at}`, "1"]).flat());
       response.end();
@@ -182,7 +178,7 @@ export function sendSuite(name: string, open: OpenEngine<"send">): void {
 }
 
 /** What every engine must do that joins WebSockets. */
-export function upgradeSuite(name: string, open: OpenEngine<"upgrade">): void {
+export function upgradeSuite(name: string, open: (options: EngineOptions) => Promise<Joiner>): void {
   const HANDSHAKE: OutgoingHead = {
     method: "GET",
     target: "//ws",
@@ -194,17 +190,17 @@ export function upgradeSuite(name: string, open: OpenEngine<"upgrade">): void {
   };
 
   test(`${name}: a handshake that cannot be written fails after upgrade has returned`, async (t) => {
-    const bench = await openBench(t, open);
+    const joiner = await open(engineOptions());
     const port = await httpReplica(t, (_request, response) => response.end());
     const { inner } = await socketPair(t);
     const fields = new Map([["X-Bad", ["a\nb"]]]);
-    const { events } = upgrade(bench, upstream("a", port), inner, { ...GET, fields });
+    const { events } = upgrade(joiner, upstream("a", port), inner, { ...GET, fields });
     await until(() => events.length > 0);
     assert.deepEqual(events, ["failed died"]);
   });
 
   test(`${name}: joins a client and the upstream that switched protocols; each ends with the other`, async (t) => {
-    const bench = await openBench(t, open);
+    const joiner = await open(engineOptions());
     let received = "";
     const port = await tcpReplica(t, (socket) => {
       socket.once("data", (chunk: Buffer) => {
@@ -216,7 +212,7 @@ export function upgradeSuite(name: string, open: OpenEngine<"upgrade">): void {
       });
     });
     const { outer, inner } = await socketPair(t);
-    const course = upgrade(bench, upstream("a", port), inner, HANDSHAKE);
+    const course = upgrade(joiner, upstream("a", port), inner, HANDSHAKE);
     await until(() => course.events.length > 0);
     assert.deepEqual(course.events, ["joined"]);
     assert.match(
@@ -229,7 +225,7 @@ export function upgradeSuite(name: string, open: OpenEngine<"upgrade">): void {
   });
 
   test(`${name}: a failed handshake leaves the client's connection to the next attempt`, async (t) => {
-    const bench = await openBench(t, open);
+    const joiner = await open(engineOptions());
     const dying = await tcpReplica(t, (socket) => socket.once("data", () => socket.resetAndDestroy()));
     const refusing = await tcpReplica(t, (socket) => {
       socket.once("data", () => socket.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"));
@@ -237,7 +233,7 @@ export function upgradeSuite(name: string, open: OpenEngine<"upgrade">): void {
     const { outer, inner } = await socketPair(t);
     const ends: string[] = [];
     for (const port of [await closedPort(), dying, refusing]) {
-      const course = upgrade(bench, upstream("a", port), inner, HANDSHAKE);
+      const course = upgrade(joiner, upstream("a", port), inner, HANDSHAKE);
       await until(() => course.events.length > 0);
       ends.push(...course.events);
     }
@@ -258,14 +254,15 @@ async function socketPair(t: TestContext): Promise<{ readonly outer: Client; rea
   return { outer, inner };
 }
 
-async function openBench<Part extends keyof HttpForwarder>(
-  t: TestContext,
-  open: OpenEngine<Part>,
-): Promise<Engine<Part>> {
+function engineOptions(): EngineOptions {
   const deadlines = new Deadlines();
   const dial = (): Promise<never> => Promise.reject(new Error("no"));
   const connect = openConnector({ dial, deadlines, nowMs, connectMs: 500, streamMs: 500 });
-  const engine = await open({ connect, deadlines, nowMs });
+  return { connect, deadlines, nowMs };
+}
+
+function openBench(t: TestContext, open: (options: EngineOptions) => SendingEngine): SendingEngine {
+  const engine = open(engineOptions());
   t.after(() => engine.kept.close());
   return engine;
 }
@@ -273,7 +270,7 @@ async function openBench<Part extends keyof HttpForwarder>(
 type Begun = Course & { readonly attempt: { abandon(): void } };
 
 /** Begins an attempt of an eligible upstream, writing down what is told. */
-function begin(bench: Engine<"send">, to: Upstream, head: OutgoingHead): Begun {
+function begin(bench: SendingEngine, to: Upstream, head: OutgoingHead): Begun {
   bench.kept.setEligible([to]);
   let text = "";
   const course: Course = { events: [], text: () => text, response: null, sink: null };
@@ -302,7 +299,7 @@ function begin(bench: Engine<"send">, to: Upstream, head: OutgoingHead): Begun {
 }
 
 /** As `begin`, and sends the body as soon as it may. */
-function attempt(bench: Engine<"send">, to: Upstream, head: OutgoingHead, body?: string): Course {
+function attempt(bench: SendingEngine, to: Upstream, head: OutgoingHead, body?: string): Course {
   const course = begin(bench, to, head);
   void sendBody(course, body);
   return course;
@@ -315,13 +312,13 @@ async function sendBody(course: Course, body?: string): Promise<void> {
 }
 
 function upgrade(
-  bench: Engine<"upgrade">,
+  joiner: Joiner,
   to: Upstream,
   socket: Socket,
   head: OutgoingHead,
 ): { readonly events: string[] } {
   const events: string[] = [];
-  bench.forwarder.upgrade(
+  joiner.upgrade(
     to,
     socket,
     { ...head, caller: CALLER },

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 
 import { UdpListener, type Arrival } from "../../../src/proxy/udp/sockets.ts";
+import { survey } from "../../../src/runtime/sharing.ts";
 import { openUdp } from "../../support/udp.ts";
 import { until } from "../../support/wait.ts";
 
@@ -44,14 +45,14 @@ async function answererAt(t: TestContext, host: string, port: number): Promise<s
 
 test("sockets: of a wildcard each address answers for itself, all on one port", async (t) => {
   const { listener } = prepare(t, ["127.0.0.1", "127.0.0.2"]);
-  await listener.listen({ address: "0.0.0.0", port: 0 });
+  await listener.listen({ address: "0.0.0.0", port: 0 }, await survey());
   const port = listener.port ?? 0;
   for (const host of ["127.0.0.1", "127.0.0.2"]) assert.equal(await answererAt(t, host, port), host);
 });
 
 test("sockets: what one client's port sends to two addresses are two flows", async (t) => {
   const { listener, arrivals } = prepare(t, ["127.0.0.1", "127.0.0.2"]);
-  await listener.listen({ address: "0.0.0.0", port: 0 });
+  await listener.listen({ address: "0.0.0.0", port: 0 }, await survey());
   const client = await openUdp(t);
   for (const host of ["127.0.0.1", "127.0.0.2"]) client.socket.send("?", listener.port ?? 0, host);
   await until(() => arrivals.length === 2);
@@ -60,7 +61,7 @@ test("sockets: what one client's port sends to two addresses are two flows", asy
 
 test("sockets: an address that comes later is served with the next look", async (t) => {
   const { listener, own } = prepare(t, ["127.0.0.1"]);
-  await listener.listen({ address: "0.0.0.0", port: 0 });
+  await listener.listen({ address: "0.0.0.0", port: 0 }, await survey());
   own.push("127.0.0.3");
   await until(async () => {
     listener.look();
@@ -72,7 +73,7 @@ test("sockets: an address that comes later is served with the next look", async 
 
 test("sockets: an address that was gone for a minute is closed, and one that is back before is not", async (t) => {
   const { listener, own } = prepare(t, ["127.0.0.1", "127.0.0.2"]);
-  await listener.listen({ address: "0.0.0.0", port: 0 });
+  await listener.listen({ address: "0.0.0.0", port: 0 }, await survey());
   const port = listener.port ?? 0;
   const [gone] = own.splice(1, 1);
   assert.ok(gone);
@@ -93,7 +94,7 @@ test("sockets: an address that was gone for a minute is closed, and one that is 
 test("sockets: one address that is taken is told once, and the others are served", async (t) => {
   const taken = await openUdp(t, { host: "127.0.0.2" });
   const { listener, told } = prepare(t, ["127.0.0.1", "127.0.0.2"]);
-  await listener.listen({ address: "0.0.0.0", port: taken.port });
+  await listener.listen({ address: "0.0.0.0", port: taken.port }, await survey());
   assert.equal(await answererAt(t, "127.0.0.1", taken.port), "127.0.0.1");
   await until(() => {
     listener.look();
@@ -107,9 +108,12 @@ test("sockets: one address that is taken is told once, and the others are served
   assert.match(told[0] ?? "", /127\.0\.0\.2:\d+\/udp is not served/);
 });
 
-test("sockets: none that can be opened is a failure with the system's reason", async (t) => {
+test("sockets: none that can be opened is a failure that names who is in the way", async (t) => {
   const taken = await openUdp(t);
   const { listener } = prepare(t, ["127.0.0.1"]);
-  await assert.rejects(listener.listen({ address: "0.0.0.0", port: taken.port }), { code: "EADDRINUSE" });
+  await assert.rejects(listener.listen({ address: "0.0.0.0", port: taken.port }, await survey()), {
+    code: "busy",
+    message: new RegExp(`^127\\.0\\.0\\.1:${taken.port}/udp is held by \\S+ \\(pid ${process.pid}\\)$`),
+  });
   assert.equal(listener.port, null);
 });

@@ -41,11 +41,12 @@ async function nameAt(client: UdpEnd, port: number): Promise<string> {
   return (await askUdp(client, port, "?")).split(" ")[0] ?? "";
 }
 
-async function counted(metrics: Metrics, result: string): Promise<number> {
+async function counted(metrics: Metrics, result: string, service = "default/web"): Promise<number> {
   const text = await metrics.registry.metrics();
   const line = text
     .split("\n")
-    .find((one) => one.startsWith("skein_proxy_datagrams_total") && one.includes(`"${result}"`));
+    .filter((one) => one.startsWith("skein_proxy_datagrams_total"))
+    .find((one) => one.includes(`"${result}"`) && one.includes(`"${service}"`));
   return Number(line?.split(" ").at(-1) ?? 0);
 }
 
@@ -99,18 +100,20 @@ test("udp: when all replicas drain, a flow stays where it is", async (t) => {
   assert.equal(after, before);
 });
 
-test("udp: a replica that leaves takes its flows with it at once: the same port is served by another", async (t) => {
+test("udp: the next datagram after a replica has left reaches another; flows that stay silent end soon", async (t) => {
   const entries: AccessEntry[] = [];
   const access = { isOn: true, append: (entry: AccessEntry) => void entries.push(entry) };
+  const clock = new Clock();
   const [one, other] = await threeReplicas(t);
   assert.ok(one && other);
-  const { proxy } = await startProxy(t, { access });
+  const { proxy } = await startProxy(t, { access, nowMs: clock.nowMs });
   await proxy.set(table([frontend("udp", udpPool([one]))]));
   const port = portAt(proxy, "127.0.0.1");
-  const client = await openUdp(t);
-  assert.equal(await nameAt(client, port), "a");
+  const [silent, client] = [await openUdp(t), await openUdp(t)];
+  for (const each of [silent, client]) assert.equal(await nameAt(each, port), "a");
   await proxy.set(table([frontend("udp", udpPool([other]))]));
-  assert.equal(proxy.stats().flows, 0);
+  assert.equal(await nameAt(client, port), "b");
+  await clock.passUntil(() => proxy.stats().flows === 1);
   assert.equal(await nameAt(client, port), "b");
   const [entry] = entries;
   assert.equal(entry?.result, "replica gone");
@@ -194,6 +197,20 @@ test("udp: a service without a replica drops and counts, and remembers nobody", 
   client.socket.send("lost", port);
   await until(async () => (await counted(metrics, "no-replica")) === 1);
   assert.equal(proxy.stats().flows, 0);
+});
+
+test("udp: when a port changes hands, datagrams count for the service that has it now", async (t) => {
+  const [one, other] = await threeReplicas(t);
+  assert.ok(one && other);
+  const { proxy, metrics } = await startProxy(t);
+  await proxy.set(table([frontend("udp", udpPool([one]))]));
+  const port = portAt(proxy, "127.0.0.1");
+  assert.equal(await nameAt(await openUdp(t), port), "a");
+  const theirs = { ...udpPool([other]), service: "default/api" };
+  await proxy.set(table([frontend("udp", theirs)]));
+  assert.equal(await nameAt(await openUdp(t), port), "b");
+  assert.equal(await counted(metrics, "answered", "default/api"), 1);
+  assert.equal(await counted(metrics, "answered"), 1);
 });
 
 test("udp: silence ends a flow: after one question and its answer soon, after more talk later", async (t) => {

@@ -11,12 +11,15 @@
 import type { Duplex } from "node:stream";
 
 import { Failure } from "../../../base/failure.ts";
+import { wasRefused } from "../../../runtime/refused.ts";
 
 import type { AnswerHead } from "./head.ts";
 import { ResponseReader, type ResponseEvents } from "./response.ts";
 
 /** What a connection carries: one request and its answer, told of what becomes of them. */
 export interface Carried extends ResponseEvents {
+  /** True once a byte of the request may have been written. */
+  readonly isBegun: boolean;
   /** True when the request was handed over whole. */
   readonly isSent: boolean;
   /** True when the answer has come whole. */
@@ -48,6 +51,7 @@ export class UpstreamConnection implements ResponseEvents {
   #carried: Carried | null = null;
   #wasUsed = false;
   #isClosed = false;
+  #isAsked = false;
   #error: unknown = null;
   /** When it was kept, and when it is to be closed if nobody uses it; Unix milliseconds, of the keeper's. */
   keptAtMs = -Infinity;
@@ -79,6 +83,11 @@ export class UpstreamConnection implements ResponseEvents {
     return this.#reader.hasBytes;
   }
 
+  /** True when the answer under way, whose head has come, says that the connection ends with it. */
+  get isLast(): boolean {
+    return !this.#reader.keeps;
+  }
+
   /** How long the upstream said that it keeps the connection, milliseconds; Infinity when it has not. */
   get keepsMs(): number {
     return this.#reader.keepsMs;
@@ -98,10 +107,25 @@ export class UpstreamConnection implements ResponseEvents {
 
   /** Closes it, without a word to what it carries. */
   destroy(): void {
+    this.#detach();
+    this.#stream.destroy();
+  }
+
+  #detach(): void {
     this.#carried = null;
     this.#reader.stop();
-    this.#stream.destroy();
     this.#tellClosed();
+  }
+
+  /**
+   * True when the request written last was certainly not read, provided that it was written in one piece; to be asked
+   * of a direct connection by what it carried, at once when that is told of its loss. Never rejects.
+   */
+  async wasRefused(): Promise<boolean> {
+    this.#isAsked = true;
+    const refused = this.#error === null && (await wasRefused(this.#stream));
+    this.#stream.destroy();
+    return refused;
   }
 
   informed(status: number, rawHeaders: readonly string[]): void {
@@ -121,12 +145,12 @@ export class UpstreamConnection implements ResponseEvents {
   }
 
   #read(bytes: Buffer): void {
-    if (this.#carried === null) {
+    const carried = this.#carried;
+    if (carried?.isBegun !== true) {
       // An end in words, or nonsense: in either case not a connection to write a request to.
-      this.destroy();
+      this.#end("the upstream spoke unasked");
       return;
     }
-    const carried = this.#carried;
     const problem = this.#reader.read(bytes);
     // What was told may have made somebody destroy the connection.
     if (carried !== this.#carried) return;
@@ -149,8 +173,9 @@ export class UpstreamConnection implements ResponseEvents {
   #end(problem: string | null): void {
     const carried = this.#carried;
     const cause = this.#error ?? new Failure("refused", problem ?? "closed");
-    this.destroy();
+    this.#detach();
     carried?.lost(cause);
+    if (!this.#isAsked) this.#stream.destroy();
   }
 
   #tellClosed(): void {

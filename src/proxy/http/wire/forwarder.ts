@@ -11,17 +11,14 @@
 import { Failure } from "../../../base/failure.ts";
 import { renderHostPort } from "../../../base/ip.ts";
 
-import type { Attempt, HttpForwarder } from "../forwarder.ts";
+import type { Attempt, HttpForwarder, Joiner } from "../forwarder.ts";
 
 import type { UpstreamPools } from "./pool.ts";
 import { renderRequest } from "./request.ts";
 import { Turn } from "./turn.ts";
 
 /** Opens a forwarder that sends plain requests itself and leaves WebSockets to another. */
-export function openWireForwarder(
-  pools: UpstreamPools,
-  webSockets: Pick<HttpForwarder, "upgrade">,
-): HttpForwarder {
+export function openWireForwarder(pools: UpstreamPools, webSockets: Joiner): HttpForwarder {
   return {
     upgrade: (upstream, socket, exchange, events) => webSockets.upgrade(upstream, socket, exchange, events),
 

@@ -20,7 +20,7 @@ import type { Connect, GivenOf } from "../../connect.ts";
 import type { Deadline, Deadlines } from "../../deadlines.ts";
 import type { Upstream } from "../../routes.ts";
 import type { Caller } from "../../tcp/proxy-header.ts";
-import type { Freshness } from "../agents.ts";
+import type { Freshness } from "../forwarder.ts";
 
 import { UpstreamConnection, type AskGiven, type Keeper } from "./connection.ts";
 

@@ -63,7 +63,7 @@ export class ResponseReader {
   /** Bytes of the body, or of its chunk, that are still to come. */
   #left = 0;
   #extensionBytes = 0;
-  #interimCount = 0;
+  #interimBytes = 0;
   #hasBytes = false;
   #hasSurplus = false;
 
@@ -77,7 +77,7 @@ export class ResponseReader {
     this.#isHead = method === "HEAD";
     this.#framing = null;
     this.#extensionBytes = 0;
-    this.#interimCount = 0;
+    this.#interimBytes = 0;
     this.#hasBytes = false;
   }
 
@@ -91,6 +91,11 @@ export class ResponseReader {
     return (
       this.#state === "idle" && this.#problem === null && !this.#hasSurplus && this.#framing?.keeps === true
     );
+  }
+
+  /** True when the answer, whose head has come, leaves the connection open. */
+  get keeps(): boolean {
+    return this.#framing?.keeps === true;
   }
 
   /** How long the upstream said that it keeps the connection, milliseconds. */
@@ -167,18 +172,18 @@ export class ResponseReader {
     }
     const head = readAnswerHead(text);
     if (typeof head === "string") this.#problem = head;
-    else if (head.status < 200) this.#inform(head);
+    else if (head.status < 200) this.#inform(head, text.length);
     else this.#answer(head);
     return next;
   }
 
-  #inform(head: AnswerHead): void {
+  #inform(head: AnswerHead, bytes: number): void {
     const { status, rawHeaders } = head;
-    this.#interimCount += 1;
+    this.#interimBytes += bytes;
     if (status === 101) this.#problem = "the upstream switched protocols unasked";
     else if (framesInterim(head)) this.#problem = "an interim answer frames a body, or ends the connection";
-    else if (this.#interimCount > LIMITS.httpInterimMax)
-      this.#problem = `there are over ${LIMITS.httpInterimMax} interim answers`;
+    else if (this.#interimBytes > LIMITS.httpInterimBytes)
+      this.#problem = `the interim answers are over ${LIMITS.httpInterimBytes} bytes`;
     else if (status !== 100) this.#events.informed(status, rawHeaders);
   }
 

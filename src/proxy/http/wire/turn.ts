@@ -13,13 +13,13 @@
 import type { Duplex } from "node:stream";
 
 import { Failure } from "../../../base/failure.ts";
+import { ONE_PIECE_BYTES } from "../../../runtime/refused.ts";
 
 import { isIdempotent } from "../../choice/retry.ts";
 import type { AnswerReader, UpstreamAnswer } from "../answer.ts";
-import type { BodySink } from "../body.ts";
-import type { Attempt, AttemptEvents, AttemptFailure } from "../forwarder.ts";
+import type { Attempt, AttemptEvents, AttemptFailure, BodySink } from "../forwarder.ts";
 
-import type { AskGiven, Carried, UpstreamConnection } from "./connection.ts";
+import type { Carried, UpstreamConnection } from "./connection.ts";
 import type { AnswerHead } from "./head.ts";
 import type { Taker, Wait } from "./reservoir.ts";
 import { renderLastChunk, type RenderedHead } from "./request.ts";
@@ -41,6 +41,9 @@ export class Turn implements Attempt, BodySink, Carried, Taker, UpstreamAnswer {
   #isHeadOut = false;
   #isSent = false;
   #bodyLeft: number;
+  /** Writes that the request went out in: what went in several may have been read in part. */
+  #writeCount = 0;
+  #isCorked = false;
   /** Bytes of the requests before this one on its connection. */
   #bytesBefore = 0;
   #trailers = NO_TRAILERS;
@@ -128,11 +131,14 @@ export class Turn implements Attempt, BodySink, Carried, Taker, UpstreamAnswer {
       return true;
     }
     stream.cork();
+    this.#isCorked = true;
+    this.#writeCount += 1;
     this.flushHeaders();
     if (this.#head.isChunked) this.#put(`${part.length.toString(16)}\r\n`);
     else this.#bodyLeft -= part.length;
     this.#put(part);
     if (this.#head.isChunked) this.#put("\r\n");
+    this.#isCorked = false;
     stream.uncork();
     return !stream.writableNeedDrain;
   }
@@ -152,6 +158,7 @@ export class Turn implements Attempt, BodySink, Carried, Taker, UpstreamAnswer {
   #put(part: string | Buffer): void {
     if (this.#connection === null) return;
     this.#connection.bytesWritten += part.length;
+    if (!this.#isCorked) this.#writeCount += 1;
     if (typeof part === "string") this.#stream?.write(part, "latin1");
     else this.#stream?.write(part);
   }
@@ -176,6 +183,10 @@ export class Turn implements Attempt, BodySink, Carried, Taker, UpstreamAnswer {
 
   // What the connection tells.
 
+  get isBegun(): boolean {
+    return this.#isConnected;
+  }
+
   /** True when the request was handed over whole. */
   get isSent(): boolean {
     return this.#isSent;
@@ -196,6 +207,15 @@ export class Turn implements Attempt, BodySink, Carried, Taker, UpstreamAnswer {
 
   answered({ status, message, rawHeaders }: AnswerHead): void {
     if (this.#isOver) return;
+    if (status === 408 && this.#hasCrossed()) {
+      this.#release()?.destroy();
+      this.#fail({
+        end: "stale",
+        cause: new Failure("refused", "the upstream had timed out"),
+        wasSent: true,
+      });
+      return;
+    }
     this.#isOver = true;
     this.status = status;
     this.message = message;
@@ -226,16 +246,36 @@ export class Turn implements Attempt, BodySink, Carried, Taker, UpstreamAnswer {
     const hasAnswerBytes = connection?.hasAnswerBytes === true;
     const end = connection?.isReused === true && !hasAnswerBytes ? "stale" : "died";
     const failure = { end, cause, wasSent: this.#isConnected } as const;
-    const askGiven = hasAnswerBytes ? null : (connection?.askGiven ?? null);
     // Only for a request that may not be sent again unless that is known.
-    if (askGiven === null || !this.#isConnected || isIdempotent(this.#method)) this.#fail(failure);
-    else void this.#failKnowing(failure, askGiven);
+    const isSpared = hasAnswerBytes || !this.#isConnected || isIdempotent(this.#method);
+    if (connection === null || isSpared) this.#fail(failure);
+    else void this.#failKnowing(failure, connection);
   }
 
-  async #failKnowing(failure: AttemptFailure, askGiven: AskGiven): Promise<void> {
+  /**
+   * True where a 408 may speak of the time before this request: some servers end idle connections so (RFC 9110
+   * 15.5.9), and a request without a body may simply be repeated.
+   */
+  #hasCrossed(): boolean {
+    const { isChunked, bodyBytes } = this.#head;
+    const isPlain = !isChunked && bodyBytes === 0 && isIdempotent(this.#method);
+    return isPlain && this.#connection?.isReused === true && this.#connection.isLast;
+  }
+
+  async #failKnowing(failure: AttemptFailure, connection: UpstreamConnection): Promise<void> {
+    const isUndelivered = await this.#wasMissed(connection);
+    this.#fail(isUndelivered ? { ...failure, end: "undelivered" } : failure);
+  }
+
+  /** True when the upstream has certainly not seen the request. */
+  async #wasMissed(connection: UpstreamConnection): Promise<boolean> {
+    const { askGiven, bytesWritten } = connection;
+    if (askGiven === null) {
+      const isOnePiece = this.#writeCount === 1 && bytesWritten - this.#bytesBefore <= ONE_PIECE_BYTES;
+      return isOnePiece && (await connection.wasRefused());
+    }
     const given = await askGiven();
-    const isKnown = given !== null && given <= this.#bytesBefore;
-    this.#fail(isKnown ? { ...failure, end: "undelivered" } : failure);
+    return given !== null && given <= this.#bytesBefore;
   }
 
   #misframed(how: string): void {

@@ -5,11 +5,15 @@ import type { TestContext } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 
 import type { UpstreamAnswer } from "../../../../src/proxy/http/answer.ts";
-import type { BodySink } from "../../../../src/proxy/http/body.ts";
 import { openConnector, type Connect, type GivenOf } from "../../../../src/proxy/connect.ts";
 import { Deadlines } from "../../../../src/proxy/deadlines.ts";
-import type { Freshness } from "../../../../src/proxy/http/agents.ts";
-import type { Attempt, HttpForwarder, OutgoingHead } from "../../../../src/proxy/http/forwarder.ts";
+import type {
+  Attempt,
+  BodySink,
+  Freshness,
+  HttpForwarder,
+  OutgoingHead,
+} from "../../../../src/proxy/http/forwarder.ts";
 import { openWireForwarder } from "../../../../src/proxy/http/wire/forwarder.ts";
 import { UpstreamPools } from "../../../../src/proxy/http/wire/pool.ts";
 import type { Upstream } from "../../../../src/proxy/routes.ts";

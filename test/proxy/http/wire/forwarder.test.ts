@@ -12,5 +12,5 @@ const NOT_KNOWN = (): Promise<null> => Promise.resolve(null);
 sendSuite("wire", (options) => {
   const kept = new UpstreamPools({ ...options, streamMs: 500, givenOf: NOT_KNOWN, newReceipt: () => "" });
   const upgrade = (): never => assert.fail("nothing here is a WebSocket");
-  return Promise.resolve({ forwarder: openWireForwarder(kept, { upgrade }), kept });
+  return { forwarder: openWireForwarder(kept, { upgrade }), kept };
 });

@@ -1,10 +1,9 @@
 // Pool: which connections to an upstream are kept, for how long, and how many are opened at once.
 
 import assert from "node:assert/strict";
-import type { Duplex } from "node:stream";
-import { duplexPair } from "node:stream";
+import { duplexPair, type Duplex } from "node:stream";
 import { test } from "node:test";
-import { setImmediate as turn } from "node:timers/promises";
+import { setImmediate as nextTurn } from "node:timers/promises";
 
 import { Failure } from "../../../../src/base/failure.ts";
 import { LIMITS } from "../../../../src/model/limits.ts";
@@ -28,7 +27,7 @@ test("pool: an eligible upstream keeps its connection, any other's is closed aft
   assert.deepEqual(on.pools.sizes, { idle: 1, busy: 0 });
 });
 
-test("pool: an upstream that is not eligible any more, has moved, or is relayed by a new daemon loses its connections", async (t) => {
+test("pool: an upstream that rests, has moved, or is relayed by a new daemon loses its connections", async (t) => {
   const on = openBench(t);
   const replica = await countingReplica(t);
   const to = upstream("a", replica.port);
@@ -172,7 +171,8 @@ function heldDials(): {
         }
         const [near, other] = duplexPair();
         far.push(other);
-        other.on("data", () => other.write("HTTP/1.1 204 No Content\r\n\r\n"));
+        // Once the request counts as written, as over a network.
+        other.on("data", () => void setImmediate(() => other.write("HTTP/1.1 204 No Content\r\n\r\n")));
         resolve(near);
       });
     });
@@ -192,7 +192,7 @@ test("pool: few streams to another host are opened at once; the rest wait for wh
   assert.equal(far.length, 1);
   // Those that open for nobody are kept.
   for (const open of held.slice(1)) open();
-  await until(() => on.pools.sizes.idle === LIMITS.streamDialsMax);
+  await until(() => on.pools.sizes.idle === held.length);
 });
 
 test("pool: who waits for a stream waits for a second at most, and leaves the queue when it gives up", async (t) => {
@@ -224,7 +224,7 @@ test("pool: a dial that fails is one request's failure; the next of those that w
   const courses = Array.from({ length: LIMITS.streamDialsMax + 1 }, () => send(on, to));
   held[0]?.(new Failure("refused", "no"));
   assert.deepEqual(await ended(courses[0] ?? assert.fail()), ["failed connect unsent"]);
-  await turn();
+  await nextTurn();
   assert.equal(held.length, LIMITS.streamDialsMax + 1);
   for (const open of held.slice(1)) open();
   for (const course of courses.slice(1))

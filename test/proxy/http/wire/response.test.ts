@@ -263,3 +263,57 @@ test("read: what is taken for a whole answer node:http takes for the same one", 
   );
   assert.ok(wholeCount > 100);
 });
+
+test("read: heads, interim heads, lines of chunks and trailers end at their bounds, in pieces too", () => {
+  const START = "HTTP/1.1 200 OK\r\n";
+  const CHUNKED = `${START}Transfer-Encoding: chunked\r\n\r\n`;
+  const filled = (before: string, after: string, bytes: number): string =>
+    before + "x".repeat(bytes - before.length - after.length) + after;
+  const bound = LIMITS.httpHeadBytes;
+  const END = "\r\nContent-Length: 0\r\n\r\n";
+  const LAST = "0\r\n";
+  for (const over of [0, 1]) {
+    const bytes = bound + over;
+    const texts = [
+      filled(`${START}X: `, END, bytes),
+      `${CHUNKED}${filled("1;", "\r\n", bytes)}a\r\n0\r\n\r\n`,
+      // The end of the line before the trailers counts as theirs.
+      `${CHUNKED}${LAST}${filled("X: ", "\r\n\r\n", bytes - 2)}`,
+    ];
+    for (const text of texts) {
+      const all = Buffer.from(text, "latin1");
+      assert.equal(heard([all]).isWhole, over === 0);
+      const halves = [all.subarray(0, 1000), all.subarray(1000)];
+      assert.equal(heard(halves).isWhole, over === 0);
+    }
+  }
+  const hint = `HTTP/1.1 103 X\r\nLink: ${"x".repeat(1000)}\r\n\r\n`;
+  const fits = Math.floor(LIMITS.httpInterimBytes / hint.length);
+  const LAST_ANSWER = "HTTP/1.1 204 X\r\n\r\n";
+  assert.equal(heard([Buffer.from(hint.repeat(fits) + LAST_ANSWER)]).isWhole, true);
+  assert.equal(heard([Buffer.from(hint.repeat(fits + 2) + LAST_ANSWER)]).isWhole, false);
+});
+
+test("read: what cannot become a head is refused before its end", () => {
+  for (const text of ["220 smtp", "SSH-2.0", "\r\nHTTP/1.1 200", "HTTP/1.1 200 OK\n", "HTTP/2.0"]) {
+    const reader = new ResponseReader({
+      informed: () => undefined,
+      answered: () => assert.fail("this is no answer"),
+      data: () => undefined,
+      ended: () => undefined,
+    });
+    reader.expect("GET");
+    assert.notEqual(reader.read(Buffer.from(text)), null, text);
+  }
+});
+
+test("isReusable: after a whole answer that leaves the connection open, with nothing behind it", () => {
+  const isReusable = (text: string): boolean => heard([Buffer.from(text)]).isReusable;
+  assert.equal(isReusable("HTTP/1.1 204 X\r\n\r\n"), true);
+  assert.equal(isReusable("HTTP/1.1 200 X\r\nContent-Length: 2\r\n\r\nok"), true);
+  assert.equal(isReusable("HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), true);
+  assert.equal(isReusable("HTTP/1.1 200 X\r\nContent-Length: 2\r\n\r\no"), false);
+  assert.equal(isReusable("HTTP/1.1 204 X\r\nConnection: close\r\n\r\n"), false);
+  assert.equal(isReusable("HTTP/1.1 204 X\r\n\r\nHTTP/1.1 204 X\r\n\r\n"), false);
+  assert.equal(isReusable("HTTP/1.1 200 X\r\n\r\nok"), false);
+});
