@@ -1,11 +1,11 @@
 /**
  * Command: `skein run` as a process: configuration, log, signals, and the status it ends with.
  *
- * SIGTERM and SIGINT stop it cleanly, a second one at once; SIGHUP takes services, health, log level and access log from
- * the configuration again, and keeps the running ones when that is broken. A signal cannot tell why it was sent, and mostly
- * it is a restart or an upgrade: so the others are told that this host is away. `skein leave` says that it is for good.
- * A daemon that becomes another member than it was is closed and opened anew here, within one process; so is one that
- * was to be taken over from by another (`--replace`) which ended before it served.
+ * SIGTERM and SIGINT stop it cleanly, a second one at once; SIGHUP takes services, health, log level and access log
+ * from the configuration again, and keeps the running ones when that is broken. A signal cannot tell why it was sent,
+ * and mostly it is a restart or an upgrade: so the others are told that this host is away. `skein leave` says that it
+ * is for good. A daemon that becomes another member than it was is closed and opened anew here, within one process; so
+ * is one that was to be taken over from by another (`--replace`) which ended before it served.
  *
  * Touches: signals, the config file, standard error.
  */

@@ -1,18 +1,15 @@
 /**
  * Handover: the words between a daemon and the one that takes over from it, on one host.
  *
- * The new one asks on the old one's admin socket, and the connection of that request stays: it is how each notices that
- * the other is gone. The old one gives up what only one can have (the data dir, its links, its doors) and says what it
- * leaves; it goes on serving. The new one opens, and says when it relays streams, and when it serves all that the old
- * one does; only then, however long that takes, does the old one stop listening. If the new one goes away before, the
- * old one takes all back.
+ * The new one asks on the old one's admin socket, and the connection of that request stays: it is how each notices
+ * that the other is gone. The old one gives up what only one can have and serves on, until the new one says that it
+ * does, however long that takes; if it goes away before, the old one takes all back. "relays" comes before the new one
+ * meets its peers, so that what they open anew in this life comes to it.
  *
  *     new -> old   POST /api/v1/handover, Upgrade: skein-handover
  *     old -> new   101, and when it has given up: its legacy (legacy.ts), one line
- *     new -> old   relays: before it meets its peers, so that what they open anew in this life comes to it
- *     old -> new   done: it does not listen on the mesh port any more
- *     new -> old   ready
- *     old -> new   done: it listens nowhere any more; it ends when its connections have
+ *     new -> old   relays      old -> new   done: it does not listen on the mesh port any more
+ *     new -> old   ready       old -> new   done: it listens nowhere any more; it ends with its connections
  *
  * Touches: the admin socket.
  */

@@ -171,10 +171,14 @@ export const LIMITS = {
   httpHeadBytes: 32 * 1024,
   /** A request target: RFC 9110 4.1 asks for 8000 at least; longer than what servers behind us read is of no use. */
   httpTargetBytes: 16 * 1024,
-  /** Requests of one client connection waiting behind the one being answered; more end it. */
-  httpPipelineMax: 128,
+  /** Requests of one client connection that wait or are answered; more end it. Browsers pipeline none. */
+  httpPipelineMax: 32,
+  /** Their heads but for the first: a client need not read an answer to have us keep them. More end the connection. */
+  httpPipelineBytes: 128 * 1024,
   /** Heads of interim answers to one request: a short one each second for hours, or many with links. */
   httpInterimBytes: 256 * 1024,
+  /** Of them, what may wait for a client that reads nothing, by connection; more are dropped. */
+  httpInterimWaitingBytes: 64 * 1024,
   /** A request body kept so that an idempotent request can be sent again. */
   httpReplayBytes: 64 * 1024,
   /** Idle connections kept open to one upstream, so that a burst leaves no crowd of sockets behind. */

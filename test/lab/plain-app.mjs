@@ -1,10 +1,15 @@
 /**
  * Plain app: a web server as people write them, to be restarted and to be harmed, in the lab's containers.
  *
- * At SIGTERM it does what most do who do anything: it closes its listener at once, finishes what it has, and exits. It
- * waits for nobody to notice. A POST is answered with its name only when all of its body has come.
+ * At SIGTERM it closes its listener at once, finishes what it has, and exits. It waits for nobody to notice. A POST is
+ * answered with its name only when all of its body has come.
  *
- * Environment: APP_NAME (default: the host name); APP_HARM, what it does to each request in place of an answer:
+ * What it has are the requests that have reached it, also those that it has not read yet: so kept connections are told
+ * that they end, and closed once they are quiet. With APP_STOP=drop it does what node's own `server.close()` does and
+ * closes those that are idle at once. A POST that lies unread in one is then lost, and nobody but the app can know.
+ *
+ * Environment: APP_NAME (default: the host name); APP_STOP, `finish` (the default) or `drop`; APP_HARM, what it does to
+ * each request in place of an answer:
  *
  *   silent   takes it, and never answers           reset   resets the connection
  *   half     sends a head that announces twice     none    answers (the default)
@@ -12,11 +17,15 @@
  */
 
 import { createServer } from "node:http";
+import { Server as NetServer } from "node:net";
 import { hostname } from "node:os";
 
 const PORT = 8080;
 /** As the lab's clients send. */
 const BODY_BYTES = 1000;
+
+/** How long nothing comes before a stopping app believes that nothing more will. */
+const QUIET_MS = 400;
 
 const name = process.env.APP_NAME ?? hostname();
 
@@ -41,4 +50,21 @@ const HARMS = {
 
 const server = createServer(HARMS[process.env.APP_HARM ?? "none"]);
 server.listen(PORT, () => console.log("listening"));
-process.once("SIGTERM", () => server.close(() => process.exit(0)));
+process.once("SIGTERM", () => (process.env.APP_STOP === "drop" ? server.close(exit) : finish()));
+
+function exit() {
+  process.exit(0);
+}
+
+function finish() {
+  NetServer.prototype.close.call(server, exit);
+  let quietSinceMs = performance.now();
+  server.prependListener("request", (_request, response) => {
+    response.shouldKeepAlive = false;
+    quietSinceMs = performance.now();
+  });
+  setInterval(
+    () => performance.now() - quietSinceMs > QUIET_MS && server.closeIdleConnections(),
+    QUIET_MS / 4,
+  );
+}

@@ -1,11 +1,10 @@
 // Hostile answers: whatever bytes a replica sends, its client is answered or cut off, and everybody else is served.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { constants, type ClientHttp2Session } from "node:http2";
 import { test, type TestContext } from "node:test";
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 import { until } from "../support/wait.ts";
 
@@ -43,7 +42,7 @@ async function askHttp2(session: ClientHttp2Session, method: string): Promise<Go
   stream.on("trailers", (headers) => (trailers = Object.keys(headers)));
   stream.on("error", () => undefined);
   stream.resume().end();
-  await once(stream, "close");
+  await new Promise((resolve) => stream.once("close", resolve));
   // The client's own HTTP/2 resets with this what we must not have sent.
   return { status, isWellFormed: stream.rstCode !== constants.NGHTTP2_PROTOCOL_ERROR, trailers };
 }
@@ -57,9 +56,9 @@ async function askHttp1(t: TestContext, port: number, { method, minor }: { metho
   await client.ask(text, () => client.ended || client.closed);
   const heads = client.text.split("\r\n\r\n");
   const last = heads.findIndex((head) => !head.startsWith("HTTP/1.1 1"));
-  const isWellFormed =
-    (minor === 1 || last === 0) &&
-    (client.text === "" || heads.slice(0, last + 1).every((head) => HEAD_LINES.test(head)));
+  // A reset may come in place of the final head, or of all of them.
+  const written = heads.slice(0, last + 1).filter((head) => head !== "");
+  const isWellFormed = written.every((head) => HEAD_LINES.test(head)) && (minor === 1 || written.length <= 1);
   return { status: Number((heads[last] ?? "").slice(9, 12)), isWellFormed, trailers: [] };
 }
 
@@ -103,59 +102,30 @@ test("hostile: headers that HTTP/2 has once, or not at all, pass in a head, in h
   assert.equal(session.closed, false);
 });
 
-test("hostile: trailers that are announced to clients without trailers, and lengths of no body, do no harm", async (t) => {
+test("hostile: trailers announced to clients that take none, and lengths of no body, do no harm", async (t) => {
   const { replica, ask } = await lied(t);
-  for (const status of [200, 204, 205, 304]) {
-    for (const rest of [`Trailer: x-sum\r\n${CHUNKS}x-sum: 1\r\n\r\n`, "Content-Length: 2\r\n\r\nok"]) {
-      replica.bytes = `HTTP/1.1 ${status} Some\r\n${rest}`;
-      for (const kind of ["2", "1.1", "1.0"] as const) {
-        for (const method of ["GET", "HEAD"]) {
-          const got = await ask(kind, method);
-          assert.deepEqual(
-            [got.status, got.isWellFormed],
-            [status, true],
-            `${kind} ${method} ${replica.bytes}`,
-          );
-        }
-      }
+  const rests = [`Trailer: x-sum\r\n${CHUNKS}x-sum: 1\r\n\r\n`, "Content-Length: 2\r\n\r\nok"];
+  const kinds = ["2", "1.1", "1.0"] as const;
+  const cases = [200, 204, 205, 304].flatMap((status) =>
+    rests.flatMap((rest) => kinds.map((kind) => ({ status, rest, kind }))),
+  );
+  for (const { status, rest, kind } of cases) {
+    replica.bytes = `HTTP/1.1 ${status} Some\r\n${rest}`;
+    for (const method of ["GET", "HEAD"]) {
+      const got = await ask(kind, method);
+      assert.deepEqual([got.status, got.isWellFormed], [status, true], `${kind} ${method} ${replica.bytes}`);
     }
   }
 });
 
-const NAMES = [
-  ...[
-    "ETag",
-    "Date",
-    "Content-Type",
-    "Content-Length",
-    "Content-Range",
-    "Set-Cookie",
-    "Location",
-    "Age",
-    "Host",
-  ],
-  ...[
-    "Connection",
-    "Keep-Alive",
-    "Proxy-Connection",
-    "Transfer-Encoding",
-    "TE",
-    "Upgrade",
-    "Trailer",
-    "Expect",
-  ],
-  ...[
-    "HTTP2-Settings",
-    "Via",
-    "Status",
-    ":status",
-    ":path",
-    "__proto__",
-    "constructor",
-    "x y",
-    "",
-    "!#$%&'*+^`|~",
-  ],
+const NAMES: readonly string[] = [
+  ..."ETag Date Content-Type Content-Length Content-Range Set-Cookie Location Age Host".split(" "),
+  ..."Connection Keep-Alive Proxy-Connection Transfer-Encoding TE Upgrade Trailer Expect HTTP2-Settings".split(
+    " ",
+  ),
+  ..."Via Status :status :path __proto__ constructor !#$%&'*+^`|~".split(" "),
+  "x y",
+  "",
 ];
 const VALUES = [
   "",
@@ -203,7 +173,7 @@ const answer = fc.record({
   ),
 });
 
-test("hostile: whatever a replica answers, clients of each version get that, an error or a cut, in good form", async (t) => {
+test("hostile: whatever a replica answers, clients get that, an error or a cut, in good form", async (t) => {
   const { replica, ask, session } = await lied(t);
   const kinds = fc.constantFrom("2" as const, "1.1" as const, "1.0" as const);
   const asked = fc.record({ kind: kinds, method: fc.constantFrom("GET", "HEAD", "POST"), told: answer });
@@ -216,7 +186,7 @@ test("hostile: whatever a replica answers, clients of each version get that, an 
       assert.ok([0, 502, status].includes(got.status), `a ${got.status}`);
       assert.equal(session.closed, false);
     }),
-    { numRuns: 300 },
+    { numRuns: 150, endOnFailure: true },
   );
   replica.bytes = GOOD;
   await until(async () => (await ask("2", "GET")).status === 200);

@@ -177,6 +177,9 @@ function logFault(own: OwnerLog, held: OwnerLog): string | null {
   return null;
 }
 
+/** What a route table says of an upstream from where the viewing node stands, and by its clock. */
+const OWN_EYES: ReadonlySet<string> = new Set(["via", "relayLife", "distance", "sinceMs", "drainUntilMs"]);
+
 /** Zone and routes as one text; what tells of the viewing node itself is left out. */
 function planned(view: View): string {
   const { services, names } = planZone(view, ZONE_OPTIONS);
@@ -189,8 +192,8 @@ function planned(view: View): string {
     reservedPorts: [],
     listenersMax: 4096,
   });
-  // A copy of this host is dialled directly, of all others by way of theirs.
-  const shared = JSON.stringify(frontends, (key, value: unknown) => (key === "via" ? undefined : value));
+  // A copy of this host is near and dialled directly, all others by way of theirs; and each host has its own clock.
+  const shared = JSON.stringify(frontends, (key, value: unknown) => (OWN_EYES.has(key) ? undefined : value));
   // What leads back to a replica depends on whose bridge it is on.
   const told = services.map(({ instances, ...rest }) => {
     return { ...rest, instances: instances.map(({ reversible: _reversible, ...copy }) => copy) };

@@ -27,7 +27,8 @@ import { canSpare, canSpareForAnswers, Chooser, hasAlternative, type Ask } from 
 import type { Connect } from "../connect.ts";
 import type { Deadlines } from "../deadlines.ts";
 import type { EjectionReason, Ejections, Recheck } from "./outlier.ts";
-import { afterAttempt, maySendAgain, RetryBudget, type AttemptEnd, type Resendable } from "./retry.ts";
+import { afterAttempt, maySendAgain, RetryBudget } from "./retry.ts";
+import type { AttemptEnd, Resendable, RetryFunds } from "./retry.ts";
 import { STREAK_MAX } from "./streaks.ts";
 import type { Pool, Upstream } from "../routes.ts";
 
@@ -107,6 +108,8 @@ export class Attempts {
   #sentAtMs = 0;
   #deaths = 0;
   #retriesTaken = 0;
+  /** Pays for the next attempt; null once that is made, and where it costs nothing. */
+  #funds: RetryFunds | null = null;
   #isPatient = false;
   #sendsAgain = false;
   /** The current upstream has answered, and well so far. */
@@ -155,7 +158,10 @@ export class Attempts {
       this.#tried = new Set([...this.#tried].filter((id) => !again.has(id)));
       this.#current = this.#choose();
     }
-    if (this.#current === null) return null;
+    if (this.#current === null) {
+      this.#giveBack();
+      return null;
+    }
     this.#countRetry();
     this.#last = this.#current;
     this.#use = this.#traffic.active.use(this.#current, this.#asker.gone);
@@ -239,6 +245,7 @@ export class Attempts {
     this.#goesWell = false;
     this.#acquit();
     this.#release();
+    this.#giveBack();
     for (; this.#retriesTaken > 0; this.#retriesTaken -= 1) this.#lane.budget.finished();
   }
 
@@ -314,13 +321,21 @@ export class Attempts {
   }
 
   #takeRetry(): boolean {
-    if (!this.#lane.budget.take()) return false;
-    this.#retriesTaken += 1;
-    return true;
+    this.#giveBack();
+    this.#funds = this.#lane.budget.take();
+    return this.#funds !== null;
+  }
+
+  /** Gives back what was taken for an attempt that nobody was found for. */
+  #giveBack(): void {
+    if (this.#funds !== null) this.#lane.budget.giveBack(this.#funds);
+    this.#funds = null;
   }
 
   /** Counts a further attempt, once there is somebody to make it at. */
   #countRetry(): void {
+    if (this.#funds !== null) this.#retriesTaken += 1;
+    this.#funds = null;
     const reason = this.#movesFor;
     if (reason === null) return;
     this.#movesFor = null;

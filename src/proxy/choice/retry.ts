@@ -17,9 +17,10 @@ import { LIMITS } from "../../model/limits.ts";
 /**
  * How an attempt ended without a response: `connect` never sent a byte; `stale` died on a kept-alive connection that
  * the upstream may have closed before it saw the request; `undelivered` died, and it is known that the upstream was
- * given nothing of the request; `died` on a fresh connection; `late` has not answered in time.
+ * given nothing of the request; `died` on a fresh connection; `late` has not answered in time; `unsendable` says
+ * nothing of the upstream: the request is one that cannot be written, or does not keep to its own length.
  */
-export type AttemptEnd = "connect" | "stale" | "undelivered" | "died" | "late";
+export type AttemptEnd = "connect" | "stale" | "undelivered" | "died" | "late" | "unsendable";
 
 /** What of a request decides whether it can be sent again. */
 export interface Resendable {
@@ -67,6 +68,8 @@ export function afterAttempt(
       return request.isBodyKept ? "again" : "stop";
     case "late":
       return maySendAgain(request) ? "next" : "stop";
+    case "unsendable":
+      return "stop";
     case "died":
       return maySendAgain(request) && deaths < DEATHS_MAX ? "next" : "stop";
   }
@@ -74,6 +77,9 @@ export function afterAttempt(
 
 const EARNED_PER_REQUEST = 0.2;
 const ALWAYS_AT_ONCE = 3;
+
+/** What a retry was paid from. */
+export type RetryFunds = "saved" | "allowed";
 
 /** The retries of one pool. Starts full: an outage may be the first thing a proxy sees. */
 export class RetryBudget {
@@ -85,13 +91,23 @@ export class RetryBudget {
     this.#tokens = Math.min(LIMITS.retryTokensMax, this.#tokens + EARNED_PER_REQUEST);
   }
 
-  /** Takes a retry out of the budget; false when there is none. Each true is followed by one `finished`. */
-  take(): boolean {
+  /**
+   * Takes a retry out of the budget. Each one taken is followed by one `finished` or `giveBack`.
+   *
+   * @returns what it was paid from, what was saved or what is always allowed; null when there is none
+   */
+  take(): RetryFunds | null {
     const isPaid = this.#tokens >= 1;
-    if (!isPaid && this.#active >= ALWAYS_AT_ONCE) return false;
+    if (!isPaid && this.#active >= ALWAYS_AT_ONCE) return null;
     if (isPaid) this.#tokens -= 1;
     this.#active += 1;
-    return true;
+    return isPaid ? "saved" : "allowed";
+  }
+
+  /** Told of a retry that was taken and not made. */
+  giveBack(funds: RetryFunds): void {
+    this.#active -= 1;
+    if (funds === "saved") this.#tokens = Math.min(LIMITS.retryTokensMax, this.#tokens + 1);
   }
 
   /** Told when a request that took a retry is over. */

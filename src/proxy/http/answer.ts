@@ -12,8 +12,12 @@ export interface AnswerReader {
   data(part: Buffer): void;
   /** All of it has come; `rawTrailers` of the answer are known. */
   ended(): void;
-  /** The connection broke before all of it had come. */
-  cut(): void;
+  /**
+   * The connection broke before all of it had come.
+   *
+   * @param by  `request`: it was ended, since the rest of the request cannot be sent; nothing against the upstream
+   */
+  cut(by: "upstream" | "request"): void;
 }
 
 /** An answer whose head has come. */

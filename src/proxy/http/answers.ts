@@ -11,6 +11,7 @@
 
 import { Failure } from "../../base/failure.ts";
 
+import type { AttemptEnd } from "../choice/retry.ts";
 import type { Pool } from "../routes.ts";
 
 /** A failure as told to a client. */
@@ -129,6 +130,8 @@ function preferredForm(accept: string): Form {
 export interface Outcome {
   /** The last attempt's failure; null when there was no upstream to try. */
   readonly failure: unknown;
+  /** How that attempt ended; null when it was given up, or there was none. */
+  readonly end: AttemptEnd | null;
   /** Upstreams asked. */
   readonly tried: number;
 }
@@ -139,18 +142,25 @@ export interface FailureAnswer {
   /** For the client. */
   readonly reason: string;
   /** For the access log. */
-  readonly result: "no replica" | "timed out" | "no answer";
+  readonly result: "no replica" | "timed out" | "no answer" | "refused" | "busy";
 }
 
 /** What to tell the client of a request for which no upstream had an answer. */
-export function failureAnswer({ failure, tried }: Outcome, pool: Pool): FailureAnswer {
+export function failureAnswer({ failure, end, tried }: Outcome, pool: Pool): FailureAnswer {
   const { service } = pool;
   if (tried === 0) return { status: 503, reason: nobodyReason(pool), result: "no replica" };
+  if (end === "unsendable")
+    return { status: 400, reason: "the request cannot be sent on", result: "refused" };
   const [eligible = []] = pool.tiers;
   const health = eligible.length === 0 ? ", and none of them is healthy" : "";
   if (failure instanceof Failure && failure.code === "timeout") {
     const reason = `no replica of ${service} answered in time${health} (${asked(tried)})`;
     return { status: 504, reason, result: "timed out" };
+  }
+  // Ours: no socket left, or no turn to open a stream.
+  if (failure instanceof Failure && failure.code === "busy") {
+    const reason = `no connection to a replica of ${service} could be had (${asked(tried)})`;
+    return { status: 503, reason, result: "busy" };
   }
   const reason = `no replica of ${service} gave an answer${health} (${asked(tried)})`;
   return { status: 502, reason, result: "no answer" };

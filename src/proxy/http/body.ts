@@ -32,14 +32,20 @@ export class RequestBody {
   /** All that was read so far; null when it is kept no longer. */
   #kept: Buffer[] | null = [];
   #bytesRead = 0;
+  readonly #isGathered: boolean;
   #hasBegun = false;
   #hasEnded = false;
   #sink: BodySink | null = null;
   #events: BodyEvents | null = null;
 
-  constructor(client: Pick<HttpClient, "body" | "trailers">) {
+  /**
+   * @param isGathered  nothing is sent before all of it is here, and then at once: for small ones, of requests that
+   *   may not be sent twice. What travels in one piece was read whole or not at all
+   */
+  constructor(client: Pick<HttpClient, "body" | "trailers">, isGathered: boolean) {
     this.#client = client;
     this.#request = client.body;
+    this.#isGathered = isGathered;
   }
 
   /** True while every byte read so far is still here, so that it can be sent from the start. */
@@ -70,10 +76,12 @@ export class RequestBody {
       if (this.#sink === sink) this.#request.resume();
     });
     // The head goes out with the first chunk where there is one by then; a slow client must not keep it back.
-    setImmediate(() => {
-      if (this.#sink === sink && !sink.writableEnded) sink.flushHeaders();
-    });
-    for (const chunk of this.#kept ?? []) sink.write(chunk);
+    if (!this.#isGathered) {
+      setImmediate(() => {
+        if (this.#sink === sink && !sink.writableEnded) sink.flushHeaders();
+      });
+      for (const chunk of this.#kept ?? []) sink.write(chunk);
+    }
     if (this.#hasEnded) this.#finish();
     else if (!this.#hasBegun) this.#begin();
     else if (!sink.writableNeedDrain) this.#request.resume();
@@ -111,10 +119,11 @@ export class RequestBody {
     }
     if (this.#sink === null) return;
     this.#events?.moved();
-    if (!this.#sink.write(chunk)) this.#request.pause();
+    if (!this.#isGathered && !this.#sink.write(chunk)) this.#request.pause();
   }
 
   #finish(): void {
+    if (this.#isGathered) this.#sink?.write(Buffer.concat(this.#kept ?? []));
     const trailers = endToEndTrailers(this.#client.trailers);
     if (trailers.length > 0) this.#sink?.addTrailers(pairsOf(trailers));
     this.#sink?.end();

@@ -10,9 +10,10 @@
  */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from "node:http2";
+import type { Http2ServerRequest, Http2ServerResponse, Http2Session, ServerHttp2Stream } from "node:http2";
 import type { Readable } from "node:stream";
 
+import { LIMITS } from "../../model/limits.ts";
 import { reset } from "../../runtime/pump.ts";
 
 import { announcesBody, valuesOf } from "./headers.ts";
@@ -49,7 +50,7 @@ export interface HttpClient {
 
   /** Lets a client that waits for it send its body: `100 Continue`. */
   inviteBody(): void;
-  /** Passes an interim answer (102, 103) on; dropped where the client's version has none. */
+  /** Passes an interim answer (102, 103) on; dropped where the client's version has none, or reads none. */
   inform(status: number, headers: readonly string[]): void;
   /**
    * Writes the head of the answer; it leaves with the first bytes of the body, or by `flushHead`.
@@ -156,7 +157,9 @@ class Http1Client implements HttpClient {
     // By hand, as node:http writes no interim answers but its own kinds. Nothing of the answer is out by now, and the
     // connection is this answer's.
     if (this.head.httpVersion === "1.0" || this.isHeadSent || this.isOver) return;
-    this.#response.socket?.write(renderInterim(status, headers), "latin1");
+    const { socket } = this.#response;
+    if (socket === null || socket.writableLength > LIMITS.httpInterimWaitingBytes) return;
+    socket.write(renderInterim(status, headers), "latin1");
   }
 
   writeHead({ status, message, headers, closes }: AnswerHead): void {
@@ -252,7 +255,7 @@ class Http2Client implements HttpClient {
   }
 
   inform(status: number, headers: readonly string[]): void {
-    if (this.isHeadSent || this.isOver) return;
+    if (this.isHeadSent || this.isOver || !mayInform(this.#stream.session, headers)) return;
     try {
       this.#stream.additionalHeaders({ ":status": status, ...recordOf(headers) });
     } catch {
@@ -293,6 +296,13 @@ class Http2Client implements HttpClient {
 
 /** RFC 9113 7. */
 const INTERNAL_ERROR = 2;
+
+/** False when too much may wait for the client: its session tells of frames, so each counts as one of this size. */
+function mayInform(session: Http2Session | undefined, headers: readonly string[]): boolean {
+  if (session === undefined) return false;
+  const waiting = (session.state.outboundQueueSize ?? 0) * headers.join("").length;
+  return waiting <= LIMITS.httpInterimWaitingBytes;
+}
 
 function ignored(): void {
   // The `close` that follows every error does what must be done.

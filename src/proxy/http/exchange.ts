@@ -12,10 +12,11 @@
  * Touches: the client's request and response, upstreams through the forwarder.
  */
 
+import { ONE_PIECE_BYTES } from "../../runtime/refused.ts";
 import { Failure, textOf } from "../../base/failure.ts";
 
 import { Attempts, type Lane, type Traffic } from "../choice/attempts.ts";
-import { isIdempotent, type Resendable } from "../choice/retry.ts";
+import { isIdempotent, type AttemptEnd, type Resendable } from "../choice/retry.ts";
 import type { Deadline } from "../deadlines.ts";
 import type { Caller } from "../tcp/proxy-header.ts";
 
@@ -25,7 +26,7 @@ import { RequestBody } from "./body.ts";
 import type { HttpClient } from "./client.ts";
 import type { Attempt, AttemptFailure, HttpForwarder, OutgoingHead } from "./forwarder.ts";
 import { answerHeaders, clientHeaders, endToEndTrailers, valuesOf } from "./headers.ts";
-import { entryOf, type RequestFacts } from "./record.ts";
+import { CLIENT_LEFT, entryOf, type RequestFacts } from "./record.ts";
 
 /** What an exchange needs. */
 export interface ExchangeOptions {
@@ -59,10 +60,22 @@ const UNSENT: Resendable = { method: "GET", isBodyKept: true };
 type Phase = "sending" | "waiting" | "relaying" | "over";
 
 /** What ended an exchange, for the access log. */
-type Result = "ok" | "client left" | "client stalled" | "body stopped" | FailureAnswer["result"] | CutReason;
+type Result = "ok" | "client left" | "body stopped" | FailureAnswer["result"] | CutReason | OwnCut;
 
 /** Why an answer was cut after its head was out; a closed set, as it labels a metric. */
 type CutReason = "upstream died" | "upstream stalled" | "upstream left";
+
+/** The same, for which no upstream is to blame. */
+type OwnCut = "client stalled" | "request broken";
+
+/** True for a request whose body is to leave in one piece: it may not be sent twice, and is small enough. */
+function isGathered({ method, fields }: OutgoingHead): boolean {
+  if (isIdempotent(method)) return false;
+  for (const [name, [length = ""]] of fields) {
+    if (name.toLowerCase() === "content-length") return Number(length) <= ONE_PIECE_BYTES;
+  }
+  return false;
+}
 
 class Exchange {
   readonly #options: ExchangeOptions;
@@ -76,6 +89,7 @@ class Exchange {
   #hasBegun = false;
   #giveUpAtMs: number;
   #lastFailure: unknown = null;
+  #lastEnd: AttemptEnd | null = null;
   #tried = 0;
   #hasInvited = false;
   #status = 0;
@@ -87,7 +101,7 @@ class Exchange {
     const { traffic, client, lane } = options;
     this.#options = options;
     this.#attempts = new Attempts(traffic, lane, { client: options.facts.client, gone: () => this.#lost() });
-    this.#body = client.hasBody ? new RequestBody(client) : null;
+    this.#body = client.hasBody ? new RequestBody(client, isGathered(options.head)) : null;
     this.#giveUpAtMs = traffic.nowMs() + traffic.times.answerMs;
     this.#deadline = traffic.deadlines.add(this.#giveUpAtMs, () => this.#late());
   }
@@ -148,6 +162,7 @@ class Exchange {
   #failed({ end, cause, wasSent }: AttemptFailure): void {
     if (this.#phase === "over") return;
     this.#lastFailure = cause;
+    this.#lastEnd = end;
     this.#body?.stop();
     const mayGoOn = this.#attempts.failed(end, wasSent ? this.#resendable : UNSENT, cause);
     if (mayGoOn && this.#options.traffic.nowMs() < this.#giveUpAtMs) this.#tryNext();
@@ -197,7 +212,7 @@ class Exchange {
     }
     if (nowMs() >= this.#giveUpAtMs) {
       this.#lastFailure = new Failure("timeout", `no answer in ${times.answerMs} ms`);
-      if (this.#phase === "waiting") this.#attempts.broke();
+      if (this.#awaitsUpstream) this.#attempts.broke();
       this.#attempt?.abandon();
       this.#giveUp();
       return;
@@ -208,6 +223,12 @@ class Exchange {
     this.#attempt?.abandon();
     this.#body?.stop();
     this.#tryNext();
+  }
+
+  /** True while it is the upstream's turn: to answer, or to read on. */
+  get #awaitsUpstream(): boolean {
+    if (this.#phase === "waiting") return true;
+    return this.#phase === "sending" && this.#hasBegun && this.#body?.awaitsClient === false;
   }
 
   #relay(answer: UpstreamAnswer): void {
@@ -232,7 +253,7 @@ class Exchange {
         if (!client.write(part)) answer.pause();
       },
       ended: () => this.#endAnswer(answer),
-      cut: () => this.#cut("upstream died"),
+      cut: (by) => this.#cut(by === "request" ? "request broken" : "upstream died"),
     });
     // With what has arrived of the body where it has (the listener above has it in this turn), by itself where not: a
     // stream of events may begin in silence.
@@ -265,11 +286,11 @@ class Exchange {
   }
 
   /** Ends an answer of which the client has a part, so that it cannot be taken for whole. */
-  #cut(reason: CutReason | "client stalled"): void {
+  #cut(reason: CutReason | OwnCut): void {
     const { client, traffic, lane } = this.#options;
     if (this.#phase === "over" || client.isOver) return;
     this.#result = reason;
-    if (reason !== "client stalled") {
+    if (reason !== "client stalled" && reason !== "request broken") {
       if (reason !== "upstream left") this.#attempts.broke();
       traffic.metrics.proxyCut.inc({ service: lane.pool.service, reason: reason.replace(" ", "-") });
     }
@@ -284,7 +305,7 @@ class Exchange {
       this.#cut("upstream died");
       return;
     }
-    const outcome = { failure: this.#lastFailure, tried: this.#tried };
+    const outcome = { failure: this.#lastFailure, end: this.#lastEnd, tried: this.#tried };
     const answer = this.#body?.awaitsClient === true ? BODY_STOPPED : failureAnswer(outcome, lane.pool);
     this.#result = answer.result;
     this.#count(answer.status);
@@ -292,9 +313,9 @@ class Exchange {
     this.#idleFrom(traffic.nowMs());
     this.#body?.discard();
     // A client that was not invited may send its body all the same, or not: what comes next is not known.
-    const closes = isClosing() || answer.status === 408 || expectsContinue !== this.#hasInvited;
+    const isDoubtful = answer.status === 408 || answer.status === 400 || expectsContinue !== this.#hasInvited;
     const { requestId } = facts;
-    this.#bytesReceived = answerError(client, { ...answer, closes, requestId });
+    this.#bytesReceived = answerError(client, { ...answer, closes: isClosing() || isDoubtful, requestId });
     traffic.log.info(`request ${requestId}: ${lane.pool.service}: ${answer.reason}: ${this.#whyFailed()}`);
   }
 
@@ -345,9 +366,6 @@ class Exchange {
 export function patienceMs({ firstByteMs }: Pick<Attempts, "firstByteMs">): number {
   return firstByteMs === 0 ? Infinity : firstByteMs;
 }
-
-/** What nginx made common for a request whose client left before an answer; never sent. */
-export const CLIENT_LEFT = "499";
 
 const BODY_STOPPED = {
   status: 408,

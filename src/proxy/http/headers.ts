@@ -46,7 +46,7 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
 /** Names that a Connection header may not take away: without them the message means something else. */
 const NEVER_LISTED: ReadonlySet<string> = new Set(["host", "content-length"]);
 
-const FORWARDED: ReadonlySet<string> = new Set(["forwarded", "x-real-ip"]);
+const FORWARDED: ReadonlySet<string> = new Set(["forwarded", "x-forwarded", "x-real-ip", "x-request-id"]);
 
 /** All values of one header, in order; `name` in lower case. */
 export function valuesOf(rawHeaders: readonly string[], name: string): readonly string[] {
@@ -193,7 +193,10 @@ function endToEnd(rawHeaders: readonly string[], isTrusted: boolean): readonly s
   return kept.filter((_, at) => !tellsOfClient(kept[at - (at % 2)] ?? ""));
 }
 
-/** True for headers that speak of the client before us; `_` for `-` is how CGI-like interfaces see both. */
+/**
+ * True for headers that speak of the client before us, or name its request; `_` for `-` is how CGI-like interfaces see
+ * both.
+ */
 function tellsOfClient(name: string): boolean {
   const first = name.charCodeAt(0) | 0x20;
   if (first !== LETTER_X && first !== LETTER_F) return false;

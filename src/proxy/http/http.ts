@@ -198,17 +198,20 @@ class Arrival {
       client.end();
       return;
     }
-    const fields = upstreamFields(head, this.#told(facts), client.hasBody);
-    startExchange({
-      traffic,
-      forwarder,
-      lane,
-      head: { method: head.method, target, fields },
-      client,
-      facts,
-      caller: this.#caller,
-      expectsContinue: expectation === "continue",
-      isClosing,
+    // Not sooner: a request that waits would be kept twice.
+    client.onTurn(() => {
+      const fields = upstreamFields(head, this.#told(facts), client.hasBody);
+      startExchange({
+        traffic,
+        forwarder,
+        lane,
+        head: { method: head.method, target, fields },
+        client,
+        facts,
+        caller: this.#caller,
+        expectsContinue: expectation === "continue",
+        isClosing,
+      });
     });
   }
 

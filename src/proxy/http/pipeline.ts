@@ -1,9 +1,10 @@
 /**
  * Pipeline: the requests of one HTTP/1 connection that wait for their answer, and bytes that are no request.
  *
- * node:http reads on whatever the number of requests that wait, so they are counted here. And what it cannot read it
- * hands over with the connection: that is answered where nothing else is to be answered first. Where an earlier
- * request still waits, an answer to the nonsense behind it would be taken for its own: then the connection just ends.
+ * node:http reads on whatever the number of requests that wait, so they and their heads are counted here. And what it
+ * cannot read it hands over with the connection: that is answered where nothing else is to be answered first. Where an
+ * earlier request still waits, an answer to the nonsense behind it would be taken for its own: then the connection just
+ * ends.
  *
  * Touches: client sockets.
  */
@@ -22,6 +23,8 @@ import { newRequestId } from "./request-id.ts";
 /** The requests of one connection that wait. */
 interface Waiting {
   count: number;
+  /** Of the heads of all but those that came while none waited. */
+  headBytes: number;
   /** The one that came last: those before it have come whole. */
   last: IncomingMessage | null;
 }
@@ -33,15 +36,21 @@ export class Pipeline {
   /** Counts a request until it is answered; ends the connection and returns false when there are too many. */
   admit(request: IncomingMessage, response: ServerResponse): boolean {
     const { socket } = request;
+    // What else was in the piece that the last one came in is read all the same.
+    if (socket.destroyed) return false;
     const waiting = this.#waitingOn(socket);
-    if (waiting.count >= LIMITS.httpPipelineMax) {
+    const headBytes = waiting.count === 0 ? 0 : headBytesOf(request);
+    const isTooMuch = waiting.headBytes + headBytes > LIMITS.httpPipelineBytes;
+    if (isTooMuch || waiting.count >= LIMITS.httpPipelineMax) {
       socket.destroy();
       return false;
     }
     waiting.count += 1;
+    waiting.headBytes += headBytes;
     waiting.last = request;
     response.once("close", () => {
       waiting.count -= 1;
+      waiting.headBytes -= headBytes;
       // Not kept for the connection's sake: all of a request hangs on it.
       if (waiting.last === request) waiting.last = null;
     });
@@ -51,7 +60,7 @@ export class Pipeline {
   #waitingOn(socket: Duplex): Waiting {
     const known = this.#waitingBySocket.get(socket);
     if (known !== undefined) return known;
-    const waiting = { count: 0, last: null };
+    const waiting = { count: 0, headBytes: 0, last: null };
     this.#waitingBySocket.set(socket, waiting);
     return waiting;
   }
@@ -63,6 +72,15 @@ export class Pipeline {
     return waiting.count > 1 || waiting.last?.complete === true;
   }
 }
+
+/** What a head takes: its bytes, and for each field as much besides as HTTP/2 reckons (RFC 9113 6.5.2). */
+function headBytesOf({ url = "", rawHeaders }: IncomingMessage): number {
+  let bytes = url.length + rawHeaders.length * (FIELD_BYTES / 2);
+  for (const text of rawHeaders) bytes += text.length;
+  return bytes;
+}
+
+const FIELD_BYTES = 32;
 
 const STATUS_BY_CODE: Readonly<Record<string, number>> = {
   HPE_HEADER_OVERFLOW: 431,

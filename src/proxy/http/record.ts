@@ -39,6 +39,9 @@ export interface Course {
   readonly result: string;
 }
 
+/** What nginx made common for a request whose client left before an answer; never sent. */
+export const CLIENT_LEFT = "499";
+
 /** A course of which no upstream was part. */
 export const UNTRIED = {
   service: null,

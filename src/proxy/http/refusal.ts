@@ -13,6 +13,8 @@
 
 import { LIMITS } from "../../model/limits.ts";
 
+import { isLength } from "./wire/framing.ts";
+
 /** A request's head as it was received. */
 export interface RequestHead {
   readonly method: string;
@@ -154,8 +156,8 @@ function framingRefusal({ httpVersion }: RequestHead, lines: DecidingLines): Hea
   if (lengths > 0 && codings > 0) {
     return refused(400, "both Content-Length and Transfer-Encoding are given");
   }
-  if (lengths > 1 || (length !== null && !/^\d+$/.test(length))) {
-    return refused(400, "Content-Length must be given once, in digits");
+  if (lengths > 1 || (length !== null && !isLength(length))) {
+    return refused(400, "Content-Length must be given once, in at most 15 digits");
   }
   if (coding === null) return null;
   if (httpVersion === "1.0") return refused(400, "HTTP/1.0 has no Transfer-Encoding");

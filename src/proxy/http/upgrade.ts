@@ -23,11 +23,11 @@ import type { Caller } from "../tcp/proxy-header.ts";
 
 import type { UpstreamAnswer } from "./answer.ts";
 import { failureAnswer, renderAnswer, titleOf } from "./answers.ts";
-import { CLIENT_LEFT, patienceMs } from "./exchange.ts";
+import { patienceMs } from "./exchange.ts";
 import type { Attempt, HttpForwarder, OutgoingHead } from "./forwarder.ts";
 import { clientHeaders, valuesOf } from "./headers.ts";
 import { renderHead } from "./pipeline.ts";
-import { entryOf, type RequestFacts } from "./record.ts";
+import { CLIENT_LEFT, entryOf, type RequestFacts } from "./record.ts";
 
 /** What a handshake needs. */
 export interface UpgradeOptions {
@@ -61,6 +61,7 @@ class Upgrade {
   #isOver = false;
   #isJoined = false;
   #lastFailure: unknown = null;
+  #lastEnd: AttemptEnd | null = null;
   #tried = 0;
   #status = 0;
   #answeredAtMs: number | null = null;
@@ -140,6 +141,7 @@ class Upgrade {
 
   #failed(end: Exclude<AttemptEnd, "late">, cause: unknown): void {
     this.#lastFailure = cause;
+    this.#lastEnd = end;
     if (this.#attempts.failed(end, HANDSHAKE, cause)) this.#tryNext();
     else this.#giveUp();
   }
@@ -171,27 +173,56 @@ class Upgrade {
     this.#tryNext();
   }
 
-  /** Passes on an answer other than 101; the connection ends with it, which also frames its body. */
+  /**
+   * Passes on an answer other than 101; the connection ends with it, which also frames its body. So one that is not
+   * whole is reset: an end in form would make it so.
+   */
   #relayRefusal(answer: UpstreamAnswer): void {
-    const { socket } = this.#options;
+    const { socket, traffic } = this.#options;
     const { status, message, rawHeaders } = answer;
+    const { deadlines, nowMs, times } = traffic;
+    const idle = deadlines.add(nowMs() + times.idleMs, () => {
+      this.#cutRefusal(answer.isPaused ? "client stalled" : "upstream stalled");
+    });
+    socket.once("close", () => deadlines.remove(idle));
     socket.write(renderHead(status, message, clientHeaders(rawHeaders)), "latin1");
-    socket.on("drain", () => answer.resume());
+    socket.on("drain", () => {
+      idle.atMs = nowMs() + times.idleMs;
+      answer.resume();
+    });
     answer.read({
       data: (part) => {
+        idle.atMs = nowMs() + times.idleMs;
         if (!socket.write(part)) answer.pause();
       },
-      ended: () => socket.end(),
-      cut: () => socket.destroy(),
+      ended: () => {
+        deadlines.remove(idle);
+        socket.end();
+        linger(socket, traffic);
+      },
+      cut: () => this.#cutRefusal("upstream died"),
     });
-    linger(socket, this.#options.traffic);
+    socket.resume();
+  }
+
+  #cutRefusal(reason: "upstream died" | "upstream stalled" | "client stalled"): void {
+    const { socket, traffic, lane } = this.#options;
+    if (socket.destroyed) return;
+    this.#result = reason;
+    if (reason !== "client stalled") {
+      this.#attempts.broke();
+      traffic.metrics.proxyCut.inc({ service: lane.pool.service, reason: reason.replace(" ", "-") });
+    }
+    this.#attempt?.abandon();
+    reset(socket);
   }
 
   #giveUp(): void {
     if (this.#isOver) return;
     const { traffic, lane, facts, socket } = this.#options;
     this.#settle();
-    const answer = failureAnswer({ failure: this.#lastFailure, tried: this.#tried }, lane.pool);
+    const outcome = { failure: this.#lastFailure, end: this.#lastEnd, tried: this.#tried };
+    const answer = failureAnswer(outcome, lane.pool);
     this.#result = answer.result;
     this.#count(answer.status);
     refuseUpgrade(socket, facts, { ...answer, traffic });

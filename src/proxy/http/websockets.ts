@@ -147,7 +147,7 @@ class Settled implements Attempt {
       const cause = new Failure("invalid", `request: ${textOf(thrown)}`, { cause: thrown });
       if (!this.claim()) return;
       this.#outgoing?.destroy();
-      queueMicrotask(() => events.failed({ end: "died", cause, wasSent: true }));
+      queueMicrotask(() => events.failed({ end: "unsendable", cause, wasSent: false }));
     }
   }
 }
@@ -209,7 +209,7 @@ class MessageAnswer implements UpstreamAnswer {
       if (response.complete) reader.ended();
     });
     response.once("close", () => {
-      if (!response.complete) reader.cut();
+      if (!response.complete) reader.cut("upstream");
     });
   }
 

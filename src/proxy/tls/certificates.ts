@@ -12,8 +12,8 @@
  * Touches: the folder, a timer.
  */
 
-import { watch, type FSWatcher, type Stats } from "node:fs";
-import { open, readdir, stat } from "node:fs/promises";
+import { constants, watch, type FSWatcher, type Stats } from "node:fs";
+import { open, readdir, stat, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { createSecureContext, type SecureContext } from "node:tls";
@@ -297,12 +297,17 @@ async function listFolder(folder: string): Promise<readonly ListedEntry[]> {
 
 async function readText(folder: string, path: string): Promise<string> {
   try {
-    const file = await open(join(folder, path), "r");
+    // It may have become a pipe since it was looked at, which must not keep us waiting.
+    const file = await open(join(folder, path), constants.O_RDONLY | constants.O_NONBLOCK);
     try {
-      const { size } = await file.stat();
+      const found = await file.stat();
+      if (!found.isFile()) throw new Failure("invalid", `${path} is no file`);
       const most = LIMITS.certificateFileBytes;
-      if (size > most) throw new Failure("invalid", `${path} has ${size} bytes; expected at most ${most}`);
-      return await file.readFile("utf8");
+      if (found.size > most) {
+        throw new Failure("invalid", `${path} has ${found.size} bytes; expected at most ${most}`);
+      }
+      // Those of the system (/proc, /sys) are empty too, and reading them may wait for ever.
+      return found.size === 0 ? "" : await readBounded(file, path);
     } finally {
       await file.close();
     }
@@ -310,6 +315,19 @@ async function readText(folder: string, path: string): Promise<string> {
     if (thrown instanceof Failure) throw thrown;
     throw new Failure("invalid", `${path} cannot be read: ${whyOf(thrown)}`, { cause: thrown });
   }
+}
+
+/** Reads a file to its end, which it may move while it is read. */
+async function readBounded(file: FileHandle, path: string): Promise<string> {
+  const most = LIMITS.certificateFileBytes;
+  const bytes = Buffer.alloc(most + 1);
+  let length = 0;
+  while (length < bytes.length) {
+    const { bytesRead } = await file.read(bytes, length);
+    if (bytesRead === 0) return bytes.toString("utf8", 0, length);
+    length += bytesRead;
+  }
+  throw new Failure("invalid", `${path} grows beyond ${most} bytes; expected at most as many`);
 }
 
 function whyOf(thrown: unknown): string {

@@ -3,11 +3,11 @@
  *
  * A connection that is to pass unopened must be told by its name before TLS has begun, so the first message is read
  * here and left for whoever takes the connection. Only what is needed is understood: the record layer, the frame of the
- * message, the server's name and the protocols offered. All else is skipped by its length. Whether the message is worth
- * an answer, and which alert a bad one gets, is for the TLS engine behind: here it is merely "none".
+ * message, the server's name. All else is skipped by its length. Whether the message is worth an answer, and which
+ * alert a bad one gets, is for the TLS engine behind: here it is merely "none".
  *
  * Bytes come from strangers, perhaps one at a time: reading costs as much as there are bytes, which are bounded.
- * RFC 8446 4.1.2 and 5.1 (the same since TLS 1.0), RFC 6066 3 for the name, RFC 7301 3.1 for the protocols.
+ * RFC 8446 4.1.2 and 5.1 (the same since TLS 1.0), RFC 6066 3 for the name.
  *
  * Pure.
  */
@@ -24,8 +24,6 @@ export type HelloReading =
       readonly kind: "hello";
       /** Lower case, without a closing dot; null when none was sent that could be a host's name. */
       readonly serverName: string | null;
-      /** Offered by ALPN, in the client's order. */
-      readonly protocols: readonly string[];
     };
 
 const MORE: HelloReading = { kind: "more" };
@@ -40,7 +38,6 @@ const MESSAGE_HEAD_BYTES = 4;
 const VERSION_AND_RANDOM_BYTES = 34;
 const SERVER_NAME = 0;
 const HOST_NAME = 0;
-const ALPN = 16;
 
 /** Most messages fit in it; for others there is room up to the bound. */
 const USUAL_BYTES = 2048;
@@ -164,14 +161,12 @@ function readMessage(message: Buffer): HelloReading {
   // A hello may end here: before TLS 1.2 extensions were optional.
   const extensions = new Fields(fields.isOver ? Buffer.alloc(0) : fields.counted(2));
   let serverName: string | null = null;
-  let protocols: readonly string[] = [];
   while (!extensions.isOver) {
     const type = extensions.number(2);
     const body = extensions.counted(2);
     if (type === SERVER_NAME) serverName = hostIn(body);
-    else if (type === ALPN) protocols = protocolsIn(body);
   }
-  return fields.isWhole && extensions.isWhole ? { kind: "hello", serverName, protocols } : NONE;
+  return fields.isWhole && extensions.isWhole ? { kind: "hello", serverName } : NONE;
 }
 
 function hostIn(body: Buffer): string | null {
@@ -189,11 +184,4 @@ function hostIn(body: Buffer): string | null {
 export function hostOf(text: string): string | null {
   const name = text.toLowerCase().replace(/\.$/, "");
   return NAME.test(name) && !/^[0-9.]+$/.test(name) ? name : null;
-}
-
-function protocolsIn(body: Buffer): readonly string[] {
-  const list = new Fields(new Fields(body).counted(2));
-  const protocols: string[] = [];
-  while (!list.isOver) protocols.push(list.counted(1).toString("latin1"));
-  return protocols;
 }

@@ -40,7 +40,7 @@ const OPTIONS = {
   maxHeaderListPairs: LIMITS.http2FieldsMax,
   streamResetBurst: RESETS.burst,
   streamResetRate: RESETS.perSecond,
-  // Several lines of a header that has one value pass as they do over HTTP/1: a replica's mistake, not ours to throw at.
+  // Several lines of a header that has one value pass as over HTTP/1: a replica's mistake is none of ours to throw.
   strictSingleValueFields: false,
 };
 

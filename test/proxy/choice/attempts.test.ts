@@ -53,9 +53,10 @@ function bench(...ids: readonly string[]): Bench {
 
 /** How many retries a lane still allows at once, with nothing saved; three when none is under way. */
 function retriesAtOnce({ budget }: Lane): number {
-  for (let spent = 0; spent <= LIMITS.retryTokensMax; spent += 1) if (budget.take()) budget.finished();
+  for (let spent = 0; spent <= LIMITS.retryTokensMax; spent += 1)
+    if (budget.take() !== null) budget.finished();
   let count = 0;
-  while (budget.take()) count += 1;
+  while (budget.take() !== null) count += 1;
   return count;
 }
 
@@ -151,7 +152,7 @@ test("attempts: a late POST stays, a late GET is taken elsewhere where there is 
 
 test("attempts: silence is told also where there is no retry left to pay with", () => {
   const on = bench("a", "b");
-  while (on.lane.budget.take());
+  while (on.lane.budget.take() !== null);
   const attempts = new Attempts(on.traffic, on.lane, NOBODY);
   attempts.next();
   assert.equal(attempts.leavesLate(GET), false);
@@ -351,7 +352,7 @@ test("attempts: where all are ejected those come first that have not failed for 
 
 test("attempts: retries after sent bytes end with the budget, failed connects do not", () => {
   const on = bench("a", "b");
-  while (on.lane.budget.take());
+  while (on.lane.budget.take() !== null);
   const attempts = new Attempts(on.traffic, on.lane, NOBODY);
   attempts.next();
   assert.equal(attempts.leavesLate(GET), false);
@@ -359,8 +360,34 @@ test("attempts: retries after sent bytes end with the budget, failed connects do
   assert.equal(attempts.failed("connect", GET, REFUSED), true);
 });
 
+test("attempts: a retry for which nobody is left costs nothing", () => {
+  const on = bench("a");
+  for (let count = 0; count < LIMITS.retryTokensMax; count += 1) {
+    const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+    attempts.next();
+    assert.equal(attempts.failed("died", GET, REFUSED), true);
+    // Every other one is over before it looks for somebody.
+    if (count % 2 === 0) assert.equal(attempts.next(), null);
+    attempts.finished();
+  }
+  for (let count = 0; count < LIMITS.retryTokensMax; count += 1) assert.equal(on.lane.budget.take(), "saved");
+});
+
+test("attempts: a request that cannot be sent goes nowhere, and nobody is blamed for it", () => {
+  const on = bench("a", "b");
+  for (let count = 0; count < 20; count += 1) {
+    const attempts = new Attempts(on.traffic, on.lane, NOBODY);
+    const first = attempts.next();
+    assert.equal(attempts.failed("unsendable", GET, REFUSED), false);
+    attempts.finished();
+    assert.equal(on.traffic.ejections.streaks.countOf(first?.id ?? ""), 0);
+    assert.deepEqual(attempts.retries, []);
+  }
+  assert.deepEqual(ejected(on), []);
+});
+
 test("attempts: whatever fails, no course is endless, and what retries were taken are given back", () => {
-  const end = fc.constantFrom("connect", "stale", "undelivered", "died", "late");
+  const end = fc.constantFrom("connect", "stale", "undelivered", "died", "late", "unsendable");
   fc.assert(
     fc.property(
       fc.integer({ min: 0, max: 5 }),

@@ -56,7 +56,7 @@ test("RetryBudget: an outage multiplies load by a fifth and what was saved, and 
   let retries = 0;
   for (let request = 0; request < 10_000; request += 1) {
     budget.earn();
-    if (budget.take()) retries += 1;
+    if (budget.take() !== null) retries += 1;
   }
   assert.ok(retries >= LIMITS.retryTokensMax);
   assert.ok(retries <= LIMITS.retryTokensMax + 10_000 * 0.2 + 3, `${retries} retries`);
@@ -65,13 +65,35 @@ test("RetryBudget: an outage multiplies load by a fifth and what was saved, and 
 test("RetryBudget: with nothing saved three may retry at once, and the next when one of them is done", () => {
   const budget = new RetryBudget();
   for (let spent = 0; spent < LIMITS.retryTokensMax; spent += 1) {
-    assert.ok(budget.take());
+    assert.equal(budget.take(), "saved");
     budget.finished();
   }
   assert.deepEqual(
     [1, 2, 3, 4].map(() => budget.take()),
-    [true, true, true, false],
+    ["allowed", "allowed", "allowed", null],
   );
   budget.finished();
-  assert.equal(budget.take(), true);
+  assert.equal(budget.take(), "allowed");
+});
+
+test("RetryBudget: a retry that is given back is as if it had not been taken, whatever it was paid from", () => {
+  const budget = new RetryBudget();
+  const left = (): number => {
+    let count = 0;
+    while (budget.take() === "saved") count += 1;
+    return count;
+  };
+  for (let round = 0; round < 5; round += 1) budget.giveBack(budget.take() ?? assert.fail());
+  assert.equal(left(), LIMITS.retryTokensMax);
+  for (let spent = 0; spent <= LIMITS.retryTokensMax; spent += 1) budget.finished();
+  for (let round = 0; round < 5; round += 1) budget.giveBack(budget.take() ?? assert.fail());
+  assert.equal(left(), 0);
+});
+
+test("afterAttempt: what cannot be sent goes nowhere", () => {
+  fc.assert(
+    fc.property(anyRequest, fc.nat(), (request, deaths) => {
+      assert.equal(afterAttempt("unsendable", request, deaths), "stop");
+    }),
+  );
 });

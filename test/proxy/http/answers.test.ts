@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import { Failure } from "../../../src/base/failure.ts";
 import { failureAnswer, renderAnswer } from "../../../src/proxy/http/answers.ts";
+import type { AttemptEnd } from "../../../src/proxy/choice/retry.ts";
 import type { Pool } from "../../../src/proxy/routes.ts";
 
 import { pool, upstream } from "../fixtures.ts";
@@ -56,8 +57,8 @@ test("renderAnswer: a page has the reason as text, whatever it holds", () => {
 test("failureAnswer: tells apart what helps differently", () => {
   const here = [upstream("a", 1)];
   const late = new Failure("timeout", "late");
-  const told = (failure: unknown, tried: number, to: Pool): string => {
-    const { status, reason } = failureAnswer({ failure, tried }, to);
+  const told = (failure: unknown, tried: number, to: Pool, end: AttemptEnd = "died"): string => {
+    const { status, reason } = failureAnswer({ failure, end, tried }, to);
     return `${status} ${reason}`;
   };
   assert.match(told(null, 0, pool()), /^503 .*: it has none that can be reached$/);
@@ -65,4 +66,7 @@ test("failureAnswer: tells apart what helps differently", () => {
   assert.match(told(new Error("x"), 2, pool(here)), /^502 .* gave an answer \(2 were asked\)$/);
   assert.match(told(late, 1, pool(here)), /^504 .* answered in time \(one was asked\)$/);
   assert.match(told(new Error("x"), 1, pool([], [], here)), /none of them is healthy/);
+  const busy = new Failure("busy", "full");
+  assert.match(told(busy, 1, pool(here), "connect"), /^503 no connection .* could be had \(one was asked\)$/);
+  assert.match(told(new Error("x"), 1, pool(here), "unsendable"), /^400 the request cannot be sent on$/);
 });

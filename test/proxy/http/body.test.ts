@@ -36,7 +36,7 @@ function request(trailers: readonly string[] = []): {
 
 test("sendTo: a second sink gets the body from its first byte, wherever the first one stopped", async () => {
   const from = request(["X-Sum", "1"]);
-  const body = new RequestBody(from);
+  const body = new RequestBody(from, false);
   const [first, second] = [new Sink(), new Sink()];
   from.body.write("one ");
   body.sendTo(first, NOTHING);
@@ -55,9 +55,34 @@ test("sendTo: a second sink gets the body from its first byte, wherever the firs
   assert.equal(third.text, "one two");
 });
 
+test("sendTo: a body that is gathered leaves in one piece, once all of it is here, to each sink", async () => {
+  const from = request();
+  const body = new RequestBody(from, true);
+  const writes: string[] = [];
+  class Pieces extends Sink {
+    override _write(chunk: Buffer, encoding: string, done: () => void): void {
+      writes.push(chunk.toString());
+      super._write(chunk, encoding, done);
+    }
+    override flushHeaders(): void {
+      writes.push("head");
+    }
+  }
+  const [first, second] = [new Pieces(), new Pieces()];
+  body.sendTo(first, NOTHING);
+  from.body.write("one ");
+  await until(() => body.bytesRead === 4);
+  assert.deepEqual(writes, []);
+  from.body.end("two");
+  await until(() => first.writableFinished);
+  body.sendTo(second, NOTHING);
+  await until(() => second.writableFinished);
+  assert.deepEqual(writes, ["one two", "one two"]);
+});
+
 test("isKept: until the body outgrows the bound", async () => {
   const from = request();
-  const body = new RequestBody(from);
+  const body = new RequestBody(from, false);
   const sink = new Sink();
   body.sendTo(sink, NOTHING);
   from.body.write("x".repeat(LIMITS.httpReplayBytes));
@@ -71,7 +96,7 @@ test("isKept: until the body outgrows the bound", async () => {
 
 test("sendTo: tells of progress and of the end, and whose turn it is in between", async () => {
   const from = request();
-  const body = new RequestBody(from);
+  const body = new RequestBody(from, false);
   const told: string[] = [];
   assert.equal(body.awaitsClient, false);
   body.sendTo(new Sink(), { moved: () => told.push("moved"), sent: () => told.push("sent") });
@@ -87,7 +112,7 @@ test("sendTo: tells of progress and of the end, and whose turn it is in between"
 
 test("discard: reads the rest and drops it", async () => {
   const from = request();
-  const body = new RequestBody(from);
+  const body = new RequestBody(from, false);
   body.discard();
   from.body.end("x".repeat(1_000_000));
   await until(() => from.body.readableEnded);

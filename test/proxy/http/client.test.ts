@@ -5,6 +5,7 @@ import { connect, createServer, type ClientHttp2Session, type IncomingHttpHeader
 import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
 
+import { LIMITS } from "../../../src/model/limits.ts";
 import { clientOf, type HttpClient } from "../../../src/proxy/http/client.ts";
 import { until } from "../../support/wait.ts";
 
@@ -101,4 +102,47 @@ test("clientOf: what an HTTP/1 client calls its version is not believed", async 
     await client.ask(text, () => client.ended || client.closed);
   }
   assert.deepEqual(versions, ["1.1", "1.0", "unknown"]);
+});
+
+test("clientOf: interim answers are dropped while too much waits for a client that reads nothing", async (t) => {
+  const hint = ["Link", "x".repeat(8000)];
+  let waiting = 0;
+  const port = await httpReplica(t, (request, response) => {
+    const client = clientOf(request, response);
+    for (let count = 0; count < 2000; count += 1) client.inform(103, hint);
+    waiting = request.socket.writableLength;
+    client.writeHead({ status: 204, message: "", headers: [], closes: true });
+    client.end();
+  });
+  const client = new Client(t, port);
+  client.socket.pause();
+  client.socket.write("GET / HTTP/1.1\r\nHost: app\r\n\r\n");
+  await until(() => waiting > 0);
+  assert.ok(waiting < LIMITS.httpInterimWaitingBytes + 10_000, `${waiting} bytes wait`);
+  client.socket.resume();
+  await until(() => client.text.includes("HTTP/1.1 204"));
+});
+
+test("clientOf: so are those over HTTP/2, until what waited has been sent", async (t) => {
+  const rounds: (() => void)[] = [];
+  const session = await http2(t, (client) => {
+    rounds.push(() => {
+      for (let count = 0; count < 100; count += 1) client.inform(103, ["Link", "x".repeat(8000)]);
+    });
+    rounds.push(() => {
+      client.writeHead({ status: 204, message: "", headers: [], closes: false });
+      client.end();
+    });
+  });
+  const stream = session.request({ ":path": "/" });
+  let hints = 0;
+  stream.on("headers", () => (hints += 1)).resume();
+  await until(() => rounds.length === 2);
+  rounds[0]?.();
+  await until(() => hints === 9);
+  rounds[0]?.();
+  await until(() => hints === 18);
+  rounds[1]?.();
+  await until(() => stream.closed);
+  assert.equal(hints, 18);
 });

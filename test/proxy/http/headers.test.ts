@@ -7,6 +7,7 @@ import * as fc from "fast-check";
 
 import {
   announcesBody,
+  answerHeaders,
   clientHeaders,
   upgradeFields,
   upstreamFields,
@@ -111,6 +112,8 @@ test("upstreamFields: a stranger's word about the client is dropped in every spe
       X-Forwarded-Prefix: /x
       X-Real-IP: 6.6.6.6
       X_Forwarded_For: 6.6.6.6
+      X-Forwarded: for=6.6.6.6
+      X_Request_Id: theirs
       x-forwarded_proto: https
       Forwarded: for=6.6.6.6`),
   );
@@ -239,12 +242,11 @@ test("upstreamFields: OPTIONS goes as many hops as it says, one less each time",
 
 test("endToEndTrailers: what frames, authenticates or tells of the client is no trailer", () => {
   const trailers = ["X-Sum", "1", "Content-Length", "3", "Authorization", "x", "X-Forwarded-For", "6.6.6.6"];
-  assert.deepEqual(endToEndTrailers([...trailers, "Transfer-Encoding", "chunked", "grpc-status", "0"]), [
-    "X-Sum",
-    "1",
-    "grpc-status",
-    "0",
-  ]);
+  const told = ["X-Request-Id", "theirs", "x_request_id", "theirs", "X-Forwarded", "for=6.6.6.6"];
+  assert.deepEqual(
+    endToEndTrailers([...trailers, ...told, "Transfer-Encoding", "chunked", "grpc-status", "0"]),
+    ["X-Sum", "1", "grpc-status", "0"],
+  );
 });
 
 test("toldClient: the last in a trusted chain that is no trusted proxy itself", () => {
@@ -254,4 +256,22 @@ test("toldClient: the last in a trusted chain that is no trusted proxy itself", 
   assert.equal(toldClient(chain, "203.0.113.1", isTrusted), "203.0.113.1");
   assert.equal(toldClient(["X-Forwarded-For", "10.0.0.1"], "10.0.0.2", isTrusted), "10.0.0.1");
   assert.equal(toldClient(["X-Forwarded-For", "unknown\n"], "10.0.0.2", isTrusted), "10.0.0.2");
+});
+
+test("answerHeaders: names of trailers pass where the client gets chunks, and no length where there is no body", () => {
+  const chunked = ["Trailer", "x-sum", "Transfer-Encoding", "chunked", "X-A", "1"];
+  const to = (httpVersion: string, method = "GET"): { httpVersion: string; method: string } => ({
+    httpVersion,
+    method,
+  });
+  const named = ["X-A", "1", "Trailer", "x-sum"];
+  assert.deepEqual(answerHeaders(to("1.1"), 200, chunked), named);
+  assert.deepEqual(answerHeaders(to("2.0"), 200, chunked), named);
+  assert.deepEqual(answerHeaders(to("1.0"), 200, chunked), ["X-A", "1"]);
+  assert.deepEqual(answerHeaders(to("1.1", "HEAD"), 200, chunked), ["X-A", "1"]);
+  for (const status of [204, 304]) assert.deepEqual(answerHeaders(to("1.1"), status, chunked), ["X-A", "1"]);
+  const sized = ["content-length", "2", "X-A", "1"];
+  assert.deepEqual(answerHeaders(to("1.1"), 204, sized), ["X-A", "1"]);
+  assert.deepEqual(answerHeaders(to("2.0"), 205, sized), ["X-A", "1"]);
+  for (const status of [200, 205, 304]) assert.deepEqual(answerHeaders(to("1.1"), status, sized), sized);
 });

@@ -272,7 +272,7 @@ test("http: a target in absolute form that names the host reaches replicas in or
   assert.match(heads[0] ?? "", /^GET \/x\?y HTTP\/1\.1\r\nHost: app\r\n/);
 });
 
-test("http: replicas are told the hop, the port and an id of the request, which a trusted proxy may choose", async (t) => {
+test("http: replicas are told the hop, the port and a request id, which a trusted proxy may choose", async (t) => {
   const { port, heads } = await recorded(t, { trustedProxies: ["127.0.0.1"] });
   await ask(port, { headers: { "x-request-id": "front-1", via: "1.1 front" } });
   assert.match(heads[0] ?? "", /\r\nvia: 1\.1 front, 1\.1 skein-aaaaaaaa\r\n/i);
@@ -360,4 +360,22 @@ test("http: a client that leaves before an answer is counted as 499", async (t) 
     await metrics.registry.metrics(),
     /skein_proxy_requests_total\{service="default\/web",code="499"\} 1/,
   );
+});
+
+test("http: a head that arrives too slowly is answered with 408 and ends its connection alone", async (t) => {
+  const replica = await httpReplica(t, (_request, response) => response.end("ok"));
+  const { port } = await serveOne(t, "http", pool([upstream("a", replica)]), { times: { headMs: 200 } });
+  const slow = new Client(t, port);
+  const kept = new Client(t, port);
+  const request = "GET / HTTP/1.1\r\nHost: app\r\n\r\n";
+  await kept.ask(request, (text) => text.endsWith("ok"));
+  slow.socket.write("GET / HTTP/1.1\r\n");
+  // Each byte is in time: the whole is what is not.
+  await until(() => {
+    if (!slow.ended && !slow.closed) slow.socket.write("x");
+    return slow.ended || slow.closed;
+  });
+  assert.match(slow.text, /^HTTP\/1\.1 408 Request Timeout\r\n/);
+  kept.text = "";
+  await kept.ask(request, (text) => text.endsWith("ok"));
 });

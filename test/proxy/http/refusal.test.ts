@@ -29,6 +29,7 @@ function refusalOf(request: RequestHead): number | null {
 test("readHead: a plain request is taken, with a body of either framing", () => {
   assert.equal(refusalOf(head([])), null);
   assert.equal(refusalOf(head(["Content-Length", "5"], { method: "POST" })), null);
+  assert.equal(refusalOf(head(["Content-Length", "1".repeat(15)], { method: "POST" })), null);
   assert.equal(refusalOf(head(["Transfer-Encoding", "Chunked"], { method: "DELETE" })), null);
   assert.equal(refusalOf(head([], { method: "OPTIONS", target: "*" })), null);
   assert.equal(refusalOf({ method: "GET", target: "/", httpVersion: "1.0", rawHeaders: [] }), null);
@@ -40,6 +41,8 @@ test("readHead: heads with two readings are refused", () => {
     [head(["Content-Length", "5", "content-length", "5"]), 400],
     [head(["Content-Length", "5, 5"]), 400],
     [head(["Content-Length", "+5"]), 400],
+    [head(["Content-Length", "0".repeat(19)]), 400],
+    [head(["Content-Length", "1".repeat(16)]), 400],
     [head(["Transfer-Encoding", "gzip, chunked"]), 501],
     [head(["Transfer-Encoding", "chunked", "Transfer-Encoding", "identity"]), 501],
     [head(["Transfer-Encoding", "chunked"], { httpVersion: "1.0" }), 400],

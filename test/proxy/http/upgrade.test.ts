@@ -18,6 +18,7 @@ import {
   httpReplica,
   listening,
   pool,
+  rawReplica,
   serveOne,
   tcpReplica,
   upstream,
@@ -130,6 +131,26 @@ test("upgrade: a refusal by the replica passes whole, unchunked, and ends the co
   const client = new Client(t, at);
   const answer = await client.ask(HANDSHAKE, () => client.ended);
   assert.equal(answer, "HTTP/1.1 403 Not Today\r\nX-Why: monday\r\nConnection: close\r\n\r\nno, not you");
+});
+
+test("upgrade: a refusal that its replica cuts or stalls is reset, and never passes for a whole one", async (t) => {
+  for (const ending of ["cut", "stalled"]) {
+    const clock = new Clock();
+    let refusing: Socket | null = null;
+    const replica = await rawReplica(t, (_head, socket) => {
+      refusing = socket;
+      socket.write("HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+    });
+    const to = pool([upstream("a", replica)]);
+    const { port, proxy } = await serveOne(t, "http", to, { nowMs: clock.nowMs, times: { idleMs: 3000 } });
+    const client = new Client(t, port);
+    await client.ask(HANDSHAKE, (text) => text.endsWith("half"));
+    if (ending === "cut") (refusing as Socket | null)?.resetAndDestroy();
+    else await clock.passUntil(() => client.closed || client.ended);
+    await until(() => client.closed || client.ended);
+    assert.equal(client.errorCode, "ECONNRESET", ending);
+    await until(() => proxy.stats().connections === 0 && proxy.stats().upstreamConnections.busy === 0);
+  }
 });
 
 test("upgrade: refusals of our own are whole answers: no replica, none that answers, a doubtful head", async (t) => {

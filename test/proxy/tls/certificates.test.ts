@@ -137,6 +137,23 @@ test("certificates: a missing key, an empty file or nonsense harms no other cert
   assert.equal(texts.size, 4);
 });
 
+test("certificates: a link to what never ends is reported, and keeps nobody waiting", async (t) => {
+  const folder = await openFolder(t);
+  await write(folder, "good", makePair({ hosts: ["good.example"] }));
+  // By its kind a file, and empty; reading it waits for the kernel's next line.
+  await symlink("/proc/kmsg", join(folder, "kernel.pem"));
+  await symlink("/dev/zero", join(folder, "zero.pem"));
+  let isOpen = false;
+  const opening = open(t, folder).finally(() => (isOpen = true));
+  await until(() => isOpen);
+  const { certificates } = await opening;
+  assert.equal(servedFor(certificates, "good.example"), "good.crt");
+  const texts = certificates.problems.map(({ text }) => text).toSorted();
+  assert.equal(texts.length, 2);
+  assert.match(texts[0] ?? "", /^it holds no certificate|^kernel\.pem cannot be read/);
+  assert.match(texts[1] ?? "", /^zero\.pem is no file/);
+});
+
 test("certificates: one is gone with its files, but not with a folder that cannot be read", async (t) => {
   const folder = join(await openFolder(t), "certificates");
   await mkdir(folder);

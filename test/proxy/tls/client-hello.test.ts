@@ -1,4 +1,4 @@
-// Client hello: names and protocols are read as clients send them, in whatever pieces; nothing else is taken for one.
+// Client hello: names are read as clients send them, in whatever pieces; nothing else is taken for one.
 
 import assert from "node:assert/strict";
 import { createServer, type AddressInfo, type Socket } from "node:net";
@@ -27,7 +27,7 @@ function read(...pieces: readonly Buffer[]): HelloReading {
   return reading;
 }
 
-test("client hello: names and protocols come out as they were sent, cut anywhere and in records of any size", () => {
+test("client hello: names come out as they were sent, cut anywhere and in records of any size", () => {
   const parts = fc.record({
     name: host,
     protocols: fc.array(protocol, { maxLength: 4 }),
@@ -42,7 +42,7 @@ test("client hello: names and protocols come out as they were sent, cut anywhere
       fc.pre(bytes.length < LIMITS.clientHelloBytes);
       const ends = [...cuts.map((cut) => cut % bytes.length), bytes.length].sort((a, b) => a - b);
       const pieces = ends.map((end, index) => bytes.subarray(ends[index - 1] ?? 0, end));
-      assert.deepEqual(read(...pieces), { kind: "hello", serverName: name, protocols });
+      assert.deepEqual(read(...pieces), { kind: "hello", serverName: name });
       assert.deepEqual(read(bytes.subarray(0, bytes.length - 1)), { kind: "more" });
     }),
   );
@@ -52,7 +52,7 @@ test("client hello: what follows the message is left alone", () => {
   const bytes = inRecords(renderHello({ names: [hostName("db.example.com")] }));
   const early = Buffer.from([23, 3, 3, 0, 1, 0]);
   const reading = read(Buffer.concat([bytes, early]));
-  assert.deepEqual(reading, { kind: "hello", serverName: "db.example.com", protocols: [] });
+  assert.deepEqual(reading, { kind: "hello", serverName: "db.example.com" });
 });
 
 test("client hello: a name is lowered and loses its closing dot; what is no host's name is none", () => {
@@ -85,11 +85,10 @@ test("client hello: one without extensions, or with names of other types only, n
   assert.deepEqual(read(inRecords(renderHello({ isBare: true }))), {
     kind: "hello",
     serverName: null,
-    protocols: [],
   });
   const other = renderHello({ names: [{ type: 7, name: Buffer.from("a.example") }] });
   assert.equal(read(inRecords(other)).kind, "hello");
-  assert.deepEqual(read(inRecords(other)), { kind: "hello", serverName: null, protocols: [] });
+  assert.deepEqual(read(inRecords(other)), { kind: "hello", serverName: null });
 });
 
 test("client hello: other protocols are told from TLS by their first bytes", () => {
@@ -140,5 +139,5 @@ test("client hello: what a TLS client sends is understood", async (t) => {
     if (reading.kind !== "more") break;
   }
   client.destroy();
-  assert.deepEqual(reading, { kind: "hello", serverName: "app.example.com", protocols: ["h2", "http/1.1"] });
+  assert.deepEqual(reading, { kind: "hello", serverName: "app.example.com" });
 });

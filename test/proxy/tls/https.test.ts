@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { constants } from "node:http2";
 import { createServer as createHttpsServer } from "node:https";
 import { createServer as createHttpServer, type IncomingHttpHeaders } from "node:http";
 import { connect as connectTcp, type Socket } from "node:net";
@@ -27,6 +28,7 @@ import {
   writePair,
 } from "./fixtures.ts";
 import { portAt } from "../fixtures.ts";
+import { hostName, inRecords, renderHello } from "./hellos.ts";
 
 /** A pool of one replica that answers with what it was told of the client. */
 async function told(t: TestContext): Promise<{ readonly to: Pool; readonly seen: IncomingHttpHeaders[] }> {
@@ -334,4 +336,76 @@ test("https: WebSockets come over HTTP/1.1, and a replica that dies takes one do
   upstreams[0]?.resetAndDestroy();
   await cut;
   assert.equal(await shownTo(t, port, "ws.example"), "DNS:ws.example");
+});
+
+test("https: who leaves or keeps silent within the handshake is let go, who has done it stays", async (t) => {
+  const { to } = await told(t);
+  const db = await ownTls(t, "db.example", "db");
+  const hello = inRecords(renderHello({ names: [hostName("a.example")] }));
+  const routes = [{ host: "a.example", path: "/", pool: to }];
+  for (const passthrough of [[], [{ host: "db.example", pool: db }]]) {
+    const clock = new Clock();
+    const { port, proxy } = await serveHttps(
+      t,
+      { routes, passthrough },
+      { a: ["a.example"] },
+      { nowMs: clock.nowMs },
+    );
+    const [first, second] = [await handshake(t, port), await handshake(t, port, { ALPNProtocols: ["h2"] })];
+    const clients = Array.from({ length: 6 }, () => new Client(t, port, ADDRESS));
+    await until(() => proxy.stats().connections === 8);
+    const [, half, ended, reset, whole, dripping] = clients.map(({ socket }) => socket);
+    half?.write(hello.subarray(0, 50));
+    ended?.end(hello.subarray(0, 50));
+    reset?.write(hello.subarray(0, 50), () => reset.resetAndDestroy());
+    whole?.write(hello);
+    let sent = 0;
+    await clock.passUntil(() => {
+      // A byte each tenth of a second.
+      if (sent < hello.length && dripping?.writable === true)
+        dripping.write(hello.subarray(sent, (sent += 1)));
+      return proxy.stats().connections === 2;
+    });
+    for (const socket of [first, second]) assert.equal(socket.destroyed, false);
+    await clock.passUntil(() => clients.every((client) => client.ended || client.closed));
+    first.write("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    const [answer] = (await once(first, "data")) as [Buffer];
+    assert.match(answer.toString(), /^HTTP\/1\.1 200 /);
+  }
+});
+
+test("https: a head that arrives too slowly over TLS is refused as well", async (t) => {
+  const { to } = await told(t);
+  const { port } = await serveHttps(
+    t,
+    { routes: [{ host: "a.example", path: "/", pool: to }] },
+    { a: ["a.example"] },
+    { times: { headMs: 200 } },
+  );
+  const socket = await handshake(t, port, { ALPNProtocols: ["http/1.1"] });
+  let text = "";
+  socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
+  socket.write("GET / HTTP/1.1\r\n");
+  await until(() => socket.readableEnded || socket.destroyed);
+  assert.match(text, /^HTTP\/1\.1 408 Request Timeout\r\n/);
+});
+
+test("https: a client of HTTP/2 that leaves before its answer ends the upstream's request, of HEAD too", async (t) => {
+  let closed = 0;
+  let asked = 0;
+  const replica = await httpReplica(t, (request) => {
+    asked += 1;
+    request.socket.once("close", () => (closed += 1));
+  });
+  const routes = [{ host: "a.example", path: "/", pool: pool([upstream("a", replica)]) }];
+  const { port, proxy } = await serveHttps(t, { routes }, { a: ["a.example"] });
+  const session = http2Client(t, port, "a.example");
+  for (const [at, method] of ["GET", "HEAD", "POST"].entries()) {
+    const stream = session.request({ ":authority": "a.example", ":path": "/", ":method": method });
+    stream.on("error", () => undefined);
+    await until(() => asked === at + 1);
+    stream.close(constants.NGHTTP2_CANCEL);
+    await until(() => closed === at + 1);
+  }
+  await until(() => proxy.stats().upstreamConnections.busy === 0);
 });

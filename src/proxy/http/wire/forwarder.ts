@@ -31,7 +31,7 @@ export function openWireForwarder(pools: UpstreamPools, webSockets: Joiner): Htt
         let isWanted = true;
         const cause = new Failure("invalid", `request: ${head}`);
         queueMicrotask(() => {
-          if (isWanted) events.failed({ end: "died", cause, wasSent: true });
+          if (isWanted) events.failed({ end: "unsendable", cause, wasSent: false });
         });
         return { abandon: () => void (isWanted = false) };
       }

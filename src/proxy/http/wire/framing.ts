@@ -34,6 +34,11 @@ interface Said {
 /** The longest length that a number holds exactly has 16 digits. */
 const LENGTH = /^\d{1,15}$/;
 
+/** True for a Content-Length that is taken, of a request as of an answer: what one part takes the next can send. */
+export function isLength(value: string): boolean {
+  return LENGTH.test(value);
+}
+
 /**
  * Decides the framing of a final answer.
  *
@@ -45,7 +50,7 @@ export function framingOf(head: AnswerHead, isHead: boolean): Framing | string {
   const { length, coding } = said;
   if (said.isRepeated) return "the answer gives its length or its coding more than once";
   if (length !== null && coding !== null) return "the answer gives both a length and a coding";
-  if (length !== null && !LENGTH.test(length)) return "the answer's Content-Length is not a length";
+  if (length !== null && !isLength(length)) return "the answer's Content-Length is not a length";
   if (coding !== null && coding.toLowerCase() !== "chunked") return "the answer's coding is not chunked";
   const isKept = head.minor === 1 ? !said.closes : said.keepsAlive && !said.closes;
   const { keepsMs } = said;

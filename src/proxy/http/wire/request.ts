@@ -9,6 +9,8 @@
 
 import type { HeaderFields } from "../headers.ts";
 
+import { isLength } from "./framing.ts";
+
 /** A request's head, and how its body is framed. */
 export interface RenderedHead {
   /** Latin1, with the empty line that ends it. */
@@ -22,7 +24,6 @@ const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** RFC 9112 3.2 allows less; what else may pass is decided before. */
 const TARGET = /^[\x21-\x7e\x80-\xff]+$/;
 const NAME = METHOD;
-const LENGTH = /^\d{1,15}$/;
 const RETURN = 13;
 const FEED = 10;
 const TEXT_MAX = 255;
@@ -66,7 +67,7 @@ export function renderRequest(
     if (lower === "transfer-encoding") isChunked = true;
     if (lower !== "content-length") continue;
     const [value = "", ...others] = values;
-    if (others.length > 0 || !LENGTH.test(value)) return "Content-Length is not a length";
+    if (others.length > 0 || !isLength(value)) return "Content-Length is not a length";
     bodyBytes = Number(value);
   }
   if (!hasHost) {

@@ -66,7 +66,11 @@ interface Waiter {
   readonly wish: Wish;
   readonly taker: Taker;
   readonly deadline: Deadline | null;
+  /** Connections that had opened before it came. */
+  readonly openedBefore: number;
   isDialling: boolean;
+  /** No dial could be begun when it came. */
+  isQueued: boolean;
 }
 
 /** The connections to one upstream. */
@@ -79,6 +83,7 @@ export class Reservoir implements Keeper {
   /** In the order in which they came. */
   readonly #waiting: Waiter[] = [];
   #dials = 0;
+  #opened = 0;
   #isRetired = false;
 
   constructor(upstream: Upstream, options: ReservoirOptions) {
@@ -101,9 +106,18 @@ export class Reservoir implements Keeper {
   acquire(wish: Wish, taker: Taker): UpstreamConnection | Wait {
     const kept = this.#take(wish.freshness);
     if (kept !== null) return kept;
-    const waiter: Waiter = { wish, taker, deadline: this.#deadlineFor(() => waiter), isDialling: false };
+    const waiter: Waiter = {
+      wish,
+      taker,
+      deadline: this.#deadlineFor(() => waiter),
+      openedBefore: this.#opened,
+      isDialling: false,
+      isQueued: false,
+    };
     this.#waiting.push(waiter);
+    const dialsBefore = this.#dials;
     this.#dialMore();
+    waiter.isQueued = this.#dials === dialsBefore;
     return { kind: "wait", leave: () => void this.#remove(waiter) };
   }
 
@@ -175,10 +189,20 @@ export class Reservoir implements Keeper {
     if (this.#dialsMax === Infinity) return null;
     const { deadlines, nowMs, streamMs } = this.#options;
     return deadlines.add(nowMs() + streamMs, () => {
-      const { replica } = this.#upstream;
-      const cause = new Failure("timeout", `${replica}: no stream in ${streamMs} ms`);
-      if (this.#remove(waiter())) waiter().taker.refused(cause);
+      if (this.#remove(waiter())) waiter().taker.refused(this.#whyNone(waiter()));
     });
+  }
+
+  /**
+   * Why a waiter got no stream in time. The upstream is to blame only when it was asked for one all that time, and
+   * took none: else it was our own queue that was too long.
+   */
+  #whyNone({ isQueued, openedBefore }: Waiter): Failure {
+    const { replica } = this.#upstream;
+    const { streamMs } = this.#options;
+    if (!isQueued && this.#opened === openedBefore)
+      return new Failure("timeout", `${replica}: no stream in ${streamMs} ms`);
+    return new Failure("busy", `${replica}: no turn for a stream in ${streamMs} ms`);
   }
 
   /** Takes a waiter out of the queue; false when it had left. */
@@ -211,6 +235,7 @@ export class Reservoir implements Keeper {
       const askGiven = receipt === null ? null : this.#askerBy(receipt);
       const connection = new UpstreamConnection(stream, { keeper: this, askGiven });
       opened(connection);
+      this.#opened += 1;
       this.#dials -= 1;
       this.#give(connection, waiter);
     } catch (thrown) {

@@ -240,12 +240,12 @@ export class Turn implements Attempt, BodySink, Carried, Taker, UpstreamAnswer {
     if (this.#isComplete) return;
     if (this.#isOver) {
       this.#isComplete = true;
-      this.#reader?.cut();
+      this.#reader?.cut("upstream");
       return;
     }
     const hasAnswerBytes = connection?.hasAnswerBytes === true;
     const end = connection?.isReused === true && !hasAnswerBytes ? "stale" : "died";
-    const failure = { end, cause, wasSent: this.#isConnected } as const;
+    const failure = { end, cause, wasSent: this.#writeCount > 0 } as const;
     // Only for a request that may not be sent again unless that is known.
     const isSpared = hasAnswerBytes || !this.#isConnected || isIdempotent(this.#method);
     if (connection === null || isSpared) this.#fail(failure);
@@ -281,8 +281,8 @@ export class Turn implements Attempt, BodySink, Carried, Taker, UpstreamAnswer {
   #misframed(how: string): void {
     const cause = new Failure("invalid", `request: the body is ${how} than its Content-Length`);
     this.#release()?.destroy();
-    if (this.#isOver) this.#reader?.cut();
-    else queueMicrotask(() => this.#fail({ end: "died", cause, wasSent: true }));
+    if (this.#isOver) this.#reader?.cut("request");
+    else queueMicrotask(() => this.#fail({ end: "unsendable", cause, wasSent: true }));
   }
 
   /** Lets go of the connection: what comes of it from now on is not of this turn. */

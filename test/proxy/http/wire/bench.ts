@@ -63,6 +63,8 @@ export interface Course {
   readonly events: string[];
   readonly attempt: Attempt;
   answer: UpstreamAnswer | null;
+  /** Why it failed. */
+  cause: unknown;
   sink: BodySink | null;
   text: string;
 }
@@ -76,7 +78,7 @@ export function send(
   given: Partial<OutgoingHead> & { readonly freshness?: Freshness; readonly hasBody?: boolean } = {},
 ): Course {
   const { hasBody = false, freshness = "any", ...head } = given;
-  const course: Omit<Course, "attempt"> = { events: [], answer: null, sink: null, text: "" };
+  const course: Omit<Course, "attempt"> = { events: [], answer: null, cause: null, sink: null, text: "" };
   const attempt = forwarder.send(
     to,
     { ...GET, ...head, caller: CALLER, freshness },
@@ -93,10 +95,13 @@ export function send(
         answer.read({
           data: (part) => (course.text += part.toString("latin1")),
           ended: () => course.events.push("ended"),
-          cut: () => course.events.push("cut"),
+          cut: (by) => course.events.push(by === "request" ? "cut by the request" : "cut"),
         });
       },
-      failed: ({ end, wasSent }) => course.events.push(`failed ${end}${wasSent ? "" : " unsent"}`),
+      failed: ({ end, cause, wasSent }) => {
+        course.cause = cause;
+        course.events.push(`failed ${end}${wasSent ? "" : " unsent"}`);
+      },
     },
   );
   return Object.assign(course, { attempt });

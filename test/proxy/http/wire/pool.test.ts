@@ -12,7 +12,11 @@ import { until } from "../../../support/wait.ts";
 
 import { tcpReplica, upstream } from "../../fixtures.ts";
 
-import { countingReplica, ended, openBench, send } from "./bench.ts";
+import { countingReplica, ended, openBench, send, type Course } from "./bench.ts";
+
+function codeOf({ cause }: Course): string {
+  return cause instanceof Failure ? cause.code : "none";
+}
 
 test("pool: an eligible upstream keeps its connection, any other's is closed after use", async (t) => {
   const on = openBench(t);
@@ -211,9 +215,26 @@ test("pool: who waits for a stream waits for a second at most, and leaves the qu
   on.now += 1;
   on.tick();
   for (const course of others) assert.deepEqual(await ended(course), ["failed connect unsent"]);
+  // Two had no stream asked for in their time: the upstream had no part in that.
+  assert.deepEqual(others.map(codeOf), [...Array(LIMITS.streamDialsMax - 1).fill("timeout"), "busy", "busy"]);
   for (const open of held) open();
   await until(() => on.pools.sizes.idle === held.length);
   assert.deepEqual(given?.events, []);
+});
+
+test("pool: who waits in vain for an upstream that takes streams has met our queue, not a dead upstream", async (t) => {
+  const { connect, held } = heldDials();
+  const on = openBench(t, { dial: connect });
+  const to = upstream("a", 80, { via: "stream" });
+  on.pools.setEligible([to]);
+  const holder = send(on, to, { hasBody: true });
+  const waiting = send(on, to);
+  held[1]?.();
+  await until(() => holder.events.includes("connected"));
+  on.now += 1000;
+  on.tick();
+  assert.deepEqual(await ended(waiting), ["failed connect unsent"]);
+  assert.equal(codeOf(waiting), "busy");
 });
 
 test("pool: a dial that fails is one request's failure; the next of those that wait is dialled for", async (t) => {

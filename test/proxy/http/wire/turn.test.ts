@@ -62,10 +62,21 @@ test("turn: a body that is not as long as announced ends the connection, whateve
     await until(() => course.sink !== null);
     course.sink?.write(Buffer.from(body));
     course.sink?.end();
-    assert.deepEqual(await ended(course), ["connected", "failed died"]);
+    assert.deepEqual(await ended(course), ["connected", "failed unsendable"]);
     await until(() => far[0]?.readableEnded === true || far[0]?.destroyed === true);
     assert.doesNotMatch(received(), /four/);
   }
+});
+
+test("turn: a body that outgrows its length under an answer cuts it, by no fault of the upstream", async (t) => {
+  const { on, to, far } = byHand(t);
+  const course = send(on, to, { fields: new Map([["Content-Length", ["3"]]]), hasBody: true });
+  await until(() => course.sink !== null);
+  course.sink?.flushHeaders();
+  far[0]?.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+  await until(() => course.text === "half");
+  course.sink?.write(Buffer.from("four"));
+  assert.deepEqual(await ended(course), ["connected", "answered 200", "cut by the request"]);
 });
 
 test("turn: an answer before the request was sent whole arrives whole; its connection is not used again", async (t) => {
