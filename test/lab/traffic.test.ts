@@ -117,7 +117,7 @@ describe("traffic", { timeout: 400_000 }, () => {
     const senders = sendersOn(cluster.nodes, SHOP, { perSecond: 200, posts: false });
     const tallies = await underLoad(senders, async () => {
       await signalInside(cluster.node(3), "shop-3", "STOP");
-      await untilSent(senders, 1000, 30_000);
+      await untilSent(senders, 500, 30_000);
       await signalInside(cluster.node(3), "shop-3", "CONT");
     });
     assertUnharmed(tallies, SHOPS);
@@ -131,7 +131,7 @@ describe("traffic", { timeout: 400_000 }, () => {
       const tallies = await underLoad(senders, async () => {
         await runApp(cluster.node(1), "shop-4", SHOP, harm);
         await untilTakesTraffic(cluster, "shop-4");
-        await untilSent(senders, 1000, 30_000);
+        await untilSent(senders, 500, 30_000);
       });
       await cluster.remove(["shop-4"]);
       await cluster.untilEligible(SHOP.name, SHOPS);
@@ -149,7 +149,7 @@ describe("traffic", { timeout: 400_000 }, () => {
       const tallies = await underLoad(senders, async () => {
         await runApp(cluster.node(1), "shop-4", SHOP, "half");
         await untilTakesTraffic(cluster, "shop-4");
-        await untilSent(senders, 1000, 30_000);
+        await untilSent(senders, 500, 30_000);
       });
       await cluster.remove(["shop-4"]);
       await cluster.untilEligible(SHOP.name, SHOPS);
