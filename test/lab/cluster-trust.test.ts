@@ -10,6 +10,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { afterEach, beforeEach, describe, test } from "node:test";
 
+import { until } from "../support/wait.ts";
 import { skipReason } from "./requirements.ts";
 import { prepareCluster, roleOf, type SkeinCluster } from "./skein.ts";
 
@@ -116,9 +117,12 @@ describe("cluster closed to others", { timeout: 240_000 }, () => {
     const back = await ahead.cli("drain", "web-3", "--undo");
     assert.equal(back.code, 0, back.stderr);
     for (const node of cluster.nodes) {
+      const { listen: before } = await node.status();
       await node.stop();
       await node.start();
       await cluster.untilWhole();
+      // Docker tells of its bridges, whose gateways answer its containers, a moment after the daemon is ready.
+      await until(async () => (await node.status()).listen.dns.length === before.dns.length);
       await expectWell();
     }
   });
