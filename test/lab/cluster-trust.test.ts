@@ -11,6 +11,7 @@ import { randomBytes } from "node:crypto";
 import { afterEach, beforeEach, describe, test } from "node:test";
 
 import { until } from "../support/wait.ts";
+
 import { skipReason } from "./requirements.ts";
 import { prepareCluster, roleOf, type SkeinCluster } from "./skein.ts";
 
