@@ -128,7 +128,7 @@ function routeOptionsOf({ options }: Base, meshPort: number): RouteOptions {
     terminatesTls: ingress.certificates !== "",
     listensOnVips: vip.listen,
     reservedPorts: [...new Set([meshPort, ...own])],
-    listenersMax: Math.min(LIMITS.listenersMax, Math.floor(openFilesMax() / LISTENERS_SHARE)),
+    listenersMax: Math.min(LIMITS.listenersMax, openFilesShare(LISTENERS_SHARE)),
   };
 }
 
@@ -146,6 +146,11 @@ const DNS_CONNECTIONS_SHARE = 8;
 
 /** The part of them that questions to upstream name servers may take. */
 const DNS_EXCHANGES_SHARE = 8;
+
+/** One of `parts` equal parts of the files that this process may have open. */
+function openFilesShare(parts: number): number {
+  return Math.floor(openFilesMax() / parts);
+}
 
 /** The soft limit of open files (getrlimit(2)); a usual one where the system does not tell. */
 function openFilesMax(): number {
@@ -170,8 +175,8 @@ async function openDns(base: Base, askers: Askers, zone: Zone): Promise<DnsServe
     onStranger: () => report.onStranger(),
     isAllowed: allowOf(dns.allow),
     upstreams: await findUpstreams(base),
-    connectionsMax: Math.floor(openFilesMax() / DNS_CONNECTIONS_SHARE),
-    exchangesMax: Math.floor(openFilesMax() / DNS_EXCHANGES_SHARE),
+    connectionsMax: openFilesShare(DNS_CONNECTIONS_SHARE),
+    exchangesMax: openFilesShare(DNS_EXCHANGES_SHARE),
     log: options.log,
     metrics,
     random,
@@ -204,8 +209,8 @@ async function openTraffic(
   const proxy = await openProxy({
     nodeId: given.node.view.self,
     ...dials,
-    connectionsMax: Math.min(LIMITS.clientConnectionsMax, Math.floor(openFilesMax() / CLIENTS_SHARE)),
-    udpFlowsMax: Math.min(LIMITS.udpFlowsMax, Math.floor(openFilesMax() / UDP_FLOWS_SHARE)),
+    connectionsMax: Math.min(LIMITS.clientConnectionsMax, openFilesShare(CLIENTS_SHARE)),
+    udpFlowsMax: Math.min(LIMITS.udpFlowsMax, openFilesShare(UDP_FLOWS_SHARE)),
     log: options.log,
     metrics,
     random,

@@ -3,8 +3,9 @@
  *
  * A service is served at its VIP from the moment it has one, tentative or not, and at the addresses that it had a while
  * ago: who comes there has them from an earlier answer. The plan decides nothing about health: a replica that is not to
- * be used is left out, or rests where it may keep the connections it has. Where two services want one port or route
- * every host decides alike: the lower service key has it, the other is reported, and nothing is guessed.
+ * be used is left out, or rests where it may keep the connections it has. Which service has a port or route that two
+ * want is settled in the view (view/holders.ts); what only this host can see, its own ports and those of mode `host`,
+ * goes to the lower service key here, and the other is reported.
  *
  * Pure. proxy.ts serves the plan, match.ts indexes its HTTP routes.
  */
