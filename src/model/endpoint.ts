@@ -33,9 +33,10 @@ export type HealthSource =
 
 /**
  * How hosts other than its own reach an endpoint: `direct` by its address, `stream` relayed by its host's daemon
- * because the address means nothing elsewhere (a bridge network, loopback).
+ * because the address means nothing elsewhere (a bridge network, loopback); `overlay`: by its address from hosts that
+ * carry its network, by a relayed stream from all others.
  */
-export type Reach = "direct" | "stream";
+export type Reach = "direct" | "stream" | "overlay";
 
 /** What the source says of the copy itself. `stopping`: it has been sent its stop signal. */
 export type Lifecycle = "running" | "paused" | "stopping";
@@ -62,6 +63,8 @@ export interface Discovered {
   /** Compose project; null where there is none. */
   readonly stack: string | null;
   readonly address: string;
+  /** Its IPv6 address beside it, in canonical form, on a network that has both. */
+  readonly address6?: string;
   readonly reach: Reach;
   readonly declaration: ServiceDeclaration;
   /** 0 to 100; 0 takes no new traffic. */

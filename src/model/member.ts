@@ -9,6 +9,7 @@
 
 import type { Role } from "./credential.ts";
 import type { NodeId } from "./ids.ts";
+import type { NodeOverlay } from "./record.ts";
 
 /**
  * `alive`; `suspect` (does not answer, and nobody else reaches it); `dead` (given up); `away` (its daemon said that it
@@ -30,6 +31,8 @@ export interface Member {
   readonly software: string;
   /** What its routing table leads to, as IPv4 prefixes: no range of ours may share an address with any. */
   readonly prefixes: readonly string[];
+  /** How it carries overlay networks; nothing where it cannot. */
+  readonly overlay?: NodeOverlay;
   readonly state: MemberState;
   readonly incarnation: number;
   /** When the state last changed, by this node's clock, Unix milliseconds. */

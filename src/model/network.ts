@@ -1,14 +1,17 @@
 /**
- * Network: a network with a range of its own, and the slices of it that nodes hold.
+ * Network: an overlay network: its range, the slices of it that nodes hold, and how it is told from others on the wire.
  *
  * A network's range is cut into slices of one size; what a node runs on the network gets its addresses from the node's
- * slice, so a route a node is enough to reach all of it. Who has which slice is agreed by claims (view/subnet.ts).
+ * slice, so a route a node is enough to reach all of it. Who has which slice is agreed by claims (view/subnet.ts). IPv6
+ * needs no agreement of its own: 64 bits are plenty, so a slice's IPv6 prefix follows from its number.
  *
  * Pure.
  */
 
-import type { Prefix } from "../base/ip.ts";
+import { contains, parsePrefix, type Prefix } from "../base/ip.ts";
+
 import type { NodeId } from "./ids.ts";
+import type { Replica } from "./view.ts";
 
 /** A network as it was made: its range, and how long the prefixes of its slices are (24: 254 addresses each). */
 export interface NetworkRange {
@@ -16,14 +19,24 @@ export interface NetworkRange {
   readonly range: Prefix;
   /** From the range's own bits to 30, and at most `LIMITS.slicesPerNetwork` slices. */
   readonly sliceBits: number;
+  /** The number of the network on the wire (RFC 7348 5): 4096 to 2^24 - 1, the low 16 bits unlike any other's. */
+  readonly vni: number;
+  /** True where its packets are to cross the underlay in WireGuard or not at all. */
+  readonly encrypted: boolean;
+  /** The IPv6 /64 beside the range, `fd12:3456:789a:4d::/64`; nothing where it has none. */
+  readonly range6?: string;
 }
 
 /** A slice and who has it. */
 export interface Slice {
   readonly node: NodeId;
   readonly nodeName: string;
+  /** Which slice of the range, from 0. */
+  readonly index: number;
   /** Its addresses, `10.160.3.0/24`. */
   readonly prefix: string;
+  /** Its IPv6 addresses, a /80 of the network's /64; nothing where that has none. */
+  readonly prefix6?: string;
   /** True while the claim is so new that the slice may still be lost. */
   readonly tentative: boolean;
 }
@@ -34,8 +47,49 @@ export interface Network {
   /** `10.160.0.0/16`. */
   readonly range: string;
   readonly sliceBits: number;
+  readonly vni: number;
+  readonly encrypted: boolean;
+  readonly range6?: string;
   /** In the order of their addresses. */
   readonly slices: readonly Slice[];
   /** What is wrong with it, in words: two nodes that want one slice, a range that is used up. */
   readonly problems: readonly string[];
+  /**
+   * False for one that must not be made real, as its range or its number is another network's or means something else
+   * on some host: told in `problems`.
+   */
+  readonly isSound: boolean;
+}
+
+/** A Docker bridge of an overlay network on this host, as it is there. */
+export interface Bridge {
+  readonly network: string;
+  /** The interface: `sk-app`. */
+  readonly device: string;
+  /** The host's slice, `10.160.3.0/24`, and the host's own address in it. */
+  readonly prefix: string;
+  readonly gateway: string;
+  /** The same in IPv6; nothing where the bridge has none. */
+  readonly prefix6?: string;
+  readonly gateway6?: string;
+}
+
+/**
+ * The network by which a replica is reached by its address from every host that carries it: where its owner says so,
+ * and its address lies in its owner's own slice. A member may say what it likes of itself, but not send others
+ * anywhere else.
+ *
+ * @returns null for a replica of no overlay network
+ */
+export function overlayOf(
+  networkByName: ReadonlyMap<string, Network>,
+  { reach, node, address }: Pick<Replica, "reach" | "node" | "address">,
+  network: string,
+): Network | null {
+  if (reach !== "overlay") return null;
+  const found = networkByName.get(network);
+  const slice = found?.slices.find((candidate) => candidate.node === node);
+  if (found === undefined || slice === undefined || !found.isSound) return null;
+  const prefix = parsePrefix(slice.prefix);
+  return prefix.ok && contains(prefix.value, address) ? found : null;
 }

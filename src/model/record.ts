@@ -40,6 +40,18 @@ export interface NodeRecord {
   readonly software: string;
   /** IPv4 prefixes that this node's routing table leads to, its own loopback and default routes left out. */
   readonly prefixes: readonly string[];
+  /** How it carries overlay networks; nothing where it cannot. */
+  readonly overlay?: NodeOverlay;
+}
+
+/** How a node is reached by the overlay networks of others. */
+export interface NodeOverlay {
+  /** IPv4 address of the underlay, to which others send VXLAN and WireGuard packets. */
+  readonly address: string;
+  /** Bytes of the largest packet that its underlay takes, 1280 to 65535. */
+  readonly mtu: number;
+  /** Public key (base64, 44 characters) and UDP port of its WireGuard; nothing where it cannot encrypt. */
+  readonly wireguard?: { readonly key: string; readonly port: number };
 }
 
 /** States of a replica that its owner publishes; a gone replica is a tombstone. */
@@ -55,6 +67,8 @@ export interface ReplicaRecord {
   readonly service: string;
   readonly stack: string | null;
   readonly address: string;
+  /** Canonical (RFC 5952). */
+  readonly address6?: string;
   readonly reach: Reach;
   readonly declaration: ServiceDeclaration;
   readonly weight: number;

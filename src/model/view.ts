@@ -35,6 +35,7 @@ export interface Replica {
   /** True when it runs on the node whose view this is. */
   readonly local: boolean;
   readonly address: string;
+  readonly address6?: string;
   readonly reach: Reach;
   /** Its own ports: where this copy listens for each service port. */
   readonly ports: readonly ServicePort[];
@@ -63,6 +64,8 @@ export interface Service extends ServiceDeclaration {
   readonly stack: string | null;
   /** Its stable address; null in `dnsrr` mode, without ports, and while the pool is used up. */
   readonly vip: string | null;
+  /** Its IPv6 address beside it; nothing where this node gives out none. */
+  readonly vip6?: string;
   /** True while the claim is so new that the address may still be lost: nobody is to remember it. */
   readonly vipTentative: boolean;
   /** Addresses that it had a while ago: still served, not advertised. */
