@@ -8,9 +8,12 @@ COPY package.json package-lock.json ./
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
 
 FROM ${BASE}
-# iproute2: the route that lets the host accept its VIP pool. tini: an init, since the daemon starts programs.
+# iproute2: the VIP pool's route, and links between hosts. nftables, conntrack: traffic at kernel speed. iptables: the one
+# rule in DOCKER-USER. wireguard-*: encrypted networks (-go: where the kernel has none). iputils-ping: path MTU in doctor.
+# tini: an init, since the daemon starts programs.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends iproute2 tini \
+ && apt-get install -y --no-install-recommends \
+      iproute2 nftables conntrack iptables wireguard-tools wireguard-go iputils-ping tini \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/skein
 COPY --from=dependencies /opt/skein/node_modules node_modules
@@ -25,12 +28,14 @@ LABEL org.opencontainers.image.title="skein" \
       org.opencontainers.image.licenses="Apache-2.0"
 
 VOLUME /var/lib/skein
-# Mesh, admin (loopback), DNS, HTTP ingress. With network_mode: host they are the host's own.
-EXPOSE 7650/tcp 7651/tcp 5300/udp 5300/tcp 8080/tcp
+# Mesh, admin (loopback), DNS, HTTP ingress, VXLAN, WireGuard. With network_mode: host they are the host's own.
+EXPOSE 7650/tcp 7651/tcp 5300/udp 5300/tcp 8080/tcp 4789/udp 51820/udp
 # Compiled code is kept between runs where the state is: the root is read-only.
 ENV NODE_COMPILE_CACHE=/var/lib/skein/compile-cache
 # What OpenSSL frees after a burst goes back to the system, and threads share one heap: some 20 MB less in the end.
 ENV MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=131072
+# The lock of iptables-legacy, where the read-only root has a place for it; iptables-nft needs none.
+ENV XTABLES_LOCKFILE=/run/skein/xtables.lock
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["skein", "status", "--quiet"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/bin/tini", "--", "skein"]

@@ -22,7 +22,7 @@ setFlagsFromString("--memory-reducer-for-small-heaps");
 const { runCli } = await import("./cli/cli.ts");
 const { flagKeys, renderYaml } = await import("./config/load.ts");
 const { readSecretFile } = await import("./config/secret-file.ts");
-const { runDaemon, checkConfig, printConfig, initCluster, joinCluster, forgetCluster } =
+const { runDaemon, checkConfig, printConfig, initCluster, joinCluster, forgetCluster, cleanHost } =
   await import("./daemon/command.ts");
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
@@ -50,8 +50,9 @@ process.exitCode = await runCli(argv, {
   initCluster: (flags) => initCluster(flags, ambience),
   joinCluster: (flags, request) => joinCluster(flags, ambience, request),
   forgetCluster: (flags) => forgetCluster(flags, ambience),
-  runDaemon: (flags, replaces) =>
-    runDaemon(flags, { ...ambience, version, replaces, exit: (status) => process.exit(status) }),
+  cleanHost: (flags) => cleanHost(flags, ambience),
+  runDaemon: (flags, how) =>
+    runDaemon(flags, { ...ambience, version, ...how, exit: (status) => process.exit(status) }),
   checkConfig: (file) => checkConfig(file, ambience),
   printConfig: (flags) => printConfig(flags, ambience),
 });

@@ -36,8 +36,7 @@ import type { Happening } from "./model/event.ts";
 import { serviceKey, type NodeId, type ReplicaId } from "./model/ids.ts";
 import type { KeptState } from "./model/kept.ts";
 import { LIMITS } from "./model/limits.ts";
-import type { NodeRecord, ReplicaRecord } from "./model/record.ts";
-import type { NetworkRange } from "./model/network.ts";
+import { recordWith, type NodeRecord, type ReplicaRecord } from "./model/record.ts";
 import type { View } from "./model/view.ts";
 import type { Effects, Farewell, Input, NodeOptions } from "./step.ts";
 import { Decisions } from "./trust/decisions.ts";
@@ -79,7 +78,6 @@ export class Node {
   readonly #keeping = new Keeping();
   #happenings: Happening[] = [];
   #heldBack: Effects["send"] = [];
-  #networks: readonly NetworkRange[] = [];
   /** When it started; moved on by pauses and clocks that jump, for nothing was heard meanwhile. */
   #awakeSinceMs: number;
   #steppedAtMs: number;
@@ -209,14 +207,12 @@ export class Node {
       case "drain":
         return this.#drainAnywhere(input.replica, input.draining);
       case "prefixes":
-        this.#record = { ...this.#record, prefixes: input.prefixes };
+      case "overlay":
+        this.#record = recordWith(this.#record, input);
         this.#catalogIsDue = true;
         return;
-      case "networks":
-        this.#networks = input.networks;
-        this.#mergedRevision = -1;
-        return;
       case "charter":
+        this.#mergedRevision = -1;
         return this.#decisions.merge(input.charter, nowMs);
       case "stop":
         this.#drains = drainDaemon(this.#drains, input.farewell === "left" ? "stops" : "stopsForAWhile");
@@ -237,11 +233,15 @@ export class Node {
     this.#catalogIsDue = true;
   }
 
+  /** What is in several networks is a copy in each, `<id>` and `<id>.<network>`; the first stands for all of them. */
   #drain(id: ReplicaId, draining: boolean): void {
-    const endpoint = this.#discoveries.endpoint(id);
-    if (endpoint === null) return;
-    this.#drains = draining ? drainReplica(this.#drains, endpoint) : activateReplica(this.#drains, id);
-    this.#catalogIsDue = true;
+    for (const endpoint of this.#discoveries.endpoints) {
+      if (endpoint.id !== id && !endpoint.id.startsWith(`${id}.`)) continue;
+      this.#drains = draining
+        ? drainReplica(this.#drains, endpoint)
+        : activateReplica(this.#drains, endpoint.id);
+      this.#catalogIsDue = true;
+    }
   }
 
   #drainAnywhere(id: ReplicaId, draining: boolean): void {
@@ -303,6 +303,7 @@ export class Node {
       discoveries: this.#discoveries.all,
       readinessById: this.#schedule.verdicts(),
       drains: this.#drains,
+      carriesOverlays: this.#record.overlay !== undefined,
       acknowledgements: this.#acknowledgements,
       published: this.#published,
     });
@@ -376,7 +377,8 @@ export class Node {
       roleOf: (id) => this.#gossip.credentialOf(id)?.role ?? "worker",
       complete: this.#isViewComplete(nowMs),
       pool: this.#options.pool,
-      networks: this.#networks,
+      vip6: this.#options.vip6 ?? null,
+      networks: this.#decisions.networks,
       startedAtMs: this.#options.nowMs,
       nowMs,
     });

@@ -16,10 +16,10 @@ import type { Charter } from "./model/charter.ts";
 import type { Discovery } from "./model/endpoint.ts";
 import type { NodeId, ReplicaId } from "./model/ids.ts";
 import type { KeptState } from "./model/kept.ts";
-import type { NetworkRange } from "./model/network.ts";
-import type { NodeRecord } from "./model/record.ts";
+import type { NodeOverlay, NodeRecord } from "./model/record.ts";
 import type { Seals } from "./model/seal.ts";
 import type { View } from "./model/view.ts";
+import type { Vip6Rule } from "./model/vip6.ts";
 
 /** What a node is told. */
 export type Input =
@@ -42,8 +42,8 @@ export type Input =
   | { readonly kind: "drain"; readonly replica: ReplicaId; readonly draining: boolean }
   /** What this host's routing table leads to, as prefixes; told again when it changes. */
   | { readonly kind: "prefixes"; readonly prefixes: readonly string[] }
-  /** The networks with a range of their own, of which each node holds a slice. */
-  | { readonly kind: "networks"; readonly networks: readonly NetworkRange[] }
+  /** How this host is reached by others' overlay networks, and whether it encrypts; null where it carries none. */
+  | { readonly kind: "overlay"; readonly overlay: NodeOverlay | null }
   /** A charter that came by another way than a log: a command given here, what a manager answered. It is merged in. */
   | { readonly kind: "charter"; readonly charter: Charter }
   /** A clean stop begins: what ends with this daemon drains. */
@@ -75,6 +75,8 @@ export interface NodeOptions {
   /** The sources that will tell what runs here. */
   readonly sources: readonly string[];
   readonly pool: Prefix;
+  /** Which services have an IPv6 address on this node; none unless told. */
+  readonly vip6?: Vip6Rule | null;
   readonly kept: KeptState;
   /** Replicas of this host that were ready in the eyes of the daemon that this one takes over from; none at a start. */
   readonly trusted?: readonly ReplicaId[];

@@ -6,7 +6,7 @@ import test from "node:test";
 import * as fc from "fast-check";
 
 import { parsePrefix } from "../src/base/ip.ts";
-import type { NetworkRange } from "../src/model/network.ts";
+import type { NetworkDecision } from "../src/model/charter.ts";
 import { NOTHING_KEPT } from "../src/model/kept.ts";
 import type { Service, View } from "../src/model/view.ts";
 import { ALIAS_MS } from "../src/view/alias.ts";
@@ -16,6 +16,7 @@ import { candidate } from "../src/view/vip.ts";
 
 import { idOf } from "./simulation/host.ts";
 import { endpoint } from "./simulation/workload.ts";
+import { CHARTER } from "./support/charter.ts";
 import { NodeNetwork } from "./support/node-network.ts";
 
 const NAMES = ["a", "b", "c"];
@@ -24,10 +25,18 @@ function serviceIn(view: View, name: string): Service | undefined {
   return view.services.find(({ key }) => key === `default/${name}`);
 }
 
-function range(name: string, text: string, sliceBits: number): NetworkRange {
-  const parsed = parsePrefix(text);
-  assert.ok(parsed.ok);
-  return { name, range: parsed.value, sliceBits };
+let vni = 4096;
+
+/** A network in the charter; null for one that was removed. */
+function decided(name: string, range: string | null, sliceBits = 24, order = 1): NetworkDecision {
+  vni += 1;
+  const definition = range === null ? null : { range, sliceBits, vni, encrypted: false, ipv6: true };
+  return { name, order, definition };
+}
+
+/** Tells a node what managers have decided on networks. */
+function decide(net: NodeNetwork, name: string, networks: readonly NetworkDecision[]): void {
+  net.feed(name, { kind: "charter", charter: { ...CHARTER, networks } });
 }
 
 /** A net of three nodes that know each other; `web` runs on a, and its address is settled everywhere. */
@@ -195,8 +204,8 @@ test("node: an address that a service let go is nobody else's for ten minutes, a
 
 test("node: each has a slice of each network and keeps it over a restart; a dead one's is nobody else's", () => {
   const net = started();
-  const networks = [range("front", "10.160.0.0/24", 27)];
-  for (const name of NAMES) net.feed(name, { kind: "networks", networks });
+  const networks = [decided("front", "10.160.0.0/24", 27)];
+  for (const name of NAMES) decide(net, name, networks);
   const slices = (name: string) => net.view(name).networks[0]?.slices ?? [];
   const isSettled = (name: string): boolean =>
     slices(name).length === 3 && slices(name).every(({ tentative }) => !tentative);
@@ -209,10 +218,9 @@ test("node: each has a slice of each network and keeps it over a restart; a dead
   net.run(10_000);
   assert.deepEqual(slices("a"), before);
   net.start("c", { endpoints: [] });
-  net.feed("c", { kind: "networks", networks });
   assert.ok(net.until(() => isSettled("c") && isSettled("a"), 8000));
   assert.deepEqual(slices("c"), before);
-  for (const name of NAMES) net.feed(name, { kind: "networks", networks: [] });
+  for (const name of NAMES) decide(net, name, [decided("front", null, 0, 2)]);
   net.run(1000);
   assert.deepEqual(net.view("a").networks, []);
 });
@@ -221,11 +229,11 @@ test("node: nodes that claimed slices apart, of a range with just enough, have o
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 2 ** 31 }), (seed) => {
       const net = new NodeNetwork({ seed, names: NAMES });
-      const networks = [range("front", "10.160.0.0/25", 26), range("back", "10.161.0.0/24", 26)];
+      const networks = [decided("front", "10.160.0.0/25", 26), decided("back", "10.161.0.0/24", 26)];
       net.partition(() => true);
       for (const name of NAMES) {
         net.start(name, { endpoints: [] });
-        net.feed(name, { kind: "networks", networks });
+        decide(net, name, networks);
       }
       net.run(7000);
       net.heal();
@@ -260,4 +268,43 @@ test("node: a network of one host inside the pool is a problem on all hosts, tol
   }
   net.feed("b", { kind: "prefixes", prefixes: ["192.168.1.0/24"] });
   assert.ok(net.until(() => NAMES.every((name) => !has(name)), 2000));
+});
+
+test("node: of two networks that managers made apart with one range, the first is real everywhere, the other nowhere", () => {
+  const net = new NodeNetwork({ seed: 4, names: NAMES });
+  net.partition(() => true);
+  for (const name of NAMES) net.start(name, { endpoints: [] });
+  net.run(7000);
+  decide(net, "a", [decided("front", "10.160.0.0/24", 27)]);
+  decide(net, "b", [decided("late", "10.160.0.0/24", 27, 2)]);
+  net.run(2000);
+  net.heal();
+  const sound = (name: string) => net.view(name).networks.map((one) => [one.name, one.isSound]);
+  const wanted = [
+    ["front", true],
+    ["late", false],
+  ];
+  assert.ok(
+    net.until(() => NAMES.every((name) => JSON.stringify(sound(name)) === JSON.stringify(wanted)), 8000),
+  );
+  net.run(2000);
+  const [front, late] = net.view("c").networks;
+  assert.equal(front?.slices.length, 3);
+  assert.deepEqual(
+    late?.slices.map(({ node }) => node),
+    [idOf("b")],
+    "who had a slice of it alone keeps it, nobody takes another",
+  );
+  assert.match(late?.problems[0] ?? "", /of network front, which was made before/);
+});
+
+test("node: how it carries overlays is in its record, and everybody's view of it", () => {
+  const net = started();
+  const overlay = { address: "192.0.2.7", mtu: 1500 };
+  const seen = (): unknown => net.view("c").members.find(({ id }) => id === idOf("a"))?.overlay;
+  net.feed("a", { kind: "overlay", overlay });
+  assert.ok(net.until(() => seen() !== undefined, 3000));
+  assert.deepEqual(seen(), overlay);
+  net.feed("a", { kind: "overlay", overlay: null });
+  assert.ok(net.until(() => seen() === undefined, 3000));
 });

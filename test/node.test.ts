@@ -262,6 +262,30 @@ test("node: a drain is called applied only when no running node would send the r
   );
 });
 
+test("node: a drain of what is in several networks is of its copies in all of them, and so is its end", () => {
+  const net = settled();
+  const copies = ["web-a", "web-a.back", "web-a.call"];
+  const named = copies.map((id) => endpoint("web", id, { name: id.replace(".", "-") }));
+  net.discover("a", [...named, endpoint("web", "web-aa")]);
+  const states = () => [...copies, "web-aa"].map((id) => replicaIn(net.view("b"), id)?.state).join(" ");
+  assert.ok(net.until(() => states() === "ready ready ready ready", 3000));
+  net.feed("b", { kind: "drain", replica: "web-a", draining: true });
+  assert.ok(
+    net.until(() => states() === "draining draining draining ready", 3000),
+    states(),
+  );
+  net.feed("b", { kind: "drain", replica: "web-a", draining: false });
+  assert.ok(
+    net.until(() => states() === "ready ready ready ready", 3000),
+    states(),
+  );
+  net.feed("b", { kind: "drain", replica: "web-a.back", draining: true });
+  assert.ok(
+    net.until(() => states() === "ready draining ready ready", 3000),
+    states(),
+  );
+});
+
 test("node: a drain is not called applied while an alive member is silent about it", () => {
   const net = settled();
   // Its links stay, its daemon hangs: nothing it gets is worked on, but it is not suspected yet.

@@ -24,16 +24,8 @@ import { INTERNAL, problemOf, type ResolveReport } from "./contract.ts";
 import { diagnose, type DoctorFacts } from "./doctor.ts";
 import type { Followers } from "./follow.ts";
 import { strangerOf, TRESPASS, type Refusal } from "./guard.ts";
-import {
-  eventsAfter,
-  explain,
-  memberOf,
-  membersOf,
-  networksOf,
-  serviceOf,
-  servicesOf,
-  statusOf,
-} from "./handlers.ts";
+import { eventsAfter, explain, memberOf, membersOf, serviceOf, servicesOf, statusOf } from "./handlers.ts";
+import { networkOf, networksOf } from "./networks.ts";
 import { nearestRoute, ROUTES, routesAt, type RouteId } from "./routes.ts";
 
 /** What the daemon gives the admin API to tell and to do. */
@@ -127,7 +119,12 @@ function handlersOf(parts: AdminParts, followers: Followers): Readonly<Record<Ro
     services: (call) => json(servicesOf(parts.snapshot(), call.req.query("network") ?? null)),
     service,
     serviceInNetwork: service,
-    networks: () => json(networksOf(parts.snapshot())),
+    networks: () => json(networksOf(parts.snapshot().view)),
+    network(call) {
+      const name = call.req.param("name") ?? "";
+      checkName(name);
+      return json(valueOf(networkOf(parts.snapshot().view, name)));
+    },
     explain(call) {
       const { name, network } = serviceAsked(call);
       return json(valueOf(explain(parts.snapshot(), name, network)));

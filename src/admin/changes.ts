@@ -29,6 +29,7 @@ import type {
   RemoveResult,
   TokenReport,
 } from "./contract-trust.ts";
+import type { NetworkRemoval, NetworkResult } from "./contract-network.ts";
 import { problemOf, type DrainResult, type LeaveResult } from "./contract.ts";
 import type { Snapshot } from "./handlers.ts";
 import { findMember, findReplica } from "./lookup.ts";
@@ -53,6 +54,17 @@ export interface Commands {
   readonly backup: (passphrase: string) => Promise<BackupReport>;
   readonly restore: (backup: string, passphrase: string) => Promise<AuthorityReport>;
   readonly rotateAuthority: () => Promise<AuthorityReport>;
+  readonly createNetwork: (wish: NetworkWish) => Promise<NetworkResult>;
+  /** `force`: though replicas or containers are on it. */
+  readonly removeNetwork: (name: string, force: boolean) => Promise<NetworkRemoval>;
+}
+
+/** An overlay network that somebody asks for; fields as in the contract's NetworkRequest. */
+export interface NetworkWish {
+  readonly name: string;
+  readonly subnet: string | null;
+  readonly encrypted: boolean;
+  readonly ipv6: boolean;
 }
 
 /** As much of a call as this file needs. */
@@ -81,6 +93,8 @@ export type ChangeId = Extract<
   | "backup"
   | "restore"
   | "rotateAuthority"
+  | "createNetwork"
+  | "removeNetwork"
 >;
 
 /** A handler for each of them. */
@@ -127,7 +141,28 @@ export function changesOf(commands: Commands): Readonly<Record<ChangeId, Handler
       return trust(commands.restore(backup, passphrase), "restoring the authority");
     },
     rotateAuthority: () => trust(commands.rotateAuthority(), "rotating the authority"),
+    async createNetwork(call) {
+      const wish = wishOf(await fieldsOf(call, LIMITS.adminBodyBytes));
+      return trust(commands.createNetwork(wish), `making network "${wish.name}"`);
+    },
+    removeNetwork(call) {
+      const name = call.req.param("name") ?? "";
+      checkName(name);
+      const force = call.req.query("force") ?? "false";
+      if (force !== "true" && force !== "false")
+        throw new Failure("usage", `force is "${force}"; expected true or false`);
+      return trust(commands.removeNetwork(name.toLowerCase(), force === "true"), `removing "${name}"`);
+    },
   };
+}
+
+function wishOf(fields: Readonly<Record<string, unknown>>): NetworkWish {
+  const { name, subnet = null, encrypted = false, ipv6 = true } = fields;
+  const isSubnet = subnet === null || typeof subnet === "string";
+  if (typeof name !== "string" || !isSubnet || typeof encrypted !== "boolean" || typeof ipv6 !== "boolean")
+    throw misfit('{"name": "app", "subnet": "10.50.0.0/16" or null, "encrypted": false, "ipv6": true}');
+  checkName(name);
+  return { name, subnet, encrypted, ipv6 };
 }
 
 /** Refuses a name that no thing can have. */

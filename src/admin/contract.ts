@@ -3,9 +3,9 @@
  *
  * Scripts, the CLI and the dashboard rely on these shapes, and SemVer covers them: the fields that interface.md lists
  * come first, under exactly those names; the ones after them were added and may grow, never change. Times are Unix
- * milliseconds (`...Ms`); "there is none" is null, never a missing field. This and contract-trust.ts, which has the
- * shapes of joining and of the authority, are all that cli/ and dashboard/ may know of admin/; routes.ts lists where
- * each shape is served.
+ * milliseconds (`...Ms`); "there is none" is null, never a missing field. This, contract-trust.ts, which has
+ * the shapes of joining and of the authority, and contract-network.ts are all that cli/ and dashboard/ may know of
+ * admin/; routes.ts lists where each shape is served.
  *
  * Pure.
  */
@@ -123,6 +123,8 @@ export interface Explanation {
   readonly vipTentative: boolean;
   /** Addresses that it had a while ago: still served here, told to nobody. */
   readonly aliasVips: readonly string[];
+  /** Its IPv6 address; nothing where it has none on this host. */
+  readonly vip6?: string;
 }
 
 /** `service inspect NAME`: all that is known of a service. */
@@ -136,14 +138,6 @@ export interface ServiceDetail extends Explanation {
   /** Hosts whose TLS passes unopened. */
   readonly passthrough: readonly string[];
   readonly traffic: TrafficPolicy;
-}
-
-/** One network that has services, derived from them. */
-export interface NetworkLine {
-  readonly name: string;
-  readonly services: number;
-  readonly replicas: number;
-  readonly ready: number;
 }
 
 /** `resolve`: what DNS would answer, and to whom. */
@@ -184,7 +178,7 @@ export interface SourceLine {
 /**
  * Something wrong that the daemon lives with. `area`: where to look: `label`, `port`, `bind`, `state`, `service`,
  * `source`, `network` (ranges of addresses), `trust` (certificates of nodes), `tls` (those of the HTTPS ingress), `log`
- * (of traffic), `upstream` (a server for foreign names).
+ * (of traffic), `upstream` (a server for foreign names), `kernel` (rules and links of the data plane).
  */
 export interface ProblemLine {
   readonly area:
@@ -198,7 +192,8 @@ export interface ProblemLine {
     | "trust"
     | "tls"
     | "log"
-    | "upstream";
+    | "upstream"
+    | "kernel";
   readonly subject: string;
   readonly text: string;
 }
@@ -253,10 +248,11 @@ export type CheckState = "ok" | "warn" | "fail";
 
 /**
  * One check of `doctor`. `area` is that of a problem (ProblemLine) or one of: `listener`, `gateway` (of a bridge
- * network: where its containers ask for names), `vip`, `container` (how it asks for names).
+ * network: where its containers ask for names), `vip`, `container` (how it asks for names), `mtu` (how large a packet
+ * gets to another host).
  */
 export interface DoctorCheck {
-  readonly area: ProblemLine["area"] | "listener" | "gateway" | "vip" | "container";
+  readonly area: ProblemLine["area"] | "listener" | "gateway" | "vip" | "container" | "mtu";
   readonly subject: string;
   readonly state: CheckState;
   readonly text: string;

@@ -4,12 +4,13 @@
  * What `status` calls a problem is told here in the same words; what is added are checks that come out well, too, so
  * that a reader sees what was looked at, and a remedy where one can be named. What works less well than it could is a
  * warning; what is there to work and does not is a failure, and only that makes the command fail. How a container asks
- * for names is judged in name-path.ts.
+ * for names is judged in name-path.ts, the data plane in data-plane.ts.
  *
  * Pure. The daemon gathers the facts.
  */
 
 import type { DoctorCheck, DoctorReport, ProblemLine } from "./contract.ts";
+import { isOfNetwork, judgePlane, type PlaneFacts } from "./data-plane.ts";
 import { statusOf, type Snapshot } from "./handlers.ts";
 import { judgeNamePath, placeOf, type Answering, type AskingContainer } from "./name-path.ts";
 
@@ -26,6 +27,8 @@ export interface DoctorFacts extends Answering {
   readonly containers: readonly AskingContainer[];
   /** What holds port 53 of a gateway in our place, by the place: `dnsmasq (pid 812)`; only what can be seen. */
   readonly holderByPlace: ReadonlyMap<string, string>;
+  /** What the kernel does for this host's networks; null where the proxy carries all. */
+  readonly plane: PlaneFacts | null;
 }
 
 /** Addresses of one part that are named; beyond, they are counted. */
@@ -39,13 +42,15 @@ export function diagnose(snapshot: Snapshot, facts: DoctorFacts): DoctorReport {
   const { problems, warnings } = statusOf(snapshot);
   const gateways = new Set(facts.gateways.map(placeOf));
   // Those of gateways and upstreams are told by the checks of these.
-  const others = problems.filter(({ area, subject }) => {
+  const others = problems.filter(({ area, subject, text }) => {
+    if (isOfNetwork({ area, subject, text }, snapshot.view.networks)) return false;
     return area !== "upstream" && (area !== "bind" || !gateways.has(subject));
   });
   return {
     checks: [
       ...ofListeners(snapshot),
       ...ofVips(snapshot),
+      ...judgePlane(snapshot, facts.plane, problems),
       ...facts.gateways.map((gateway) => ofGateway(gateway, facts, problems)),
       ...ofUpstreams(snapshot, facts),
       ...ofSources(snapshot),

@@ -26,7 +26,6 @@ import type {
   MemberDetail,
   MemberLine,
   MemberReplica,
-  NetworkLine,
   ProblemLine,
   ReplicaReport,
   ServiceDetail,
@@ -240,21 +239,6 @@ export function explain(snapshot: Snapshot, name: string, network: string | null
   return found.ok ? success(explained(snapshot, found.value)) : found;
 }
 
-/** Networks that have services, sorted by name. */
-export function networksOf(snapshot: Snapshot): readonly NetworkLine[] {
-  const lineByName = new Map<string, NetworkLine>();
-  for (const { network, replicas } of snapshot.view.services) {
-    const line = lineByName.get(network) ?? { name: network, services: 0, replicas: 0, ready: 0 };
-    lineByName.set(network, {
-      name: network,
-      services: line.services + 1,
-      replicas: line.replicas + replicas.length,
-      ready: line.ready + readyOf(replicas),
-    });
-  }
-  return [...lineByName.values()].sort((one, other) => (one.name < other.name ? -1 : 1));
-}
-
 /** The events kept whose id is greater than `afterId`, oldest first; 0 for all. */
 export function eventsAfter(events: readonly Event[], afterId: number): readonly EventLine[] {
   return events.filter((event) => event.id > afterId).map(eventLine);
@@ -267,10 +251,11 @@ export function eventLine(event: Event): EventLine {
 }
 
 function explained(snapshot: Snapshot, service: Service): Explanation {
-  const { network, name, vip, vipTentative, aliasVips } = service;
+  const { network, name, vip, vip6, vipTentative, aliasVips } = service;
   const replicas = service.replicas.map((replica) => reportOf(snapshot, replica));
   const problems = [...service.problems, ...foundHere(snapshot, service)];
-  return { network, name, vip, replicas, problems, vipTentative, aliasVips };
+  const addresses = { vipTentative, aliasVips, ...(vip6 !== undefined && { vip6 }) };
+  return { network, name, vip, replicas, problems, ...addresses };
 }
 
 /** What only this host knows to be wrong with a service: labels of its copies here, ports it cannot serve. */

@@ -52,6 +52,11 @@ export function findReplica(view: View, text: string): Result<Replica> {
     );
   }
   if (found.length > 1) {
+    // What is in several networks is a copy in each; the first, whose id the others begin with, stands for all of them.
+    const whole = found.find(({ id }) =>
+      found.every((other) => other.id === id || other.id.startsWith(`${id}.`)),
+    );
+    if (whole !== undefined) return success(whole);
     const ids = found.map((replica) => `${replica.id} (on ${replica.nodeName})`);
     return failed("usage", `replica "${text}" could be ${listed(ids)}; expected one of these ids`);
   }

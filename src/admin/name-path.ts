@@ -8,6 +8,9 @@
  * engines that are new enough. From a network stack of its own a container reaches every address of this host but the
  * loopback ones.
  *
+ * Where the kernel's rules lead its questions here it does not matter whom they are for, unless Docker asks in the
+ * host's name.
+ *
  * A container that does not ask us may do so on purpose, so that is a warning. One that was pointed at us and gets no
  * answer is broken, and a failure.
  *
@@ -95,6 +98,10 @@ function judged(
       text: `asks ${whom}: this daemon${asHost}; no question was seen yet${refused}`,
       remedy: null,
     };
+  }
+  if (container.led === true && !first.fromHost) {
+    const text = `asks ${whom}, which the kernel's rules lead to this daemon; no question was seen yet${refused}`;
+    return { state: "ok", text, remedy: null };
   }
   if (answering.gateways.includes(first.address)) {
     const why = problemAt(first.address, problems) ?? `nobody answers at ${first.address}:53 yet`;

@@ -44,6 +44,7 @@ const MEMBER = {
   required: true,
   summary: "member: name, id, start of an id",
 } as const;
+const NETWORK_NAME = { name: "name", in: "path", required: true, summary: "network" } as const;
 const ROLE = { name: "role", in: "path", required: true, summary: "worker or manager" } as const;
 const NETWORK = {
   name: "network",
@@ -127,9 +128,37 @@ export const ROUTES = [
     method: "GET",
     access: "read",
     path: "/api/v1/networks",
-    summary: "networks that have services",
+    summary: "overlay networks, and networks that services name",
     response: "NetworkLine[]",
     parameters: [],
+  },
+  {
+    id: "network",
+    method: "GET",
+    access: "read",
+    path: "/api/v1/networks/{name}",
+    summary: "one network, with each host's slice of it",
+    response: "NetworkDetail",
+    parameters: [NETWORK_NAME],
+  },
+  {
+    id: "createNetwork",
+    method: "POST",
+    access: "full",
+    path: "/api/v1/networks",
+    summary: "make an overlay network; harmless when it is there just so",
+    response: "NetworkResult",
+    request: "NetworkRequest",
+    parameters: [],
+  },
+  {
+    id: "removeNetwork",
+    method: "DELETE",
+    access: "full",
+    path: "/api/v1/networks/{name}",
+    summary: "remove an overlay network; refused while somebody is on it",
+    response: "NetworkRemoval",
+    parameters: [NETWORK_NAME, inQuery("force", "true to remove it though somebody is on it")],
   },
   {
     id: "explain",

@@ -27,6 +27,8 @@ export interface CatalogInput {
   /** What health says; an endpoint not in it has not been checked yet. */
   readonly readinessById: ReadonlyMap<ReplicaId, Readiness>;
   readonly drains: Drains;
+  /** True where others reach replicas on overlay networks without this daemon. */
+  readonly carriesOverlays?: boolean;
   /** Who has heard that a replica drains. */
   readonly acknowledgements: Pick<Acknowledgements, "isApplied" | "pending">;
   /** The records planned before this, sorted by id or not. */
@@ -102,20 +104,22 @@ function withinLimit(
 }
 
 function recordOf(endpoint: Discovered, input: CatalogInput): ReplicaRecord {
-  const { id, name, slot, network, service, stack, address, reach } = endpoint;
+  const { id, name, slot, network, service, stack, address, address6, reach } = endpoint;
   const { declaration, weight, delivery, declaredAtMs } = endpoint;
   const { state, reason } = stateOf(endpoint, input);
   const isDraining = state === "draining";
   const { acknowledgements } = input;
   const drainApplied = isDraining && acknowledgements.isApplied(id);
   const drainPending = isDraining ? acknowledgements.pending(id) : NOBODY;
-  const where = { id, name, slot, network, service, stack, address, reach };
+  const at = address6 === undefined ? { address } : { address, address6 };
+  const where = { id, name, slot, network, service, stack, ...at, reach };
   const said = { state, reason, drainApplied, drainPending };
   return { kind: "replica", ...where, declaration, weight, delivery, startedAtMs: declaredAtMs, ...said };
 }
 
 function stateOf(endpoint: Discovered, input: CatalogInput): Pick<ReplicaRecord, "state" | "reason"> {
-  const draining = drainReason(input.drains, endpoint);
+  const isRelayed = endpoint.reach === "overlay" && input.carriesOverlays !== true;
+  const draining = drainReason(input.drains, isRelayed ? { ...endpoint, reach: "stream" } : endpoint);
   if (draining !== null) return { state: "draining", reason: draining };
   if (endpoint.lifecycle === "paused") return { state: "unready", reason: "docker: paused" };
   return input.readinessById.get(endpoint.id) ?? { state: "starting", reason: "not checked yet" };

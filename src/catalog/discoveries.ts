@@ -81,6 +81,11 @@ export class Discoveries {
     return this.clientAt(addressOrName) ?? this.#clientByName.get(addressOrName) ?? null;
   }
 
+  /** The containers of this host, each once an address. */
+  get clients(): readonly LocalClient[] {
+    return [...this.#clientByAddress.values()];
+  }
+
   /** Names of this host's containers, sorted. */
   get clientNames(): readonly string[] {
     return [...this.#clientByName.keys()].sort();

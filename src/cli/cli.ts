@@ -23,6 +23,7 @@ import { addExplain } from "./commands/explain.ts";
 import { addInit } from "./commands/init.ts";
 import { addJoin } from "./commands/join.ts";
 import { addLeave } from "./commands/leave.ts";
+import { addNetwork } from "./commands/network.ts";
 import { addNode } from "./commands/node.ts";
 import { addResolve } from "./commands/resolve.ts";
 import { addRun } from "./commands/run.ts";
@@ -124,6 +125,7 @@ function programOf(act: Act, surroundings: Surroundings): Command {
   addDoctor(program, act);
   addNode(program, act);
   addService(program, act);
+  addNetwork(program, act);
   addExplain(program, act);
   addResolve(program, act);
   addDrain(program, act);

@@ -54,12 +54,22 @@ export interface Surroundings {
   readonly joinCluster: (flags: ConfigFlags, request: JoinRequest) => Promise<JoinResult>;
   /** Forgets the cluster in a data dir that no daemon uses. @returns the data dir */
   readonly forgetCluster: (flags: ConfigFlags) => Promise<string>;
-  /** Runs the daemon until it ends and returns its exit status. `replaces`: it takes over from one that runs here. */
-  readonly runDaemon: (flags: ConfigFlags, replaces: boolean) => Promise<number>;
+  /** Takes away what daemons of this host left in its kernel. @returns what is still left, in words */
+  readonly cleanHost: (flags: ConfigFlags) => Promise<readonly string[]>;
+  /** Runs the daemon until it ends and returns its exit status. */
+  readonly runDaemon: (flags: ConfigFlags, how: RunDaemon) => Promise<number>;
   /** Throws Failure with a line for each mistake; null for the default file. */
   readonly checkConfig: (file: string | null) => void | Promise<void>;
   /** The effective configuration as plain data, secrets redacted. */
   readonly printConfig: (flags: ConfigFlags) => unknown;
+}
+
+/** How the daemon is to begin and to end. */
+export interface RunDaemon {
+  /** It takes over from one that runs here. */
+  readonly replaces: boolean;
+  /** It leaves nothing in the kernel when it stops. */
+  readonly purges: boolean;
 }
 
 /** What `init` found or made. */

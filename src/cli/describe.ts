@@ -47,7 +47,7 @@ export function routeText({ host, path }: HttpRoute): string {
 
 /** How a service's traffic is spread; of what is not the default each part by itself. */
 export function trafficTexts(traffic: TrafficPolicy): readonly string[] {
-  const { balance, prefer, slowStartMs, firstByteMs, udpMode, udpIdleMs } = traffic;
+  const { balance, prefer, slowStartMs, firstByteMs, udpMode, udpIdleMs, source } = traffic;
   return [
     balance,
     ...(prefer === "local" ? ["prefers replicas of the same host, then of its zone"] : []),
@@ -55,6 +55,7 @@ export function trafficTexts(traffic: TrafficPolicy): readonly string[] {
     ...(firstByteMs === null ? [] : [firstByteText(firstByteMs)]),
     ...(udpMode === "datagram" ? ["each UDP datagram to the next replica"] : []),
     ...(udpIdleMs === null ? [] : [`a UDP flow ends after ${renderDuration(udpIdleMs)} of silence`]),
+    ...(source === "keep" ? [] : ["replicas see the address of the host that a client came through"]),
   ];
 }
 
@@ -63,10 +64,15 @@ function firstByteText(ms: number): string {
 }
 
 /** A service's address, and what else leads to it; `none` is shown where there is none. */
-export function vipTexts({ vip, vipTentative, aliasVips }: Explanation, none: string): readonly string[] {
-  if (vip === null) return [none];
+export function vipTexts(
+  { vip, vip6, vipTentative, aliasVips }: Explanation,
+  none: string,
+): readonly string[] {
+  const six = vip6 === undefined ? [] : [vip6];
+  if (vip === null) return [none, ...six];
   const own = vipTentative ? `${vip} (tentative: not every host has heard of it)` : vip;
-  return [own, ...aliasVips.map((address) => `${address} (kept for a while: it had this one before)`)];
+  const former = aliasVips.map((address) => `${address} (kept for a while: it had this one before)`);
+  return [own, ...six, ...former];
 }
 
 /** A row for each replica. */

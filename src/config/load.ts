@@ -19,7 +19,7 @@ import { nearest } from "../base/nearest.ts";
 import { labelFrom } from "../model/ids.ts";
 
 import { readConfigFile, type ConfigFile } from "./file.ts";
-import { CONFIG_SCHEMA, defaults, NOT_YET, type Ambience, type Config } from "./schema.ts";
+import { CONFIG_SCHEMA, defaults, type Ambience, type Config } from "./schema.ts";
 import { givenTwice, isSecret, SECRET_KEYS, siblingOf, withoutSecrets } from "./secrets.ts";
 
 /** The ambient facts that defaults depend on. */
@@ -150,18 +150,7 @@ function bothSet(key: string): string {
 function unknownKey(file: ConfigFile, path: readonly string[], known: readonly string[]): string {
   const key = path.join(".");
   const where = `${file.path}:${file.lineOf(path)}`;
-  const notYet = notYetOf(key);
-  if (notYet !== null) return `${where}: "${key}" is not supported by this version: ${notYet}`;
   return `${where}: "${key}" is unknown${hint(path.at(-1) ?? "", known)}`;
-}
-
-/** Why a key of the interface, or of a section of it, is not served; null when it is no such key. */
-function notYetOf(key: string): string | null {
-  const section = key.split(".", 1)[0] ?? "";
-  for (const candidate of [key, section]) {
-    if (Object.hasOwn(NOT_YET, candidate)) return NOT_YET[candidate] ?? null;
-  }
-  return null;
 }
 
 /** `upstream: auto` and `join: a:7650` are lists of one. */
@@ -193,24 +182,15 @@ function mergeEnv(
     const key = keyByName.get(name);
     // As compose hands on what is not set; it must not outrank the other way to give a secret.
     if (key !== undefined && siblingOf(key) !== null && text === "") continue;
-    const notYet = Object.keys(NOT_YET).find((candidate) => isVariableOf(name, candidate));
     if (key !== undefined) {
       setOverride(tree, standard, { key, text });
       overrideByKey.set(key, `environment ${name}`);
-    } else if (notYet !== undefined) {
-      problems.push(`environment ${name} is not supported by this version: ${NOT_YET[notYet]}`);
     } else {
       problems.push(`environment ${name} is unknown${hint(name, [...keyByName.keys()])}`);
     }
   }
   const twice = givenTwice(new Set(overrideByKey.keys()));
   return [...problems, ...twice.map((key) => `environment ${envNameOf(key)}: ${bothSet(key)}`)];
-}
-
-/** The variable of a key, of a file that holds its value, or of a key below it when it is a section. */
-function isVariableOf(name: string, key: string): boolean {
-  const own = envNameOf(key);
-  return name === own || name === `${own}_FILE` || (!key.includes(".") && name.startsWith(`${own}_`));
 }
 
 /** `dns.exposeByDefault` as `SKEIN_DNS_EXPOSE_BY_DEFAULT`. */

@@ -2,21 +2,22 @@
  * Schema: every key of the configuration, its default, and what it may be.
  *
  * Parts of the daemon are handed the few values they use, already checked. Unknown keys are errors: a typo must not run
- * with a default nobody chose. Keys of the contract that this version does not serve are refused by name rather than
- * ignored: whoever sets one expects what it says. Texts of refusals come from the parsers that labels use as well, so
- * one rule has one wording.
+ * with a default nobody chose. Texts of refusals come from the parsers that labels use as well, so one rule has one
+ * wording.
  *
  * Pure. load.ts reads the sources and reports mistakes with their place.
  */
 
 import * as v from "valibot";
 
-import type { Result } from "../base/failure.ts";
-import { isIpv4, isIpv6, parseHostPort, parsePrefix } from "../base/ip.ts";
+import { failed, type Result } from "../base/failure.ts";
+import { isIpv4, isIpv6, isLoopback, isPrivate, parseHostPort, parsePrefix } from "../base/ip.ts";
+import { parsePrefix6, type Prefix6 } from "../base/ip6.ts";
 import { DEFAULT_NETWORK, parseLabel } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 import { MESH_PORT } from "../model/mesh-port.ts";
 import * as service from "../model/service.ts";
+import { POOL6_BITS } from "../model/vip6.ts";
 import { parseDuration, parseDurationOrOff, type DurationRange } from "../base/duration.ts";
 import { INTERVAL_RANGE, isProbePath, STREAK_MAX, TIMEOUT_RANGE } from "../source/probe-plan.ts";
 import {
@@ -26,16 +27,11 @@ import {
   PREFERENCES,
   PROXY_PROTOCOLS,
   SLOW_START_RANGE,
+  SOURCES,
   UDP_IDLE_RANGE,
   UDP_MODES,
   WEIGHT_MAX,
 } from "../source/traffic.ts";
-
-/** Keys of the interface that this version does not serve yet, and what to do without them. */
-export const NOT_YET: Readonly<Record<string, string>> = {
-  "vip.pool6": "VIPs are IPv4 in this version",
-  overlay: "overlay networks are not in this version",
-};
 
 /** What some defaults depend on. */
 export interface Ambience {
@@ -68,7 +64,7 @@ export function defaults({ hostName, stateDir }: Ambience) {
       upstream: ["auto"],
       allow: ["private"],
     },
-    vip: { pool: "auto", listen: true },
+    vip: { pool: "auto", pool6: "auto", listen: true },
     ingress: {
       address: "0.0.0.0",
       http: 8080,
@@ -78,6 +74,7 @@ export function defaults({ hostName, stateDir }: Ambience) {
       proxyProtocol: "auto",
     },
     proxy: { connect: "500ms", firstByte: "1s", answer: "60s", idle: "5m", udpIdle: "30s" },
+    overlay: { pool: "10.160.0.0/11", encryption: "auto" },
     dataplane: { mode: "auto" },
     health: { interval: "1s", timeout: "1s", rise: 1, fall: 2 },
     admin: { listen: "127.0.0.1:7651", socket: "auto", token: "", tokenFile: "" },
@@ -148,15 +145,25 @@ const domain = v.pipe(
     "a domain of two labels or more, such as skein.internal: all that is below it is asked of nobody else",
   ),
 );
+const isNetwork = (text: string): boolean =>
+  isIpv4(text) || isIpv6(text) || parsePrefix(text).ok || parsePrefix6(text).ok;
 const network = v.custom<string>(
-  (text) =>
-    typeof text === "string" &&
-    (text === "private" || text === "any" || parsePrefix(text).ok || isIpv4(text)),
-  "private, any, an IPv4 address or a prefix such as 10.0.0.0/8",
+  (text) => typeof text === "string" && (text === "private" || text === "any" || isNetwork(text)),
+  "private, any, an address or a prefix such as 10.0.0.0/8 or fd00::/8",
 );
 
+/** A network takes a /16 of it by itself, so two of them have to fit; and it has to be nobody's in the world. */
+const overlayPool = parsed("a prefix", (thing, given) => {
+  const prefix = parsePrefix(given);
+  if (!prefix.ok) return prefix;
+  const expected = (what: string) => failed("invalid", `${thing} is "${given}"; expected ${what}`);
+  const [address = ""] = given.split("/");
+  if (!isPrivate(address) || isLoopback(address)) return expected("a private prefix, such as 10.160.0.0/11");
+  return prefix.value.bits <= 15 ? prefix : expected("a prefix of at most 15 bits, such as 10.160.0.0/11");
+});
+
 const proxyAddress = v.custom<string>(
-  (text) => typeof text === "string" && (parsePrefix(text).ok || isIpv4(text) || isIpv6(text)),
+  (text) => typeof text === "string" && isNetwork(text),
   "an address or a prefix such as 10.0.0.0/8",
 );
 
@@ -250,6 +257,7 @@ export const STATIC_SERVICE_SCHEMA = v.strictObject({
     }),
     {},
   ),
+  source: v.optional(choice(SOURCES), "keep"),
   passthrough: v.optional(
     listOf(parsed("a host name", service.parseRouteHost), "host names", LIMITS.namesPerService),
     [],
@@ -287,6 +295,10 @@ export const CONFIG_SCHEMA = v.strictObject({
       [v.literal("auto"), parsed("a prefix", (_thing, text) => parsePrefix(text))],
       "auto or a prefix",
     ),
+    pool6: v.union(
+      [v.literal("auto"), v.literal("off"), parsed("a prefix", parsePool6)],
+      "auto, off or an IPv6 /64 such as fd12:3456:789a::/64",
+    ),
     listen: flag,
   }),
   ingress: v.strictObject({
@@ -304,7 +316,11 @@ export const CONFIG_SCHEMA = v.strictObject({
     idle: duration({ leastMs: 1000, mostMs: LIMITS.policyMs }),
     udpIdle: duration(UDP_IDLE_RANGE),
   }),
-  dataplane: v.strictObject({ mode: v.picklist(["auto", "proxy"], "auto or proxy") }),
+  overlay: v.strictObject({
+    pool: overlayPool,
+    encryption: v.picklist(["auto", "wireguard", "none"], "auto, wireguard or none"),
+  }),
+  dataplane: v.strictObject({ mode: v.picklist(["auto", "kernel", "proxy"], "auto, kernel or proxy") }),
   health: v.strictObject({
     interval: duration(INTERVAL_RANGE),
     timeout: duration(TIMEOUT_RANGE),
@@ -334,6 +350,13 @@ export const CONFIG_SCHEMA = v.strictObject({
 
 /** The checked configuration. Durations are in milliseconds. */
 export type Config = v.InferOutput<typeof CONFIG_SCHEMA>;
+
+/** VIPs are told apart by 64 bits; hosts take shorter prefixes for networks, longer ones leave too few bits. */
+function parsePool6(_thing: string, text: string): Result<Prefix6> {
+  const prefix = parsePrefix6(text);
+  if (!prefix.ok || prefix.value.bits === POOL6_BITS) return prefix;
+  return failed("invalid", `prefix is "${text}"; expected a /${POOL6_BITS} such as fd12:3456:789a::/64`);
+}
 
 function expectedOf(failureText: string): string {
   return failureText.split("; expected ").at(-1) ?? failureText;

@@ -42,9 +42,9 @@ export function staticServicesOf(config: Config): StaticService[] {
   }));
 }
 
-function trafficOf({ lb, prefer, slowStart, firstByte, udp }: Entry): TrafficPolicy {
+function trafficOf({ lb, prefer, slowStart, firstByte, udp, source }: Entry): TrafficPolicy {
   const waits = { slowStartMs: slowStart, firstByteMs: firstByte ?? null };
-  const said = { balance: lb, prefer, ...waits, udpMode: udp.mode, udpIdleMs: udp.idle ?? null };
+  const said = { balance: lb, prefer, ...waits, udpMode: udp.mode, udpIdleMs: udp.idle ?? null, source };
   return orUsual(said, DEFAULT_TRAFFIC);
 }
 

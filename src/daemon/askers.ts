@@ -6,6 +6,9 @@
  * that of a container which the engine is about to tell of, and until the engine has told at all, any address that is
  * not the host's own may be. Such a stranger is shown nothing yet.
  *
+ * An address of an overlay network that is not of this host's own slice is a container's of another host: it sees that
+ * network, and nothing else of this host's.
+ *
  * An engine that does not answer at the start must not keep the names of the cluster from other hosts: then only the
  * networks of Docker's own bridges are strangers', by the names that it gives them.
  *
@@ -18,8 +21,9 @@ import { networkInterfaces } from "node:os";
 import { isIpv6, isLoopback } from "../base/ip.ts";
 import type { Discoveries } from "../catalog/discoveries.ts";
 import type { Asker, Stranger } from "../dns/names/lookup.ts";
+import type { Network } from "../model/network.ts";
 import { nowMs } from "../runtime/clock.ts";
-import type { EngineNetworks } from "../source/docker/facts.ts";
+import type { EngineNetworks } from "../source/docker/engine-networks.ts";
 
 /** How old what is known of interfaces may be: a network's is there long before its first container asks. */
 const INTERFACES_MS = 100;
@@ -38,6 +42,15 @@ interface Interfaces {
   readonly dockerRanges: BlockList;
 }
 
+/** What is to be known of an overlay network. */
+type Overlay = Pick<Network, "name" | "range" | "range6">;
+
+interface OverlayRange {
+  readonly name: string;
+  readonly range: string;
+  readonly addresses: BlockList;
+}
+
 /** Tells who asks. */
 export class Askers {
   readonly #found: Pick<Discoveries, "clientAt" | "standing">;
@@ -45,6 +58,7 @@ export class Askers {
   #ranges = new BlockList();
   #internalRanges = new BlockList();
   #gateways: ReadonlySet<string> = new Set();
+  #overlays: readonly OverlayRange[] = [];
   #interfaces: Interfaces | null = null;
   #readAtMs = 0;
 
@@ -61,6 +75,18 @@ export class Askers {
     this.#gateways = new Set(gateways);
   }
 
+  /** Takes the overlay networks of the view; the same ones again cost nothing. */
+  overlaysAre(networks: readonly Overlay[]): void {
+    const isSame = networks.every(({ name, range }, index) => {
+      const kept = this.#overlays[index];
+      return kept?.name === name && kept.range === range;
+    });
+    if (isSame && networks.length === this.#overlays.length) return;
+    this.#overlays = networks.map(({ name, range, range6 }) => {
+      return { name, range, addresses: rangesOf(range6 === undefined ? [range] : [range, range6]) };
+    });
+  }
+
   /** Who has an address; IPv4 never in its IPv6 form. */
   askerOf(address: string): Asker | Stranger {
     const client = this.#found.clientAt(address);
@@ -72,6 +98,10 @@ export class Askers {
     if (isIn(this.#ranges, plain)) {
       if (this.#isOwn(plain)) return HOST;
       return isIn(this.#internalRanges, plain) ? SEALED_STRANGER : STRANGER;
+    }
+    const overlay = this.#overlays.find(({ addresses }) => isIn(addresses, plain));
+    if (overlay !== undefined && !this.#isOwn(plain)) {
+      return { kind: "container", networks: [overlay.name], isolated: false };
     }
     const standing = this.#found.standing("docker");
     if (standing === "none" || isLoopback(plain)) return HOST;

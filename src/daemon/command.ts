@@ -28,6 +28,7 @@ import { askHandover, openSuccessor, type Predecessor, type Successor } from "./
 import type { Lingering } from "./lingering.ts";
 import { forgetOffline, initOffline, joinOffline, type Place } from "./offline.ts";
 import type { Opening, TrustPace } from "./options.ts";
+import { purgeOffline } from "./purge.ts";
 
 /** What was given on the command line in place of configuration. */
 export interface Flags {
@@ -43,6 +44,8 @@ export interface Process extends Surroundings {
   readonly pace?: TrustPace;
   /** True to take over from the daemon that runs here, if one does. */
   readonly replaces?: boolean;
+  /** True to leave nothing in the kernel when it stops. */
+  readonly purges?: boolean;
 }
 
 /** Why a daemon is closed, and what comes after it. */
@@ -67,7 +70,7 @@ export async function runDaemon(flags: Flags, process_: Process): Promise<number
     stopNow: () => process_.exit(1),
     reload: () => reload(),
   });
-  const { env, version, pace = {}, replaces = false } = process_;
+  const { env, version, pace = {}, replaces = false, purges = false } = process_;
   const given = { configChangedAtMs, env, version, socket: socketOf(config, process_), log, pace };
   const { stopping, onAnew, onHandover } = ends;
   const told = { stopping, onAnew, onHandover, onLeave: () => ends.stop("skein leave", "left") };
@@ -88,7 +91,7 @@ export async function runDaemon(flags: Flags, process_: Process): Promise<number
         log.error(`configuration not reloaded, the running one stays: ${textOf(thrown)}`);
       }
     };
-    const next = await closed(daemon, await ends.next(), { log, stopping });
+    const next = await closed(daemon, await ends.next(), { log, stopping, purges });
     if (next === null) break;
     ({ opening, predecessor } = next);
   }
@@ -106,15 +109,16 @@ interface Next {
 
 /** Closes a daemon as its end wants it. @returns how the next one opens; null when there is none */
 async function closed(daemon: Daemon, end: End, process_: Lasting): Promise<Next | null> {
-  const { log } = process_;
+  const { log, purges } = process_;
   switch (end.kind) {
     case "stop":
       log.info(`${end.why}: draining, then stopping`);
-      await daemon.close(end.farewell);
+      await daemon.close(end.farewell, { purges });
       return null;
     case "anew":
       log.info("opening anew: draining, then closing");
-      await daemon.close("away");
+      // Another cluster has other networks and another range: what goes on meanwhile would be of no use.
+      await daemon.close("away", { purges: true });
       return { opening: end.opening, predecessor: null };
     case "handover":
       return await handedOver(daemon, end.connection, process_);
@@ -125,13 +129,14 @@ async function closed(daemon: Daemon, end: End, process_: Lasting): Promise<Next
 interface Lasting {
   readonly log: Log;
   readonly stopping: AbortSignal;
+  readonly purges: boolean;
 }
 
 /** Hands over to another daemon. @returns null when that one serves; else how this one takes back what it gave */
 async function handedOver(
   daemon: Daemon,
   connection: Duplex,
-  { log, stopping }: Lasting,
+  { log, stopping }: Pick<Lasting, "log" | "stopping">,
 ): Promise<Next | null> {
   log.info("another daemon takes over: this one serves on until that one does");
   const successor = openSuccessor(connection);
@@ -244,6 +249,12 @@ export function joinCluster(
 /** Makes a data dir that no daemon uses forget its cluster. */
 export function forgetCluster(flags: Flags, surroundings: Surroundings): ReturnType<typeof forgetOffline> {
   return forgetOffline(placeOf(flags, surroundings));
+}
+
+/** Takes away what daemons of this host left in the kernel. @returns what is still left, in words */
+export function cleanHost({ file, values }: Flags, surroundings: Surroundings): Promise<readonly string[]> {
+  const { "admin.socket": _, ...flags } = values;
+  return purgeOffline(loadConfig({ surroundings, file, flags }).config, surroundings.env);
 }
 
 function placeOf({ file, values }: Flags, surroundings: Surroundings): Place {

@@ -36,6 +36,8 @@ import type { Metrics } from "../runtime/metrics.ts";
 
 import { Askers } from "./askers.ts";
 import type { Base } from "./base.ts";
+import type { Kernel } from "./kernel.ts";
+import type { Pools } from "./pools.ts";
 import { sharedWith } from "./options.ts";
 import { routeTo } from "./relay.ts";
 import type { Served } from "./served.ts";
@@ -57,6 +59,8 @@ export interface Consumers {
    */
   readonly serving: Promise<void>;
   readonly served: () => Served;
+  /** Plans the routes of the same view anew: other networks are carried than before. */
+  readonly replan: () => void;
 }
 
 /** Opens DNS and the proxy on the node's first, still empty view. */
@@ -67,16 +71,20 @@ export async function openConsumers(
     readonly vipPool: string;
     readonly meshPort: number;
     readonly openStream: OpenStream;
+    readonly kernel: Kernel;
+    readonly pools: Pick<Pools, "pool6">;
   },
 ): Promise<Consumers> {
   const { metrics } = base;
+  const { kernel } = given;
   const zoneOptions = zoneOptionsOf(base, given.vipPool);
   const routeOptions = routeOptionsOf(base, given.meshPort);
   // What runs here is no less part of the picture for DNS: it says no to nobody before the sources have told.
   const zoneOf = (view: View, zone: Zone | null): Zone =>
     planZone(given.node.found.isAwaiting ? { ...view, complete: false } : view, zoneOptions, zone);
   const project = (view: View, zone: Zone | null): Served => {
-    return { view, zone: zoneOf(view, zone), table: planRoutes(view, routeOptions) };
+    const table = planRoutes(view, { ...routeOptions, carried: kernel.carried });
+    return { view, zone: zoneOf(view, zone), table };
   };
   let served = project(given.node.view, null);
   const askers = new Askers(given.node.found);
@@ -88,12 +96,15 @@ export async function openConsumers(
   let isServing = base.options.predecessor === null;
   if (isServing) begun.resolve();
   const show = (view: View): void => {
+    askers.overlaysAre(view.networks);
     served = project(view, served.zone);
     dns.setZone(served.zone);
     gauge(view, metrics);
     if (!isServing && !view.complete) return;
     // At once and not one after the other: the pools of each table count from this moment, while listeners still open.
     const listening = proxy.set(served.table);
+    kernel.note();
+    if (view.complete) void listening.then(() => kernel.listens());
     if (isServing) return;
     isServing = true;
     const answering = base.options.config.dns.listen.map((address) => dns.listenOn(address));
@@ -103,9 +114,12 @@ export async function openConsumers(
     served = { ...served, zone: zoneOf(served.view, served.zone) };
     dns.setZone(served.zone);
     dns.askersTold();
+    kernel.note();
   };
+  const replan = (): void => show(served.view);
   const reload = ({ log }: Config): void => access.set(accessOf(log));
-  return { dns, askers, proxy, show, reload, sourcesTold, serving: begun.promise, served: () => served };
+  const { promise: serving } = begun;
+  return { dns, askers, proxy, show, reload, replan, sourcesTold, serving, served: () => served };
 }
 
 function zoneOptionsOf({ options }: Base, vipPool: string): ZoneOptions {
@@ -118,7 +132,7 @@ function zoneOptionsOf({ options }: Base, vipPool: string): ZoneOptions {
   };
 }
 
-function routeOptionsOf({ options }: Base, meshPort: number): RouteOptions {
+function routeOptionsOf({ options }: Base, meshPort: number): Omit<RouteOptions, "carried"> {
   const { ingress, vip, dns, admin } = options.config;
   const own = [...dns.listen, ...(admin.listen === "off" ? [] : [admin.listen])].map(({ port }) => port);
   return {
@@ -201,7 +215,13 @@ function accessOf(log: Config["log"]): AccessSettings {
 
 async function openTraffic(
   base: Base,
-  given: { readonly node: Node; readonly vipPool: string; readonly access: AccessLog },
+  given: {
+    readonly node: Node;
+    readonly vipPool: string;
+    readonly access: AccessLog;
+    readonly kernel: Kernel;
+    readonly pools: Pick<Pools, "pool6">;
+  },
   dials: Dials,
 ): Promise<Proxy> {
   const { options, lifecycle, metrics, random, report } = base;
@@ -222,6 +242,8 @@ async function openTraffic(
     ...(certificates && { certificates }),
     shared: sharedWith(options),
     times: timesOf(options.config),
+    onChanged: () => given.kernel.note(),
+    hold: (addresses, holding) => given.pools.pool6.hold(addresses, holding),
   });
   // The grace is spent before, while peers still see this node; what is left ends at once.
   lifecycle.opened({ name: "proxy", close: () => proxy.close(0), handover: "serves" });

@@ -19,7 +19,6 @@ import type { HostPort, Prefix } from "../base/ip.ts";
 import { seededRandom } from "../base/random.ts";
 import type { Config } from "../config/schema.ts";
 import { observePrefixes } from "../kernel/observe.ts";
-import { openVipPool } from "../kernel/pool.ts";
 import type { ResolveReplica } from "../mesh/stream.ts";
 import type { Charter } from "../model/charter.ts";
 import type { Credential } from "../model/credential.ts";
@@ -46,12 +45,15 @@ import { openDoors } from "./doors.ts";
 import { openDriver } from "./driver.ts";
 import { openEnrolments } from "./enrolments.ts";
 import { openHappenings } from "./happenings.ts";
+import { openKernel, type Kernel } from "./kernel.ts";
 import type { LeftEndpoint } from "./legacy.ts";
 import { handOver, type Lingering } from "./lingering.ts";
 import { openMembership, type Membership } from "./membership.ts";
 import { openMesh, type Mesh, type MeshParts } from "./mesh.ts";
 import { forgetOffline } from "./offline.ts";
 import type { DaemonOptions } from "./options.ts";
+import { openPools, type Pools } from "./pools.ts";
+import { purge } from "./purge.ts";
 import { wayTo } from "./relay.ts";
 import { watchRanges } from "./ranges.ts";
 import { Report } from "./report.ts";
@@ -66,8 +68,12 @@ const CLOSE_MS = 2500;
 export interface Daemon {
   /** Takes the parts of a new configuration that may change while running: services and their health, both logs. */
   reload(config: Config): void;
-  /** Drains, says farewell and closes everything, within ten seconds. To be called once. */
-  close(farewell: Farewell): Promise<void>;
+  /**
+   * Drains, says farewell and closes everything, within ten seconds. To be called once.
+   *
+   * @param options.purges  true to take out of the kernel what else would go on without this daemon
+   */
+  close(farewell: Farewell, options: { readonly purges: boolean }): Promise<void>;
   /** Gives up what only one daemon of a host can have, and goes on serving. To be called once, in place of `close`. */
   handOver(): Promise<Lingering>;
 }
@@ -114,7 +120,8 @@ async function assemble(base: Base): Promise<Daemon | null> {
   const { identity, credentials } = membership;
   const eventLoop = watchEventLoop(metrics);
   lifecycle.opened({ name: "event loop watch", close: () => eventLoop.close(), handover: "serves" });
-  const vipPool = await openPool(base);
+  const pools = await openPools(base, credentials.clusterId);
+  const vipPool = pools.pool;
   // Not `node`: the mesh port is open before there is one, and a peer that lost us knocks at once.
   let running: Node | null = null;
   const onHappenings = openHappenings(base);
@@ -124,13 +131,19 @@ async function assemble(base: Base): Promise<Daemon | null> {
     onHappenings,
     inherited: new Map(options.predecessor?.legacy.endpoints.map((endpoint) => [endpoint.id, endpoint])),
   });
-  const record = await recordOf(options, { ...mesh.advertised, pool: vipPool });
-  const node = nodeOf(base, ground, { record, pool: vipPool });
+  const kernel = await openKernel(base, {
+    pool: vipPool,
+    pool6: pools.pool6.rule?.pool.text ?? null,
+    advertised: mesh.advertised.host,
+  });
+  if (kernel.isChosen) pools.keep();
+  const record = await recordOf(options, { ...mesh.advertised, pool: vipPool, kernel });
+  const node = nodeOf(base, ground, { record, pools });
   // On disk before anything is said: news of the next life must outrank that of this one, also after a crash.
   await save({ ...kept, incarnation: node.gossip.incarnation });
   running = node;
   const given = { node, vipPool: vipPool.text, meshPort: mesh.address.port, openStream: mesh.openStream };
-  const consumers = await openConsumers(base, given);
+  const consumers = await openConsumers(base, { ...given, kernel, pools });
   const driver = openDriver({
     node,
     links: mesh.links,
@@ -147,11 +160,27 @@ async function assemble(base: Base): Promise<Daemon | null> {
   const { feed } = driver;
   const view = (): View => consumers.served().view;
   const desk = { identity, credentials, view, advertised: mesh.advertised, feed };
-  await openDoors(base, { node, driver, consumers, desk, onHappenings, departed: departed.promise });
+  await openDoors(base, {
+    node,
+    driver,
+    consumers,
+    desk,
+    pool: vipPool,
+    onHappenings,
+    departed: departed.promise,
+  });
   watchRanges(base, { pool: vipPool, told: record.prefixes, feed });
   // All that may well fail is open by now; and no peer has met this life of the node yet.
   await options.predecessor?.relieveOfStreams();
-  const sources = openSources(base, { nodeId: identity.id, feed, ...consumers });
+  const sources = openSources(base, {
+    nodeId: identity.id,
+    feed,
+    ...consumers,
+    onKernelGiven: () => kernel.note(),
+  });
+  kernel.begin({ ...consumers, sources, found: node.found, feed, onCarried: consumers.replan });
+  // Before the proxy closes, whose listeners are part of what the rules are made of.
+  lifecycle.opened({ name: "kernel data plane", close: () => kernel.hold() });
   driver.start();
   mesh.admit();
   const credentialOf = (id: NodeId): Credential | undefined => node.gossip.credentialOf(id);
@@ -168,9 +197,11 @@ async function assemble(base: Base): Promise<Daemon | null> {
       consumers.reload(next);
       sources.reload(next);
     },
-    async close(farewell) {
+    async close(farewell, { purges }) {
+      await kernel.hold();
       const pending = await leave({ farewell, node, driver, proxy: consumers.proxy, ...mesh });
       departed.resolve({ node: record.name, farewell, pending });
+      if (purges || farewell === "left") await purge({ kernel, pools, log });
       await lifecycle.close();
       // Not as one of the parts: those share a deadline, and a cluster that is left must be forgotten for certain.
       if (farewell === "left") await forgetOffline(config.node);
@@ -182,7 +213,7 @@ async function assemble(base: Base): Promise<Daemon | null> {
 function nodeOf(
   { options, random }: Base,
   { membership, kept }: Ground,
-  { record, pool }: { readonly record: Omit<NodeRecord, "kind">; readonly pool: Prefix },
+  { record, pools }: { readonly record: Omit<NodeRecord, "kind">; readonly pools: Pools },
 ): Node {
   const { identity, credentials } = membership;
   const { charter } = credentials;
@@ -196,7 +227,8 @@ function nodeOf(
     record,
     seeds,
     sources,
-    pool,
+    pool: pools.pool,
+    vip6: pools.pool6.rule,
     kept,
     trusted,
     seals,
@@ -281,24 +313,21 @@ function cutOff(credentials: Credentials, mesh: Mesh): (charter: Charter) => voi
 /** What this node says of itself. */
 async function recordOf(
   { config, version }: DaemonOptions,
-  { host, port, pool }: HostPort & { readonly pool: Prefix },
+  { host, port, pool, kernel }: HostPort & { readonly pool: Prefix; readonly kernel: Kernel },
 ): Promise<Omit<NodeRecord, "kind">> {
   const { name, zone, labels } = config.node;
   const prefixes = await observePrefixes(pool);
-  return { name, host, port, zone, labels, software: version, prefixes };
-}
-
-async function openPool({ options, lifecycle, report }: Base): Promise<Prefix> {
-  const { vip } = options.config;
-  const opened = await openVipPool(vip.pool === "auto" ? null : vip.pool, vip.listen);
-  // What was added stays: the successor has found it there, and takes it away in its turn.
-  lifecycle.opened({ name: "vip pool", close: () => opened.close(), handover: "passes" });
-  if (vip.pool === "auto") report.choose("vip.pool", opened.pool.text, opened.reason);
-  if (opened.problem !== null) {
-    options.log.warn(opened.problem);
-    report.problem({ area: "bind", subject: "vip.pool", text: opened.problem });
-  }
-  return opened.pool;
+  const { overlay } = kernel;
+  return {
+    name,
+    host,
+    port,
+    zone,
+    labels,
+    software: version,
+    prefixes,
+    ...(overlay !== null && { overlay }),
+  };
 }
 
 /** Where a replica of this host is reached on a port that it declares: the wire never names an address. */

@@ -1,22 +1,34 @@
 /**
  * Doctor facts: what `skein doctor` looks at beside the status, gathered from the parts when somebody asks.
  *
- * Touches: resolv.conf files of containers, through the source; /proc; the monotonic clock.
+ * Touches: resolv.conf files of containers, through the source; /proc; the monotonic clock; the network, through ping.
  */
 
+import { readFile } from "node:fs/promises";
+
+import type { PathFacts, PlaneFacts } from "../admin/data-plane.ts";
 import type { DoctorFacts } from "../admin/doctor.ts";
 import { askedAgoMsOf, placeOf } from "../admin/name-path.ts";
 import { renderHostPort } from "../base/ip.ts";
 import { DNS_PORT } from "../base/nameservers.ts";
 import type { DnsServer } from "../dns/server.ts";
+import type { KernelFacts } from "../kernel/given.ts";
+import { probeMtus } from "../kernel/mtu.ts";
+import type { View } from "../model/view.ts";
 import { nowMs } from "../runtime/clock.ts";
 import { survey } from "../runtime/sharing.ts";
 
 import { upstreamsOf, type Report } from "./report.ts";
 
+/** For all peers together: less than who asks a doctor is given. */
+const MTU_DEADLINE_MS = 3000;
+/** Beyond, those that come first stand for all: each costs processes. */
+const MTU_PEERS_MAX = 256;
+const FORWARDING = "/proc/sys/net/ipv4/ip_forward";
+
 /** The facts of this moment. */
-export async function doctorFacts(report: Report, dns: DnsServer): Promise<DoctorFacts> {
-  const paths = await report.namePaths();
+export async function doctorFacts(report: Report, dns: DnsServer, view: View): Promise<DoctorFacts> {
+  const [paths, plane] = await Promise.all([report.namePaths(), planeFacts(report.kernelFacts(), view)]);
   const lastAskedMs = (address: string): number | null => {
     const askedAtMs = dns.lastAskedMs(address);
     // The DNS server counts from the start of the process, the clock of all else from 1970.
@@ -27,6 +39,7 @@ export async function doctorFacts(report: Report, dns: DnsServer): Promise<Docto
     dnsPlaces,
     gateways: report.gateways,
     upstreams: upstreamsOf(dns),
+    plane,
     holderByPlace: await holdersOf(report.gateways, dnsPlaces),
     containers: paths.map((path) => ({
       ...path,
@@ -50,4 +63,33 @@ async function holdersOf(
     if (holder !== null) holderByPlace.set(place, holder);
   }
   return holderByPlace;
+}
+
+async function planeFacts(kernel: KernelFacts | null, view: View): Promise<PlaneFacts | null> {
+  if (kernel === null) return null;
+  const [paths, forwarding] = await Promise.all([
+    pathsTo(kernel, view),
+    readFile(FORWARDING, "utf8").catch(() => null),
+  ]);
+  const { overlay, carried, bridges, encryption } = kernel;
+  const forwards = forwarding === null ? null : forwarding.trim() === "1";
+  return { overlay, carried, bridges, encryption, forwards, paths };
+}
+
+/** How large a packet gets to each living host with which this one shares a network. */
+async function pathsTo({ overlay, carried }: KernelFacts, view: View): Promise<readonly PathFacts[]> {
+  if (overlay === null || carried.size === 0) return [];
+  const shared = view.networks.filter(({ name }) => carried.has(name));
+  const holders = new Set(shared.flatMap(({ slices }) => slices.map(({ node }) => node)));
+  const peers = view.members.flatMap((member) => {
+    const { id, self, state, name, overlay: theirs } = member;
+    if (self || state !== "alive" || !holders.has(id) || theirs === undefined) return [];
+    return [{ name, address: theirs.address, expected: Math.min(overlay.mtu, theirs.mtu) }];
+  });
+  const tried = peers.slice(0, MTU_PEERS_MAX);
+  const findings = await probeMtus(tried, { deadlineMs: MTU_DEADLINE_MS, from: overlay.address });
+  return tried.flatMap((peer, at) => {
+    const finding = findings[at];
+    return finding === undefined ? [] : [{ ...peer, finding }];
+  });
 }

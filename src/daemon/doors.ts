@@ -10,7 +10,7 @@
 import type { LeaveResult } from "../admin/contract.ts";
 import { openAdmin } from "../admin/server.ts";
 import { Failure } from "../base/failure.ts";
-import { renderHostPort } from "../base/ip.ts";
+import { renderHostPort, type Prefix } from "../base/ip.ts";
 import { BEARER_TOKEN_FORM, isBearerToken, type Config } from "../config/schema.ts";
 import { secretOf } from "../config/secret-file.ts";
 import type { Happening } from "../model/event.ts";
@@ -23,6 +23,7 @@ import type { Consumers } from "./consumers.ts";
 import { drain, undrain } from "./departure.ts";
 import { doctorFacts } from "./doctor-facts.ts";
 import type { Driver } from "./driver.ts";
+import { networkCommands } from "./network-commands.ts";
 import { expectManager, expectSuccessor, trustCommands, type TrustParts } from "./trust-commands.ts";
 
 /** What the doors lead to. */
@@ -31,6 +32,8 @@ export interface DoorsParts {
   readonly driver: Driver;
   readonly consumers: Consumers;
   readonly desk: TrustParts;
+  /** What VIPs are taken from. */
+  readonly pool: Prefix;
   readonly onHappenings: (happenings: readonly Happening[]) => void;
   /** Settles when farewell is said. */
   readonly departed: Promise<LeaveResult>;
@@ -53,7 +56,7 @@ export async function openDoors(base: Base, parts: DoorsParts): Promise<void> {
     socket: options.socket,
     snapshot: () =>
       report.snapshot({ served: served(), node, credentials, proxy, dns, events: journal.events }),
-    doctorFacts: () => doctorFacts(report, dns),
+    doctorFacts: () => doctorFacts(report, dns, served().view),
     resolve: (name, type, as) => report.resolve(served(), node, { name, type, as }),
     drain: (replica, waits) => drain(draining, replica, waits),
     undrain: (replica) => undrain(draining, replica),
@@ -63,6 +66,12 @@ export async function openDoors(base: Base, parts: DoorsParts): Promise<void> {
       return await departed;
     },
     ...trustCommands(base, desk),
+    ...networkCommands({
+      desk,
+      overlayPool: options.config.overlay.pool,
+      pool: parts.pool,
+      clients: () => node.found.clients,
+    }),
     metricsText: () => metrics.registry.metrics(),
     subscribe: (onEvent) => journal.subscribe(onEvent),
     onRefused({ reason, detail }) {

@@ -7,7 +7,7 @@
  * Touches: nothing; it reads the parts it is handed.
  */
 
-import type { Choice, ListenReport, ProblemLine, ResolveReport } from "../admin/contract.ts";
+import type { Choice, ListenReport, ProblemLine, ResolveReport, StatusReport } from "../admin/contract.ts";
 import type { CertificateLine } from "../admin/contract-trust.ts";
 import { upstreamProblems, type UpstreamFacts } from "../admin/doctor.ts";
 import type { Snapshot, TrustSnapshot } from "../admin/handlers.ts";
@@ -16,6 +16,7 @@ import { renderHostPort } from "../base/ip.ts";
 import { explainAnswer } from "../dns/names/explain.ts";
 import type { Asker } from "../dns/names/lookup.ts";
 import type { DnsServer } from "../dns/server.ts";
+import type { KernelFacts } from "../kernel/given.ts";
 import type { Credential } from "../model/credential.ts";
 import type { NamePath } from "../model/endpoint.ts";
 import type { Event } from "../model/event.ts";
@@ -54,6 +55,12 @@ export class Report {
   namePaths: () => Promise<readonly NamePath[]> = async () => [];
   /** Bridge gateways on which DNS cannot be served at the moment. */
   unservedGateways: readonly ProblemLine[] = [];
+  /** Who carries traffic, and why. */
+  dataPlane: () => StatusReport["dataPlane"] = () => ({ mode: "proxy", reason: "starting" });
+  /** What the kernel could not be made to do. */
+  kernelProblems: () => readonly ProblemLine[] = () => [];
+  /** What the kernel does for this host's networks; null where the proxy carries all. */
+  kernelFacts: () => KernelFacts | null = () => null;
   /** Why the access log cannot be written at the moment; null when it can. */
   accessProblem: () => string | null = () => null;
   /** Why the state cannot be kept at the moment; null when it is. */
@@ -115,7 +122,7 @@ export class Report {
       nodeName: config.node.name,
       version,
       startedAtMs: this.#startedAtMs,
-      dataPlane: { mode: "proxy", reason: "the kernel data plane is not in this version" },
+      dataPlane: this.dataPlane(),
       choices: this.#choices,
       listen: this.listening,
       sources: node.found.all.map(({ source, endpoints, stale }) => {
@@ -125,6 +132,7 @@ export class Report {
         ...this.#problems,
         ...this.#ofState(),
         ...this.#ofAccess(),
+        ...this.kernelProblems(),
         ...this.#ofTrust(served, credentials),
         ...this.unservedGateways,
         ...dns.unserved.map(({ address, text }): ProblemLine => {

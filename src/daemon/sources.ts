@@ -4,32 +4,33 @@
  * Static services come from the configuration and again with each reload; containers from Docker, where there is one.
  * A host without Docker runs on its static services alone, and says so.
  *
- * Touches: Docker, through its watch; DNS listeners on the gateways of its networks.
+ * Docker is also told what overlay networks are to be there, and the kernel's rules what containers may do.
+ *
+ * Touches: Docker, through its watch and its networks.
  */
 
 import { isDeepStrictEqual } from "node:util";
 
-import type { ProblemLine } from "../admin/contract.ts";
-import { textOf } from "../base/failure.ts";
-import { renderHostPort } from "../base/ip.ts";
-import { latest, type Latest } from "../base/latest.ts";
-import { DNS_PORT } from "../base/nameservers.ts";
 import type { Config } from "../config/schema.ts";
 import { probeTimesOf, staticServicesOf } from "../config/services.ts";
 import type { DnsServer } from "../dns/server.ts";
-import type { Discovery } from "../model/endpoint.ts";
+import type { KernelGiven } from "../kernel/given.ts";
+import type { Discovery, LocalClient } from "../model/endpoint.ts";
 import type { NodeId } from "../model/ids.ts";
+import type { Bridge } from "../model/network.ts";
 import type { Input } from "../step.ts";
 import { nowMs } from "../runtime/clock.ts";
-import { locateDocker, renderTarget } from "../source/docker/client.ts";
+import { locateDocker, renderTarget, type DockerTarget } from "../source/docker/client.ts";
+import { isOurs, type EngineNetworks } from "../source/docker/engine-networks.ts";
+import { openDockerNetworks, type DockerNetworks } from "../source/docker/networks.ts";
 import { watchDocker, type DockerWatch, type DockerWatchOptions } from "../source/docker/watch.ts";
 import { discoverStatic } from "../source/static.ts";
 
 import type { Askers } from "./askers.ts";
 import type { Base } from "./base.ts";
+import { Gateways } from "./gateways.ts";
+import { askersOf, guestsOf, markLed } from "./kernel-clients.ts";
 import type { DaemonOptions } from "./options.ts";
-
-const GATEWAYS_AGAIN_MS = 10_000;
 
 /** The running sources. */
 export interface Sources {
@@ -37,6 +38,15 @@ export interface Sources {
   reload(config: Config): void;
   /** Settles when DNS answers on the gateways of all networks that are known, as far as it may. Never rejects. */
   answering(): Promise<void>;
+  /** Docker's networks, to be told which are wanted; null where there is no Docker. */
+  readonly networks: DockerNetworks | null;
+  /** What the kernel's rules are told of containers, as of now. */
+  kernelGiven(): ContainersForKernel;
+}
+
+/** This host's side of the kernel's plan, as far as containers go; `bridges` is null until Docker has told. */
+export interface ContainersForKernel extends Pick<KernelGiven, "guests" | "askers"> {
+  readonly bridges: readonly Bridge[] | null;
 }
 
 /** The names of the sources that openSources opens: each of them tells its set soon. */
@@ -54,9 +64,11 @@ export function openSources(
     readonly askers: Askers;
     readonly sourcesTold: () => void;
     readonly serving: Promise<void>;
+    /** Called when `kernelGiven` tells another thing than before. */
+    readonly onKernelGiven?: () => void;
   },
 ): Sources {
-  const { options, lifecycle, metrics, report, random } = base;
+  const { options, metrics } = base;
   const tell = (discovery: Discovery): void => {
     const { source } = discovery;
     metrics.sourceProblems.set({ source }, discovery.problems.length);
@@ -72,92 +84,100 @@ export function openSources(
     watch?.replan(planOf(config));
   };
   let watch: DockerWatch | null = null;
-  const gateways = openGateways(base, parts);
   // The file's own time, not this start's: what it declares is no newer for a restart of the daemon.
   load(options.config, options.configChangedAtMs);
 
+  const target = dockerOf(base);
+  const docker = target === null ? null : openDocker(base, { ...parts, target, tell });
+  watch = docker?.watch ?? null;
+  return {
+    reload: (config) => load(config, nowMs()),
+    answering: async () => docker?.gateways.idle(),
+    networks: docker?.networks ?? null,
+    kernelGiven: () => docker?.kernelGiven() ?? { bridges: [], guests: [], askers: [] },
+  };
+}
+
+/** Where Docker is, if anywhere; what `auto` became is noted. */
+function dockerOf({ options, report }: Base): DockerTarget | null {
   const { socket } = options.config.docker;
   const target = locateDocker(socket, options.env);
   if (socket === "auto") {
-    report.choose(
-      "docker.socket",
-      target === null ? "off" : renderTarget(target),
-      target === null ? "no Docker socket" : "found",
-    );
+    const chosen = target === null ? "off" : renderTarget(target);
+    report.choose("docker.socket", chosen, target === null ? "no Docker socket" : "found");
   }
-  if (target !== null) {
-    let wanted: readonly string[] = [];
-    watch = watchDocker({
-      target,
-      plan: planOf(options.config),
-      random,
-      onDiscovery: tell,
-      onNetworks(networks) {
-        parts.askers.networksAre(networks);
-        parts.dns.askersTold();
-        if (isDeepStrictEqual(wanted, networks.gateways)) return;
-        wanted = networks.gateways;
-        report.gateways = wanted;
-        gateways.set(wanted);
-      },
-    });
-    const opened = watch;
-    report.namePaths = () => opened.namePaths();
-    report.onStranger = () => opened.lookAgain();
-    // A port that was held for a moment must not leave a bridge's containers without names for good.
-    const again = setInterval(() => gateways.set(wanted), GATEWAYS_AGAIN_MS);
-    lifecycle.opened({ name: "gateway dns", close: () => clearInterval(again) });
-    lifecycle.opened({ name: "docker watch", close: () => opened.close() });
-  }
-  return { reload: (config) => load(config, nowMs()), answering: () => gateways.idle() };
+  return target;
+}
+
+/** All that is opened where there is Docker. */
+interface OpenedDocker {
+  readonly watch: DockerWatch;
+  readonly networks: DockerNetworks;
+  readonly gateways: Gateways;
+  readonly kernelGiven: () => ContainersForKernel;
+}
+
+function openDocker(
+  base: Base,
+  parts: Pick<Parameters<typeof openSources>[1], "dns" | "askers" | "serving" | "onKernelGiven"> & {
+    readonly target: DockerTarget;
+    readonly tell: (discovery: Discovery) => void;
+  },
+): OpenedDocker {
+  const { options, lifecycle, report, random } = base;
+  const { target, dns, serving } = parts;
+  let clients: readonly LocalClient[] = [];
+  let engine: EngineNetworks | null = null;
+  let known: ContainersForKernel = { bridges: null, guests: [], askers: [] };
+  const onChanged = (): void => {
+    const { bridges } = networks;
+    const of = { networks: engine?.networks ?? [], placeOf: (gateway: string) => gateways.placeOf(gateway) };
+    const there = bridges ?? [];
+    const now = { bridges, guests: guestsOf(clients, there), askers: askersOf(clients, there, of) };
+    if (isDeepStrictEqual(now, known)) return;
+    known = now;
+    parts.onKernelGiven?.();
+  };
+  const { log, config } = options;
+  const gateways = new Gateways({ dns, configured: config.dns.listen, report, log, serving, onChanged });
+  const networks = openDockerNetworks({ target, random, onChanged });
+  const watch = watchDocker({
+    target,
+    plan: planOf(config),
+    random,
+    onDiscovery(discovery) {
+      parts.tell(discovery);
+      ({ clients } = discovery);
+      onChanged();
+    },
+    onNetworks(told) {
+      engine = told;
+      parts.askers.networksAre(told);
+      dns.askersTold();
+      networks.told(told.networks);
+      report.gateways = told.gateways;
+      gateways.set({ all: told.gateways, led: ledOf(told) });
+      onChanged();
+    },
+  });
+  report.namePaths = async () => {
+    const paths = await watch.namePaths();
+    // In proxy mode there are no rules that would lead anybody.
+    return report.kernelFacts() === null ? paths : markLed(paths, known.bridges ?? [], known.askers);
+  };
+  report.onStranger = () => watch.lookAgain();
+  lifecycle.opened({ name: "gateway dns", close: () => gateways.close() });
+  lifecycle.opened({ name: "docker networks", close: () => networks.close() });
+  lifecycle.opened({ name: "docker watch", close: () => watch.close() });
+  return { watch, networks, gateways, kernelGiven: () => known };
+}
+
+/** The host's addresses on the bridges of overlay networks. */
+function ledOf({ networks }: EngineNetworks): ReadonlySet<string> {
+  const ours = networks.filter(isOurs);
+  return new Set(ours.flatMap(({ subnets }) => subnets.flatMap(({ gateway }) => gateway ?? [])));
 }
 
 function planOf(config: Config): DockerWatchOptions["plan"] {
   return { exposeByDefault: config.docker.exposeByDefault, health: probeTimesOf(config) };
-}
-
-/** Takes the gateways to answer DNS on, from when all is served; always the newest. */
-function openGateways(
-  base: Base,
-  { dns, serving }: { readonly dns: DnsServer; readonly serving: Promise<void> },
-): Latest<readonly string[]> {
-  return latest(
-    async (addresses) => {
-      await serving;
-      await serveGateways(base, dns, addresses);
-    },
-    (thrown) => base.options.log.warn(`dns on bridge gateways: ${textOf(thrown)}`),
-  );
-}
-
-/** Answers DNS on the host's own addresses on bridge networks, as far as this process may. */
-async function serveGateways(
-  { options, report }: Base,
-  dns: DnsServer,
-  gateways: readonly string[],
-): Promise<void> {
-  const configured = new Set(options.config.dns.listen.map(({ host, port }) => `${host}:${port}`));
-  for (const { host, port } of dns.addresses) {
-    if (port !== DNS_PORT || configured.has(`${host}:${port}`) || gateways.includes(host)) continue;
-    await dns.stopListening({ host, port });
-  }
-  const unserved: ProblemLine[] = [];
-  for (const host of gateways) {
-    try {
-      await dns.listenOn({ host, port: DNS_PORT });
-    } catch (thrown) {
-      // Not a failure of the daemon: another resolver may hold the port, and containers can be given another address.
-      unserved.push({
-        area: "bind",
-        subject: renderHostPort({ host, port: DNS_PORT }),
-        text: textOf(thrown),
-      });
-    }
-  }
-  const known = new Set(report.unservedGateways.map(({ subject, text }) => `${subject} ${text}`));
-  for (const { subject, text } of unserved) {
-    if (!known.has(`${subject} ${text}`))
-      options.log.info(`no DNS on the bridge gateway ${subject}: ${text}`);
-  }
-  report.unservedGateways = unserved;
 }

@@ -19,6 +19,8 @@ export interface KernelGiven {
   readonly bridges: readonly Bridge[];
   /** How this host is reached by others' overlays; null where it carries none. */
   readonly overlay: OwnOverlay | null;
+  /** Networks whose links could not be made: known after the parts that make them, none before. */
+  readonly broken?: ReadonlySet<string>;
   /**
    * Published ports on which the proxy listens, `8080/tcp`: only they are taken over, so that what is left to the
    * proxy finds it, and another program's port is never touched.
@@ -54,3 +56,15 @@ export interface Guest {
 export type Asker =
   | { readonly kind: "bridge"; readonly device: string; readonly to: string; readonly to6?: string }
   | { readonly kind: "address"; readonly address: string; readonly to: string };
+
+/** What the kernel does for overlay networks at the moment. */
+export interface KernelFacts {
+  /** How others' packets come here; null where this host carries none. */
+  readonly overlay: OwnOverlay | null;
+  /** The networks that work. */
+  readonly carried: ReadonlySet<string>;
+  readonly bridges: readonly Bridge[];
+  /** Why WireGuard works here or not. */
+  readonly encryption: string;
+  readonly problems: readonly string[];
+}

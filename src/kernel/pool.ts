@@ -6,18 +6,17 @@
  * A route that was there before is left as it was found; one that was added is taken away on a clean stop. Whether the
  * range is in use for something else, here or on another host, is for the view to tell (view/overlap.ts).
  *
- * Touches: the routing table through `ip`, /proc/self/status.
+ * Touches: the routing table, through `ip`.
  */
-
-import { readFile } from "node:fs/promises";
 
 import { textOf } from "../base/failure.ts";
 import { parsePrefix, type Prefix } from "../base/ip.ts";
 import { run } from "../runtime/exec.ts";
 
+import { removePools6 } from "./pool6.ts";
+import { hasNetAdmin } from "./rights.ts";
+
 const DEADLINE_MS = 2000;
-/** Bit of CAP_NET_ADMIN (capabilities(7)). */
-const NET_ADMIN_BIT = 12n;
 const WITH_NET_ADMIN = "10.96.0.0/12";
 const WITHOUT = "127.96.0.0/12";
 
@@ -28,8 +27,8 @@ export interface VipPool {
   readonly reason: string;
   /** What is wrong with it: a route that could not be set; null for nothing. */
   readonly problem: string | null;
-  /** Takes away what was added. */
-  close(): Promise<void>;
+  /** Takes away what was added, or found as if it had been. Never rejects. @returns what is left, in words */
+  remove(): Promise<readonly string[]>;
 }
 
 /**
@@ -48,17 +47,36 @@ export async function openVipPool(setting: Prefix | null, listens: boolean): Pro
         ? "NET_ADMIN is there"
         : "no NET_ADMIN: VIPs serve this host's own processes";
   const isLoopbackPool = pool.text.startsWith("127.");
-  if (!listens || isLoopbackPool) return { pool, reason, problem: null, close: async () => undefined };
+  if (!listens || isLoopbackPool) return { pool, reason, problem: null, remove: async () => [] };
   const added = await addRoute(pool);
   return {
     pool,
     reason,
     problem: added.problem,
-    async close() {
-      if (added.isOurs)
-        await run("ip", ["route", "del", "local", pool.text, "dev", "lo"], { deadlineMs: DEADLINE_MS });
-    },
+    remove: async () => (added.isOurs ? removeRoute(pool.text) : []),
   };
+}
+
+/**
+ * Takes away the routes of these pools, and every IPv6 pool of ours: for when no daemon runs here that has them open.
+ *
+ * @param pools  IPv4 prefixes
+ * @returns what is left, in words
+ */
+export async function removePoolRoutes(pools: readonly string[]): Promise<readonly string[]> {
+  const left = await Promise.all(pools.filter((text) => parsePrefix(text).ok).map(removeRoute));
+  return [...left.flat(), ...(await removePools6())];
+}
+
+/** Gone already is as it should be. @returns what is left, in words */
+async function removeRoute(text: string): Promise<readonly string[]> {
+  try {
+    const args = ["route", "del", "local", text, "dev", "lo"];
+    const { status, stderr } = await run("ip", args, { deadlineMs: DEADLINE_MS });
+    return status === 0 || stderr.includes("No such process") ? [] : [`route ${text}: ${stderr.trim()}`];
+  } catch (thrown) {
+    return [`route ${text}: ${textOf(thrown)}`];
+  }
 }
 
 async function addRoute(
@@ -76,17 +94,6 @@ async function addRoute(
     return { isOurs: false, problem: `no local route for ${pool.text} (${stderr.trim()}): ${remedy}` };
   } catch (thrown) {
     return { isOurs: false, problem: `no local route for ${pool.text} (${textOf(thrown)}): ${remedy}` };
-  }
-}
-
-async function hasNetAdmin(): Promise<boolean> {
-  try {
-    const status = await readFile("/proc/self/status", "utf8");
-    const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? "0";
-    return ((BigInt(`0x${effective}`) >> NET_ADMIN_BIT) & 1n) === 1n;
-  } catch {
-    // No /proc: not Linux, or hidden from us; either way nothing to administer.
-    return false;
   }
 }
 

@@ -3,15 +3,17 @@
  *
  * Every network of the host has a route: its LAN, its VPNs, the bridges of its Docker networks, also while nothing is
  * on them. What is left out leads nowhere in particular: the default route, also in the halves or quarters that VPN
- * clients write it in; loopback, and with it the pool's own local route; routes that refuse. Of a router's many
- * thousands, those are kept first that share addresses with the pool, then the widest private ones: a range of ours is
- * always a private one.
+ * clients write it in; loopback, and with it the pool's own local route; routes that refuse; and the bridges and tunnels
+ * of our own networks, for what they lead to is no stranger's. Of a router's many thousands, those are kept first that
+ * share addresses with the pool, then the widest private ones: a range of ours is always a private one.
  *
  * Pure. observe.ts reads the table.
  */
 
 import { isPrivate, numberToIpv4, overlaps, parsePrefix, type Prefix } from "../base/ip.ts";
 import { LIMITS } from "../model/limits.ts";
+
+import { DEVICE_PREFIX } from "./names.ts";
 
 /** Flags of a route (linux/route.h). */
 const RTF_UP = 0x1;
@@ -53,8 +55,8 @@ function prefixFrom(line: string, littleEndian: boolean): Prefix | null {
   const base = numberFrom(destination, littleEndian);
   const maskNumber = numberFrom(mask, littleEndian);
   const flags = /^[0-9A-F]{1,8}$/i.test(flagsText) ? Number.parseInt(flagsText, 16) : 0;
-  if (device === undefined || NO_NETWORK.includes(device) || base === null || maskNumber === null)
-    return null;
+  if (device === undefined || base === null || maskNumber === null) return null;
+  if (NO_NETWORK.includes(device) || device.startsWith(DEVICE_PREFIX)) return null;
   if ((flags & RTF_UP) === 0 || (flags & RTF_REJECT) !== 0) return null;
   const bits = bitsOf(maskNumber);
   if (bits === null || bits <= DEFAULT_BITS_MAX) return null;

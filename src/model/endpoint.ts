@@ -88,6 +88,8 @@ export interface LocalClient {
   readonly networks: readonly string[];
   /** Nothing leads out of its networks: no question of it may leave the host. */
   readonly isolated: boolean;
+  /** It has a label of ours, so that it counts on us for names, whomever it asks. */
+  readonly labelled?: true;
 }
 
 /** A server that a client's resolver asks. */
@@ -122,6 +124,8 @@ export interface NamePath {
   readonly embedded: boolean;
   /** Whom its resolver, or Docker's on its behalf, asks, in that order; null when it cannot be told. */
   readonly servers: readonly NameServer[] | null;
+  /** What it asks at port 53 of whatever server is led to this daemon by the kernel's rules. */
+  readonly led?: true;
 }
 
 /** Something wrong with one source's input that left the rest of it usable: a bad label, a bad reply. */

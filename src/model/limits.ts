@@ -32,10 +32,16 @@ export const LIMITS = {
   /** Addresses of one service, and of all, that are served though no longer advertised: each costs listeners. */
   aliasVipsPerService: 4,
   aliasVips: 1024,
+  /** IPv6 addresses of services that are gone, left on loopback for connections that are still there. */
+  vip6Spare: 256,
   /** Prefixes that a node publishes of its routing table; a host with a bridge for each stack has some dozens. */
   prefixesPerNode: 128,
   /** Slices of one network's range: as many as there may be nodes, and a power of two. */
   slicesPerNetwork: 8192,
+  /** Overlay networks at once: each costs every host a bridge, a tunnel and a route to each other host. */
+  networksMax: 256,
+  /** Decisions on networks remembered, removals included: some 150 bytes each in every manager's log. */
+  networkDecisionsMax: 1024,
   /** Entries (replicas, claims, the node itself) of one owner's log, tombstones included. */
   entriesPerOwner: 40_000,
   /** Keys and bodies of one owner's log: 10,000 replicas with every list short fit. */
@@ -275,6 +281,8 @@ export const LIMITS = {
   /** Problems reported of one container or service, and of one source. */
   problemsPerSubject: 32,
   problemsPerSource: 1024,
+  /** Refusals of the kernel told at once, of one part of it. */
+  kernelProblemsMax: 64,
   /** One problem's or reason's text; longer input is cut, not repeated in full. */
   problemTextBytes: 300,
 

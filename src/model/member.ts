@@ -7,6 +7,8 @@
  * Pure.
  */
 
+import { overlaps, parsePrefix, type Prefix } from "../base/ip.ts";
+
 import type { Role } from "./credential.ts";
 import type { NodeId } from "./ids.ts";
 import type { NodeOverlay } from "./record.ts";
@@ -48,6 +50,21 @@ export interface Member {
   readonly settlesAtMs: number | null;
   /** True for the node whose view this is. */
   readonly self: boolean;
+}
+
+/**
+ * What a member's routing table leads to that shares addresses with a range; none for one that is gone: what a dead
+ * host leads to is nobody's trouble now, and if it returns, so does the trouble.
+ */
+export function sharedPrefixes(
+  { state, prefixes }: Pick<Member, "state" | "prefixes">,
+  range: Prefix,
+): readonly string[] {
+  if (state === "dead" || state === "left") return [];
+  return prefixes.filter((text) => {
+    const parsed = parsePrefix(text);
+    return parsed.ok && overlaps(parsed.value, range);
+  });
 }
 
 /** What gossip tells of a node: whether it lives, and how it is reached. Fields as in Member. */

@@ -10,8 +10,9 @@
 
 import { contains, parsePrefix, type Prefix } from "../base/ip.ts";
 
+import type { Reach } from "./endpoint.ts";
 import type { NodeId } from "./ids.ts";
-import type { Replica } from "./view.ts";
+import type { Member } from "./member.ts";
 
 /** A network as it was made: its range, and how long the prefixes of its slices are (24: 254 addresses each). */
 export interface NetworkRange {
@@ -83,13 +84,38 @@ export interface Bridge {
  */
 export function overlayOf(
   networkByName: ReadonlyMap<string, Network>,
-  { reach, node, address }: Pick<Replica, "reach" | "node" | "address">,
+  { reach, node, address }: { readonly reach: Reach; readonly node: NodeId; readonly address: string },
   network: string,
 ): Network | null {
   if (reach !== "overlay") return null;
   const found = networkByName.get(network);
-  const slice = found?.slices.find((candidate) => candidate.node === node);
-  if (found === undefined || slice === undefined || !found.isSound) return null;
-  const prefix = parsePrefix(slice.prefix);
-  return prefix.ok && contains(prefix.value, address) ? found : null;
+  if (found === undefined || !found.isSound) return null;
+  const prefix = prefixesOf(found).get(node);
+  return prefix !== undefined && contains(prefix, address) ? found : null;
+}
+
+/** Which prefix a node has in a network: asked for each of thousands of replicas, and of some networks. */
+const prefixesByNetwork = new WeakMap<Network, ReadonlyMap<NodeId, Prefix>>();
+
+function prefixesOf(network: Network): ReadonlyMap<NodeId, Prefix> {
+  const known = prefixesByNetwork.get(network);
+  if (known !== undefined) return known;
+  const prefixes = new Map<NodeId, Prefix>();
+  for (const { node, prefix } of network.slices) {
+    const parsed = parsePrefix(prefix);
+    if (parsed.ok) prefixes.set(node, parsed.value);
+  }
+  prefixesByNetwork.set(network, prefixes);
+  return prefixes;
+}
+
+/**
+ * Whether a member can be sent packets of a network directly: its daemon carries overlays at all, and encrypts those
+ * that are to be encrypted. To any other its replicas are reached by streams through its daemon.
+ */
+export function carriesFor(
+  { overlay }: Pick<Member, "overlay">,
+  { encrypted }: Pick<Network, "encrypted">,
+): boolean {
+  return overlay !== undefined && (!encrypted || overlay.wireguard !== undefined);
 }

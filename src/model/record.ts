@@ -9,25 +9,14 @@
  */
 
 import { failed, success, type Result } from "../base/failure.ts";
-import { isIpv4, isIpv6, parsePrefix } from "../base/ip.ts";
+import { canonicalIpv6, isIpv4, isIpv6, isLoopback, isWildcard, parsePrefix } from "../base/ip.ts";
 
+import { declarationFrom, deliveryFrom, isSameDelivery, isSameTraffic } from "./declared.ts";
 import type { Reach } from "./endpoint.ts";
-import { isLabel, type ReplicaId } from "./ids.ts";
+import { isLabelText, isObject, isPortValue, isShort, isText, isWhole, type Fields } from "./fields.ts";
+import type { ReplicaId } from "./ids.ts";
 import { LIMITS } from "./limits.ts";
-import {
-  BALANCES,
-  DEFAULT_DELIVERY,
-  DEFAULT_TRAFFIC,
-  isPort,
-  parseRouteHost,
-  parseRoutePath,
-  type Delivery,
-  type HttpRoute,
-  type PublishedPort,
-  type ServiceDeclaration,
-  type ServicePort,
-  type TrafficPolicy,
-} from "./service.ts";
+import { DEFAULT_DELIVERY, DEFAULT_TRAFFIC, type Delivery, type ServiceDeclaration } from "./service.ts";
 
 /** The `node` record: what a node says of itself. */
 export interface NodeRecord {
@@ -111,6 +100,10 @@ export interface SubnetRecord {
   readonly settled: boolean;
 }
 
+/** Every IPv6 link takes that much (RFC 8200 5), and no IPv4 packet is longer than the other (RFC 791 3.1). */
+const MTU_MIN = 1280;
+const MTU_MAX = 65_535;
+
 /** Far above what claims one after the other reach, and far below where counting ends. */
 export const ORDER_MAX = 2 ** 40;
 
@@ -140,10 +133,12 @@ export function renderRecord(record: NodeLogRecord): string {
 }
 
 function withoutDefaults(record: ReplicaRecord): object {
-  const { delivery, declaration } = record;
+  const { delivery, declaration, reach } = record;
   const { passthrough, traffic } = declaration;
   return {
     ...record,
+    // Who does not know of overlays is to reach it by a stream.
+    ...(reach === "overlay" ? { reach: "stream", overlay: true } : null),
     declaration: {
       ...declaration,
       passthrough: passthrough.length === 0 ? undefined : passthrough,
@@ -151,21 +146,6 @@ function withoutDefaults(record: ReplicaRecord): object {
     },
     delivery: isSameDelivery(delivery, DEFAULT_DELIVERY) ? undefined : delivery,
   };
-}
-
-function isSameTraffic(one: TrafficPolicy, other: TrafficPolicy): boolean {
-  return (
-    one.balance === other.balance &&
-    one.prefer === other.prefer &&
-    one.slowStartMs === other.slowStartMs &&
-    one.firstByteMs === other.firstByteMs &&
-    one.udpMode === other.udpMode &&
-    one.udpIdleMs === other.udpIdleMs
-  );
-}
-
-function isSameDelivery(one: Delivery, other: Delivery): boolean {
-  return one.proxyProtocol === other.proxyProtocol && one.drainMs === other.drainMs;
 }
 
 /**
@@ -197,21 +177,38 @@ function refuse(key: string, value: string, expected: string): Result<never> {
   return failed("invalid", `record "${key.slice(0, 160)}" holds ${value}; expected ${expected}`);
 }
 
-type Fields = Readonly<Record<string, unknown>>;
-
-function isObject(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 function nodeFrom(fields: Fields): NodeRecord | null {
   const { name, host, port, zone, labels, software } = fields;
   const prefixes = prefixesFrom(fields["prefixes"]);
-  if (typeof name !== "string" || !isLabel(name) || typeof host !== "string" || !isShort(host)) return null;
-  if (typeof port !== "number" || !isPort(port) || !isShort(zone) || !isShort(software)) return null;
+  if (!isLabelText(name) || !isShort(host) || !isPortValue(port)) return null;
+  if (!isShort(zone) || !isShort(software)) return null;
   if (!isObject(labels) || Object.keys(labels).length > LIMITS.namesPerService) return null;
   if (!Object.values(labels).every(isShort)) return null;
   const named = { name, host, port, zone, labels: labels as Record<string, string> };
-  return { kind: "node", ...named, software, prefixes };
+  const overlay = overlayFrom(fields["overlay"]);
+  const record: NodeRecord = { kind: "node", ...named, software, prefixes };
+  return overlay === null ? record : { ...record, overlay };
+}
+
+/**
+ * Never a reason to refuse a member: without it, or with what makes no sense, its replicas are reached by streams.
+ * Packets are sent to that address, so it must not be one that means this host or many.
+ */
+function overlayFrom(value: unknown): NodeOverlay | null {
+  if (!isObject(value)) return null;
+  const { address, mtu, wireguard } = value;
+  if (typeof address !== "string" || !isIpv4(address) || !isUnicast(address)) return null;
+  if (!isWhole(mtu, MTU_MAX) || mtu < MTU_MIN) return null;
+  if (!isObject(wireguard)) return { address, mtu };
+  const { key, port } = wireguard;
+  // A key is 32 bytes; the last of its 43 characters has two bits that say nothing (RFC 4648 3.5).
+  if (!isText(key, /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/) || !isPortValue(port)) return { address, mtu };
+  return { address, mtu, wireguard: { key, port } };
+}
+
+function isUnicast(address: string): boolean {
+  const first = Number(address.split(".", 1)[0]);
+  return !isLoopback(address) && !isWildcard(address) && first > 0 && first < 224;
 }
 
 /**
@@ -227,27 +224,27 @@ function prefixesFrom(value: unknown): readonly string[] {
 const STATES: readonly unknown[] = ["starting", "ready", "unready", "draining"] satisfies ReplicaState[];
 
 function replicaFrom(fields: Fields): ReplicaRecord | null {
-  const { id, name, slot, network, service, stack, address, reach, weight, startedAtMs, state, reason } =
-    fields;
+  const { id, name, slot, network, service, stack, address, weight, startedAtMs, state, reason } = fields;
   const names =
     isText(id, /^[a-z0-9_.-]{1,80}$/) && isLabelText(name) && isLabelText(network) && isLabelText(service);
   if (!names || !(stack === null || isLabelText(stack)) || !(slot === null || isWhole(slot, 1_000_000)))
     return null;
   if (typeof address !== "string" || !(isIpv4(address) || isIpv6(address))) return null;
-  if ((reach !== "direct" && reach !== "stream") || !isWhole(weight, 100)) return null;
+  const reach = reachFrom(fields);
+  if (reach === null || !isWhole(weight, 100)) return null;
   if (!isWhole(startedAtMs, Number.MAX_SAFE_INTEGER) || !STATES.includes(state) || !isShort(reason))
     return null;
   const declaration = declarationFrom(fields["declaration"]);
   if (declaration === null) return null;
   const drainApplied = fields["drainApplied"] === true;
   const drainPending = namesFrom(fields["drainPending"]);
-  const where: Pick<
-    ReplicaRecord,
-    "id" | "name" | "slot" | "network" | "service" | "stack" | "address" | "reach"
-  > = { id, name, slot, network, service, stack, address, reach };
+  const who = { id, name, slot, network, service, stack };
   return {
     kind: "replica",
-    ...where,
+    ...who,
+    address,
+    ...address6From(fields["address6"]),
+    reach,
     declaration,
     weight,
     delivery: deliveryFrom(fields["delivery"]),
@@ -257,6 +254,27 @@ function replicaFrom(fields: Fields): ReplicaRecord | null {
     drainApplied,
     drainPending,
   };
+}
+
+function reachFrom({ reach, overlay }: Fields): Reach | null {
+  if (reach === "stream" && overlay === true) return "overlay";
+  return reach === "direct" || reach === "stream" ? reach : null;
+}
+
+/** What a node says of itself once it leads to other prefixes, or carries overlay networks otherwise (null: none). */
+export function recordWith(
+  record: Omit<NodeRecord, "kind">,
+  told: Pick<NodeRecord, "prefixes"> | { readonly overlay: NodeOverlay | null },
+): Omit<NodeRecord, "kind"> {
+  if ("prefixes" in told) return { ...record, prefixes: told.prefixes };
+  const { overlay: _before, ...rest } = record;
+  return told.overlay === null ? rest : { ...rest, overlay: told.overlay };
+}
+
+/** Never a reason to refuse a replica: it has an address without it. */
+function address6From(value: unknown): Pick<ReplicaRecord, "address6"> {
+  const isGood = typeof value === "string" && isIpv6(value) && canonicalIpv6(value) === value;
+  return isGood && !isLoopback(value) && value !== "::" ? { address6: value } : {};
 }
 
 /** Never a reason to refuse a replica: they only serve to tell. */
@@ -296,113 +314,3 @@ const FROM_BY_KIND: ReadonlyMap<string, (fields: Fields) => NodeLogRecord | null
   ["vip", vipFrom],
   ["subnet", subnetFrom],
 ]);
-
-function declarationFrom(value: unknown): ServiceDeclaration | null {
-  if (!isObject(value)) return null;
-  const ports = listFrom(value["ports"], LIMITS.portsPerService, servicePortFrom);
-  const publish = listFrom(value["publish"], LIMITS.namesPerService, publishedPortFrom);
-  const http = listFrom(value["http"], LIMITS.namesPerService, routeFrom);
-  const aliases = listFrom(value["aliases"], LIMITS.namesPerService, (alias) =>
-    isLabelText(alias) ? alias : null,
-  );
-  const endpointMode = value["endpointMode"];
-  if (ports === null || publish === null || http === null || aliases === null) return null;
-  if (endpointMode !== "vip" && endpointMode !== "dnsrr") return null;
-  const passthrough = listFrom(value["passthrough"] ?? [], LIMITS.namesPerService, hostFrom);
-  if (passthrough === null) return null;
-  const traffic = trafficFrom(value["traffic"]);
-  return { ports, publish, http, endpointMode, aliases, passthrough, traffic };
-}
-
-/**
- * Never a reason to refuse a replica: a later version may know more ways, and its replicas are to be served all the
- * same. What is not understood is as if it were not said.
- */
-function trafficFrom(value: unknown): TrafficPolicy {
-  if (!isObject(value)) return DEFAULT_TRAFFIC;
-  const { balance, prefer, slowStartMs, firstByteMs, udpMode, udpIdleMs } = value;
-  const said: TrafficPolicy = {
-    balance: BALANCES.find((known) => known === balance) ?? DEFAULT_TRAFFIC.balance,
-    prefer: prefer === "local" ? "local" : "any",
-    slowStartMs: isWhole(slowStartMs, LIMITS.policyMs) ? slowStartMs : DEFAULT_TRAFFIC.slowStartMs,
-    firstByteMs: isWhole(firstByteMs, LIMITS.policyMs) ? firstByteMs : null,
-    udpMode: udpMode === "datagram" ? "datagram" : "flow",
-    udpIdleMs: isWhole(udpIdleMs, LIMITS.policyMs) ? udpIdleMs : null,
-  };
-  return isSameTraffic(said, DEFAULT_TRAFFIC) ? DEFAULT_TRAFFIC : said;
-}
-
-/** As `trafficFrom`. */
-function deliveryFrom(value: unknown): Delivery {
-  if (!isObject(value)) return DEFAULT_DELIVERY;
-  const { proxyProtocol, drainMs } = value;
-  const said: Delivery = {
-    proxyProtocol: proxyProtocol === "v1" || proxyProtocol === "v2" ? proxyProtocol : "off",
-    drainMs: isWhole(drainMs, LIMITS.policyMs) ? drainMs : DEFAULT_DELIVERY.drainMs,
-  };
-  return isSameDelivery(said, DEFAULT_DELIVERY) ? DEFAULT_DELIVERY : said;
-}
-
-function hostFrom(value: unknown): string | null {
-  if (typeof value !== "string") return null;
-  const parsed = parseRouteHost("host", value);
-  return parsed.ok && parsed.value === value ? value : null;
-}
-
-function servicePortFrom(value: unknown): ServicePort | null {
-  if (!isObject(value)) return null;
-  const { name, port, target, protocol } = value;
-  if (!isLabelText(name) || !isPortValue(port) || !isPortValue(target)) return null;
-  return protocol === "tcp" || protocol === "udp" || protocol === "http"
-    ? { name, port, target, protocol }
-    : null;
-}
-
-function publishedPortFrom(value: unknown): PublishedPort | null {
-  if (!isObject(value)) return null;
-  const { published, port, protocol, mode } = value;
-  if (!isPortValue(published) || !isPortValue(port) || (protocol !== "tcp" && protocol !== "udp"))
-    return null;
-  return mode === "ingress" || mode === "host" ? { published, port, protocol, mode } : null;
-}
-
-function routeFrom(value: unknown): HttpRoute | null {
-  if (!isObject(value)) return null;
-  const { host, path } = value;
-  if (typeof host !== "string" || typeof path !== "string") return null;
-  // The same rule as for labels and config, and already in its normal form.
-  const parsedHost = parseRouteHost("host", host);
-  const parsedPath = parseRoutePath("path", path);
-  const isNormal = parsedHost.ok && parsedPath.ok && parsedHost.value === host && parsedPath.value === path;
-  return isNormal ? { host, path } : null;
-}
-
-function listFrom<T>(
-  value: unknown,
-  countMax: number,
-  from: (element: unknown) => T | null,
-): readonly T[] | null {
-  if (!Array.isArray(value) || value.length > countMax) return null;
-  const list = value.map(from);
-  return list.every((element): element is Awaited<T> & T => element !== null) ? list : null;
-}
-
-function isText(value: unknown, pattern: RegExp): value is string {
-  return typeof value === "string" && pattern.test(value);
-}
-
-function isLabelText(value: unknown): value is string {
-  return typeof value === "string" && isLabel(value);
-}
-
-function isShort(value: unknown): value is string {
-  return typeof value === "string" && value.length <= 512;
-}
-
-function isWhole(value: unknown, greatest: number): value is number {
-  return typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= greatest;
-}
-
-function isPortValue(value: unknown): value is number {
-  return typeof value === "number" && isPort(value);
-}

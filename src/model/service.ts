@@ -55,6 +55,8 @@ export interface TrafficPolicy {
   readonly udpMode: "flow" | "datagram";
   /** How long a silent flow is remembered; null: the daemon's. */
   readonly udpIdleMs: number | null;
+  /** Whose address a replica sees where the kernel leads to it: the client's, or that of the host it came through. */
+  readonly source: "keep" | "masquerade";
 }
 
 /** What holds where nothing is said. One object, so that it is compared by === and kept once. */
@@ -65,6 +67,7 @@ export const DEFAULT_TRAFFIC: TrafficPolicy = {
   firstByteMs: null,
   udpMode: "flow",
   udpIdleMs: null,
+  source: "keep",
 };
 
 /** How one copy takes its traffic; of each by itself, since two versions of a service may differ in it. */

@@ -11,8 +11,8 @@
  */
 
 import { isLocalToHost, isLoopback, isWildcard } from "../base/ip.ts";
-import type { ServiceKey } from "../model/ids.ts";
 import type { Member } from "../model/member.ts";
+import { carriesFor, overlayOf } from "../model/network.ts";
 import {
   httpPortOf,
   transportOf,
@@ -43,6 +43,8 @@ export interface RouteOptions {
   readonly terminatesTls: boolean;
   /** False where another daemon shares this network stack and holds the VIPs. */
   readonly listensOnVips: boolean;
+  /** Overlay networks that this host carries; none unless told. */
+  readonly carried?: ReadonlySet<string>;
   /** Ports of the daemon itself, which no service may publish. */
   readonly reservedPorts: readonly number[];
   /** Listeners at most; each costs a file descriptor. */
@@ -69,8 +71,9 @@ export function planRoutes(view: View, options: RouteOptions): RouteTable {
   const problems: string[] = [];
   const distanceOf = distancesFrom(view);
   const lifeOf = livesIn(view);
+  const isCarried = overlaysIn(view, options.carried ?? new Set());
   for (const service of services) {
-    const planned = new ServicePlan(service, options, { claims, distanceOf, lifeOf });
+    const planned = new ServicePlan(service, options, { claims, distanceOf, lifeOf, isCarried });
     frontends.push(...planned.frontends);
     routes.push(...planned.routes);
     passthrough.push(...planned.passthrough);
@@ -101,6 +104,22 @@ type LifeOf = (replica: Replica) => number;
 function livesIn(view: View): LifeOf {
   const lifeById = new Map<string, number>(view.members.map(({ id, incarnation }) => [id, incarnation]));
   return ({ node }) => lifeById.get(node) ?? 0;
+}
+
+/** Whether a replica of a network is reached by its address over an overlay that this host carries. */
+type IsCarried = (replica: Replica, network: string) => boolean;
+
+function overlaysIn(view: View, carried: ReadonlySet<string>): IsCarried {
+  const networkByName = new Map(
+    view.networks.filter(({ name }) => carried.has(name)).map((network) => [network.name, network]),
+  );
+  const memberById = new Map<string, Member>(view.members.map((member) => [member.id, member]));
+  return (replica, name) => {
+    if (replica.reach !== "overlay" || networkByName.size === 0) return false;
+    const network = overlayOf(networkByName, replica, name);
+    const member = memberById.get(replica.node);
+    return network !== null && member !== undefined && carriesFor(member, network);
+  };
 }
 
 /** Keeps as many listeners as the host can afford: those somebody can be reached through before those of nobody. */
@@ -142,6 +161,7 @@ interface Shared {
   readonly claims: Claims;
   readonly distanceOf: DistanceOf;
   readonly lifeOf: LifeOf;
+  readonly isCarried: IsCarried;
 }
 
 /** The part of the plan that one service makes. */
@@ -173,13 +193,15 @@ class ServicePlan {
 
   /** True for a replica that would be this proxy, asked again and again. */
   #isOwnVip({ address }: Replica): boolean {
-    return address === this.#service.vip || this.#service.aliasVips.includes(address);
+    const { vip, vip6, aliasVips } = this.#service;
+    return address === vip || address === vip6 || aliasVips.includes(address);
   }
 
   #planVip(port: ServicePort): void {
-    const { vip, aliasVips } = this.#service;
-    if (vip === null || !this.#options.listensOnVips) return;
-    for (const address of [vip, ...aliasVips]) {
+    const { vip, vip6, aliasVips } = this.#service;
+    if (!this.#options.listensOnVips) return;
+    const addresses = vip === null ? [] : [vip, ...aliasVips];
+    for (const address of vip6 === undefined ? addresses : [...addresses, vip6]) {
       this.#listen("vip", { kind: port.protocol, address, port: port.port }, this.#pool(port));
     }
   }
@@ -288,11 +310,12 @@ class ServicePlan {
   }
 
   #poolOf({ port, protocol }: ServicePort, replicas: readonly Replica[]): Pool {
-    const { key, traffic } = this.#service;
+    const { key, network, traffic } = this.#service;
+    const of = { service: key, network, port, protocol };
     const upstreamsOf = (isMeant: (replica: Replica) => boolean): readonly Upstream[] =>
       replicas
         .filter((replica) => isMeant(replica) && !this.#isOwnVip(replica))
-        .flatMap((replica) => upstreamOf({ service: key, port, protocol }, replica, this.#shared))
+        .flatMap((replica) => upstreamOf(of, replica, this.#shared))
         .sort((one, other) => (one.id < other.id ? -1 : 1));
     return {
       service: key,
@@ -307,9 +330,9 @@ class ServicePlan {
 
 /** A replica that does not offer the port (another version of the service) has no upstream in its pool. */
 function upstreamOf(
-  of: { readonly service: ServiceKey; readonly port: number; readonly protocol: Protocol },
+  of: Pick<Pool, "service" | "port" | "protocol"> & { readonly network: string },
   replica: Replica,
-  { distanceOf, lifeOf }: Pick<Shared, "distanceOf" | "lifeOf">,
+  { distanceOf, lifeOf, isCarried }: Omit<Shared, "claims">,
 ): readonly Upstream[] {
   const transport = transportOf(of.protocol);
   const own = replica.ports.find(
@@ -317,7 +340,7 @@ function upstreamOf(
   );
   if (own === undefined) return [];
   const { delivery, sinceMs } = replica;
-  const isDirect = replica.local || isReachable(replica);
+  const isDirect = replica.local || isReachable(replica) || isCarried(replica, of.network);
   return [
     {
       id: `${replica.id}:${own.target}${transport === "udp" ? "/udp" : ""}`,

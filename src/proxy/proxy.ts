@@ -35,7 +35,7 @@ import type { HttpForwarder } from "./http/forwarder.ts";
 import { openWebSockets } from "./http/websockets.ts";
 import { openWireForwarder } from "./http/wire/forwarder.ts";
 import { UpstreamPools } from "./http/wire/pool.ts";
-import { Listeners, type ListenFailure, type OpenListener } from "./listen/listeners.ts";
+import { Listeners, type HoldAddresses, type ListenFailure, type OpenListener } from "./listen/listeners.ts";
 import { Ejections, type EjectionReason } from "./choice/outlier.ts";
 import { Readmission } from "./choice/readmission.ts";
 import { Frontends } from "./frontends.ts";
@@ -65,6 +65,10 @@ export interface ProxyOptions {
   readonly trustedProxies: readonly string[];
   /** The prefix that VIPs come from, for the remedy when one cannot be listened on. */
   readonly vipPool: string;
+  /** Makes IPv6 addresses be there that are to be listened on; nothing is done for them unless told. */
+  readonly hold?: HoldAddresses;
+  /** Called when what `stats` tells of listeners or of ejections has changed; often, and not with each change. */
+  readonly onChanged?: () => void;
   /** Whether connections of trusted proxies begin with a PROXY protocol header; off unless told. */
   readonly proxyProtocol?: HeaderMode;
   readonly access?: AccessLog;
@@ -139,7 +143,13 @@ export async function openProxy(options: ProxyOptions): Promise<Proxy> {
   const times = { ...TIMES, ...options.times };
   const deadlines = new Deadlines();
   const connect = openConnector({ dial, deadlines, nowMs, ...times });
-  const own = { active: new Active(), ejections: new Ejections(), deadlines, connect, times };
+  const own = {
+    active: new Active(),
+    ejections: new Ejections(options.onChanged),
+    deadlines,
+    connect,
+    times,
+  };
   const traffic = { ...own, access: options.access ?? NO_ACCESS_LOG, metrics, log, random, nowMs };
   const { streamMs } = times;
   const { givenOf = notKnown } = options;

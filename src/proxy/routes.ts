@@ -23,7 +23,7 @@ export interface Upstream {
   readonly address: string;
   /** The replica's own port: two versions of a service may listen on different ones. */
   readonly port: number;
-  /** `direct`: connect to the address; `stream`: through the daemon of its host. */
+  /** `direct`: connect to the address, be it over an overlay network; `stream`: through the daemon of its host. */
   readonly via: "direct" | "stream";
   /** 1 to 100: its share beside the others'. */
   readonly weight: number;
@@ -117,6 +117,14 @@ export function listenerKey(at: {
 }
 
 /** Tells one life of an upstream from another: a container that restarts may keep its id and change its address. */
-export function versionOf({ id, via, address }: Upstream): string {
-  return `${id} ${via} ${address}`;
+export function versionOf({ id, address }: Upstream): string {
+  return `${id} ${address}`;
+}
+
+/**
+ * Tells the ways to one life of an upstream apart: an overlay network may come up, or go down, while the replica lives.
+ * What it has in hand goes on; what is opened from then on takes the new way.
+ */
+export function wayOf(upstream: Upstream): string {
+  return `${versionOf(upstream)} ${upstream.via}`;
 }

@@ -22,6 +22,8 @@ export interface RunOptions {
   readonly deadlineMs: number;
   /** Written to the program's standard input; empty unless told. */
   readonly stdin?: string;
+  /** Its environment; ours unless told, which may hold secrets that one which stays has no business to keep. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
 /** How a program ended. */
@@ -45,7 +47,7 @@ export function run(program: string, args: readonly string[], options: RunOption
       stdio: ["pipe", "pipe", "pipe"],
       detached: true,
       // What these programs print is parsed: no translations.
-      env: { ...process.env, LC_ALL: "C" },
+      env: { ...(options.env ?? process.env), LC_ALL: "C" },
     });
     const fail = (failure: Failure): void => {
       clearTimeout(timer);

@@ -73,6 +73,15 @@ export function openMetrics() {
       "Answers of replicas here that found no room on the way to another host.",
     ),
     streams: counter("relayed_streams_total", "Relayed streams served for other hosts.", ["result"]),
+    kernelMode: gauge(
+      "kernel_mode",
+      "1 while the kernel carries what it can, 0 while the proxy carries all.",
+    ),
+    kernelApplySeconds: histogram("kernel_apply_duration_seconds", "To apply a change set to the kernel."),
+    kernelApplyFailures: counter("kernel_apply_failures_total", "Change sets the kernel did not take whole."),
+    kernelRepairs: counter("kernel_repairs_total", "Things of ours in the kernel that others had changed.", [
+      "part",
+    ]),
     sourceProblems: gauge("source_problems", "Things wrong with labels or config of services.", ["source"]),
     sourceStale: gauge("source_stale", "1 while a source cannot be read and its last set is used.", [
       "source",

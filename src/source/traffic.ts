@@ -14,6 +14,7 @@ import type { Delivery, TrafficPolicy } from "../model/service.ts";
 /** The words of each choice beside BALANCES; the first is the default. */
 export const PREFERENCES: readonly TrafficPolicy["prefer"][] = ["any", "local"];
 export const UDP_MODES: readonly TrafficPolicy["udpMode"][] = ["flow", "datagram"];
+export const SOURCES: readonly TrafficPolicy["source"][] = ["keep", "masquerade"];
 export const PROXY_PROTOCOLS: readonly Delivery["proxyProtocol"][] = ["off", "v1", "v2"];
 
 /** The largest weight: a share beside others, which is a percentage where it matters. */

@@ -1,22 +1,25 @@
 /**
  * Charter: merging, reading and writing what the managers have decided.
  *
- * Two charters have one merge: the union of their authorities and removals, the higher generation of each token. So
- * managers need not agree with one another, and who was away catches up by merging what he finds. An authority is taken
- * only when one that is known already vouches for it, else a manager that lies could put up one of its own before
+ * Two charters have one merge: the union of their authorities and removals, the higher generation of each token, the
+ * last decision on each network. So managers need not agree with one another, and who was away catches up by merging
+ * what he finds. An authority is taken only when one that is known already vouches for it, else a manager that lies could put up one of its own before
  * somebody who never heard of this cluster's; how that is checked is handed in.
  *
  * Invariant: for charters of one cluster in which each authority but the first is vouched for by another in it, merging
  * is commutative, associative and idempotent; and whatever comes in, a charter stays within its bounds.
  *
- * Pure. root.ts checks who vouches for whom.
+ * Pure. root.ts checks who vouches for whom; networks.ts has the decisions on networks.
  */
 
 import { failed, success, type Result } from "../base/failure.ts";
 import { compareText } from "../base/sorted.ts";
-import type { Charter, Revocation, Root } from "../model/charter.ts";
+import type { Charter, NetworkDecision, Revocation, Root } from "../model/charter.ts";
+import { isObject, type Fields } from "../model/fields.ts";
 import { isNodeId, type NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
+
+import { boundDecisions, decisionFrom, mergeDecisions, renderDecision } from "./networks.ts";
 
 /** Whether one of the authorities known already vouches for a candidate; never asked about one of those. */
 export type VerifyRoot = (candidate: Root, known: readonly Root[]) => boolean;
@@ -25,7 +28,8 @@ export type VerifyRoot = (candidate: Root, known: readonly Root[]) => boolean;
 export type CharterPart =
   | { readonly kind: "tokens"; readonly tokens: Charter["tokens"] }
   | { readonly kind: "root"; readonly root: Root }
-  | { readonly kind: "revocation"; readonly revocation: Revocation };
+  | { readonly kind: "revocation"; readonly revocation: Revocation }
+  | { readonly kind: "network"; readonly decision: NetworkDecision };
 
 /** Before the keys of all entries about the charter. They count only in logs of managers. */
 export const CHARTER_PREFIX = "cluster/";
@@ -39,6 +43,7 @@ export const GENERATION_MAX = 1_000_000;
 const TOKENS_KEY = `${CHARTER_PREFIX}tokens`;
 const ROOT_PREFIX = `${CHARTER_PREFIX}root/`;
 const REVOKED_PREFIX = `${CHARTER_PREFIX}revoked/`;
+const NETWORK_PREFIX = `${CHARTER_PREFIX}network/`;
 const CERTIFICATE_CHARACTERS = Math.ceil(LIMITS.certificateBytes / 3) * 4;
 
 /** True for the text form of a cluster's id: 20 base32 characters, as of a node's. */
@@ -57,8 +62,10 @@ export function mergeCharter(one: Charter, other: Charter, verifyRoot: VerifyRoo
   const roots = mergeRoots(one.roots, other.roots, verifyRoot);
   const tokens = mergeTokens(one.tokens, other.tokens);
   const revoked = mergeRevoked(one.revoked, other.revoked);
-  if (roots === one.roots && tokens === one.tokens && revoked === one.revoked) return one;
-  return { clusterId: one.clusterId, roots, tokens, revoked };
+  const networks = mergeDecisions(one.networks, other.networks);
+  const isSame = roots === one.roots && tokens === one.tokens && revoked === one.revoked;
+  if (isSame && networks === one.networks) return one;
+  return { clusterId: one.clusterId, roots, tokens, revoked, networks };
 }
 
 /** The charter without removals that nobody needs to remember any more; the same one when there are none. */
@@ -78,7 +85,7 @@ export function trustedRoots({ roots }: Pick<Charter, "roots">): readonly Root[]
 
 /** What a manager writes into its log, by key. */
 export function charterEntries(charter: Charter): ReadonlyMap<string, string> {
-  const { roots, tokens, revoked } = charter;
+  const { roots, tokens, revoked, networks } = charter;
   const { worker, manager } = tokens;
   const entries = new Map([[TOKENS_KEY, JSON.stringify({ worker, manager })]]);
   for (const { fingerprint, certificate, cross, generation, retired } of roots) {
@@ -88,6 +95,7 @@ export function charterEntries(charter: Charter): ReadonlyMap<string, string> {
   for (const { id, untilMs } of revoked) {
     entries.set(`${REVOKED_PREFIX}${id}`, JSON.stringify({ untilMs }));
   }
+  for (const decision of networks) entries.set(`${NETWORK_PREFIX}${decision.name}`, renderDecision(decision));
   return entries;
 }
 
@@ -107,9 +115,11 @@ export function charterOf(clusterId: string, parts: readonly CharterPart[]): Cha
   let tokens: Charter["tokens"] = { worker: 1, manager: 1 };
   const rootByFingerprint = new Map<string, Root>();
   const untilMsById = new Map<NodeId, number>();
+  const decisions: NetworkDecision[] = [];
   for (const part of parts) {
     if (part.kind === "tokens") tokens = mergeTokens(tokens, part.tokens);
     else if (part.kind === "root") rootByFingerprint.set(part.root.fingerprint, part.root);
+    else if (part.kind === "network") decisions.push(part.decision);
     else untilMsById.set(part.revocation.id, part.revocation.untilMs);
   }
   const revoked = Array.from(untilMsById, ([id, untilMs]) => ({ id, untilMs }));
@@ -118,12 +128,14 @@ export function charterOf(clusterId: string, parts: readonly CharterPart[]): Cha
     roots: boundRoots([...rootByFingerprint.values()]),
     tokens,
     revoked: boundRevoked(revoked),
+    networks: boundDecisions(decisions),
   };
 }
 
 /** Checks what a charter's file, or an answer to a joiner, holds. */
 export function parseCharter(value: unknown): Result<Charter> {
-  const { clusterId, roots, tokens, revoked } = isObject(value) ? value : {};
+  // A charter of an earlier version has no networks.
+  const { clusterId, roots, tokens, revoked, networks = [] } = isObject(value) ? value : {};
   if (typeof clusterId !== "string" || !isClusterId(clusterId)) return refuse("clusterId", clusterId);
   const read = tokensOf(tokens);
   if (read === undefined) return refuse("tokens", tokens);
@@ -131,10 +143,13 @@ export function parseCharter(value: unknown): Result<Charter> {
   if (parsedRoots === undefined || parsedRoots.length === 0) return refuse("roots", roots);
   const parsedRevoked = listOf(revoked, LIMITS.revokedMax, (one) => revocationOf(one["id"], one));
   if (parsedRevoked === undefined) return refuse("revoked", revoked);
+  const decisions = listOf(networks, LIMITS.networkDecisionsMax, (one) => decisionFrom(one["name"], one));
+  if (decisions === undefined) return refuse("networks", networks);
   const parts: CharterPart[] = [
     { kind: "tokens", tokens: read },
     ...parsedRoots.map((root) => ({ kind: "root", root }) as const),
     ...parsedRevoked.map((revocation) => ({ kind: "revocation", revocation }) as const),
+    ...decisions.map((decision) => ({ kind: "network", decision }) as const),
   ];
   // Put together anew, so that order and doubles are as in any other charter.
   return success(charterOf(clusterId, parts));
@@ -226,10 +241,12 @@ function partOf(key: string, value: Fields | null): CharterPart | null | undefin
     const revocation = value === null ? undefined : revocationOf(key.slice(REVOKED_PREFIX.length), value);
     return revocation === undefined ? undefined : { kind: "revocation", revocation };
   }
+  if (key.startsWith(NETWORK_PREFIX)) {
+    const decision = value === null ? undefined : decisionFrom(key.slice(NETWORK_PREFIX.length), value);
+    return decision === undefined ? undefined : { kind: "network", decision };
+  }
   return null;
 }
-
-type Fields = Readonly<Record<string, unknown>>;
 
 function tokensOf(value: unknown): Charter["tokens"] | undefined {
   if (!isObject(value)) return undefined;
@@ -279,10 +296,6 @@ function parseJson(text: string): Fields | null {
     // Malformed is malformed, whatever is wrong with it.
     return null;
   }
-}
-
-function isObject(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function refuse(field: string, value: unknown): Result<never> {

@@ -226,6 +226,12 @@ export class Credentials {
     return this.#decide({ revoked: [{ id, untilMs }] });
   }
 
+  /** Says what was decided on networks. @returns the charter that says so */
+  decideNetworks(networks: Charter["networks"]): Charter {
+    if (this.role !== "manager") throw needsManager("deciding on a network");
+    return this.#decide({ networks });
+  }
+
   /**
    * Puts a new authority in the place of the newest. Nodes renew their certificates once they heard of it, this one
    * as well (see Renewal); then `retireRoots` ends the old one.
@@ -369,9 +375,9 @@ export class Credentials {
     throw new Failure("busy", "this node's membership is being closed or replaced; expected no change of it");
   }
 
-  #decide(part: Partial<Pick<Charter, "roots" | "tokens" | "revoked">>): Charter {
+  #decide(part: Partial<Pick<Charter, "roots" | "tokens" | "revoked" | "networks">>): Charter {
     this.#expectOpen();
-    this.apply({ ...this.#charter, roots: [], revoked: [], ...part });
+    this.apply({ ...this.#charter, roots: [], revoked: [], networks: [], ...part });
     return this.#charter;
   }
 

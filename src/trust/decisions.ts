@@ -16,6 +16,7 @@ import type { Credential, Role } from "../model/credential.ts";
 import type { Happening } from "../model/event.ts";
 import type { NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
+import type { NetworkRange } from "../model/network.ts";
 import type { OwnerLog } from "../model/log.ts";
 import { CERTIFICATE_KEY, type Seals } from "../model/seal.ts";
 
@@ -29,6 +30,7 @@ import {
   type CharterPart,
   type VerifyRoot,
 } from "./charter.ts";
+import { networkRanges } from "./networks.ts";
 import { rootVerifier } from "./root.ts";
 
 /** What carries the logs; gossip is one. */
@@ -85,6 +87,7 @@ export class Decisions {
   /** What this node's log says whole; null before the first time. */
   #said: Said | null = null;
   #charter: Charter;
+  #networks: readonly NetworkRange[];
   #takenCharter: Charter;
   #refused: string[] = [];
   #happenings: Happening[] = [];
@@ -92,6 +95,7 @@ export class Decisions {
   constructor(options: DecisionsOptions) {
     this.#options = options;
     this.#charter = options.charter;
+    this.#networks = networkRanges(options.charter);
     this.#takenCharter = options.charter;
     this.#verifyRoot = rootVerifier(options.charter.clusterId);
   }
@@ -100,10 +104,16 @@ export class Decisions {
     return this.#charter;
   }
 
+  /** The overlay networks there are; the same list while no decision on one has changed. */
+  get networks(): readonly NetworkRange[] {
+    return this.#networks;
+  }
+
   /** Takes in a charter that did not come by a log: a command of this host, an answer to a renewal. */
   merge(charter: Charter, nowMs: number): void {
     const merged = mergeCharter(this.#charter, withoutEnded(charter, nowMs), this.#verifyRoot);
     if (merged === this.#charter) return;
+    if (merged.networks !== this.#charter.networks) this.#networks = networkRanges(merged);
     this.#charter = merged;
     this.#expel(nowMs);
   }

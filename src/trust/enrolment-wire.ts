@@ -117,7 +117,13 @@ export function parseRenewRequest(text: string): Result<Pick<JoinRequest, "csr" 
 export function parseClusterAnswer(text: string): Result<ClusterAnswer> {
   const fields = objectOf(text);
   const { clusterId, roots } = fields ?? {};
-  const charter = parseCharter({ clusterId, roots, tokens: { worker: 1, manager: 1 }, revoked: [] });
+  const charter = parseCharter({
+    clusterId,
+    roots,
+    tokens: { worker: 1, manager: 1 },
+    revoked: [],
+    networks: [],
+  });
   if (!charter.ok) return charter;
   return success({
     clusterId: charter.value.clusterId,

@@ -233,7 +233,7 @@ function pin(call: Call, token: Token, { clusterId, roots }: ClusterAnswer): Cha
     const why = "the token names an authority that is retired";
     throw new Failure("not-allowed", `${why}; print it anew with "skein token" on a manager`);
   }
-  const first = { clusterId, roots: [root], tokens: { worker: 1, manager: 1 }, revoked: [] };
+  const first = { clusterId, roots: [root], tokens: { worker: 1, manager: 1 }, revoked: [], networks: [] };
   return mergeCharter(first, { ...first, roots: unretired(roots) }, rootVerifier(clusterId));
 }
 

@@ -52,7 +52,13 @@ export async function foundCluster(options: CredentialsOptions): Promise<Credent
   }
   const clusterId = drawClusterId();
   const authority = await createAuthority(clusterId, 1, nowMs);
-  const charter = { clusterId, roots: [authority.root], tokens: { worker: 1, manager: 1 }, revoked: [] };
+  const charter = {
+    clusterId,
+    roots: [authority.root],
+    tokens: { worker: 1, manager: 1 },
+    revoked: [],
+    networks: [],
+  };
   return createMembership(options, charter, [authority]);
 }
 

@@ -26,6 +26,8 @@ export interface Settled {
   readonly vip: string | null;
   readonly vipTentative: boolean;
   readonly aliasVips: readonly string[];
+  /** Its IPv6 address; null where services like it have none. */
+  readonly vip6Of: (network: string, service: string) => string | null;
   /** What is wrong with its VIP, in words; asked only of a service that is to have one. */
   readonly vipProblems: () => readonly string[];
   /** What it wants and another service has, and whose it is. */
@@ -128,12 +130,14 @@ export class Gathering {
     ];
     const vip = hasVip ? settled.vip : null;
     const { network, service: name } = namesOf(this.key);
+    const vip6 = hasVip ? settled.vip6Of(network, name) : null;
     const service: Service = {
       key: this.key,
       network: last?.network ?? network,
       name: last?.name ?? name,
       stack: this.#newest?.stack ?? null,
       vip,
+      ...(vip6 !== null && { vip6 }),
       vipTentative: vip !== null && settled.vipTentative,
       aliasVips: vip === null ? NONE : kept(last?.aliasVips, settled.aliasVips),
       ports: declaration.ports,
@@ -284,6 +288,7 @@ function kept<T>(last: readonly T[] | undefined, next: readonly T[]): readonly T
 function isSame(one: Service, other: Service): boolean {
   return (
     one.vip === other.vip &&
+    one.vip6 === other.vip6 &&
     one.vipTentative === other.vipTentative &&
     one.aliasVips === other.aliasVips &&
     one.stack === other.stack &&

@@ -193,6 +193,7 @@ function memberOf(
     role,
     software: said.software,
     prefixes: said.prefixes.length === 0 ? NO_PREFIXES : said.prefixes,
+    ...(said.overlay === undefined ? null : { overlay: said.overlay }),
     state: standing.state,
     incarnation,
     sinceMs: standing.sinceMs,

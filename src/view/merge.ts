@@ -24,6 +24,7 @@ import type { NetworkRange } from "../model/network.ts";
 import { parseRecord, type ReplicaRecord, type SubnetRecord } from "../model/record.ts";
 import type { ServiceDeclaration, ServicePort } from "../model/service.ts";
 import type { Replica, Service, View } from "../model/view.ts";
+import type { Vip6Rule } from "../model/vip6.ts";
 
 import { Addresses } from "./addresses.ts";
 import { Gathering } from "./gathering.ts";
@@ -35,12 +36,15 @@ import { readLog, type Found, type Parse, type Reading } from "./reading.ts";
 import { replicaOf, type Copy } from "./replica.ts";
 import type { SliceAssignment } from "./subnet.ts";
 import type { Assignment, PublishedClaim } from "./vip.ts";
+import { Vip6s } from "./vip6.ts";
 
 /** What a view is made of. */
 export interface MergeInput extends MembersGiven {
   readonly incarnation: number;
   readonly complete: boolean;
   readonly pool: Prefix;
+  /** Which services have an IPv6 address here; none unless told. */
+  readonly vip6?: Vip6Rule | null;
   /** Networks with a range of their own. */
   readonly networks: readonly NetworkRange[];
   readonly nowMs: number;
@@ -81,6 +85,7 @@ export class Merger {
   readonly #gatherings = new Map<ServiceKey, Gathering>();
   readonly #touched = new Set<Gathering>();
   readonly #holders = new Holders();
+  readonly #vip6s = new Vip6s();
   readonly #malformedOwners = new Set<Owner>();
   #addresses: Addresses | null = null;
   #ranges: Ranges | null = null;
@@ -277,9 +282,10 @@ export class Merger {
   }
 
   /** Settles addresses, then ports and routes, which go by the right of addresses; adds whom that concerns. */
-  #settle(addresses: Addresses, { pool, nowMs }: MergeInput): void {
+  #settle(addresses: Addresses, { pool, vip6 = null, networks, nowMs }: MergeInput): void {
     const concerned = addresses.settle(pool, nowMs);
-    for (const key of concerned ?? this.#gatherings.keys()) this.#touchKey(key);
+    const concernsAll = this.#vip6s.set(vip6, networks) || concerned === null;
+    for (const key of concernsAll ? this.#gatherings.keys() : concerned) this.#touchKey(key);
     for (const gathering of this.#touched) this.#want(gathering, addresses);
     for (const key of this.#holders.settle()) this.#touchKey(key);
   }
@@ -296,6 +302,7 @@ export class Merger {
       const { key, service: before } = gathering;
       const after = gathering.show({
         ...addresses.of(key),
+        vip6Of: (network, service) => this.#vip6s.of(network, service),
         vipProblems: () => addresses.problems(key),
         refused: this.#holders.refused(key),
       });

@@ -9,9 +9,9 @@
  * Pure.
  */
 
-import { overlaps, parsePrefix, type Prefix } from "../base/ip.ts";
+import { overlaps, type Prefix } from "../base/ip.ts";
 import type { Problem } from "../model/endpoint.ts";
-import type { Member } from "../model/member.ts";
+import { sharedPrefixes, type Member } from "../model/member.ts";
 import type { NetworkRange } from "../model/network.ts";
 
 /** Prefixes named of one member, and members named at all: a host has one problem, however many routes it has. */
@@ -30,7 +30,7 @@ export function poolOverlaps(
   });
   let untold = 0;
   for (const member of members) {
-    const shared = isThere(member) ? member.prefixes.filter((text) => isShared(text, pool)) : [];
+    const shared = sharedPrefixes(member, pool);
     if (shared.length === 0) continue;
     if (texts.length < MEMBERS_TOLD) texts.push(`${listed(shared)} of ${member.name}`);
     else untold += 1;
@@ -46,17 +46,8 @@ export function poolOverlaps(
   return problems;
 }
 
-/** What a dead host leads to is nobody's trouble now; if it returns, so does the problem. */
-function isThere({ state }: Member): boolean {
-  return state !== "dead" && state !== "left";
-}
-
-function isShared(text: string, pool: Prefix): boolean {
-  const parsed = parsePrefix(text);
-  return parsed.ok && overlaps(parsed.value, pool);
-}
-
-function listed(prefixes: readonly string[]): string {
+/** At most three of some prefixes, as text. */
+export function listed(prefixes: readonly string[]): string {
   const told = prefixes.slice(0, PREFIXES_TOLD).join(", ");
   const rest = prefixes.length - PREFIXES_TOLD;
   return rest > 0 ? `${told} and ${rest} more` : told;

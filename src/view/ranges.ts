@@ -2,26 +2,28 @@
  * Ranges: the networks with a range of their own, and whether ranges are used twice, brought up to date where needed.
  *
  * Both follow from facts that change seldom: claims of slices, members' prefixes and names, whether they are there. A
- * thousand members publish some ten thousand prefixes, so each member's are held against the pool when they change,
- * and only those that share addresses with it are looked at again.
+ * thousand members publish some ten thousand prefixes, so each member's are held against the pool and the networks
+ * when they change, and only those that share addresses with one are looked at again.
  *
- * Pure: the memory of one node. subnet.ts settles the slices, overlap.ts says what overlaps.
+ * Pure: the memory of one node. subnet.ts settles the slices, overlap.ts and soundness.ts say what overlaps.
  */
 
 import type { Prefix } from "../base/ip.ts";
 import { compareText } from "../base/sorted.ts";
 import type { Problem } from "../model/endpoint.ts";
 import type { NodeId } from "../model/ids.ts";
-import type { Member } from "../model/member.ts";
+import { sharedPrefixes, type Member } from "../model/member.ts";
 import type { Network, NetworkRange } from "../model/network.ts";
 
 import type { Owner } from "./owner.ts";
 import { poolOverlaps } from "./overlap.ts";
+import { networkFaults } from "./soundness.ts";
 import { planSlices, type SliceAssignment, type Slices } from "./subnet.ts";
 
 /** What the ranges of a cluster are. */
 export interface RangesGiven {
   readonly pool: Prefix;
+  /** In the order in which they were made: of two that clash the first counts. */
   readonly networks: readonly NetworkRange[];
 }
 
@@ -29,7 +31,7 @@ const NO_SLICES: Slices = { assignmentByNetwork: new Map(), networks: [] };
 
 /** Remembers what concerns ranges of each member. */
 export class Ranges {
-  /** Members with a prefix that shares addresses with the pool. */
+  /** Members with a prefix that shares addresses with the pool or a network. */
   readonly #overlapping = new Map<NodeId, Member>();
   #given: RangesGiven;
   #slices: Slices = NO_SLICES;
@@ -42,7 +44,7 @@ export class Ranges {
     this.#given = given;
   }
 
-  /** By network; the same object while the claims of slices are the same. */
+  /** By network; the same object while the claims of slices, and which networks are sound, are the same. */
   get assignmentByNetwork(): ReadonlyMap<string, SliceAssignment> {
     return this.#slices.assignmentByNetwork;
   }
@@ -70,6 +72,7 @@ export class Ranges {
     if (after !== null && this.#overlaps(after)) this.#overlapping.set(after.id, after);
     else if (!this.#overlapping.delete(before?.id ?? after?.id ?? "")) return;
     this.#problemsAreDue = true;
+    this.#networksAreDue = true;
   }
 
   /** Brings everything up to date. `ownerById`: all members, with what they claim. */
@@ -78,8 +81,11 @@ export class Ranges {
     if (this.#slicesAreDue || this.#networksAreDue) this.#plan(ownerById);
     if (!this.#problemsAreDue) return;
     this.#problemsAreDue = false;
-    const members = [...this.#overlapping.values()].sort(compareMembers);
-    this.#problems = kept(this.#problems, poolOverlaps(given.pool, members, given.networks));
+    this.#problems = kept(this.#problems, poolOverlaps(given.pool, this.#overlappers(), given.networks));
+  }
+
+  #overlappers(): readonly Member[] {
+    return [...this.#overlapping.values()].sort(compareMembers);
   }
 
   #reset(given: RangesGiven, ownerById: ReadonlyMap<NodeId, Owner>): void {
@@ -89,30 +95,41 @@ export class Ranges {
     for (const { member } of ownerById.values())
       if (this.#overlaps(member)) this.#overlapping.set(member.id, member);
     this.#problemsAreDue = true;
+    this.#networksAreDue = true;
   }
 
   #plan(ownerById: ReadonlyMap<NodeId, Owner>): void {
     const areClaimsSame = !this.#slicesAreDue;
     this.#slicesAreDue = false;
     this.#networksAreDue = false;
-    const { networks: ranges } = this.#given;
+    const { networks: ranges, pool } = this.#given;
     if (ranges.length === 0) {
       this.#slices = NO_SLICES;
       return;
     }
     const before = this.#slices;
     const counted = Array.from(ownerById.values()).filter(({ member }) => member.state !== "left");
-    const planned = planSlices(
-      ranges,
-      counted.map(({ member, slices }) => [member, slices] as const),
-    );
-    const { assignmentByNetwork } = areClaimsSame ? before : planned;
+    const claimed = counted.map(({ member, slices }) => [member, slices] as const);
+    const faults = networkFaults(ranges, { pool, members: this.#overlappers(), claimed });
+    const planned = planSlices(ranges, claimed, faults);
+    const isSame = areClaimsSame && isSameSoundness(before, planned);
+    const { assignmentByNetwork } = isSame ? before : planned;
     this.#slices = { assignmentByNetwork, networks: kept(before.networks, planned.networks) };
   }
 
   #overlaps(member: Member): boolean {
-    return member.prefixes.length > 0 && poolOverlaps(this.#given.pool, [member], []).length > 0;
+    if (member.prefixes.length === 0) return false;
+    const { pool, networks } = this.#given;
+    return [pool, ...networks.map(({ range }) => range)].some(
+      (range) => sharedPrefixes(member, range).length > 0,
+    );
   }
+}
+
+function isSameSoundness(before: Slices, planned: Slices): boolean {
+  return Array.from(planned.assignmentByNetwork).every(([name, { isSound }]) => {
+    return before.assignmentByNetwork.get(name)?.isSound === isSound;
+  });
 }
 
 /** The last list where the next one says the same. */
@@ -133,8 +150,5 @@ function isSameGiven(one: RangesGiven, other: RangesGiven): boolean {
 function isSameNetworks(one: readonly NetworkRange[], other: readonly NetworkRange[]): boolean {
   if (one === other) return true;
   if (one.length !== other.length) return false;
-  return one.every(({ name, range, sliceBits }, index) => {
-    const match = other[index];
-    return match?.name === name && match.range.text === range.text && match.sliceBits === sliceBits;
-  });
+  return one.every((network, index) => JSON.stringify(network) === JSON.stringify(other[index]));
 }

@@ -7,8 +7,8 @@
  * Pure.
  */
 
+import { isSameDelivery } from "../model/declared.ts";
 import type { Member } from "../model/member.ts";
-import type { Delivery } from "../model/service.ts";
 import type { Replica } from "../model/view.ts";
 
 import { rule } from "./tier.ts";
@@ -20,6 +20,7 @@ export type Copy = Pick<
   | "name"
   | "slot"
   | "address"
+  | "address6"
   | "reach"
   | "ports"
   | "weight"
@@ -43,7 +44,7 @@ export interface Circumstances {
 
 /** The replica as it is to be shown: the last one when nothing about it has changed. */
 export function replicaOf(copy: Copy, { reason, owner, observer, last, nowMs }: Circumstances): Replica {
-  const { id, name, slot, address, reach, ports, weight, delivery, state } = copy;
+  const { id, name, slot, address, address6, reach, ports, weight, delivery, state } = copy;
   const { drainApplied, drainPending } = copy;
   const ruling = rule({ state, reason, weight, reach }, owner, observer);
   // Every field by itself: an object made by spreading takes half as much memory again.
@@ -55,6 +56,7 @@ export function replicaOf(copy: Copy, { reason, owner, observer, last, nowMs }: 
     nodeName: owner.name,
     local: owner.self,
     address,
+    ...(address6 === undefined ? null : { address6 }),
     reach,
     ports,
     weight,
@@ -71,20 +73,17 @@ export function replicaOf(copy: Copy, { reason, owner, observer, last, nowMs }: 
   return last !== null && isSame(last, replica) ? last : replica;
 }
 
-function isSameDelivery(one: Delivery, other: Delivery): boolean {
-  return one === other || (one.proxyProtocol === other.proxyProtocol && one.drainMs === other.drainMs);
-}
-
 function isSame(one: Replica, other: Replica): boolean {
   return (
     one.name === other.name &&
     one.slot === other.slot &&
     one.nodeName === other.nodeName &&
     one.address === other.address &&
+    one.address6 === other.address6 &&
     one.reach === other.reach &&
     one.ports === other.ports &&
     one.weight === other.weight &&
-    isSameDelivery(one.delivery, other.delivery) &&
+    (one.delivery === other.delivery || isSameDelivery(one.delivery, other.delivery)) &&
     one.state === other.state &&
     one.drainApplied === other.drainApplied &&
     (one.drainPending === other.drainPending || one.drainPending.join() === other.drainPending.join()) &&

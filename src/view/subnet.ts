@@ -11,15 +11,17 @@
 
 import { hash48 } from "../base/bytes.ts";
 import { numberToIpv4 } from "../base/ip.ts";
+import { slicePrefix6 } from "../base/ip6.ts";
 import { compareText } from "../base/sorted.ts";
 import type { NodeId } from "../model/ids.ts";
 import type { KeptSlice } from "../model/kept.ts";
 import { LIMITS } from "../model/limits.ts";
 import type { Member } from "../model/member.ts";
-import type { Network, NetworkRange } from "../model/network.ts";
+import type { Network, NetworkRange, Slice } from "../model/network.ts";
 import { ORDER_MAX, type SubnetRecord } from "../model/record.ts";
 
 import { chooseFree } from "./free.ts";
+import { isSoundWith, NO_FAULTS, type Faults } from "./soundness.ts";
 
 /** A claim of a slice, and whose it is. */
 export interface SliceClaim extends KeptSlice {
@@ -37,6 +39,8 @@ export interface SliceAssignment {
   readonly lostByNode: ReadonlyMap<NodeId, { readonly index: number; readonly holder: NodeId | null }>;
   /** The highest order of all claims; 0 for none. */
   readonly orderMax: number;
+  /** False where no more slices are to be claimed: the network must not be made real. */
+  readonly isSound: boolean;
 }
 
 /** How many slices a network has; 0 for one that is not cut as NetworkRange tells. */
@@ -57,7 +61,11 @@ export function sliceName(network: string, index: number): string {
 }
 
 /** Settles the claims of one network; equal claims in any order give equal outcomes. */
-export function assignSlices(claims: Iterable<SliceClaim>, range: NetworkRange): SliceAssignment {
+export function assignSlices(
+  claims: Iterable<SliceClaim>,
+  range: NetworkRange,
+  faults: Faults = NO_FAULTS,
+): SliceAssignment {
   const count = sliceCount(range);
   const claimByNode = new Map<NodeId, SliceClaim>();
   const nodeByIndex = new Map<number, NodeId>();
@@ -72,7 +80,8 @@ export function assignSlices(claims: Iterable<SliceClaim>, range: NetworkRange):
       claimByNode.set(node, claim);
     } else lostByNode.set(node, { index, holder });
   }
-  return { range, claimByNode, nodeByIndex, lostByNode, orderMax };
+  const isSound = isSoundWith(faults, { hasSlices: claimByNode.size > 0 });
+  return { range, claimByNode, nodeByIndex, lostByNode, orderMax, isSound };
 }
 
 /**
@@ -80,7 +89,7 @@ export function assignSlices(claims: Iterable<SliceClaim>, range: NetworkRange):
  *
  * @param own  what else it knows: its claim of an earlier run, used where nobody holds that slice, and which slices
  * were let go lately
- * @returns null when all slices are held
+ * @returns null when all slices are held, or the network is not sound and the node has none yet
  */
 export function claimSlice(
   node: NodeId,
@@ -90,11 +99,12 @@ export function claimSlice(
     readonly releasedAtMs: (index: number) => number | null;
   },
 ): KeptSlice | null {
-  const { range, claimByNode, nodeByIndex, lostByNode, orderMax } = assignment;
+  const { range, claimByNode, nodeByIndex, lostByNode, orderMax, isSound } = assignment;
   const network = range.name;
   const size = sliceCount(range);
   const granted = claimByNode.get(node);
   if (granted !== undefined) return { network, index: granted.index, order: granted.order };
+  if (!isSound) return null;
   const isFree = (index: number): boolean => index < size && !nodeByIndex.has(index);
   const kept = lostByNode.has(node) ? undefined : own.remembered;
   if (kept !== undefined && isFree(kept.index) && own.releasedAtMs(kept.index) === null) return kept;
@@ -127,10 +137,12 @@ export interface Slices {
  *
  * @param ranges  the networks there are; claims of others are kept out
  * @param claimed  each member that has not left, with the subnet records of its log
+ * @param faultsByNetwork  what is wrong with ranges; nothing for one that is not in it
  */
 export function planSlices(
   ranges: readonly NetworkRange[],
   claimed: Iterable<readonly [Member, readonly SubnetRecord[]]>,
+  faultsByNetwork: ReadonlyMap<string, Faults> = new Map(),
 ): Slices {
   const claimsByNetwork = new Map<string, SliceClaim[]>(ranges.map(({ name }) => [name, []]));
   const memberById = new Map<NodeId, Member>();
@@ -140,19 +152,29 @@ export function planSlices(
       claimsByNetwork.get(network)?.push({ network, node: member.id, index, order, settled });
   }
   const assignmentByNetwork = new Map<string, SliceAssignment>();
-  for (const range of ranges)
-    assignmentByNetwork.set(range.name, assignSlices(claimsByNetwork.get(range.name) ?? [], range));
-  const networks = Array.from(assignmentByNetwork.values(), (assignment) => shown(assignment, memberById));
+  const networks: Network[] = [];
+  for (const range of ranges) {
+    const faults = faultsByNetwork.get(range.name) ?? NO_FAULTS;
+    const assignment = assignSlices(claimsByNetwork.get(range.name) ?? [], range, faults);
+    assignmentByNetwork.set(range.name, assignment);
+    networks.push(shown(assignment, faults, memberById));
+  }
   return { assignmentByNetwork, networks: networks.sort((one, other) => compareText(one.name, other.name)) };
 }
 
-function shown(assignment: SliceAssignment, memberById: ReadonlyMap<NodeId, Member>): Network {
-  const { range, claimByNode, lostByNode, nodeByIndex } = assignment;
+function shown(
+  assignment: SliceAssignment,
+  faults: Faults,
+  memberById: ReadonlyMap<NodeId, Member>,
+): Network {
+  const { range, claimByNode, lostByNode, nodeByIndex, isSound } = assignment;
   const nameOf = (id: NodeId): string => memberById.get(id)?.name ?? id;
   const slices = Array.from(claimByNode.values())
     .sort((one, other) => one.index - other.index)
-    .map(({ node, index, settled }) => {
-      return { node, nodeName: nameOf(node), prefix: slicePrefix(range, index), tentative: !settled };
+    .map(({ node, index, settled }): Slice => {
+      const prefix6 = range.range6 === undefined ? null : { prefix6: slicePrefix6(range.range6, index) };
+      const prefix = slicePrefix(range, index);
+      return { node, nodeName: nameOf(node), index, prefix, ...prefix6, tentative: !settled };
     });
   const problems = Array.from(lostByNode, ([node, { index, holder }]) => {
     if (holder === null) return `slice ${index} of ${nameOf(node)} does not exist; ${cutText(range)}`;
@@ -164,8 +186,9 @@ function shown(assignment: SliceAssignment, memberById: ReadonlyMap<NodeId, Memb
     return state === "alive" && !claimByNode.has(id);
   });
   if (without.length > 0 && nodeByIndex.size >= sliceCount(range)) problems.push(usedUp(range, without));
-  const { name, sliceBits } = range;
-  return { name, range: range.range.text, sliceBits, slices, problems: problems.sort() };
+  problems.push(...faults.clashes, ...faults.overlaps);
+  const { range: prefix, ...told } = range;
+  return { ...told, range: prefix.text, slices, problems: problems.sort(), isSound };
 }
 
 function usedUp(range: NetworkRange, without: readonly Member[]): string {

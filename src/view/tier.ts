@@ -34,7 +34,8 @@ export type Said = Pick<ReplicaRecord, "state" | "reason" | "weight" | "reach">;
  * @param observer  name of the node whose view this is: it speaks for its own verdicts on members
  */
 export function rule(said: Said, owner: Member, observer: string): Ruling {
-  const isUnrelayed = owner.state === "away" && said.reach === "stream";
+  const isRelayed = said.reach === "stream" || (said.reach === "overlay" && owner.overlay === undefined);
+  const isUnrelayed = owner.state === "away" && isRelayed;
   if (owner.state === "dead" || owner.state === "left" || isUnrelayed) {
     // A daemon that is away ends what it relays by itself, when it has given it time.
     const keepsConnections = owner.state === "away";

@@ -15,6 +15,7 @@ const NOTHING: DoctorFacts = {
   upstreams: [],
   containers: [],
   holderByPlace: new Map(),
+  plane: null,
 };
 
 function checksOf(given: Partial<Snapshot>, facts: Partial<DoctorFacts> = {}): readonly DoctorCheck[] {

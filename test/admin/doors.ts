@@ -83,7 +83,14 @@ export async function openDoors(t: TestContext, given: Partial<AdminOptions> = {
     drainResult: (replica) => Promise.resolve({ replica, applied: true, pending: [] }),
     leaveResult: () => Promise.resolve({ node: "host-1", farewell: "left", pending: [] }),
     resolved: (name, type, as) => ({ name, type, rcode: "NOERROR", answers: [], as: as ?? "this host" }),
-    facts: { dnsPlaces: [], gateways: [], upstreams: [], containers: [], holderByPlace: new Map() },
+    facts: {
+      dnsPlaces: [],
+      gateways: [],
+      upstreams: [],
+      containers: [],
+      holderByPlace: new Map(),
+      plane: null,
+    },
     emit(event) {
       daemon.snapshot = { ...daemon.snapshot, events: [...daemon.snapshot.events, event].slice(-1024) };
       for (const subscriber of subscribers) subscriber(event);
@@ -137,6 +144,17 @@ function trustOf(daemon: FakeDaemon): Omit<Commands, "snapshot" | "drain" | "und
     token: (role) => answer(["token", role], { ...token, role, generation: 1 }),
     rotateToken: (role) => answer(["rotateToken", role], { ...token, role, generation: 2 }),
     remove: (id) => answer(["remove", id], { node: "host-2", id, role: "worker" }),
+    createNetwork: (wish) =>
+      answer(["createNetwork", wish], {
+        name: wish.name,
+        range: wish.subnet ?? "10.160.0.0/16",
+        range6: null,
+        encrypted: wish.encrypted,
+        slices: { total: 256, bits: 24 },
+        vni: 70_000,
+        created: true,
+      }),
+    removeNetwork: (name, force) => answer(["removeNetwork", name, force], { name, users: [] }),
     backup: (passphrase) => answer(["backup", passphrase], { backup: "sealed", clusterId: CLUSTER }),
     restore: (backup, passphrase) => answer(["restore", backup, passphrase], { ...node, generation: 1 }),
     rotateAuthority: () => answer(["rotateAuthority"], { ...node, generation: 2 }),
@@ -151,6 +169,8 @@ function trustOf(daemon: FakeDaemon): Omit<Commands, "snapshot" | "drain" | "und
     backup: (passphrase) => now().backup(passphrase),
     restore: (...given) => now().restore(...given),
     rotateAuthority: () => now().rotateAuthority(),
+    createNetwork: (wish) => now().createNetwork(wish),
+    removeNetwork: (...given) => now().removeNetwork(...given),
   };
 }
 

@@ -10,7 +10,6 @@ import {
   explain,
   memberOf,
   membersOf,
-  networksOf,
   serviceOf,
   servicesOf,
   statusOf,
@@ -247,8 +246,11 @@ test("status: ranges that overlap and networks that are used up are told with wh
     name: "front",
     range: "10.160.0.0/25",
     sliceBits: 26,
+    vni: 4097,
+    encrypted: false,
     slices: [],
     problems: ["no slice left"],
+    isSound: true,
   };
   const status = statusOf(snapshot({ view: view({ problems, networks: [network] }) }));
   assert.deepEqual(status.problems, [
@@ -269,13 +271,6 @@ test("explain: an address that may still be lost, and those that the service had
 
 test("status: a clock that went back gives no negative uptime", () => {
   assert.equal(statusOf(snapshot({ startedAtMs: NOW_MS + 5 })).uptimeMs, 0);
-});
-
-test("networks: each is told once, with its sums, sorted", () => {
-  assert.deepEqual(networksOf(exampleSnapshot()), [
-    { name: "back", services: 1, replicas: 1, ready: 0 },
-    { name: "default", services: 2, replicas: 4, ready: 2 },
-  ]);
 });
 
 test("events: only those after the given number, in order", () => {

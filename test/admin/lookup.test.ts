@@ -108,6 +108,23 @@ test("nearest: a text of any length is answered, a hopeless one with null", () =
   assert.equal(nearest("web", []), null);
 });
 
+test("replica: what names one container on several networks finds the copy that stands for all", () => {
+  const first = replica({ id: "abcdef012345", name: "web-1" });
+  const second = replica({ id: "abcdef012345.back", name: "web-1" });
+  const other = replica({ id: "ffcdef012345.back", name: "web-2" });
+  const back = service("back", "web", { replicas: [second, other] });
+  const picture = view({ services: [back, service("default", "web", { replicas: [first] })] });
+  for (const [text, id] of [
+    ["web-1", first.id],
+    ["abcd", first.id],
+    ["abcdef012345", first.id],
+    ["abcdef012345.back", second.id],
+  ] as const) {
+    const found = findReplica(picture, text);
+    assert.equal(found.ok ? found.value.id : found.failure.message, id, text);
+  }
+});
+
 function codeOf(result: ReturnType<typeof findReplica | typeof findMember>): string {
   return result.ok ? "ok" : result.failure.code;
 }

@@ -65,6 +65,16 @@ test("name path: one that was pointed at a gateway where we answer is well, thro
   );
 });
 
+test("name path: what the kernel leads here is well whomever it is for, unless Docker asks in the host's name", () => {
+  const led = { led: true as const, servers: [own("8.8.8.8")] };
+  const check = judge(led);
+  assert.deepEqual([check.state, check.remedy], ["ok", null]);
+  assert.match(check.text, /8\.8\.8\.8, which the kernel's rules lead to this daemon/);
+  assert.equal(judge({ ...led, servers: [own("172.18.0.1")] }, UNSERVED, BUSY).state, "ok");
+  assert.equal(judge({ ...led, servers: [{ address: "127.0.0.53", fromHost: true }] }).state, "warn");
+  assert.equal(judge({ servers: [own("8.8.8.8")] }).state, "warn");
+});
+
 test("name path: a question that was seen outdoes whatever is known of the way", () => {
   const check = judge({ servers: [own("8.8.8.8")], askedAgoMs: 12_300 }, UNSERVED, BUSY);
   assert.deepEqual([check.state, check.text], ["ok", "asked this daemon 12 s ago"]);

@@ -25,6 +25,8 @@ const CHANGES: readonly (readonly [string, Ask])[] = [
   ["authority/backup", { method: "POST", body: '{"passphrase":"long enough"}' }],
   ["authority/restore", { method: "POST", body: '{"backup":"x","passphrase":"y"}' }],
   ["authority/rotate", { method: "POST" }],
+  ["networks", { method: "POST", body: '{"name":"app"}' }],
+  ["networks/app", { method: "DELETE" }],
 ];
 
 test("rights: over TCP all that changes something or is secret needs the admin token", async (t) => {
@@ -121,6 +123,8 @@ test("trust: the daemon is asked with what was sent", async (t) => {
     ["backup", "long enough"],
     ["restore", "x", "y"],
     ["rotateAuthority"],
+    ["createNetwork", { name: "app", subnet: null, encrypted: false, ipv6: true }],
+    ["removeNetwork", "app", false],
   ]);
   const token = await askSocket(doors, "/api/v1/tokens/worker");
   assert.deepEqual(Object.keys(JSON.parse(token.body) as object)[0], "token");

@@ -22,6 +22,7 @@ import { dnsLoadObstacle } from "./dns-load.ts";
 import { measureFailover } from "./failover.ts";
 import { measureFlood } from "./flood.ts";
 import { measureJoin } from "./join.ts";
+import { kernelObstacle, linesOfKernel, measureKernel } from "./kernel.ts";
 import { measureMemory } from "./memory.ts";
 import { linesOfMerge, measureMerge } from "./merge.ts";
 import { EVENTS, measurePartition, type PartitionEvent, type PartitionFigures } from "./partition.ts";
@@ -174,6 +175,14 @@ const BENCHES: readonly Bench[] = [
     async run(rounds) {
       const figures = await measureProxy(rounds);
       return { figures, lines: linesOfProxy(figures) };
+    },
+  },
+  {
+    name: "kernel",
+    obstacle: kernelObstacle,
+    async run(rounds) {
+      const figures = await measureKernel(rounds);
+      return { figures, lines: linesOfKernel(figures) };
     },
   },
   {

@@ -31,7 +31,19 @@ export interface MemberPlan {
   readonly credentials: Credentials;
   readonly serviceCount: number;
   readonly daemon: HostPort;
+  readonly offer?: Offer;
 }
+
+/** How replicas are offered. */
+export interface Offer {
+  readonly reach: "stream" | "direct";
+  readonly protocol: "http" | "tcp";
+  /** The first two bytes of VIPs. */
+  readonly vips: string;
+}
+
+/** By relayed streams, requests one by one: what the proxy carries. */
+const RELAYED: Offer = { reach: "stream", protocol: "http", vips: "127.97" };
 
 /** A host that is only gossip. */
 export interface Member {
@@ -42,9 +54,9 @@ export interface Member {
 export async function joinMembers(
   { mesh: daemon, token }: MeasuredDaemon,
   count: number,
-): Promise<readonly Omit<MemberPlan, "serviceCount">[]> {
+): Promise<readonly Omit<MemberPlan, "serviceCount" | "offer">[]> {
   const text = await token();
-  const join = async (index: number): Promise<Omit<MemberPlan, "serviceCount">> => {
+  const join = async (index: number): Promise<Omit<MemberPlan, "serviceCount" | "offer">> => {
     return { index, credentials: await joinAs(`member-${index}`, daemon, text), daemon };
   };
   return Promise.all(Array.from({ length: count }, (_, index) => join(index)));
@@ -106,7 +118,9 @@ export function openMember(plan: MemberPlan): Member {
   };
 }
 
-function recordsOf({ index, serviceCount }: MemberPlan, host: string): NodeLogRecord[] {
+function recordsOf(plan: MemberPlan, host: string): NodeLogRecord[] {
+  const { index, serviceCount, offer = RELAYED } = plan;
+  const { reach, protocol } = offer;
   const node: NodeLogRecord = {
     kind: "node",
     name: `member-${index}`,
@@ -117,7 +131,7 @@ function recordsOf({ index, serviceCount }: MemberPlan, host: string): NodeLogRe
     software: "bench",
     prefixes: [],
   };
-  const ports = [{ name: "web", port: 80, target: 8080, protocol: "http" as const }];
+  const ports = [{ name: "web", port: 80, target: 8080, protocol }];
   const replicas = Array.from({ length: serviceCount }, (_, service): NodeLogRecord[] => [
     {
       kind: "replica",
@@ -127,8 +141,8 @@ function recordsOf({ index, serviceCount }: MemberPlan, host: string): NodeLogRe
       network: "default",
       service: `service-${service}`,
       stack: null,
-      address: `172.17.${Math.floor(service / 250)}.${(service % 250) + 2}`,
-      reach: "stream",
+      address: addressOf(index, service, reach),
+      reach,
       declaration: { ...EMPTY_DECLARATION, ports },
       weight: 1,
       delivery: DEFAULT_DELIVERY,
@@ -142,7 +156,7 @@ function recordsOf({ index, serviceCount }: MemberPlan, host: string): NodeLogRe
       kind: "vip",
       network: "default",
       service: `service-${service}`,
-      address: vipOf(service),
+      address: vipOf(service, offer.vips),
       order: service + 1,
       settled: true,
     },
@@ -150,7 +164,13 @@ function recordsOf({ index, serviceCount }: MemberPlan, host: string): NodeLogRe
   return [node, ...replicas];
 }
 
-/** Distinct addresses past the low band of 127.96.0.0/12. */
-function vipOf(service: number): string {
-  return `127.97.${Math.floor(service / 250)}.${(service % 250) + 1}`;
+/** Bridges of hosts share their addresses; what is reached directly has one of its own. */
+function addressOf(index: number, service: number, reach: Offer["reach"]): string {
+  const rest = `${Math.floor(service / 250)}.${(service % 250) + 2}`;
+  return reach === "stream" ? `172.17.${rest}` : `172.${16 + index}.${rest}`;
+}
+
+/** Distinct addresses past the low band of the pool. */
+function vipOf(service: number, stem: string): string {
+  return `${stem}.${Math.floor(service / 250)}.${(service % 250) + 1}`;
 }

@@ -9,8 +9,8 @@
 
 import { until } from "../support/wait.ts";
 
-import { startDaemon, type MeasuredDaemon } from "./daemon.ts";
-import { joinMembers, openMember, type Member } from "./members.ts";
+import { startDaemon, type MeasuredDaemon, type StartOptions } from "./daemon.ts";
+import { joinMembers, openMember, type Member, type Offer } from "./members.ts";
 
 const SERVICES = 1000;
 const MEMBERS = 10;
@@ -26,15 +26,22 @@ export interface MemoryFigures {
   readonly learntMs: number;
 }
 
+/** What is unlike the plain daemon and its plain services. */
+export interface MemoryOptions {
+  readonly config?: NonNullable<StartOptions["config"]>;
+  readonly offer?: Offer;
+}
+
 /** Measures one daemon. */
-export async function measureMemory(): Promise<MemoryFigures> {
-  const daemon = await startDaemon("127.0.42.1");
+export async function measureMemory({ config = {}, offer }: MemoryOptions = {}): Promise<MemoryFigures> {
+  const daemon = await startDaemon("127.0.42.1", { config });
   const idleRssMb = daemon.rssBytes() / 1e6;
   const members: Member[] = [];
   try {
     const joined = await joinMembers(daemon, MEMBERS);
     const startMs = performance.now();
-    members.push(...joined.map((plan) => openMember({ ...plan, serviceCount: SERVICES })));
+    const offered = { serviceCount: SERVICES, ...(offer !== undefined && { offer }) };
+    members.push(...joined.map((plan) => openMember({ ...plan, ...offered })));
     const replicas = SERVICES * MEMBERS;
     await until(async () => (await readyOf(daemon)) === replicas, { deadlineMs: 60_000, everyMs: 50 });
     const learntMs = performance.now() - startMs;

@@ -174,3 +174,16 @@ test("catalog: past the bound of a node the replicas that were offered before ke
     /10002 replicas run here; expected at most 10000: 2 are not offered/,
   );
 });
+
+test("catalog: a daemon that restarts drains overlay replicas only where nothing but it leads to them", () => {
+  const web = endpoint("web-1", { reach: "overlay", address6: "fd12::2" });
+  const drains = drainDaemon(NO_DRAINS, "stopsForAWhile");
+  assert.deepEqual(stateOf(web, { drains }), ["draining", "its daemon is restarting"]);
+  assert.deepEqual(stateOf(web, { drains, carriesOverlays: true }), ["ready", "probe: passing"]);
+  assert.deepEqual(stateOf(web, { drains: drainDaemon(NO_DRAINS, "stops"), carriesOverlays: true }), [
+    "draining",
+    "its daemon is stopping",
+  ]);
+  const [record] = planCatalog(input([web])).records;
+  assert.deepEqual([record?.reach, record?.address6], ["overlay", "fd12::2"]);
+});

@@ -9,7 +9,7 @@ import type { LeaveResult } from "../../src/admin/contract.ts";
 import type { DoctorFacts } from "../../src/admin/doctor.ts";
 import { Failure } from "../../src/base/failure.ts";
 import { runCli } from "../../src/cli/cli.ts";
-import type { ConfigFlags, Surroundings } from "../../src/cli/context.ts";
+import type { ConfigFlags, RunDaemon, Surroundings } from "../../src/cli/context.ts";
 import { JOIN_TOKEN, openDoors, type Doors } from "../admin/doors.ts";
 import {
   event,
@@ -43,6 +43,7 @@ async function exampleDoors(t: TestContext): Promise<Doors> {
 /** A host on which everything works but what a container was told, and a gateway that another program has. */
 const EXAMPLE_FACTS: DoctorFacts = {
   holderByPlace: new Map([["172.19.0.1:53", "dnsmasq (process 812)"]]),
+  plane: null,
   dnsPlaces: ["127.0.0.1:5300", "172.17.0.1:53", "172.18.0.1:53"],
   gateways: ["172.17.0.1", "172.18.0.1", "172.19.0.1"],
   upstreams: [
@@ -296,6 +297,25 @@ test("cli: doctor ends with 0 as long as it only warns, and -q names what fails"
   assert.deepEqual([status, out, err], [1, "container/shop-web-1\n", ""]);
 });
 
+test("cli: doctor --clean asks no daemon, and names what is left with 1", async () => {
+  const seen: ConfigFlags[] = [];
+  const cleanHost = (flags: ConfigFlags): Promise<readonly string[]> => {
+    seen.push(flags);
+    return Promise.resolve(seen.length === 1 ? [] : ["Docker network app: it has containers"]);
+  };
+  const clean = ["doctor", "--clean", "--data-dir", "/srv/skein"];
+  const done = await run(clean, { cleanHost });
+  assert.deepEqual([done.status, done.err], [0, ""]);
+  assert.match(done.out, /nothing of Skein's/);
+  const left = await run(clean, { cleanHost });
+  assert.deepEqual([left.status, left.out], [1, "left behind: Docker network app: it has containers\n"]);
+  assert.deepEqual(seen[0], { file: null, values: { "node.dataDir": "/srv/skein" } });
+  const busy = await run(clean, {
+    cleanHost: () => Promise.reject(new Failure("busy", "a daemon runs here")),
+  });
+  assert.deepEqual([busy.status, busy.err], [1, "skein: a daemon runs here\n"]);
+});
+
 test("cli: what the daemon does not allow ends with 5, its own bug with 1", async (t) => {
   const doors = await exampleDoors(t);
   doors.daemon.drainResult = () => Promise.reject(new Failure("not-allowed", "replica runs on host-2"));
@@ -469,6 +489,20 @@ test("cli: run gives the daemon its flags and takes over its exit status", async
   assert.deepEqual(seen, [{ file: "c.yaml", values }]);
   assert.equal((await run(["run"], { runDaemon })).status, 4);
   assert.deepEqual(seen[1], { file: null, values: {} });
+});
+
+test("cli: run tells the daemon whether it takes over, and whether it leaves the kernel as it was", async () => {
+  const seen: RunDaemon[] = [];
+  const runDaemon = (_flags: ConfigFlags, how: RunDaemon): Promise<number> => {
+    seen.push(how);
+    return Promise.resolve(0);
+  };
+  for (const line of ["run", "run --replace", "run --purge"]) await run(line.split(" "), { runDaemon });
+  assert.deepEqual(seen, [
+    { replaces: false, purges: false },
+    { replaces: true, purges: false },
+    { replaces: false, purges: true },
+  ]);
 });
 
 test("cli: a daemon that cannot start ends with the status of its failure", async () => {

@@ -42,18 +42,23 @@ test("addresses: a tentative one and those of before are told with what that mea
     "10.96.0.5 (tentative: not every host has heard of it)",
     "10.96.0.7 (kept for a while: it had this one before)",
   ]);
+  const vip6 = "fd12::8000:0:0:9";
+  assert.deepEqual(vipTexts({ ...told.value, vip6 }, "none"), ["10.96.0.5", vip6]);
+  assert.deepEqual(vipTexts({ ...told.value, vip: null, vip6 }, "none yet"), ["none yet", vip6]);
 });
 
 test("traffic: how it is spread is always told, the rest where it is not as usual", () => {
   assert.deepEqual(trafficTexts(DEFAULT_TRAFFIC), ["round-robin"]);
   const waits = { slowStartMs: 90_000, firstByteMs: 2000, udpIdleMs: 5000 };
-  assert.deepEqual(trafficTexts({ balance: "p2c", prefer: "local", udpMode: "datagram", ...waits }), [
+  const words = { balance: "p2c", prefer: "local", udpMode: "datagram", source: "masquerade" } as const;
+  assert.deepEqual(trafficTexts({ ...words, ...waits }), [
     "p2c",
     "prefers replicas of the same host, then of its zone",
     "slow start over 90s",
     "leaves a replica that is silent for 2s",
     "each UDP datagram to the next replica",
     "a UDP flow ends after 5s of silence",
+    "replicas see the address of the host that a client came through",
   ]);
   assert.deepEqual(trafficTexts({ ...DEFAULT_TRAFFIC, firstByteMs: 0 }), [
     "round-robin",

@@ -43,6 +43,7 @@ export function surroundings(given: Partial<Surroundings> = {}): Surroundings {
     joinCluster: () =>
       Promise.resolve({ node: "host-1", clusterId: CLUSTER, role: "worker", joined: true } as const),
     forgetCluster: () => Promise.resolve("/state"),
+    cleanHost: () => Promise.resolve([]),
     runDaemon: () => Promise.resolve(0),
     checkConfig: () => undefined,
     printConfig: (flags: ConfigFlags) => ({ given: flags.values }),

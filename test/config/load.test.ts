@@ -70,7 +70,7 @@ test("config: without a file, a variable or a flag everything has the default of
     upstream: ["auto"],
     allow: ["private"],
   });
-  assert.deepEqual(config.vip, { pool: "auto", listen: true });
+  assert.deepEqual(config.vip, { pool: "auto", pool6: "auto", listen: true });
   assert.deepEqual(config.ingress, {
     address: "0.0.0.0",
     http: 8080,
@@ -243,10 +243,22 @@ test("config: an unknown key inside a service's parts is told with the keys of t
   ]);
 });
 
-test("config: keys of the interface that this version does not serve are refused by name, with what to do", (t) => {
-  const lines = mistakes(t, "vip: { pool6: auto }\noverlay: { pool: x }\n");
-  assert.equal(lines.length, 2);
-  for (const line of lines) assert.match(line, /is not supported by this version: [a-zA-Z]/);
+test("config: the pool of overlay networks has to be private, and wide enough for two of them", (t) => {
+  assert.equal(load(t, "overlay: { pool: 172.16.0.0/12 }").config.overlay.pool.text, "172.16.0.0/12");
+  const expected = "; expected a private prefix, such as 10.160.0.0/11";
+  assert.deepEqual(mistakes(t, "overlay: { pool: 8.0.0.0/8 }"), [
+    `skein.yaml:1: "overlay.pool" is "8.0.0.0/8"${expected}`,
+  ]);
+  assert.match(mistakes(t, "overlay: { pool: 127.0.0.0/8 }")[0] ?? "", /a private prefix/);
+  assert.match(mistakes(t, "overlay: { pool: 10.160.0.0/16 }")[0] ?? "", /at most 15 bits/);
+  assert.match(mistakes(t, "overlay: { pool: fd00::/8 }")[0] ?? "", /expected an IPv4 prefix/);
+});
+
+test("config: the data plane is auto, kernel or proxy, in the file, a variable or a flag", (t) => {
+  assert.equal(load(t, null).config.dataplane.mode, "auto");
+  const env = { SKEIN_DATAPLANE_MODE: "kernel" };
+  assert.equal(load(t, "dataplane: { mode: proxy }", { env }).config.dataplane.mode, "kernel");
+  assert.match(mistakes(t, "dataplane: { mode: ebpf }")[0] ?? "", /expected auto, kernel or proxy/);
 });
 
 test("config: durations are written with their units, in every place alike", (t) => {
@@ -466,13 +478,6 @@ test("config: a key named like a part of Object is unknown like any other", (t) 
   assert.match(mistakes(t, "__proto__: { a: 1 }")[0] ?? "", /skein\.yaml:1: "__proto__" is unknown/);
 });
 
-test("config: a section not served is refused by name in variables too", (t) => {
-  assert.match(
-    mistakes(t, null, { env: { SKEIN_OVERLAY_POOL: "x" } })[0] ?? "",
-    /is not supported by this version/,
-  );
-});
-
 const TOKEN = `SKTKN-1-${"a".repeat(50)}-${"b".repeat(25)}`;
 
 test("config: a token is given in the file, by a variable, or in a file of its own; the strongest way counts", (t) => {
@@ -567,4 +572,18 @@ test("config: a TTL of 0 is written with a unit, and the mistake says so", (t) =
     'skein.yaml:2: "dns.ttl" is 0; expected a duration such as 0s or 5s',
   );
   assert.equal(load(t, "dns: { ttl: 0s }").config.dns.ttl, 0);
+});
+
+test("config: the pool of IPv6 VIPs is auto, off or a /64; networks may be told in IPv6", (t) => {
+  const { pool6 } = load(t, "vip: { pool6: FD12:3456:789A::/64 }").config.vip;
+  assert.equal(typeof pool6 === "object" && pool6.text, "fd12:3456:789a::/64");
+  assert.equal(load(t, "vip: { pool6: off }").config.vip.pool6, "off");
+  assert.match(
+    mistakes(t, "vip: { pool6: fd00::/48 }")[0] ?? "",
+    /"fd00::\/48"; expected auto, off or an IPv6 \/64/,
+  );
+  assert.match(mistakes(t, "vip: { pool6: 10.0.0.0/8 }")[0] ?? "", /expected .*IPv6/);
+  const allow = ["private", "fd00::/8", "2001:db8::1"];
+  assert.deepEqual(load(t, `dns: { allow: ${JSON.stringify(allow)} }`).config.dns.allow, allow);
+  assert.match(mistakes(t, 'dns: { allow: ["fd00::1/8"] }')[0] ?? "", /expected private, any/);
 });

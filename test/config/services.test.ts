@@ -66,6 +66,7 @@ test("services: what an entry says of its traffic is taken, and shared objects s
         proxyProtocol: "v2",
         drain: "1m",
         udp: { mode: "datagram", idle: "5s" },
+        source: "masquerade",
         passthrough: ["DB.example.com"],
       },
     ],
@@ -81,6 +82,7 @@ test("services: what an entry says of its traffic is taken, and shared objects s
     firstByteMs: 0,
     udpMode: "datagram",
     udpIdleMs: 5000,
+    source: "masquerade",
   });
   assert.deepEqual(api?.delivery, { proxyProtocol: "v2", drainMs: 60_000 });
   assert.deepEqual([api?.weight, api?.passthrough], [0, ["db.example.com"]]);

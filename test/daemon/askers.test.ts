@@ -28,6 +28,8 @@ const NETWORKS = {
   internalByName: new Map(),
   bridgeRanges: ["172.17.0.0/16", "172.30.0.0/16", "fd00:1::/64"],
   internalRanges: ["172.30.0.0/16"],
+  overlays: new Set<string>(),
+  networks: [],
 };
 const APP: LocalClient = { address: "172.17.0.2", name: "192.0.2.8", networks: ["shop"], isolated: false };
 
@@ -86,4 +88,22 @@ test("askers: without Docker nobody is a stranger", () => {
   const askers = opened(["static"], "nothing");
   for (const address of ["172.17.0.2", "10.9.9.9", "127.0.0.1"])
     assert.deepEqual(askers.askerOf(address), HOST, address);
+});
+
+test("askers: on another host's part of an overlay network one sees that network, not all of this host's", () => {
+  const askers = opened(["static", "docker"], "all");
+  askers.overlaysAre([{ name: "app", range: "10.160.0.0/16", range6: "fd12:3456:789a:4d::/64" }]);
+  const guest = { kind: "container", networks: ["app"], isolated: false };
+  for (const address of ["10.160.9.2", "fd12:3456:789a:4d:9::2"])
+    assert.deepEqual(askers.askerOf(address), guest, address);
+  assert.deepEqual(askers.askerOf("10.161.0.2"), HOST);
+  askers.overlaysAre([]);
+  assert.deepEqual(askers.askerOf("10.160.9.2"), HOST, "the network is gone");
+});
+
+test("askers: an unknown container on this host's own part of an overlay network is a stranger", () => {
+  const askers = opened(["static", "docker"], "all");
+  askers.overlaysAre([{ name: "app", range: "172.16.0.0/12" }]);
+  assert.deepEqual(askers.askerOf("172.17.0.3"), STRANGER);
+  assert.deepEqual(askers.askerOf("172.17.0.1"), HOST);
 });

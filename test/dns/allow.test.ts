@@ -20,3 +20,10 @@ test("allow: addresses and prefixes allow just what they name, any allows all, n
   assert.equal(allowOf(["any"])("8.8.8.8"), true);
   assert.equal(allowOf([])("127.0.0.1"), false);
 });
+
+test("allow: IPv6 addresses and prefixes name what they hold, however they are written", () => {
+  const isAllowed = allowOf(["2001:DB8:1::/48", "2001:db8:2:0::5", "198.51.100.0/24"]);
+  const asked = ["2001:db8:1:2::3", "2001:db8:2::5", "::ffff:198.51.100.7", "2001:db8:2::6", "fd00::1"];
+  assert.deepEqual(asked.map(isAllowed), [true, true, true, false, false]);
+  assert.equal(allowOf(["fe80::/10"])("fe80::1%eth0"), true);
+});

@@ -20,7 +20,8 @@ import { shapeViolations } from "./shape.ts";
 import { parseSources, type Texts, type Violation } from "./source.ts";
 
 const SIBLING: FolderRule = { all: ["base", "model"], shell: ["runtime"] };
-const FRONT: FolderRule = { all: ["base", "model", "admin/contract.ts", "admin/contract-trust.ts"] };
+const CONTRACTS = ["admin/contract.ts", "admin/contract-trust.ts", "admin/contract-network.ts"];
+const FRONT: FolderRule = { all: ["base", "model", ...CONTRACTS] };
 const EVERYTHING: FolderRule = { all: ["*"] };
 
 const FOLDERS: Readonly<Record<string, FolderRule>> = {
@@ -66,13 +67,18 @@ export const SHELL_FILES: readonly string[] = inFolders({
     "doors",
     "driver",
     "enrolments",
+    "gateways",
     "handover",
     "happenings",
+    "kernel",
+    "kernel-ground",
     "lingering",
     "membership",
     "mesh",
     "offline",
     "options",
+    "pools",
+    "purge",
     "ranges",
     "report",
     "served",
@@ -98,7 +104,24 @@ export const SHELL_FILES: readonly string[] = inFolders({
     "udp",
   ],
   health: ["probe"],
-  kernel: ["migration", "observe", "pool"],
+  kernel: [
+    "detect",
+    "links/docker-user",
+    "links/iproute",
+    "links/links",
+    "links/settings",
+    "links/underlay",
+    "migration",
+    "mtu",
+    "observe",
+    "pool",
+    "pool6",
+    "reconcile",
+    "rights",
+    "wireguard/device",
+    "wireguard/key",
+    "wireguard/wireguard",
+  ],
   mesh: [
     "advertise",
     "datagram-desk",
@@ -158,7 +181,7 @@ export const SHELL_FILES: readonly string[] = inFolders({
     "tls/https",
     "tls/sessions",
   ],
-  source: ["docker/client", "docker/watch"],
+  source: ["docker/client", "docker/networks", "docker/watch"],
   trust: [
     "authority",
     "backup",

@@ -47,6 +47,16 @@ test("prefixes: the networks of a host: its LAN, a VPN, Docker's bridges", () =>
   assert.deepEqual(told, ["10.8.0.0/16", "172.17.0.0/16", "192.168.1.0/24"]);
 });
 
+test("prefixes: the bridges and tunnels of our own networks are nobody else's", () => {
+  const told = read(
+    line("10.160.3.0/24", { device: "sk-app" }),
+    line("10.160.4.0/24", { device: "sk-vx4711", flags: "0003" }),
+    line("10.160.9.0/32", { device: "sk-wg" }),
+    line("10.160.8.0/24", { device: "br-1234" }),
+  );
+  assert.deepEqual(told, ["10.160.8.0/24"]);
+});
+
 test("prefixes: the text that Linux prints is understood, on machines of either byte order", () => {
   const little = `${HEAD}eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n`;
   const big = `${HEAD}eth0\tC0000200\t00000000\t0001\t0\t0\t0\tFFFFFF00\t0\t0\t0\n`;

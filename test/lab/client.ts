@@ -14,6 +14,7 @@
  * Touches: the socket it is given, DNS, the network.
  */
 
+import { createSocket } from "node:dgram";
 import { promises as dns } from "node:dns";
 import { rmSync } from "node:fs";
 import { Agent, createServer, request, type IncomingMessage } from "node:http";
@@ -36,6 +37,14 @@ export type Order =
       readonly url: string;
       readonly count: number;
       readonly headers?: Readonly<Record<string, string>>;
+    }
+  /** `count` datagrams, one after the other, each from a socket of its own. */
+  | {
+      readonly kind: "datagrams";
+      readonly host: string;
+      readonly port: number;
+      readonly count: number;
+      readonly text: string;
     }
   /** Starts a load of `perSecond` requests that ends by `loaded`, or by itself after `longestMs`. */
   | {
@@ -92,20 +101,46 @@ export interface Tally {
 
 const REQUEST_MS = 5000;
 const RESOLVE_MS = 1000;
+const DATAGRAM_MS = 2000;
 const FAILURES_KEPT = 20;
 
 const POST_BODY = "x".repeat(1000);
+
+/** What became of the requests of one order, so far. */
+class Fates {
+  readonly #startMs = performance.now();
+  readonly #countByName: Record<string, number> = {};
+  readonly #failures: string[] = [];
+  #sent = 0;
+  #slowestMs = 0;
+
+  /** Counts one request, whatever becomes of it. @param ask  who answered */
+  async count(what: string, ask: () => Promise<string>): Promise<void> {
+    this.#sent += 1;
+    const sentMs = performance.now();
+    try {
+      const name = await ask();
+      this.#countByName[name] = (this.#countByName[name] ?? 0) + 1;
+    } catch (thrown) {
+      const atMs = Math.round(sentMs - this.#startMs);
+      if (this.#failures.length < FAILURES_KEPT)
+        this.#failures.push(`${what} after ${atMs} ms: ${(thrown as Error).message}`);
+    }
+    this.#slowestMs = Math.max(this.#slowestMs, performance.now() - sentMs);
+  }
+
+  get tally(): Tally {
+    const slowestMs = Math.round(this.#slowestMs);
+    return { sent: this.#sent, countByName: this.#countByName, failures: this.#failures, slowestMs };
+  }
+}
 
 /** The requests of one order. */
 class Requests {
   readonly #url: URL;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #agent: Agent | false;
-  readonly #startMs = performance.now();
-  readonly #countByName: Record<string, number> = {};
-  readonly #failures: string[] = [];
-  #sent = 0;
-  #slowestMs = 0;
+  readonly #fates = new Fates();
 
   constructor(
     url: string,
@@ -125,22 +160,11 @@ class Requests {
   }
 
   async send(method: "GET" | "POST" = "GET"): Promise<void> {
-    this.#sent += 1;
-    const sentMs = performance.now();
-    try {
-      const name = await this.#ask(method);
-      this.#countByName[name] = (this.#countByName[name] ?? 0) + 1;
-    } catch (thrown) {
-      const atMs = Math.round(sentMs - this.#startMs);
-      if (this.#failures.length < FAILURES_KEPT)
-        this.#failures.push(`${method} after ${atMs} ms: ${(thrown as Error).message}`);
-    }
-    this.#slowestMs = Math.max(this.#slowestMs, performance.now() - sentMs);
+    await this.#fates.count(method, async () => await this.#ask(method));
   }
 
   get tally(): Tally {
-    const slowestMs = Math.round(this.#slowestMs);
-    return { sent: this.#sent, countByName: this.#countByName, failures: this.#failures, slowestMs };
+    return this.#fates.tally;
   }
 
   async #ask(method: "GET" | "POST"): Promise<string> {
@@ -275,6 +299,33 @@ async function get({ url, count, headers }: Extract<Order, { kind: "get" }>): Pr
   return requests.tally;
 }
 
+async function sendDatagrams(order: Extract<Order, { kind: "datagrams" }>): Promise<Tally> {
+  const fates = new Fates();
+  for (let sent = 0; sent < order.count; sent += 1)
+    await fates.count("datagram", async () => await sendDatagram(order));
+  return fates.tally;
+}
+
+async function sendDatagram({ host, port, text }: Extract<Order, { kind: "datagrams" }>): Promise<string> {
+  const { address, family } = await dns.lookup(host);
+  return await new Promise<string>((resolve, reject) => {
+    const socket = createSocket(family === 6 ? "udp6" : "udp4");
+    const end = (act: () => void): void => {
+      clearTimeout(late);
+      socket.close();
+      act();
+    };
+    const late = setTimeout(
+      () => end(() => reject(new Error(`no answer in ${DATAGRAM_MS} ms`))),
+      DATAGRAM_MS,
+    );
+    socket.on("message", (message) => end(() => resolve(message.toString().trim())));
+    socket.on("error", (error) => end(() => reject(error)));
+    // Connected, so that a refusal told by ICMP is heard.
+    socket.connect(port, address, () => socket.send(text));
+  });
+}
+
 function serve(socketPath: string): void {
   let load: Load | null = null;
   let watch: Watch | null = null;
@@ -290,6 +341,8 @@ function serve(socketPath: string): void {
         return await lookup(order.name);
       case "get":
         return await get(order);
+      case "datagrams":
+        return await sendDatagrams(order);
       case "load":
         if (load !== null) throw new Error("a load is under way already");
         load = new Load(order);

@@ -26,6 +26,12 @@ export interface LoadWanted {
   readonly posts?: boolean;
 }
 
+/** How many datagrams, and what is in each. */
+export interface DatagramOptions {
+  readonly count?: number;
+  readonly text?: string;
+}
+
 /** A client at work, wherever it runs. */
 export class LabClient {
   readonly #socketPath: string;
@@ -50,6 +56,12 @@ export class LabClient {
 
   async get(url: string, count = 1, headers: Readonly<Record<string, string>> = {}): Promise<Tally> {
     return await this.#order({ kind: "get", url, count, headers });
+  }
+
+  /** Sends datagrams, each from a socket of its own: who answered. */
+  async datagrams(host: string, port: number, options: DatagramOptions = {}): Promise<Tally> {
+    const { count = 1, text = "who" } = options;
+    return await this.#order({ kind: "datagrams", host, port, count, text });
   }
 
   /** Keeps `perSecond` (50) requests a second coming, for at least half a second before and after `action`. */

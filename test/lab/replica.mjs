@@ -11,12 +11,14 @@
  *                                                   with &head its head at once
  *   GET /status?code=N                             GET /drop        the connection is reset
  *   GET /whoami      JSON: name, client, headers   POST /echo       the body
- *   GET with Upgrade: bytes are echoed             UDP, same ports: the name
+ *   GET with Upgrade: bytes are echoed             UDP, same ports: the name; to "whoami"
+ *                                                   as JSON: name, client
  *
  * It says "listening" on stdout once all ports are open.
  *
- * Environment: REPLICA_NAME (default: the host name), REPLICA_ADDRESS (all), REPLICA_PORTS (8080; several by comma),
- * REPLICA_GRACE_MS (10000): how long SIGTERM waits for what is in flight, before it ends with exit code 1.
+ * Environment: REPLICA_NAME (default: the host name), REPLICA_ADDRESS (all, of both families), REPLICA_PORTS (8080;
+ * several by comma), REPLICA_GRACE_MS (10000): how long SIGTERM waits for what is in flight, before it ends with exit
+ * code 1.
  */
 
 import { createSocket } from "node:dgram";
@@ -25,10 +27,13 @@ import { createServer } from "node:http";
 import { hostname } from "node:os";
 
 const NAME = process.env.REPLICA_NAME ?? hostname();
-const ADDRESS = process.env.REPLICA_ADDRESS ?? "0.0.0.0";
+const ADDRESS = process.env.REPLICA_ADDRESS ?? "::";
 const PORTS = (process.env.REPLICA_PORTS ?? "8080").split(",").map(Number);
 const GRACE_MS = Number(process.env.REPLICA_GRACE_MS ?? 10_000);
 const SLOW_MS_MAX = 60_000;
+
+/** An IPv4 client of a socket for both families looks like ::ffff:10.0.0.1. */
+const plain = (address) => address?.replace(/^::ffff:/, "");
 
 const state = { healthStatus: 200, stopping: false };
 
@@ -47,7 +52,7 @@ const ROUTES = {
   "/drop": (request) => request.socket.resetAndDestroy(),
   "/whoami": (request, response) => {
     const { remoteAddress, remotePort } = request.socket;
-    const client = { address: remoteAddress, port: remotePort };
+    const client = { address: plain(remoteAddress), port: remotePort };
     response.setHeader("content-type", "application/json");
     response.end(JSON.stringify({ name: NAME, client, headers: request.headers }));
   },
@@ -75,8 +80,12 @@ function upgrade(request, socket) {
 const servers = PORTS.map((port) => createServer(answer).on("upgrade", upgrade).listen(port, ADDRESS));
 
 const sockets = PORTS.map((port) => {
-  const socket = createSocket("udp4");
-  socket.on("message", (_message, peer) => socket.send(`${NAME}\n`, peer.port, peer.address));
+  const socket = createSocket(ADDRESS.includes(":") ? "udp6" : "udp4");
+  socket.on("message", (message, { port: from, address }) => {
+    const client = { address: plain(address), port: from };
+    const isAsked = message.toString() === "whoami";
+    socket.send(isAsked ? JSON.stringify({ name: NAME, client }) : `${NAME}\n`, from, address);
+  });
   return socket.bind(port, ADDRESS);
 });
 

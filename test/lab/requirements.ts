@@ -36,6 +36,10 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   kdig: "knot-dnsutils",
   tcpdump: "tcpdump",
   faketime: "faketime",
+  curl: "curl",
+  conntrack: "conntrack",
+  wg: "wireguard-tools",
+  "wireguard-go": "wireguard-go",
 };
 
 /** What is tried, each in a line of its own; the first word of the answer names what failed. */
@@ -46,6 +50,9 @@ const KERNEL: Readonly<Record<string, string>> = {
   veth: "ip link add one type veth peer name two",
   "nft numgen on bridged frames":
     "nft 'table bridge t { chain c { type filter hook forward priority 0; numgen random mod 100 < 5 drop; }; }'",
+  vxlan: "ip link add vx0 type vxlan id 4096 dstport 4789 local 127.0.0.1",
+  "nft NAT by numgen and jhash":
+    "nft 'table inet t { chain c { type nat hook prerouting priority -105; jhash ip saddr mod 4 0 accept; }; }'",
   "NAT by iptables": "iptables -t nat -A POSTROUTING -j MASQUERADE",
   "forwarding per namespace": "echo 1 > /proc/sys/net/ipv4/ip_forward",
   "children in /proc (CONFIG_PROC_CHILDREN)": "cat /proc/1/task/1/children",

@@ -43,6 +43,16 @@ const READY_MS = 20_000;
 /** What was asked of a daemon that has no such thing. */
 const NOT_FOUND = 404;
 
+/** How a daemon is started, other than plainly. */
+export interface StartOptions {
+  /** Words before the command, as of `setpriv`. */
+  readonly before?: readonly string[];
+  /** Words after `run`. */
+  readonly words?: readonly string[];
+  /** Environment variables. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
 /** Our daemon on one host. */
 export class SkeinNode {
   readonly host: LabHost;
@@ -91,10 +101,11 @@ export class SkeinNode {
   }
 
   /** Starts the daemon; it is ready once its view is complete. */
-  async start(): Promise<void> {
-    const env: Record<string, string> =
+  async start({ before = [], words = [], settings = {} }: StartOptions = {}): Promise<void> {
+    const joining: Record<string, string> =
       this.#join === null ? {} : { SKEIN_MESH_JOIN: this.#join, SKEIN_MESH_TOKEN_FILE: TOKEN_FILE };
-    const argv = [...this.#clock, process.execPath, "src/main.ts", "run"];
+    const env = { ...joining, ...settings };
+    const argv = [...this.#clock, ...before, process.execPath, "src/main.ts", "run", ...words];
     const daemon = await this.host.spawn(argv, { cwd: REPOSITORY, log: "skein", env });
     this.#daemon = daemon;
     await this.#untilReady(daemon);
@@ -130,12 +141,26 @@ export class SkeinNode {
   async startClients(): Promise<void> {
     await this.host.mustExec(["mkdir", "-p", CLIENT_FOLDER]);
     const argv = [process.execPath, CLIENT, `${CLIENT_FOLDER}/process.sock`];
-    await Promise.all([this.host.spawn(argv, { log: "client" }), this.#runClient("client", [])]);
+    const inContainer = this.#runClient("client", this.#asksGateway);
+    await Promise.all([this.host.spawn(argv, { log: "client" }), inContainer]);
     await Promise.all([this.client.untilListening(), this.process.untilListening()]);
   }
 
   /** Starts a further client in a container of its own, named `name`, with more words for `docker run`. */
   async runClient(name: string, ...words: readonly string[]): Promise<LabClient> {
+    return await this.#runFurther(name, [...this.#asksGateway, ...words]);
+  }
+
+  /** As `runClient`, but with Docker's defaults: nothing says whom the container asks for names. */
+  async runPlainClient(name: string, ...words: readonly string[]): Promise<LabClient> {
+    return await this.#runFurther(name, words);
+  }
+
+  get #asksGateway(): readonly string[] {
+    return [`--dns=${this.host.bridgeGateway}`];
+  }
+
+  async #runFurther(name: string, words: readonly string[]): Promise<LabClient> {
     await this.#runClient(name, words);
     const client = new LabClient(this.host.path(`${CLIENT_FOLDER}/${name}.sock`), null);
     await client.untilListening();
@@ -144,7 +169,7 @@ export class SkeinNode {
 
   async #runClient(name: string, words: readonly string[]): Promise<void> {
     const mounts = [`--volume=${CLIENT_FOLDER}:${CLIENT_FOLDER}`, `--volume=${CLIENT}:/client.mts:ro`];
-    const options = ["--detach", `--name=${name}`, `--dns=${this.host.bridgeGateway}`, ...mounts, ...words];
+    const options = ["--detach", `--name=${name}`, ...mounts, ...words];
     const program = ["node", "/client.mts", `${CLIENT_FOLDER}/${name}.sock`];
     await this.host.docker("run", ...options, LAB_IMAGE, ...program);
   }

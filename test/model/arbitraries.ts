@@ -4,7 +4,13 @@ import * as fc from "fast-check";
 
 import { isIpv6, numberToIpv4 } from "../../src/base/ip.ts";
 import { LIMITS } from "../../src/model/limits.ts";
-import type { NodeRecord, ReplicaRecord, SubnetRecord, VipRecord } from "../../src/model/record.ts";
+import type {
+  NodeOverlay,
+  NodeRecord,
+  ReplicaRecord,
+  SubnetRecord,
+  VipRecord,
+} from "../../src/model/record.ts";
 import { ORDER_MAX } from "../../src/model/record.ts";
 import type {
   Delivery,
@@ -63,6 +69,7 @@ const traffic: fc.Arbitrary<TrafficPolicy> = fc.record({
   firstByteMs: fc.option(waitMs),
   udpMode: fc.constantFrom("flow", "datagram"),
   udpIdleMs: fc.option(waitMs),
+  source: fc.constantFrom("keep", "masquerade"),
 });
 
 const delivery: fc.Arbitrary<Delivery> = fc.record({
@@ -88,8 +95,33 @@ const prefix = fc
     return `${numberToIpv4(number - (number % 2 ** (32 - bits)))}/${bits}`;
   });
 
+/** A record of which one field may be left out. */
+function withOptional<T extends object, K extends keyof T>(
+  name: K,
+  fields: { [P in keyof T]: fc.Arbitrary<T[P]> },
+): fc.Arbitrary<Omit<T, K> & Partial<Pick<T, K>>> {
+  const required = (Object.keys(fields) as (keyof T)[]).filter((field) => field !== name);
+  const record = fc.record(fields, { requiredKeys: required, noNullPrototype: true });
+  return record as unknown as fc.Arbitrary<Omit<T, K> & Partial<Pick<T, K>>>;
+}
+
+const key = fc
+  .uint8Array({ minLength: 32, maxLength: 32 })
+  .map((bytes) => Buffer.from(bytes).toString("base64"));
+
+const overlay: fc.Arbitrary<NodeOverlay> = fc.record(
+  {
+    address: fc
+      .tuple(fc.integer({ min: 1, max: 126 }), fc.nat({ max: 255 }))
+      .map(([a, b]) => `${a}.0.0.${b}`),
+    mtu: fc.integer({ min: 1280, max: 65_535 }),
+    wireguard: fc.record({ key, port }, { noNullPrototype: true }),
+  },
+  { requiredKeys: ["address", "mtu"], noNullPrototype: true },
+);
+
 /** A node's record of itself. */
-export const nodeRecord: fc.Arbitrary<NodeRecord> = fc.record({
+export const nodeRecord: fc.Arbitrary<NodeRecord> = withOptional("overlay", {
   kind: fc.constant("node"),
   name: label,
   host: fc.domain(),
@@ -98,10 +130,11 @@ export const nodeRecord: fc.Arbitrary<NodeRecord> = fc.record({
   labels: fc.dictionary(fc.string({ maxLength: 10 }), short, { maxKeys: 4, noNullPrototype: true }),
   software: short,
   prefixes: fc.uniqueArray(prefix, { maxLength: 4 }),
+  overlay,
 });
 
 /** A replica's record. */
-export const replicaRecord: fc.Arbitrary<ReplicaRecord> = fc.record({
+export const replicaRecord: fc.Arbitrary<ReplicaRecord> = withOptional("address6", {
   kind: fc.constant("replica"),
   id: fc.string({ unit: fc.constantFrom(...letters, "-", "."), minLength: 1, maxLength: 80 }),
   name: label,
@@ -110,7 +143,8 @@ export const replicaRecord: fc.Arbitrary<ReplicaRecord> = fc.record({
   service: label,
   stack: fc.option(label),
   address: fc.oneof(fc.ipV4(), fc.ipV6().filter(isIpv6)),
-  reach: fc.constantFrom("direct", "stream"),
+  address6: fc.constantFrom("fd12:3456:789a:4d::2", "2001:db8::1"),
+  reach: fc.constantFrom("direct", "stream", "overlay"),
   declaration,
   weight: fc.nat({ max: 100 }),
   delivery,

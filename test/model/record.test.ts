@@ -9,6 +9,7 @@ import { LIMITS } from "../../src/model/limits.ts";
 import {
   parseRecord,
   recordKey,
+  recordWith,
   renderRecord,
   type NodeLogRecord,
   type ReplicaRecord,
@@ -65,7 +66,8 @@ test("record: a way of a later version to spread or hand over traffic is as if i
 test("record: unknown fields of a newer peer are ignored, and not passed on", () => {
   fc.assert(
     fc.property(anyRecord, (record) => {
-      const body = JSON.stringify({ ...record, tomorrow: { x: [1] } });
+      const said = JSON.parse(renderRecord(record)) as object;
+      const body = JSON.stringify({ ...said, tomorrow: { x: [1] } });
       const parsed = parseRecord(recordKey(record), body);
       assert.ok(parsed.ok && parsed.value !== null);
       assert.equal("tomorrow" in parsed.value, false);
@@ -371,3 +373,91 @@ function pathsOf(value: unknown, path: readonly string[] = []): string[][] {
   const inner = Object.entries(value).flatMap(([key, child]) => pathsOf(child, [...path, key]));
   return path.length === 0 ? inner : [[...path], ...inner];
 }
+
+const NODE = {
+  name: "host-1",
+  host: "10.0.0.1",
+  port: 7650,
+  zone: "",
+  labels: {},
+  software: "0.1.0",
+  prefixes: [],
+};
+const KEY = `${"A".repeat(42)}E=`;
+const OVERLAY = { address: "192.0.2.1", mtu: 1500, wireguard: { key: KEY, port: 51_820 } };
+
+/** What a peer makes of a node's word on its overlay. */
+function overlayAs(overlay: unknown): unknown {
+  const parsed = parseRecord("node", JSON.stringify({ ...NODE, overlay }));
+  assert.ok(parsed.ok && parsed.value?.kind === "node", "the member itself is taken");
+  return parsed.value.overlay;
+}
+
+test("record: how a node carries overlays is read, and what makes no sense of it is as if it were not said", () => {
+  assert.deepEqual(overlayAs(OVERLAY), OVERLAY);
+  const { wireguard: _none, ...plain } = OVERLAY;
+  assert.deepEqual(overlayAs(plain), plain);
+  const addresses = [
+    "",
+    "host",
+    "::1",
+    "127.0.0.1",
+    "0.0.0.0",
+    "224.0.0.1",
+    "255.255.255.255",
+    "1.2.3.4; ls",
+    7,
+  ];
+  for (const address of addresses)
+    assert.equal(overlayAs({ ...OVERLAY, address }), undefined, String(address));
+  for (const mtu of [0, 1279, 65_536, 1500.5, "1500", null])
+    assert.equal(overlayAs({ ...OVERLAY, mtu }), undefined, String(mtu));
+  for (const overlay of [null, [], "x", 1]) assert.equal(overlayAs(overlay), undefined);
+  const keys = ["", "A".repeat(44), `${"A".repeat(42)}B=`, `${KEY}\n`, `${"-".repeat(42)}E=`, 7];
+  for (const key of keys)
+    assert.deepEqual(overlayAs({ ...OVERLAY, wireguard: { key, port: 51_820 } }), plain, String(key));
+  for (const port of [0, 65_536, "51820"])
+    assert.deepEqual(overlayAs({ ...OVERLAY, wireguard: { key: KEY, port } }), plain, String(port));
+});
+
+test("record: what a node says of itself changes by what it leads to, and by how it carries overlays", () => {
+  const first = recordWith(NODE, { overlay: OVERLAY });
+  assert.deepEqual(first, { ...NODE, overlay: OVERLAY });
+  assert.deepEqual(recordWith(first, { prefixes: ["10.0.0.0/8"] }), {
+    ...NODE,
+    overlay: OVERLAY,
+    prefixes: ["10.0.0.0/8"],
+  });
+  assert.deepEqual(recordWith(first, { overlay: null }), NODE);
+});
+
+test("record: a replica on an overlay network is one to stream to for whoever knows of no overlays", () => {
+  const [sample] = fc.sample(replicaRecord, 1);
+  assert.ok(sample !== undefined);
+  const record: ReplicaRecord = { ...sample, reach: "overlay" };
+  const body = JSON.parse(renderRecord(record)) as Record<string, unknown>;
+  assert.deepEqual([body["reach"], body["overlay"]], ["stream", true]);
+  const again = (changed: object) => {
+    const parsed = parseRecord(recordKey(record), JSON.stringify({ ...body, ...changed }));
+    return parsed.ok && parsed.value?.kind === "replica" ? parsed.value.reach : null;
+  };
+  assert.deepEqual(
+    [again({}), again({ overlay: 1 }), again({ reach: "direct" })],
+    ["overlay", "stream", "direct"],
+  );
+  assert.equal(again({ reach: "overlay" }), null);
+});
+
+test("record: an IPv6 address beside a replica's own is taken in its canonical form, and left out in any other", () => {
+  const [sample] = fc.sample(replicaRecord, 1);
+  assert.ok(sample !== undefined);
+  const address6Of = (address6: unknown): unknown => {
+    const body = JSON.stringify({ ...(JSON.parse(renderRecord(sample)) as object), address6 });
+    const parsed = parseRecord(recordKey(sample), body);
+    assert.ok(parsed.ok && parsed.value?.kind === "replica");
+    return parsed.value.address6;
+  };
+  assert.equal(address6Of("fd12::3:0:0:2"), "fd12::3:0:0:2");
+  for (const bad of ["FD12::2", "fd12:0::2", "::1", "::", "10.0.0.1", "fe80::1%eth0", "x", "", 7, null])
+    assert.equal(address6Of(bad), undefined, String(bad));
+});

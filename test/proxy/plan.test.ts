@@ -5,6 +5,8 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
+import type { Member } from "../../src/model/member.ts";
+import type { Network } from "../../src/model/network.ts";
 import { DEFAULT_DELIVERY, type PublishedPort, type ServicePort } from "../../src/model/service.ts";
 import { TIERS, type Replica, type Service } from "../../src/model/view.ts";
 import { planRoutes, type RouteOptions } from "../../src/proxy/plan.ts";
@@ -20,6 +22,8 @@ const OPTIONS: RouteOptions = {
   reservedPorts: [7650],
   listenersMax: 1000,
 };
+
+const OVERLAY = { address: "192.0.2.2", mtu: 1500 };
 
 const TCP: ServicePort = { name: "db", port: 5432, target: 5432, protocol: "tcp" };
 const UDP: ServicePort = { name: "dns", port: 53, target: 53, protocol: "udp" };
@@ -330,4 +334,66 @@ test("planRoutes: past the bound on listeners, those that lead to somebody come 
     ["default/b", "default/c"],
   );
   assert.ok(planned.problems.some((text) => text.startsWith("1 listeners are not opened")));
+});
+
+test("planRoutes: a service is listened on at its IPv6 VIP beside the other, also before it has that one", () => {
+  const web = service("web", { vip6: "fd12::8000:0:0:9", aliasVips: ["127.96.0.7"] });
+  assert.deepEqual(addresses([web]), [
+    "http 127.96.0.1:80 default/web",
+    "http 127.96.0.7:80 default/web",
+    "http fd12::8000:0:0:9:80 default/web",
+  ]);
+  assert.deepEqual(addresses([{ ...web, vip: null }]), ["http fd12::8000:0:0:9:80 default/web"]);
+  assert.deepEqual(addresses([web], { listensOnVips: false }), []);
+  const looped = service("web", {
+    vip6: "fd12::8000:0:0:9",
+    replicas: [replica("a", { address: "fd12::8000:0:0:9" })],
+  });
+  assert.match(planRoutes(view([looped]), OPTIONS).problems.join(), /replica a is left out: its address/);
+});
+
+test("planRoutes: a replica on an overlay network is dialled where both hosts carry that, else relayed", () => {
+  const there = { id: "b".repeat(20), name: "host-2", incarnation: 7, zone: "" };
+  const far = { local: false, node: there.id, nodeName: "host-2", reach: "overlay" } as const;
+  const web = service("web", {
+    network: "app",
+    replicas: [
+      replica("a", { ...far, address: "10.160.2.5" }),
+      replica("b", { ...far, address: "10.99.0.1" }),
+    ],
+  });
+  const slice = { node: there.id, nodeName: "host-2", index: 2, prefix: "10.160.2.0/24", tentative: false };
+  const app: Network = {
+    name: "app",
+    range: "10.160.0.0/16",
+    sliceBits: 24,
+    vni: 5000,
+    encrypted: false,
+    slices: [slice],
+    problems: [],
+    isSound: true,
+  };
+  const ways = (
+    carried: readonly string[],
+    network: Partial<Network> = {},
+    overlay: object | null = OVERLAY,
+  ) => {
+    const member = { ...there, ...(overlay && { overlay }) } as unknown as Member;
+    const seen = { ...view([web]), networks: [{ ...app, ...network }], members: [member] };
+    const { frontends } = planRoutes(seen, { ...OPTIONS, carried: new Set(carried) });
+    return frontends[0]?.pool.tiers[0]?.map(({ replica: id, via, relayLife }) => [id, via, relayLife]);
+  };
+  const relayed = [
+    ["a", "stream", 7],
+    ["b", "stream", 7],
+  ];
+  assert.deepEqual(ways(["app"]), [
+    ["a", "direct", undefined],
+    ["b", "stream", 7],
+  ]);
+  assert.deepEqual(ways([]), relayed, "not carried here");
+  assert.deepEqual(ways(["other"]), relayed);
+  assert.deepEqual(ways(["app"], {}, null), relayed, "not carried there");
+  assert.deepEqual(ways(["app"], { encrypted: true }), relayed, "it cannot encrypt");
+  assert.deepEqual(ways(["app"], { isSound: false }), relayed);
 });

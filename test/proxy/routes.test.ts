@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { listenerKey, versionOf } from "../../src/proxy/routes.ts";
+import { listenerKey, versionOf, wayOf } from "../../src/proxy/routes.ts";
 
 import { upstream } from "./fixtures.ts";
 
@@ -18,4 +18,10 @@ test("versionOf: a container that came back with another address is not what it 
   const before = upstream("web-1", 8080);
   assert.equal(versionOf(before), versionOf({ ...before, weight: 5, sinceMs: 7, drainUntilMs: 9 }));
   assert.notEqual(versionOf(before), versionOf({ ...before, address: "172.17.0.9" }));
+});
+
+test("wayOf: a replica whose network comes up is what it was, by another way", () => {
+  const [relayed, direct] = [upstream("web-1", 80, { via: "stream" }), upstream("web-1", 80)];
+  assert.equal(versionOf(relayed), versionOf(direct));
+  assert.notEqual(wayOf(relayed), wayOf(direct));
 });

@@ -54,6 +54,22 @@ describe("exec", () => {
     assert.deepEqual(ran, { status: 7, stdout: "table inet skein", stderr: "oops\n" });
   });
 
+  it("a program that is told its environment has nothing of ours", async () => {
+    process.env["SKEIN_TEST_SECRET"] = "token";
+    const ours = await run("env", [], DEADLINE);
+    const { stdout } = await run("env", [], { ...DEADLINE, env: { PATH: process.env["PATH"] } });
+    delete process.env["SKEIN_TEST_SECRET"];
+    assert.match(ours.stdout, /^SKEIN_TEST_SECRET=token$/m);
+    assert.deepEqual(
+      stdout
+        .trim()
+        .split("\n")
+        .map((line) => line.split("=")[0])
+        .sort(),
+      ["LC_ALL", "PATH"],
+    );
+  });
+
   it("a program that does not read its input is no error", async () => {
     const ran = await run("true", [], { ...DEADLINE, stdin: "x".repeat(1_000_000) });
     assert.equal(ran.status, 0);

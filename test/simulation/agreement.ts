@@ -2,7 +2,7 @@
  * Agreement: do all running nodes have the same picture?
  *
  * Two nodes agree when their views hold the same members in the same states, the same services with the same
- * addresses and the same replicas in the same tiers; then their zones and route tables are equal too, which is looked
+ * addresses and the same replicas in the same tiers, the same networks with the same slices; then their zones and route tables are equal too, which is looked
  * at as well. What is one node's own affair (round trips, since when, by whose word) does not count. A view is summed
  * up in a number that is kept until the view changes, so that a thousand nodes can be asked each few milliseconds.
  */
@@ -101,6 +101,7 @@ export class Agreement {
       if (state === "alive") sum = mix(sum, `${id}${incarnation}`);
     }
     for (const service of view.services) sum = add(sum, this.#sumOf(service));
+    for (const text of networkTexts(view)) sum = add(sum, mix(0, text));
     this.#sumByView.set(view, sum);
     return sum;
   }
@@ -129,6 +130,17 @@ function textOf({ key, vip, publish, problems, replicas }: Service): string {
   return `${key} ${vip} ${JSON.stringify([publish, problems])}\n${each.join("\n")}`;
 }
 
+/** What counts of overlay networks; a node that is gone may be remembered by some and not by others. */
+function networkTexts({ networks, members }: View): readonly string[] {
+  if (networks.length === 0) return [];
+  const aliveIds = new Set(members.filter(({ state }) => state === "alive").map(({ id }) => id));
+  return networks.map(({ name, range, vni, isSound, slices }) => {
+    const held = slices.filter(({ node }) => aliveIds.has(node));
+    const each = held.map(({ node, prefix, tentative }) => `${node} ${prefix} ${tentative}`);
+    return `network ${name} ${range} ${vni} ${isSound} ${each.join()}`;
+  });
+}
+
 /** FNV-1a over text, in 32 bits. */
 function mix(sum: number, text: string): number {
   let mixed = sum ^ 0x811c9dc5;
@@ -152,6 +164,9 @@ function difference(one: Host, view: View, other: Host, otherView: View): string
   }
   const [extra] = textByKey.values();
   if (extra !== undefined) return `${other.name} has ${flat(extra)}, ${one.name} has not`;
+  const [networks, otherNetworks] = [networkTexts(view).join("; "), networkTexts(otherView).join("; ")];
+  if (networks !== otherNetworks)
+    return `${one.name} has ${networks.slice(0, 600)}, ${other.name} has ${otherNetworks.slice(0, 600)}`;
   const incarnations = ({ members }: View): string =>
     members.map(({ id, incarnation }) => `${id} ${incarnation}`).join();
   return `${one.name} and ${other.name} see other members: ${incarnations(view)}, ${incarnations(otherView)}`;

@@ -7,6 +7,7 @@
  * the last view is the same object, so looking at a view costs what changed in it.
  */
 
+import { overlaps, parsePrefix } from "../../src/base/ip.ts";
 import { planZone, type Zone } from "../../src/dns/names/zone.ts";
 import type { NodeId } from "../../src/model/ids.ts";
 import type { Member } from "../../src/model/member.ts";
@@ -66,6 +67,7 @@ export class PictureCheck implements Observer {
     this.#lastByHost.set(host, next);
     const newlyGone = this.#members(next, view);
     this.#services(host, next, last === undefined ? [] : last.view.services, view);
+    if (last === undefined || view.networks !== last.view.networks) this.#networks(host, view);
     if (newlyGone.size > 0) this.#allOfGone(host, view, newlyGone);
     next.view = view;
     const isDue = newlyGone.size > 0 || this.#sim.nowMs - next.projectedAtMs >= this.#projectEveryMs;
@@ -134,6 +136,24 @@ export class PictureCheck implements Observer {
       this.#lost(host, { old, service: null, before: last.view, view });
     }
     this.#vips(host, last, freed, fresh);
+  }
+
+  /** No address is in two slices, of one network or of two that are made real. */
+  #networks(host: Host, { networks }: View): void {
+    const holderBySlice = new Map<string, string>();
+    const real = networks.filter(({ isSound }) => isSound);
+    for (const [at, { name, range }] of real.entries()) {
+      const twin = real.slice(at + 1).find((other) => isOverlapping(range, other.range));
+      if (twin !== undefined) throw this.#broken(host, `networks ${name} and ${twin.name} share addresses`);
+    }
+    for (const { name, slices } of networks) {
+      for (const { prefix, nodeName } of slices) {
+        const slice = `${name} ${prefix}`;
+        const holder = holderBySlice.get(slice);
+        if (holder !== undefined) throw this.#broken(host, `${holder} and ${nodeName} both have ${slice}`);
+        holderBySlice.set(slice, nodeName);
+      }
+    }
   }
 
   // oxlint-disable-next-line max-params -- what went and what came
@@ -266,6 +286,11 @@ export class PictureCheck implements Observer {
   #broken(host: Host, what: string): Violation {
     return new Violation(this.#sim.at(host, what));
   }
+}
+
+function isOverlapping(one: string, other: string): boolean {
+  const [first, second] = [parsePrefix(one), parsePrefix(other)];
+  return first.ok && second.ok && overlaps(first.value, second.value);
 }
 
 /** Whether nothing may be sent to a replica because of what became of its node. */

@@ -12,6 +12,7 @@ import {
   orUsual,
   PREFERENCES,
   PROXY_PROTOCOLS,
+  SOURCES,
   UDP_MODES,
 } from "../../src/source/traffic.ts";
 
@@ -19,6 +20,7 @@ test("traffic: the first word of each choice is what holds where nothing is said
   assert.equal(BALANCES[0], DEFAULT_TRAFFIC.balance);
   assert.equal(PREFERENCES[0], DEFAULT_TRAFFIC.prefer);
   assert.equal(UDP_MODES[0], DEFAULT_TRAFFIC.udpMode);
+  assert.equal(SOURCES[0], DEFAULT_TRAFFIC.source);
   assert.equal(PROXY_PROTOCOLS[0], DEFAULT_DELIVERY.proxyProtocol);
   assert.ok(
     DEFAULT_DELIVERY.drainMs >= DRAIN_RANGE.leastMs && DEFAULT_DELIVERY.drainMs <= DRAIN_RANGE.mostMs,

@@ -7,4 +7,5 @@ export const CHARTER: Charter = {
   roots: [],
   tokens: { worker: 1, manager: 1 },
   revoked: [],
+  networks: [],
 };

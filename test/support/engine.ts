@@ -37,6 +37,15 @@ export type Fault =
   | { readonly kind: "stalled" }
   | { readonly kind: "body"; readonly body: string };
 
+/** What `POST /networks/create` says, and after that `GET /networks`, as far as it is looked at. */
+export interface NetworkDescription {
+  readonly Name: string;
+  readonly EnableIPv6?: boolean;
+  readonly IPAM?: unknown;
+  readonly Options?: Readonly<Record<string, string>>;
+  readonly Labels?: Readonly<Record<string, string>>;
+}
+
 /** A running fake engine. */
 export interface FakeEngine {
   readonly socketPath: string;
@@ -46,6 +55,8 @@ export interface FakeEngine {
   /** `METHOD path` of every request, in order. */
   readonly requests: string[];
   networks: unknown;
+  /** Why it does not make a network that is described so; null when it does. */
+  refusal: (description: NetworkDescription) => string | null;
   apiVersion: string;
   /** Event streams open now. */
   streams(): number;
@@ -82,6 +93,7 @@ export async function openEngine(containers: readonly FakeContainer[] = []): Pro
       },
       { Name: "host", Driver: "host", IPAM: { Config: null } },
     ],
+    refusal: () => null,
     apiVersion: "1.41",
     streams: () => streams.size,
     emit: (event) => engine.emitRaw(`${JSON.stringify(event)}\n`),
@@ -135,8 +147,17 @@ function answer(
     response.flushHeaders();
     streams.add(response);
     response.on("close", () => streams.delete(response));
+  } else if (request.method === "POST") {
+    const chunks: Uint8Array[] = [];
+    request.on("data", (chunk: Uint8Array) => chunks.push(chunk));
+    request.on("end", () => {
+      const description = JSON.parse(Buffer.concat(chunks).toString()) as NetworkDescription;
+      change(response, makeNetwork(engine, description));
+    });
+  } else if (request.method === "DELETE") {
+    change(response, removeNetwork(engine, url.pathname.slice("/networks/".length)));
   } else {
-    const body = bodyOf(engine, url.pathname);
+    const body = bodyOf(engine, url);
     response.writeHead(body === null ? 404 : 200, { "content-type": "application/json" });
     response.end(JSON.stringify(body ?? { message: "No such container" }));
   }
@@ -165,11 +186,54 @@ function fail(fault: Fault, response: ServerResponse): void {
   }
 }
 
-function bodyOf(engine: FakeEngine, path: string): unknown {
+/** What became of a change: a status, and Docker's words. */
+type Outcome = readonly [status: number, message: string];
+
+function change(response: ServerResponse, [status, message]: Outcome): void {
+  response.writeHead(status, { "content-type": "application/json" });
+  response.end(status === 204 ? "" : JSON.stringify({ message }));
+}
+
+type FakeNetwork = NetworkDescription & { readonly Id?: string };
+
+let networksMade = 0;
+
+function makeNetwork(engine: FakeEngine, description: NetworkDescription): Outcome {
+  const networks = engine.networks as readonly FakeNetwork[];
+  const refusal = engine.refusal(description);
+  if (refusal !== null) return [403, refusal];
+  if (networks.some(({ Name }) => Name === description.Name)) {
+    return [409, `network with name ${description.Name} already exists`];
+  }
+  networksMade += 1;
+  engine.networks = [...networks, { ...description, Id: networksMade.toString(16).padStart(64, "0") }];
+  engine.emit({ Type: "network", Action: "create", Actor: { ID: description.Name, Attributes: {} } });
+  return [201, ""];
+}
+
+function removeNetwork(engine: FakeEngine, id: string): Outcome {
+  const networks = engine.networks as readonly FakeNetwork[];
+  const network = networks.find(({ Id }) => Id === id);
+  if (network === undefined) return [404, `network ${id} not found`];
+  const isOn = ({ network: name, running }: FakeContainer) => name === network.Name && running !== false;
+  if ([...engine.containers.values()].some(isOn))
+    return [403, `network ${network.Name} has active endpoints`];
+  engine.networks = networks.filter((other) => other !== network);
+  engine.emit({ Type: "network", Action: "destroy", Actor: { ID: network.Name, Attributes: {} } });
+  return [204, ""];
+}
+
+function bodyOf(engine: FakeEngine, { pathname: path, searchParams }: URL): unknown {
   if (path === "/version") return { ApiVersion: engine.apiVersion, Version: "fake" };
   if (path === "/networks") return engine.networks;
   if (path === "/containers/json") {
-    return [...engine.containers.values()].filter(({ running }) => running !== false).map(listEntry);
+    const filters = JSON.parse(searchParams.get("filters") ?? "{}") as {
+      readonly network?: readonly string[];
+    };
+    return [...engine.containers.values()]
+      .filter(({ running }) => running !== false || searchParams.get("all") === "true")
+      .filter(({ network = "bridge" }) => filters.network?.includes(network) ?? true)
+      .map(listEntry);
   }
   const id = /^\/containers\/([0-9a-f]+)\/json$/.exec(path)?.[1] ?? "";
   const container = engine.containers.get(id);

@@ -16,7 +16,13 @@ const PASSPHRASE = "correct horse battery";
 const newBackup = async (clusterId = drawClusterId()): Promise<Backup> => {
   const authority = await createAuthority(clusterId, 1, NOW_MS);
   const revoked = [{ id: "a".repeat(20), untilMs: NOW_MS }];
-  const charter: Charter = { clusterId, roots: [authority.root], tokens: { worker: 3, manager: 2 }, revoked };
+  const charter: Charter = {
+    clusterId,
+    roots: [authority.root],
+    tokens: { worker: 3, manager: 2 },
+    revoked,
+    networks: [],
+  };
   return { charter, keys: { [authority.root.fingerprint]: renderKey(authority) } };
 };
 

@@ -137,7 +137,14 @@ export function makeNode(issuer: TestAuthority, wanted: WantedNode = {}): Holdin
 export function charterWith(authorities: readonly TestAuthority[], changed: Partial<Charter> = {}): Charter {
   const roots = authorities.map(({ root }) => root);
   roots.sort((one, other) => (one.fingerprint < other.fingerprint ? -1 : 1));
-  return { clusterId: CLUSTER, roots, tokens: { worker: 1, manager: 1 }, revoked: [], ...changed };
+  return {
+    clusterId: CLUSTER,
+    roots,
+    tokens: { worker: 1, manager: 1 },
+    revoked: [],
+    networks: [],
+    ...changed,
+  };
 }
 
 /** The charter with one of its authorities retired. */

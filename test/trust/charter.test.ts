@@ -5,7 +5,7 @@ import { describe, it } from "node:test";
 
 import * as fc from "fast-check";
 
-import type { Charter, Root } from "../../src/model/charter.ts";
+import type { Charter, NetworkDecision, Root } from "../../src/model/charter.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import {
   charterEntries,
@@ -52,6 +52,13 @@ const nodeId = fc
 const generation = fc.integer({ min: 1, max: 5 });
 const revocation = fc.record({ id: nodeId, untilMs: fc.integer({ min: 0, max: 20 }) });
 
+const network: fc.Arbitrary<NetworkDecision> = fc
+  .record({ name: fc.constantFrom("app", "back", "c"), order: generation, vni: fc.constantFrom(5000, 0) })
+  .map(({ name, order, vni }) => {
+    const made = { range: "10.160.0.0/16", sliceBits: 24, vni, encrypted: false, ipv6: true };
+    return { name, order, definition: vni === 0 ? null : made };
+  });
+
 /** Charters of one cluster: each knows a first part of one chain of authorities, and marks some of it retired. */
 const charter: fc.Arbitrary<Charter> = fc
   .record({
@@ -61,8 +68,9 @@ const charter: fc.Arbitrary<Charter> = fc
     hasTwin: fc.boolean(),
     tokens: fc.record({ worker: generation, manager: generation }),
     revoked: fc.uniqueArray(revocation, { selector: ({ id }) => id, maxLength: 6 }),
+    networks: fc.uniqueArray(network, { selector: ({ name }) => name }),
   })
-  .map(({ depth, retired, marks, hasTwin, tokens, revoked }) => {
+  .map(({ depth, retired, marks, hasTwin, tokens, revoked, networks }) => {
     const roots = Array.from({ length: depth }, (_, at) => {
       const cross = at === 0 ? null : crossBy(fingerprintOf(at), marks[at]);
       return rootOf(at + 1, { retired: retired[at] ?? false, cross });
@@ -73,6 +81,7 @@ const charter: fc.Arbitrary<Charter> = fc
       { kind: "tokens", tokens },
       ...roots.map((root) => ({ kind: "root", root }) as const),
       ...revoked.map((one) => ({ kind: "revocation", revocation: one }) as const),
+      ...networks.map((decision) => ({ kind: "network", decision }) as const),
     ]);
   });
 
@@ -97,6 +106,7 @@ describe("charter", () => {
         const more = merge(merged, { ...merged, tokens: { worker: 9, manager: 9 } });
         assert.equal(more.roots, merged.roots);
         assert.equal(more.revoked, merged.revoked);
+        assert.equal(more.networks, merged.networks);
       }),
     );
   });
@@ -254,6 +264,8 @@ describe("charter", () => {
         "cluster/tokens",
         `cluster/root/${fingerprintOf(1)}`,
         "cluster/root/../x",
+        "cluster/network/app",
+        "cluster/network/../x",
         "cluster/revoked/abc",
       ),
       nodeId.map((id) => `cluster/revoked/${id}`),
@@ -303,6 +315,13 @@ describe("charter", () => {
     assert.equal(merge(many, charterOf(CLUSTER, removals.slice(0, 50))), many);
   });
 
+  it("a charter of a version that knew no networks has none", () => {
+    const { networks: _none, ...old } = charterOf(CLUSTER, [{ kind: "root", root: rootOf(1) }]);
+    const read = parseCharter(JSON.parse(JSON.stringify(old)));
+    assert.ok(read.ok);
+    assert.deepEqual(read.value.networks, []);
+  });
+
   it("a file that is no charter is refused", () => {
     const good: unknown = JSON.parse(JSON.stringify(charterOf(CLUSTER, [{ kind: "root", root: rootOf(1) }])));
     assert.ok(typeof good === "object");
@@ -321,6 +340,9 @@ describe("charter", () => {
       { ...good, revoked: [{ id: "x", untilMs: 1 }] },
       { ...good, revoked: [null] },
       { ...good, revoked: undefined },
+      { ...good, networks: {} },
+      { ...good, networks: [{ name: "app", order: 1 }] },
+      { ...good, networks: [{ name: "../x", order: 1, definition: null }] },
     ];
     for (const value of bad) {
       const parsed = parseCharter(value);

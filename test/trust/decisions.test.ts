@@ -116,6 +116,29 @@ describe("decisions", () => {
     assert.deepEqual(carrier.expelled, []);
   });
 
+  it("networks follow from what managers write, stay one list while they do, and are nobody else's to make", () => {
+    const { carrier, decisions } = open(charter());
+    const none = decisions.networks;
+    assert.equal(none.length, 0);
+    const made = { order: 1, range: "10.160.0.0/16", sliceBits: 24, vni: 5000, encrypted: true, ipv6: false };
+    carrier.puts(HAND, entry("cluster/network/app", made), "worker");
+    decisions.hear([HAND], NOW_MS);
+    assert.equal(decisions.networks, none);
+    carrier.puts(BOSS, entry("cluster/network/app", made), "manager");
+    decisions.hear([BOSS], NOW_MS);
+    const { networks } = decisions;
+    assert.deepEqual(
+      networks.map(({ name, range, encrypted }) => [name, range.text, encrypted]),
+      [["app", "10.160.0.0/16", true]],
+    );
+    carrier.puts(BOSS, entry("cluster/tokens", { worker: 3, manager: 2 }));
+    decisions.hear([BOSS], NOW_MS);
+    assert.equal(decisions.networks, networks);
+    carrier.puts(BOSS, entry("cluster/network/app", { order: 2, removed: true }));
+    decisions.hear([BOSS], NOW_MS);
+    assert.deepEqual(decisions.networks, []);
+  });
+
   it("an owner that becomes a manager is believed from then on, also in what it wrote before", () => {
     const { carrier, decisions } = open(charter());
     carrier.puts(HAND, entry("cluster/tokens", { worker: 4, manager: 4 }), "worker");

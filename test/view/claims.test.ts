@@ -14,10 +14,10 @@ import { TENTATIVE_MS } from "../../src/view/settling.ts";
 import { assign, candidate } from "../../src/view/vip.ts";
 
 import { Claimant, quiesce } from "./claimants.ts";
-import { POOL, prefix } from "./cluster.ts";
+import { POOL, range } from "./cluster.ts";
 
-const FRONT = { name: "front", range: prefix("10.160.0.0/16"), sliceBits: 24 };
-const TINY = { name: "tiny", range: prefix("10.161.0.0/24"), sliceBits: 26 };
+const FRONT = range("front", "10.160.0.0/16", 24);
+const TINY = range("tiny", "10.161.0.0/24", 26);
 
 const kept = (part: Partial<KeptClaims>): { kept: KeptClaims } => ({ kept: { ...NOTHING_KEPT, ...part } });
 

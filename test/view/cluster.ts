@@ -5,6 +5,7 @@ import { parsePrefix } from "../../src/base/ip.ts";
 import type { NodeId } from "../../src/model/ids.ts";
 import type { Entry, OwnerLog } from "../../src/model/log.ts";
 import type { Member, MemberState, Standing } from "../../src/model/member.ts";
+import type { NetworkRange } from "../../src/model/network.ts";
 import {
   recordKey,
   renderRecord,
@@ -31,6 +32,12 @@ export function prefix(text: string): Prefix {
   const parsed = parsePrefix(text);
   if (!parsed.ok) throw parsed.failure;
   return parsed.value;
+}
+
+/** A network of that range; its number follows from the range's second octet. */
+export function range(name: string, text: string, sliceBits: number): NetworkRange {
+  const vni = 4096 + Number(text.split(".")[1]);
+  return { name, range: prefix(text), sliceBits, vni, encrypted: false };
 }
 
 /** A declaration of one port, 80 to 8080, and more. */

@@ -17,6 +17,7 @@ const NOTHING: Settled = {
   vip: null,
   vipTentative: false,
   aliasVips: [],
+  vip6Of: () => null,
   vipProblems: () => [],
   refused: new Map(),
 };

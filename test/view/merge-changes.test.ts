@@ -3,16 +3,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { parsePrefix6 } from "../../src/base/ip6.ts";
 import type { NodeId } from "../../src/model/ids.ts";
 import type { Entry, OwnerLog } from "../../src/model/log.ts";
 import type { MemberState, Standing } from "../../src/model/member.ts";
 import { parseRecord, recordKey, renderRecord, type NodeLogRecord } from "../../src/model/record.ts";
 import type { Service, View } from "../../src/model/view.ts";
+import { vip6Of } from "../../src/model/vip6.ts";
 import { ALIAS_MS } from "../../src/view/alias.ts";
 import { Merger, type MergeInput, type Merged } from "../../src/view/merge.ts";
 import { idOf } from "../support/gossip-network.ts";
 
-import { claim, declare, inputOf, logOf, prefix, replica, standing, type TestNode } from "./cluster.ts";
+import { claim, declare, inputOf, logOf, range, replica, standing, type TestNode } from "./cluster.ts";
 
 interface LiveLog extends OwnerLog {
   version: number;
@@ -302,9 +304,9 @@ test("merge: a network's slices are in the view, with the names their owners hav
     { name: "a", records: [] },
     { name: "b", records: [slice] },
   ]);
-  const networks = [{ name: "blue", range: prefix("10.160.0.0/16"), sliceBits: 24 }];
+  const networks = [range("blue", "10.160.0.0/16", 24)];
   const first = cluster.merge({ networks });
-  const shown = { node: idOf("b"), nodeName: "b", prefix: "10.160.2.0/24", tentative: false };
+  const shown = { node: idOf("b"), nodeName: "b", index: 2, prefix: "10.160.2.0/24", tentative: false };
   assert.deepEqual(first.view.networks[0]?.slices, [shown]);
   cluster.stand("b", "suspect");
   const second = cluster.merge({ networks });
@@ -331,4 +333,31 @@ test("merge: many nodes of one process may share what they have parsed", () => {
   });
   assert.equal(count, 6);
   for (const merged of views) assert.equal(service(merged).replicas.length, 3);
+});
+
+test("merge: services have IPv6 VIPs by the rule and the networks of the moment, and are the same objects else", () => {
+  const nameless = { service: "robin", declaration: declare({ endpointMode: "dnsrr" }) };
+  const records = [replica("one"), replica("two", { network: "app" }), replica("none", nameless)];
+  const cluster = new Cluster([{ name: "a", records }]);
+  const seen = (part: Partial<MergeInput>): readonly (string | undefined)[] =>
+    cluster.merge(part).view.services.map(({ key, vip6 }) => (vip6 === undefined ? undefined : key));
+  const parsed = parsePrefix6("fd12:3456:789a::/64");
+  assert.ok(parsed.ok);
+  const vip6 = { pool: parsed.value, isEvery: false };
+  const wide = { ...range("app", "10.160.0.0/16", 24), range6: "fd12:3456:789a:4d::/64" };
+  assert.deepEqual(seen({}), [undefined, undefined, undefined]);
+  assert.deepEqual(seen({ vip6, networks: [] }), [undefined, undefined, undefined]);
+  assert.deepEqual(seen({ vip6, networks: [wide] }), ["app/web", undefined, undefined]);
+  const [before] = cluster.merge({ vip6, networks: [wide] }).view.services;
+  assert.equal(cluster.merge({ vip6: { ...vip6 }, networks: [wide] }).view.services[0], before);
+  const every = cluster.merge({ vip6: { ...vip6, isEvery: true }, networks: [wide] }).view.services;
+  assert.equal(every[0], before);
+  assert.deepEqual(
+    every.map(({ key, vip6: address }) => [key, address]),
+    [
+      ["app/web", vip6Of(vip6.pool, "app", "web")],
+      ["default/robin", undefined],
+      ["default/web", vip6Of(vip6.pool, "default", "web")],
+    ],
+  );
 });

@@ -20,7 +20,7 @@ import { changesBetween } from "../../src/view/changes.ts";
 import { Merger, type MergeInput, type Merged } from "../../src/view/merge.ts";
 import { idOf } from "../support/gossip-network.ts";
 
-import { claim, declare, POOL, prefix, replica, standing } from "./cluster.ts";
+import { claim, declare, POOL, prefix, range, replica, standing } from "./cluster.ts";
 
 const NAMES = ["a", "b", "c", "d"] as const;
 const TINY = prefix("10.96.1.0/28");
@@ -52,7 +52,7 @@ class Cluster {
   /** All that a merge is given, except who has changed. */
   input(nowMs: number): MergeInput {
     const networks = ["blue", "green"].slice(0, this.#networkCount).map((name, index) => {
-      return { name, range: prefix(`10.${96 + index}.0.0/22`), sliceBits: 23 + index };
+      return range(name, `10.${96 + index}.0.0/22`, 23 + index);
     });
     return {
       self: idOf("a"),

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import type { Member, MemberState } from "../../src/model/member.ts";
 import { poolOverlaps } from "../../src/view/overlap.ts";
 
-import { prefix } from "./cluster.ts";
+import { prefix, range } from "./cluster.ts";
 
 const POOL = prefix("10.96.0.0/12");
 
@@ -55,8 +55,8 @@ test("overlap: a host is one problem however many routes it has, and very many h
 });
 
 test("overlap: the range of a network is held against the pool, too", () => {
-  const front = { name: "front", range: prefix("10.104.0.0/16"), sliceBits: 24 };
-  const back = { name: "back", range: prefix("10.160.0.0/16"), sliceBits: 24 };
+  const front = range("front", "10.104.0.0/16", 24);
+  const back = range("back", "10.160.0.0/16", 24);
   const [text, ...rest] = texts(POOL, [], [front, back]);
   assert.match(text ?? "", /^vip\.pool 10\.96\.0\.0\/12 overlaps 10\.104\.0\.0\/16 of network front;/);
   assert.deepEqual(rest, []);

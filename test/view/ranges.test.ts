@@ -8,9 +8,9 @@ import type { Member } from "../../src/model/member.ts";
 import { newOwner, type Owner } from "../../src/view/owner.ts";
 import { compareMembers, Ranges, type RangesGiven } from "../../src/view/ranges.ts";
 
-import { member, POOL, prefix } from "./cluster.ts";
+import { member, POOL, prefix, range } from "./cluster.ts";
 
-const BLUE = { name: "blue", range: prefix("10.160.0.0/22"), sliceBits: 24 };
+const BLUE = range("blue", "10.160.0.0/22", 24);
 const GIVEN: RangesGiven = { pool: POOL, networks: [BLUE] };
 
 /** Members with slices of blue, as the merger keeps them. */
@@ -122,4 +122,42 @@ test("ranges: members stand by name, then id", () => {
     ["a", "a", "b"],
   );
   assert.ok(compareMembers(member("a", { id: "x" }), member("a", { id: "y" })) < 0);
+});
+
+test("ranges: a host's own network in the range is told, and keeps the network from being begun, not from going on", () => {
+  const cluster = new Cluster();
+  const prefixes = ["10.160.2.0/25"];
+  const shown = () => {
+    const { networks, assignmentByNetwork } = cluster.settled();
+    const [blue] = networks;
+    return [blue?.isSound, assignmentByNetwork.get("blue")?.isSound, blue?.problems.length];
+  };
+  cluster.set(member("b"));
+  assert.deepEqual(shown(), [true, true, 0]);
+  cluster.set(member("c", { prefixes }));
+  assert.deepEqual(shown(), [false, false, 1]);
+  cluster.set(member("b"), 1);
+  assert.deepEqual(shown(), [true, true, 1]);
+  cluster.set(member("c", { prefixes: [] }));
+  assert.deepEqual(shown(), [true, true, 0]);
+});
+
+test("ranges: a network of the same addresses made later is never sound, and the settlement says so at once", () => {
+  const cluster = new Cluster();
+  cluster.set(member("b"), 1);
+  const later = { ...range("later", "10.160.1.0/24", 26), vni: 5000 };
+  const { networks, assignmentByNetwork } = cluster.settled({ ...GIVEN, networks: [BLUE, later] });
+  assert.deepEqual(
+    networks.map(({ name, isSound }) => [name, isSound]),
+    [
+      ["blue", true],
+      ["later", false],
+    ],
+  );
+  assert.equal(assignmentByNetwork.get("later")?.isSound, false);
+  const alone = cluster.settled({ ...GIVEN, networks: [later] }).networks;
+  assert.deepEqual(
+    alone.map(({ name, isSound }) => [name, isSound]),
+    [["later", true]],
+  );
 });

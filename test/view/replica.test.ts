@@ -49,6 +49,7 @@ test("replica: the same object as the last time, unless something about it is ot
   assert.equal(shown({}, { last, nowMs: 5000 }), last);
   const differences: Partial<Copy>[] = [
     { address: "10.0.0.2" },
+    { address6: "fd12::2" },
     { weight: 2 },
     { drainApplied: true },
     { drainPending: ["c"] },

@@ -19,10 +19,10 @@ import {
   type SliceClaim,
 } from "../../src/view/subnet.ts";
 
-import { prefix } from "./cluster.ts";
+import { prefix, range } from "./cluster.ts";
 
-const FRONT: NetworkRange = { name: "front", range: prefix("10.160.0.0/16"), sliceBits: 24 };
-const TINY: NetworkRange = { name: "tiny", range: prefix("10.161.0.0/24"), sliceBits: 26 };
+const FRONT: NetworkRange = range("front", "10.160.0.0/16", 24);
+const TINY: NetworkRange = range("tiny", "10.161.0.0/24", 26);
 const NOTHING = { remembered: undefined, releasedAtMs: () => null };
 
 const claim = (node: string, index: number, order: number): SliceClaim => {
@@ -48,9 +48,9 @@ test("subnet: a range of /16 has 256 slices of /24, each inside it, none sharing
 
 test("subnet: a range that cannot be cut as told has no slices, and nobody claims one", () => {
   for (const sliceBits of [15, 31, 24.5, 30]) {
-    const range = { ...FRONT, sliceBits };
-    assert.equal(sliceCount(range), 0, `/${sliceBits} of a /16`);
-    assert.equal(claimSlice("a", assignSlices([], range), NOTHING), null);
+    const uncut = { ...FRONT, sliceBits };
+    assert.equal(sliceCount(uncut), 0, `/${sliceBits} of a /16`);
+    assert.equal(claimSlice("a", assignSlices([], uncut), NOTHING), null);
   }
   assert.equal(sliceCount({ ...FRONT, sliceBits: 16 }), 1);
 });
@@ -149,8 +149,8 @@ test("subnet: the picture shows each network's slices in order, whose they are a
     ],
   );
   assert.deepEqual(networks[0]?.slices, [
-    { node: "id-b", nodeName: "b", prefix: "10.160.9.0/24", tentative: true },
-    { node: "id-a", nodeName: "a", prefix: "10.160.11.0/24", tentative: false },
+    { node: "id-b", nodeName: "b", index: 9, prefix: "10.160.9.0/24", tentative: true },
+    { node: "id-a", nodeName: "a", index: 11, prefix: "10.160.11.0/24", tentative: false },
   ]);
   assert.deepEqual(networks[0]?.problems, []);
 });
@@ -177,4 +177,20 @@ test("subnet: a slice wanted twice, one that does not exist and a range that is 
     "10.161.0.0/24 has no slice left for e: it has 4 slices of /26; " +
       "make the network anew with a larger range, or remove nodes that are gone for good",
   ]);
+});
+
+test("subnet: of a network that is not sound nobody claims a slice; who has one keeps it", () => {
+  const faults = { clashes: ["taken"], overlaps: [] };
+  const held = assignSlices([claim("a", 3, 9)], FRONT, faults);
+  assert.equal(claimSlice("a", held, NOTHING)?.index, 3);
+  assert.equal(claimSlice("b", held, NOTHING), null);
+  const overlapping = assignSlices([], FRONT, { clashes: [], overlaps: ["taken"] });
+  assert.equal(claimSlice("b", overlapping, NOTHING), null);
+});
+
+test("subnet: a slice has an IPv6 prefix where its network has one, by its number", () => {
+  const both = { ...FRONT, range6: "fd12:3456:789a:4d::/64" };
+  const { networks } = planSlices([both], [[member("a"), [record("front", 11)]]]);
+  assert.equal(networks[0]?.slices[0]?.prefix6, "fd12:3456:789a:4d:b::/80");
+  assert.equal(networks[0]?.range6, both.range6);
 });

@@ -85,3 +85,10 @@ test("tier: of a node that does not answer this is told, whether it has settled 
   const { tier, reason } = rule(replica("web-1"), owner("suspect", { settlesAtMs: 99_000 }), "host-1");
   assert.deepEqual([tier, reason], ["panic", "node host-2 does not answer"]);
 });
+
+test("tier: a replica on an overlay network outlives its daemon's restart where the host itself carries it", () => {
+  const overlay = { address: "192.0.2.1", mtu: 1500 };
+  const tierOf = (part: Partial<Member>): Tier =>
+    rule(replica("web-1", { reach: "overlay" }), owner("away", part), "host-1").tier;
+  assert.deepEqual([tierOf({ overlay }), tierOf({})], ["eligible", "never"]);
+});

@@ -17,6 +17,7 @@ Examples:
   skein run --config ./skein.yaml --data-dir ./state
   skein run --mesh.join 192.0.2.1:7650,192.0.2.2:7650 --log.level debug
   skein run --replace                take over from the daemon that runs here, without a gap
+  skein run --purge                  leave the host as it was when it stops
 
 A flag outranks its variable (--mesh.join: SKEIN_MESH_JOIN), which outranks the file.`;
 
@@ -27,12 +28,16 @@ export function addRun(program: Command, act: Act, configKeys: readonly string[]
     "--replace",
     "take over from the daemon that runs here: it goes on serving until this one does, then ends",
   );
+  command.option(
+    "--purge",
+    "take rules, links and routes out of the kernel when it stops; otherwise connections go on without it",
+  );
   addConfigFlags(command, configKeys);
   command.addHelpText("after", EXAMPLES);
   command.action(
     act(({ surroundings }, asked) => {
-      const { replace } = asked.opts<{ readonly replace?: true }>();
-      return surroundings.runDaemon(configFlagsOf(asked, configKeys), replace === true);
+      const { replace = false, purge = false } = asked.opts<{ replace?: true; purge?: true }>();
+      return surroundings.runDaemon(configFlagsOf(asked, configKeys), { replaces: replace, purges: purge });
     }),
   );
 }

@@ -16,7 +16,7 @@ import { LIMITS } from "../../model/limits.ts";
 
 import { CLASS_CH, CLASS_IN, isMetaType, TYPE, type RcodeName } from "../codes.ts";
 
-import type { AddressSet, Instance, Listening } from "./entry.ts";
+import { addressesOfCopy, addressSet, type AddressSet, type Instance, type Listening } from "./entry.ts";
 import {
   copyNames,
   hasLongNames,
@@ -186,10 +186,7 @@ function ofService(zone: Zone, meaning: ServiceMeaning, typeCode: number): Recor
       const [first] = copies;
       // Several of one name are one answer: it holds while none of the service's copies changes.
       const basis = copies.length === 1 && first !== undefined ? first : service.instances;
-      const addresses = [...new Set(copies.map(({ address }) => address))];
-      const v4 = addresses.filter((address) => !address.includes(":"));
-      const v6 = addresses.filter((address) => address.includes(":"));
-      const set = ofAddresses({ ttlSeconds, v4, v6 }, typeCode);
+      const set = ofAddresses(addressSet(copies.flatMap(addressesOfCopy), ttlSeconds), typeCode);
       if (set !== null) return { ...set, basis };
       if (!isAsked(typeCode, TYPE.TXT)) return null;
       return { kind: "plain", ttlSeconds, basis, elements: textsOf(copies) };
@@ -268,9 +265,9 @@ function written(zone: Zone, set: RecordSet, { name, ...draw }: Draw & { readonl
       for (const { copy, port } of drawn(set.elements, countMax(zone, set, draw), draw)) {
         const target = set.nameOf(copy);
         records.push({ name, ttlSeconds, type: "SRV", priority: 0, weight: copy.weight, port, target });
-        const { address } = copy;
         // There is no room for them beside records of which not all fit.
-        if (!isSample)
+        if (isSample) continue;
+        for (const address of addressesOfCopy(copy))
           additional.push({ name: target, ttlSeconds, type: address.includes(":") ? "AAAA" : "A", address });
       }
       return { ...own(records, additional), isSample };

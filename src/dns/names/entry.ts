@@ -5,7 +5,8 @@
  * by its own name is not traffic but a deliberate choice of that copy: it is there while its node is.
  *
  * A VIP whose claim is tentative may be lost within the second, so nobody is to remember it: until it is settled the
- * name leads to replicas that work in its place, and where there are none to the VIP itself, both with TTL 0.
+ * name leads to replicas that work in its place, and where there are none to the VIP itself, both with TTL 0. An IPv6
+ * VIP is no claim and cannot be lost: the name has it from the first moment.
  *
  * Each part keeps its identity from one plan to the next while it says the same: finished answers are known to hold by
  * that, and a service of thousands of replicas costs little when one of them changes.
@@ -13,7 +14,7 @@
  * Pure. zone.ts plans the entries of a view, lookup.ts finds them by name, answer.ts makes records of them.
  */
 
-import { canonicalIpv6, isIpv4, isIpv6, isLoopback, unmapped } from "../../base/ip.ts";
+import { canonicalIpv6, isIpv4, isIpv6, isLocalToHost, isLoopback, unmapped } from "../../base/ip.ts";
 import type { NodeId } from "../../model/ids.ts";
 import { transportOf, type ServicePort } from "../../model/service.ts";
 import type { Replica, Service } from "../../model/view.ts";
@@ -32,6 +33,8 @@ export interface Instance {
   readonly name: string;
   readonly slot: number | null;
   readonly address: string;
+  /** Its IPv6 address beside it; null where it has none. */
+  readonly address6: string | null;
   readonly nodeName: string;
   /** Of its node; empty where none is told. */
   readonly zone: string;
@@ -97,6 +100,7 @@ export interface ZoneService {
   /** Every eligible replica. */
   readonly tasks: AddressSet;
   readonly vip: string | null;
+  readonly vip6: string | null;
   /** VIPs that it had a while ago: told to nobody, but whoever kept one may ask whose it is. */
   readonly formerVips: readonly string[];
   /** As the service declares them; each replica has its own targets. */
@@ -143,10 +147,7 @@ export function planEntry(
     previous !== null && instances === previous.instances && previous.tasks.ttlSeconds === ttlSeconds
       ? previous.tasks
       : kept(
-          addressSet(
-            instances.filter(({ eligible }) => eligible).map(({ address }) => address),
-            ttlSeconds,
-          ),
+          addressSet(instances.filter(({ eligible }) => eligible).flatMap(addressesOfCopy), ttlSeconds),
           previous?.tasks,
         );
   const entry: ZoneService = {
@@ -155,6 +156,7 @@ export function planEntry(
     addresses: kept(addressesOf(service, tasks, ttlSeconds), previous?.addresses),
     tasks,
     vip: service.vip,
+    vip6: service.vip6 ?? null,
     formerVips: keptList(service.aliasVips, previous?.formerVips),
     ports: keptPorts(service.ports, previous?.ports),
     texts: keptList(textsOf(service), previous?.texts),
@@ -162,6 +164,11 @@ export function planEntry(
     copies: previous !== null && instances === previous.instances ? previous.copies : new Copies(instances),
   };
   return previous !== null && isSame(entry, previous) ? previous : entry;
+}
+
+/** The addresses of a copy, IPv4 first where it has both. */
+export function addressesOfCopy({ address, address6 }: Instance): readonly string[] {
+  return address6 === null ? [address] : [address, address6];
 }
 
 /** The addresses that a record can hold, each once. */
@@ -177,6 +184,11 @@ export function plainAddress(text: string): string | null {
   const address = unmapped(text);
   if (isIpv4(address)) return address;
   return isIpv6(address) && !address.includes("%") ? canonicalIpv6(address) : null;
+}
+
+/** The same of an IPv6 address that stands beside another; null also for one that means each host itself. */
+function plainAddress6(text: string): string | null {
+  return isIpv6(text) && !isLocalToHost(text) ? plainAddress(text) : null;
 }
 
 /** The set as it was when it says the same. */
@@ -218,6 +230,7 @@ function isSame(one: ZoneService, other: ZoneService): boolean {
     one.addresses === other.addresses &&
     one.tasks === other.tasks &&
     one.vip === other.vip &&
+    one.vip6 === other.vip6 &&
     one.formerVips === other.formerVips &&
     one.ports === other.ports &&
     one.texts === other.texts &&
@@ -241,7 +254,7 @@ function planInstances(
   for (const replica of replicas) {
     const presence = presenceById.get(replica.node);
     // A replica that only its own daemon relays to is not there while that is away.
-    if (presence === undefined || (presence.away && replica.reach !== "direct")) continue;
+    if (presence === undefined || (presence.away && replica.reach === "stream")) continue;
     while ((before[at]?.id ?? replica.id) < replica.id) at += 1;
     const last = before[at]?.id === replica.id ? before[at] : undefined;
     const instance = instanceOf(replica, presence.zone, last);
@@ -257,11 +270,14 @@ function instanceOf(replica: Replica, zone: string, last: Instance | undefined):
   // Not parsed again: a plain address is most of what this costs.
   const address = last?.address === replica.address ? last.address : plainAddress(replica.address);
   if (address === null) return null;
+  const given6 = replica.address6 ?? null;
+  const address6 = given6 === null || last?.address6 === given6 ? given6 : plainAddress6(given6);
   const eligible = replica.tier === "eligible";
-  const reversible = (reach === "direct" || local) && !isLoopback(address);
+  const reversible = (reach !== "stream" || local) && !isLoopback(address);
   const holds =
     last !== undefined &&
     last.address === address &&
+    last.address6 === address6 &&
     last.name === name &&
     last.slot === slot &&
     last.nodeName === nodeName &&
@@ -272,7 +288,7 @@ function instanceOf(replica: Replica, zone: string, last: Instance | undefined):
     isSamePorts(last.ports, replica.ports);
   if (holds) return last;
   const { ports } = replica;
-  return { id, name, slot, address, nodeName, zone, weight, ports, eligible, reversible };
+  return { id, name, slot, address, address6, nodeName, zone, weight, ports, eligible, reversible };
 }
 
 /**
@@ -283,10 +299,12 @@ function instanceOf(replica: Replica, zone: string, last: Instance | undefined):
  * leads nowhere for half a second would be worse.
  */
 function addressesOf(service: Service, tasks: AddressSet, ttlSeconds: number): AddressSet {
-  const { endpointMode, vip, vipTentative } = service;
+  const { endpointMode, vip, vip6, vipTentative } = service;
   const told = isProvisional(service) ? 0 : ttlSeconds;
-  if (endpointMode !== "vip" || vip === null) return { ...tasks, ttlSeconds: told };
-  const vipOnly: AddressSet = { ttlSeconds: told, v4: [vip], v6: [] };
+  const v6 = vip6 === undefined ? [] : [vip6];
+  if (endpointMode !== "vip" || vip === null)
+    return { ...tasks, ttlSeconds: told, ...(vip6 !== undefined && { v6 }) };
+  const vipOnly: AddressSet = { ttlSeconds: told, v4: [vip], v6 };
   if (!vipTentative) return vipOnly;
   // Not `tasks`: who got one that cannot be reached from where he is would be worse off than with the VIP.
   const standIns = service.replicas.flatMap((replica) => {
@@ -294,8 +312,9 @@ function addressesOf(service: Service, tasks: AddressSet, ttlSeconds: number): A
     return address === null ? [] : [address];
   });
   const addresses = addressSet(standIns, told);
-  // The VIP is IPv4; a client without IPv6 must not find less than that.
-  return addresses.v4.length > 0 ? addresses : vipOnly;
+  // A client without IPv6 must not find less than the VIP.
+  if (addresses.v4.length === 0) return vipOnly;
+  return vip6 === undefined ? addresses : { ...addresses, v6 };
 }
 
 /**

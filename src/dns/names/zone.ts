@@ -14,6 +14,7 @@
  */
 
 import { parsePrefix, type Prefix } from "../../base/ip.ts";
+import { parsePrefix6, type Prefix6 } from "../../base/ip6.ts";
 import type { NodeId } from "../../model/ids.ts";
 import type { Member } from "../../model/member.ts";
 import type { Service, View } from "../../model/view.ts";
@@ -46,6 +47,7 @@ export interface Zone {
   readonly nodes: NodeIndex;
   /** Ranges whose reverse names are ours, whether anybody has them or not. */
   readonly reverseRanges: readonly Prefix[];
+  readonly reverseRanges6: readonly Prefix6[];
   /** What it was planned from: the next plan goes by the identity of what is in it. */
   readonly planned: { readonly view: View; readonly options: ZoneOptions };
 }
@@ -95,7 +97,7 @@ export interface ZoneOptions {
   /** Lower case, without a dot at the end. */
   readonly domain: string;
   readonly ttlSeconds: number;
-  /** IPv4 prefixes whose reverse names are ours besides those of networks: the VIP pool. */
+  /** Prefixes, IPv4 and IPv6, whose reverse names are ours besides those of networks: the pools of VIPs. */
   readonly reverseRanges: readonly string[];
   /** What `version.server` tells: `skein 1.2.3`. */
   readonly software: string;
@@ -132,7 +134,7 @@ export function planZone(view: View, options: ZoneOptions, previous: Zone | null
     services,
     names: planNames(view.services, before),
     nodes,
-    reverseRanges: planRanges(view, options, before),
+    ...planRanges(view, options, before),
     planned: { view, options },
   };
   return before !== null && isSame(zone, before) ? before : zone;
@@ -146,7 +148,8 @@ function isSame(one: Zone, other: Zone): boolean {
     one.services === other.services &&
     one.names === other.names &&
     one.nodes === other.nodes &&
-    one.reverseRanges === other.reverseRanges
+    one.reverseRanges === other.reverseRanges &&
+    one.reverseRanges6 === other.reverseRanges6
   );
 }
 
@@ -297,16 +300,34 @@ function isHere({ state }: Member): boolean {
 }
 
 /** The ranges whose reverse names are ours. One that makes no sense is none: the configuration was checked. */
-function planRanges(view: View, options: ZoneOptions, before: Zone | null): readonly Prefix[] {
-  const texts = [...options.reverseRanges, ...view.networks.map(({ range }) => range)];
+function planRanges(
+  view: View,
+  options: ZoneOptions,
+  before: Zone | null,
+): Pick<Zone, "reverseRanges" | "reverseRanges6"> {
+  const networks = view.networks.flatMap(({ range, range6 }) =>
+    range6 === undefined ? [range] : [range, range6],
+  );
+  const texts = [...options.reverseRanges, ...networks];
   const ranges = texts.flatMap((text) => {
     const parsed = parsePrefix(text);
     return parsed.ok ? [parsed.value] : [];
   });
-  const old = before?.reverseRanges;
+  const ranges6 = texts.flatMap((text) => {
+    const parsed = parsePrefix6(text);
+    return parsed.ok ? [parsed.value] : [];
+  });
+  return {
+    reverseRanges: keptRanges(before?.reverseRanges, ranges),
+    reverseRanges6: keptRanges(before?.reverseRanges6, ranges6),
+  };
+}
+
+function keptRanges<T extends { readonly text: string }>(
+  before: readonly T[] | undefined,
+  now: readonly T[],
+): readonly T[] {
   const isSameRanges =
-    old !== undefined &&
-    old.length === ranges.length &&
-    ranges.every(({ text }, at) => text === old[at]?.text);
-  return isSameRanges ? old : ranges;
+    before?.length === now.length && now.every(({ text }, at) => text === before[at]?.text);
+  return isSameRanges ? before : now;
 }

@@ -14,13 +14,13 @@
  */
 
 import { below, type Random } from "../../base/random.ts";
+import { clientPlace, evenScore, weightedScore } from "../../base/rendezvous.ts";
 import { TIERS } from "../../model/view.ts";
 
 import type { Pool, Upstream } from "../routes.ts";
 import type { Active } from "./active.ts";
 import { Group } from "./group.ts";
 import type { EjectionReason } from "./outlier.ts";
-import { clientPlace, evenScore, weightedScore } from "./rendezvous.ts";
 
 /** What speaks against a candidate. */
 export interface Bars {

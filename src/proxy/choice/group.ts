@@ -13,11 +13,11 @@
  */
 
 import type { Random } from "../../base/random.ts";
+import { placeOf, type Place } from "../../base/rendezvous.ts";
 import { compareText } from "../../base/sorted.ts";
 
 import type { Upstream } from "../routes.ts";
 import type { Active, Load } from "./active.ts";
-import { placeOf, type Place } from "./rendezvous.ts";
 
 /** What a member that was just made eligible gets at first of what it will get. */
 const FIRST_SHARE = 0.1;

@@ -62,8 +62,14 @@ interface Ejection {
 export class Ejections {
   readonly streaks = new Streaks();
   readonly #ejectionById = new Map<string, Ejection>();
+  readonly #onChanged: () => void;
   /** How many of them are not back. */
   #outCount = 0;
+
+  /** @param onChanged  called when one more or one less is left alone */
+  constructor(onChanged: () => void = () => undefined) {
+    this.#onChanged = onChanged;
+  }
 
   /** True while the upstream should be left alone. */
   isEjected(id: string): boolean {
@@ -210,14 +216,21 @@ export class Ejections {
   }
 
   #put(id: string, ejection: Ejection): void {
-    const known = this.#ejectionById.get(id);
-    this.#outCount += countOut(ejection) - countOut(known);
+    const more = countOut(ejection) - countOut(this.#ejectionById.get(id));
     this.#ejectionById.set(id, ejection);
+    this.#count(more);
   }
 
   #drop(id: string): void {
-    this.#outCount -= countOut(this.#ejectionById.get(id));
+    const less = countOut(this.#ejectionById.get(id));
     this.#ejectionById.delete(id);
+    this.#count(-less);
+  }
+
+  #count(more: number): void {
+    if (more === 0) return;
+    this.#outCount += more;
+    this.#onChanged();
   }
 
   #bound(): void {

@@ -12,6 +12,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 
 import { Failure, systemCodeOf, textOf, type FailureCode } from "../../base/failure.ts";
+import { isIpv6 } from "../../base/ip.ts";
 import type { ServiceKey } from "../../model/ids.ts";
 import { transportOf, type Protocol } from "../../model/service.ts";
 import type { Log } from "../../runtime/log.ts";
@@ -48,10 +49,23 @@ interface Opened {
   readonly listener: Listener;
 }
 
+/**
+ * Makes IPv6 addresses of services be there, which have to be before they are listened on (IPv4 has a route for all).
+ * Others among those that it is given are none of its business.
+ */
+export type HoldAddresses = (
+  addresses: readonly string[],
+  options: { readonly mayRelease: boolean },
+) => Promise<void>;
+
 /** What listeners need. */
 export interface ListenersOptions {
   readonly vipPool: string;
   readonly log: Log;
+  /** Nothing is done for them unless told. */
+  readonly hold?: HoldAddresses;
+  /** Called when one was opened or closed. */
+  readonly onChanged?: () => void;
   /** Sockets of the daemon that this one takes over from, which may be listened beside. */
   readonly shared?: SharedSockets;
 }
@@ -64,15 +78,20 @@ export class Listeners {
   readonly #vipPool: string;
   readonly #log: Log;
   readonly #shared: SharedSockets;
+  readonly #hold: HoldAddresses;
+  readonly #onChanged: () => void;
   readonly #openedByKey = new Map<string, Opened>();
   readonly #closed: Listener[] = [];
   #failureByKey: ReadonlyMap<string, ListenFailure> = new Map();
 
   /** @param options.vipPool  the prefix that VIPs come from, for the remedy's text */
-  constructor({ vipPool, log, shared = new Set() }: ListenersOptions) {
+  constructor(options: ListenersOptions) {
+    const { vipPool, log, shared = new Set(), hold = holdNothing, onChanged = tellNobody } = options;
     this.#vipPool = vipPool;
     this.#log = log;
     this.#shared = shared;
+    this.#hold = hold;
+    this.#onChanged = onChanged;
   }
 
   /** What could not be opened the last time. */
@@ -104,8 +123,20 @@ export class Listeners {
     const missing = [...wantedByKey].filter(([key]) => !this.#openedByKey.has(key));
     const standing = new Map([...this.#failureByKey].filter(([key]) => !triesFailed && wantedByKey.has(key)));
     const toTry = missing.filter(([key]) => !standing.has(key));
+    await this.#holdAddresses(wanted, mayClose);
     const failed = toTry.length === 0 ? [] : await this.#openAll(toTry);
     this.#failureByKey = new Map([...standing, ...failed]);
+    if (toTry.length > 0) this.#onChanged();
+  }
+
+  async #holdAddresses(wanted: readonly WantedListener[], mayRelease: boolean): Promise<void> {
+    const addresses = new Set(wanted.map(({ address }) => address).filter(isIpv6));
+    try {
+      await this.#hold([...addresses], { mayRelease });
+    } catch (thrown) {
+      // Whatever is not there cannot be listened on, and is told with its remedy by that.
+      this.#log.warn(`IPv6 addresses: ${textOf(thrown)}`);
+    }
   }
 
   async #openAll(
@@ -140,6 +171,7 @@ export class Listeners {
 
   #close(key: string, { listener }: Opened): void {
     this.#openedByKey.delete(key);
+    this.#onChanged();
     listener.close();
     listener.closeIdle?.();
   }
@@ -172,7 +204,8 @@ export class Listeners {
       return { code: "busy", text: `${key} is held by ${holder ?? "another process"}` };
     }
     if (code === "EADDRNOTAVAIL") {
-      const remedy = `run \`ip route add local ${this.#vipPool} dev lo\` as root, or give it NET_ADMIN`;
+      const route = `run \`ip route add local ${this.#vipPool} dev lo\` as root, or give it NET_ADMIN`;
+      const remedy = isIpv6(wanted.address) ? "give it NET_ADMIN, or set vip.pool6 to off" : route;
       return { code: "unreachable", text: `${key} is no address of this host; ${remedy}` };
     }
     if (code === "EACCES") {
@@ -182,6 +215,10 @@ export class Listeners {
     return { code: "unreachable", text: `${key}: ${textOf(thrown)}` };
   }
 }
+
+const holdNothing: HoldAddresses = () => Promise.resolve();
+
+const tellNobody = (): void => undefined;
 
 function asRead(failure: Failure): Pick<ListenFailure, "code" | "text"> {
   return { code: failure.code, text: failure.message };

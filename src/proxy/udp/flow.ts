@@ -121,8 +121,8 @@ export class Flow implements Flowing {
       if (bestOf(pool).some((other) => other.id !== id && !ejections.isEjected(other.id))) return false;
     }
     if (pool === this.#pool) return true;
-    const version = this.#upstream === null ? "" : versionOf(this.#upstream);
-    if (!bestOf(pool).some((upstream) => versionOf(upstream) === version)) return false;
+    const used = this.#upstream;
+    if (used === null || !bestOf(pool).some((upstream) => isStill(used, upstream))) return false;
     this.#pool = pool;
     return true;
   }
@@ -210,4 +210,12 @@ export class Flow implements Flowing {
       http: null,
     });
   }
+}
+
+/**
+ * Whether the upstream in use is this one, by a way that still is one. A stream is, also once an overlay network leads
+ * there; an overlay network that is down leads nowhere, and nothing would tell.
+ */
+function isStill(used: Upstream, now: Upstream): boolean {
+  return versionOf(used) === versionOf(now) && (used.via === "stream" || now.via === "direct");
 }

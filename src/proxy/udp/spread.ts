@@ -12,7 +12,7 @@ import type { Failure } from "../../base/failure.ts";
 
 import { Attempts, type Lane, type Traffic } from "../choice/attempts.ts";
 import type { Caller } from "../tcp/proxy-header.ts";
-import { versionOf, type Upstream } from "../routes.ts";
+import { wayOf, type Upstream } from "../routes.ts";
 
 import type { CountDatagram } from "./flow.ts";
 import { Kept } from "./kept.ts";
@@ -89,7 +89,7 @@ export class Spread {
 
   #trackTo(upstream: Upstream, attempts: Attempts): Track {
     const { traffic, ways } = this.#parts;
-    const version = versionOf(upstream);
+    const version = wayOf(upstream);
     const known = this.#trackByVersion.get(version);
     if (known !== undefined) return known;
     const kept = new Kept();

@@ -18,7 +18,7 @@ import type { DatagramReceiver, DatagramWay } from "../../model/datagram.ts";
 import { LIMITS } from "../../model/limits.ts";
 import { isOwnFault, openUdpSocket } from "../../runtime/udp.ts";
 
-import { versionOf, type Upstream } from "../routes.ts";
+import { wayOf, type Upstream } from "../routes.ts";
 
 /** Opens a way through the daemon of the upstream's host; rejects with a Failure. */
 export type DialDatagrams = (
@@ -76,7 +76,7 @@ export class Ways {
   /** Opens one flow's way. Never throws: the receiver hears what is wrong. */
   open(upstream: Upstream, receiver: SenderReceiver): Sender {
     if (upstream.via === "direct") return this.#openDirect(upstream, receiver);
-    const version = versionOf(upstream);
+    const version = wayOf(upstream);
     let way = this.#relayedByVersion.get(version);
     if (way === undefined) {
       const over = (): void => void this.#relayedByVersion.delete(version);
@@ -93,7 +93,7 @@ export class Ways {
 
   #openDirect(upstream: Upstream, receiver: SenderReceiver): Sender {
     const { address: host, port } = upstream;
-    const version = versionOf(upstream);
+    const version = wayOf(upstream);
     const all = this.#directByVersion.get(version) ?? new Set();
     this.#directByVersion.set(version, all);
     const close = (): void => {

@@ -21,15 +21,14 @@ import { Failure, textOf } from "../../base/failure.ts";
 import { LIMITS } from "../../model/limits.ts";
 import { clip } from "../problem.ts";
 
+import { networksFrom, type EngineNetworks } from "./engine-networks.ts";
 import {
   apiVersionFrom,
   eventFrom,
   factsFromInspection,
   factsFromList,
-  networksFrom,
   type ContainerFacts,
   type DockerEvent,
-  type EngineNetworks,
 } from "./facts.ts";
 import { LineSplitter } from "./lines.ts";
 
@@ -47,6 +46,12 @@ export interface DockerClient {
   /** One container; null when there is no such one. */
   inspectContainer(id: string): Promise<ContainerFacts | null>;
   listNetworks(): Promise<EngineNetworks>;
+  /** The names of all containers that are to be on a network, those that do not run among them. */
+  listUsers(network: string): Promise<readonly string[]>;
+  /** Makes a network, as `POST /networks/create` describes it. */
+  createNetwork(description: Readonly<Record<string, unknown>>): Promise<void>;
+  /** Removes a network; fine when there is none. Refused while a container that runs is on it. */
+  removeNetwork(id: string): Promise<void>;
   /** Opens the event stream; resolves once the engine sends it, so nothing after is missed. */
   openEvents(listener: EventListener): Promise<void>;
   close(): void;
@@ -146,11 +151,15 @@ function fenced(modem: Modem): Modem {
   return modem;
 }
 
-/** What a request asks for; `query` values that are objects go as JSON. */
+/** What a request asks for; `query` values that are objects go as JSON, and so does the body. */
 interface Call {
+  readonly method?: "GET" | "POST" | "DELETE";
   readonly path: string;
   readonly query?: Readonly<Record<string, unknown>>;
+  readonly body?: Readonly<Record<string, unknown>>;
 }
+
+const OK = [200];
 
 class FencedClient implements DockerClient {
   readonly #modems: { readonly calls: Modem; readonly events: Modem };
@@ -203,6 +212,23 @@ class FencedClient implements DockerClient {
     return networksFrom(await this.#get({ path: "/networks" }));
   }
 
+  async listUsers(network: string): Promise<readonly string[]> {
+    const query = { all: true, filters: { network: [network] } };
+    const list = await this.#get({ path: "/containers/json", query });
+    if (!Array.isArray(list)) throw new Failure("corrupt", "docker's list of containers is no list");
+    // One that cannot be read uses the network all the same.
+    const names = list.map(factsFromList).map((result) => (result.ok ? result.value.name : "?"));
+    return names.toSorted();
+  }
+
+  async createNetwork(body: Readonly<Record<string, unknown>>): Promise<void> {
+    await this.#ask({ method: "POST", path: "/networks/create", body }, [201]);
+  }
+
+  async removeNetwork(id: string): Promise<void> {
+    await this.#ask({ method: "DELETE", path: `/networks/${id}` }, [200, 204, 404]);
+  }
+
   async openEvents(listener: EventListener): Promise<void> {
     const opened = new AbortController();
     const timer = setTimeout(() => opened.abort(this.#late("/events")), this.#callTimeoutMs);
@@ -223,16 +249,21 @@ class FencedClient implements DockerClient {
     this.#modems.events.agent.destroy();
   }
 
-  /** One call: its parsed JSON, or a Failure; within the deadline either way. */
+  /** One call: its parsed JSON, or a Failure. */
   async #get(call: Call): Promise<unknown> {
+    return parseReply(call, await this.#ask(call, OK));
+  }
+
+  /** One call: what it is answered with, or a Failure; within the deadline either way. */
+  async #ask(call: Call, statuses: readonly number[]): Promise<string> {
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(this.#late(call.path)), this.#callTimeoutMs);
     try {
       const signal = AbortSignal.any([deadline.signal, this.#closing.signal]);
       const response = await dial(this.#modems.calls, call, signal);
-      if (response.statusCode !== 200) throw await this.#refusal(call, response, signal);
-      const body = await collect(response, LIMITS.dockerReplyBytes, signal);
-      return parseReply(call, body);
+      const { statusCode = 0 } = response;
+      if (!statuses.includes(statusCode)) throw await this.#refusal(call, response, signal);
+      return await collect(response, LIMITS.dockerReplyBytes, signal);
     } finally {
       clearTimeout(timer);
     }
@@ -257,10 +288,12 @@ function dial(modem: Modem, call: Call, signal: AbortSignal): Promise<IncomingMe
     const abort = (): void => reject(signal.reason as Failure);
     signal.addEventListener("abort", abort, { once: true });
     // The modem cuts the last character off a path that has a question mark and no options.
-    const query = call.query === undefined ? {} : { options: call.query };
     const path = call.query === undefined ? call.path : `${call.path}?`;
-    const fixed = { method: "GET", isStream: true, statusCodes: ANY_STATUS, abortSignal: signal } as const;
-    modem.dial({ path, ...query, ...fixed }, (error, response) => {
+    // What goes as a query with a GET goes as the body with a POST.
+    const options = call.query ?? call.body;
+    const said = { method: call.method ?? "GET", path, ...(options && { options }) };
+    const fixed = { isStream: true, statusCodes: ANY_STATUS, abortSignal: signal } as const;
+    modem.dial({ ...said, ...fixed }, (error, response) => {
       signal.removeEventListener("abort", abort);
       if (response instanceof IncomingMessage) {
         resolve(response);

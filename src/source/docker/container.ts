@@ -1,10 +1,11 @@
 /**
  * Container: what one container is to us: an endpoint of a service, a client that asks for names, or both.
  *
- * Whoever labels a container wants it discovered; `skein.enable=false` always wins over that. A one-off container of
- * `docker compose run` carries its service's labels without being a copy of it, so it stays a client unless it says
- * `skein.enable=true` itself. Every running container with an address of its own is a client: it sees the Skein network
- * of its label (or the default one) first, then those called like a Docker network it is on.
+ * Whoever labels a container, or puts it on an overlay network, wants it discovered; `skein.enable=false` always wins
+ * over that. A one-off container of `docker compose run` carries its service's labels without being a copy of it, so it
+ * stays a client unless it says `skein.enable=true` itself. Every running container with an address of its own is a
+ * client: it sees the Skein network of its label first, then the overlay networks it is on (without either, the default
+ * one), then those called like a Docker network it is on. places.ts says where an endpoint is reached.
  *
  * One that is on internal networks only is isolated: nothing of it may leave the host, its questions for names neither
  * (so leaked CVE-2024-29018). A network that is not known yet counts as internal: watch.ts asks for it at once.
@@ -13,14 +14,15 @@
  */
 
 import type { Discovered, Discovery, LocalClient, Problem } from "../../model/endpoint.ts";
-import { isLabel, labelFrom } from "../../model/ids.ts";
+import { DEFAULT_NETWORK, isLabel, labelFrom } from "../../model/ids.ts";
 import { LIMITS } from "../../model/limits.ts";
 import type { ProbeTimes } from "../probe-plan.ts";
 import { problem } from "../problem.ts";
 
-import type { ContainerFacts, EngineNetworks } from "./facts.ts";
-import type { Labels } from "./label-reader.ts";
-import { readEnablement, readLabels, readNetwork } from "./labels.ts";
+import type { EngineNetworks } from "./engine-networks.ts";
+import type { ContainerFacts } from "./facts.ts";
+import { readEnablement, readLabels, readNetwork, type LabelledService } from "./labels.ts";
+import { networkHostId, overlaysOf, placesOf } from "./places.ts";
 
 /** What the operator decided for all containers. */
 export interface DockerPlanOptions {
@@ -35,21 +37,29 @@ export interface Surroundings {
   readonly stopping: boolean;
   /** The container whose network stack it uses (`--network container:web`); null when it has its own. */
   readonly host: ContainerFacts | null;
-  readonly internalByName: EngineNetworks["internalByName"];
+  readonly engine: KnownNetworks;
 }
+
+/** What is known of the engine's networks. */
+export type KnownNetworks = Pick<EngineNetworks, "internalByName" | "overlays">;
 
 /** What one container came to. */
 export interface ContainerPlan {
-  readonly endpoint: Discovered | null;
+  /** One, but for a container on several overlay networks, which is a copy of a service in each. */
+  readonly endpoints: readonly Discovered[];
   readonly clients: readonly LocalClient[];
   readonly problems: readonly Problem[];
 }
 
-/** True when labels may make the container an endpoint, so that it is worth an inspection. */
-export function isCandidate(labels: Labels, exposeByDefault: boolean): boolean {
+/** True when its labels or networks may make the container an endpoint, so that it is worth an inspection. */
+export function isCandidate(
+  { labels, networks }: Pick<ContainerFacts, "labels" | "networks">,
+  exposeByDefault: boolean,
+  overlays: KnownNetworks["overlays"],
+): boolean {
   const { asked, labelled, oneOff } = readEnablement(labels);
   if (asked !== null) return asked;
-  return !oneOff && (labelled || exposeByDefault);
+  return !oneOff && (labelled || exposeByDefault || networks.some((name) => overlays.has(name)));
 }
 
 /** Plans one container. Never throws, whatever its labels hold. */
@@ -58,44 +68,49 @@ export function planContainer(
   options: DockerPlanOptions,
   surroundings: Surroundings,
 ): ContainerPlan {
-  const subject = `container ${facts.name}`;
-  const clients = clientsOf(facts, surroundings.internalByName);
-  if (facts.state === "gone") return { endpoint: null, clients: [], problems: [] };
-  if (!isCandidate(facts.labels, options.exposeByDefault)) return { endpoint: null, clients, problems: [] };
-  if (!readEnablement(facts.labels).labelled && facts.exposed.length === 0) {
-    return { endpoint: null, clients, problems: [] };
-  }
+  const none: ContainerPlan = { endpoints: [], clients: [], problems: [] };
+  if (facts.state === "gone") return none;
+  const { engine } = surroundings;
+  const clients = clientsOf(facts, engine);
+  if (!isCandidate(facts, options.exposeByDefault, engine.overlays)) return { ...none, clients };
+  if (!readEnablement(facts.labels).labelled && facts.exposed.length === 0) return { ...none, clients };
 
-  const name = labelFrom(facts.name) ?? facts.id.slice(0, 12);
-  const context = { containerName: name, exposed: facts.exposed, reported: facts.reported };
+  const subject = `container ${facts.name}`;
+  const context = { containerName: nameOf(facts), exposed: facts.exposed, reported: facts.reported };
   const read = readLabels(facts.labels, { ...context, health: options.health });
   const problems = read.problems.map((text) => problem(subject, text));
-  const where = addressOf(facts, read.network, surroundings.host);
-  if (where === null) {
-    const text = `no address on any network (mode "${facts.networkMode}"); expected one to be reached by`;
-    return { endpoint: null, clients, problems: [...problems, problem(subject, text)] };
-  }
+  const endpoints = endpointsOf(facts, read, surroundings);
+  if (endpoints.length > 0) return { endpoints, clients, problems };
+  const text = `no address on any network (mode "${facts.networkMode}"); expected one to be reached by`;
+  return { endpoints, clients, problems: [...problems, problem(subject, text)] };
+}
 
-  const endpoint: Discovered = {
-    id: facts.id.slice(0, 12),
-    name,
+function nameOf(facts: ContainerFacts): string {
+  return labelFrom(facts.name) ?? facts.id.slice(0, 12);
+}
+
+/** One in each network that the container is to be found in; ports and routes of hosts lead to the first alone. */
+function endpointsOf(
+  facts: ContainerFacts,
+  read: LabelledService,
+  { stopping, host, engine }: Surroundings,
+): readonly Discovered[] {
+  return placesOf(facts, { named: read.network, host, overlays: engine.overlays }).map((place, index) => ({
+    ...place,
+    name: nameOf(facts),
     slot: read.slot,
-    network: read.network,
     service: read.service,
     stack: read.stack,
-    address: where,
-    // A bridge's addresses, like loopback, mean nothing on another host: its daemon relays.
-    reach: "stream",
-    declaration: read.declaration,
+    declaration:
+      index === 0 ? read.declaration : { ...read.declaration, publish: [], http: [], passthrough: [] },
     weight: read.weight,
     delivery: read.delivery,
     startedAtMs: facts.startedAtMs,
     // Labels stay what they are for as long as a container is there; of two containers the one started last counts.
     declaredAtMs: facts.startedAtMs,
-    lifecycle: surroundings.stopping ? "stopping" : facts.state,
+    lifecycle: stopping ? "stopping" : facts.state === "paused" ? "paused" : "running",
     health: read.health,
-  };
-  return { endpoint, clients, problems };
+  }));
 }
 
 /**
@@ -105,7 +120,7 @@ export function planContainer(
  */
 export function planContainers(
   containers: readonly ContainerFacts[],
-  engine: Pick<EngineNetworks, "internalByName"> & { readonly stopping: ReadonlySet<string> },
+  engine: KnownNetworks & { readonly stopping: ReadonlySet<string> },
   options: DockerPlanOptions,
 ): Omit<Discovery, "stale"> {
   const factsById = new Map(containers.map((facts) => [facts.id, facts]));
@@ -114,11 +129,11 @@ export function planContainers(
     .map((facts) =>
       planContainer(facts, options, {
         stopping: engine.stopping.has(facts.id),
-        internalByName: engine.internalByName,
+        engine,
         host: factsById.get(networkHostId(facts) ?? "") ?? null,
       }),
     );
-  const endpoints = withDistinctNames(plans.flatMap((plan) => plan.endpoint ?? []));
+  const endpoints = withDistinctNames(plans.flatMap((plan) => plan.endpoints));
   const problems = plans.flatMap((plan) => plan.problems);
   return {
     source: "docker",
@@ -126,11 +141,6 @@ export function planContainers(
     clients: plans.flatMap((plan) => plan.clients),
     problems,
   };
-}
-
-/** The id of the container whose network stack this one uses; null when it has its own. */
-export function networkHostId(facts: ContainerFacts): string | null {
-  return facts.networkMode.startsWith("container:") ? facts.networkMode.slice("container:".length) : null;
 }
 
 /** True for a container that is on internal networks only. */
@@ -141,29 +151,25 @@ export function isIsolated(
   return networks.length > 0 && networks.every((name) => internalByName.get(name) ?? true);
 }
 
-/** Where this host reaches the container; null when it has no address. */
-function addressOf(facts: ContainerFacts, network: string, host: ContainerFacts | null): string | null {
-  const owner = networkHostId(facts) === null ? facts : host;
-  if (owner === null) return null;
-  if (owner.networkMode === "host") return "127.0.0.1";
-  const project = facts.labels.get("com.docker.compose.project") ?? "";
-  const preferred =
-    owner.attachments.find((attachment) => attachment.network === network) ??
-    owner.attachments.find((attachment) => attachment.network === `${project}_${network}`) ??
-    owner.attachments[0];
-  return preferred?.address ?? null;
-}
-
 /** One client per address of its own: a container on several networks may ask from each. */
 function clientsOf(
   facts: ContainerFacts,
-  internalByName: EngineNetworks["internalByName"],
+  { internalByName, overlays }: KnownNetworks,
 ): readonly LocalClient[] {
   const attached = facts.attachments.map((attachment) => attachment.network);
   const named = attached.filter((network) => network !== "bridge" && isLabel(network));
-  const networks = [...new Set([readNetwork(facts.labels), ...named])];
+  const on = overlaysOf(facts, overlays);
+  const own = readNetwork(facts.labels) ?? on[0] ?? DEFAULT_NETWORK;
+  const networks = [...new Set([own, ...on, ...named])];
   const isolated = isIsolated(facts, internalByName);
-  return facts.attachments.map(({ address }) => ({ address, name: facts.name, networks, isolated }));
+  const labelled = readEnablement(facts.labels).labelled ? { labelled: true as const } : {};
+  return facts.attachments.map(({ address }) => ({
+    address,
+    name: facts.name,
+    networks,
+    isolated,
+    ...labelled,
+  }));
 }
 
 /** Docker's names are unique, their label forms (`a.b`, `a-b`) need not be: a repeated one gets its id behind it. */
@@ -175,7 +181,7 @@ function withDistinctNames(endpoints: readonly Discovered[]): readonly Discovere
       taken.add(key);
       return endpoint;
     }
-    const suffix = `-${endpoint.id}`;
+    const suffix = `-${endpoint.id.slice(0, 12)}`;
     return { ...endpoint, name: endpoint.name.slice(0, LIMITS.labelBytes - suffix.length) + suffix };
   });
 }

@@ -1,17 +1,26 @@
 /**
- * Facts: what Docker says of containers, networks and events, checked field by field.
+ * Facts: what Docker says of containers and events, checked field by field.
  *
  * An engine may be Docker of any age, Podman, or a socket proxy that leaves things out, so nothing is cast: a field
  * that is missing or odd gets the value that means "unknown", and only a reply without an id is refused. What comes
  * out is one small shape, whether it was read from the list or from an inspection.
  *
- * Pure. client.ts fetches the replies; container.ts decides what they mean.
+ * Pure. client.ts fetches the replies; container.ts decides what they mean. engine-networks.ts reads of networks.
  */
 
 import { failed, success, type Result } from "../../base/failure.ts";
-import { isIpv4, isIpv6, numberToIpv4, parsePrefix } from "../../base/ip.ts";
 import { isPort } from "../../model/service.ts";
 
+import {
+  fieldsOf,
+  idFrom,
+  isAddress,
+  labelsFrom,
+  listFrom,
+  numberFrom,
+  textFrom,
+  type Fields,
+} from "./fields.ts";
 import type { Labels } from "./label-reader.ts";
 import type { ExposedPort } from "./labels.ts";
 import { signalNumber, SIGTERM } from "./signals.ts";
@@ -21,18 +30,6 @@ export interface Attachment {
   /** The Docker network's name: `bridge`, `shop_default`. */
   readonly network: string;
   readonly address: string;
-}
-
-/** The networks of an engine. */
-export interface EngineNetworks {
-  /** The addresses the host itself has on bridge networks: sorted, each once. */
-  readonly gateways: readonly string[];
-  /** By its name, whether a network is internal (`--internal`): nothing leads out of it. */
-  readonly internalByName: ReadonlyMap<string, boolean>;
-  /** The subnets of bridge networks, as prefixes, where a container's address is told with it. */
-  readonly bridgeRanges: readonly string[];
-  /** Those of internal bridge networks; who is on another kind does not reach its host. */
-  readonly internalRanges: readonly string[];
 }
 
 /** What an inspection says of how a container asks for names. */
@@ -159,42 +156,6 @@ export function eventFrom(line: string): DockerEvent | null {
   return CHANGES.has(action) || action.startsWith("health_status") ? { kind: "changed", id } : null;
 }
 
-/** Reads the reply of `GET /networks`. */
-export function networksFrom(value: unknown): EngineNetworks {
-  const networks = listFrom(value).map(fieldsOf);
-  const gateways = networks
-    .filter((network) => network["Driver"] === "bridge")
-    .flatMap((network) => listFrom(fieldsOf(network["IPAM"])["Config"]))
-    .map((config) => gatewayFrom(fieldsOf(config)))
-    .filter((gateway) => gateway !== null);
-  const internalByName = new Map<string, boolean>();
-  for (const { Name, Internal } of networks) {
-    const name = textFrom(Name);
-    // Old engines let two networks have one name; which of them a container means is not told.
-    internalByName.set(name, Internal === true && internalByName.get(name) !== false);
-  }
-  const bridges = networks.filter(({ Driver }) => Driver === "bridge");
-  return {
-    gateways: [...new Set(gateways)].toSorted(),
-    internalByName,
-    bridgeRanges: rangesOf(bridges.filter(({ Name }) => Name !== OVERLAY_EXIT)),
-    internalRanges: rangesOf(bridges.filter(({ Internal }) => Internal === true)),
-  };
-}
-
-/**
- * The network by which containers on overlays reach their host. What addresses they have there is told neither in lists
- * nor in inspections of containers, so nobody's address there is known.
- */
-const OVERLAY_EXIT = "docker_gwbridge";
-
-function rangesOf(networks: readonly Fields[]): readonly string[] {
-  return networks
-    .flatMap(({ IPAM }) => listFrom(fieldsOf(IPAM)["Config"]))
-    .map((config) => textFrom(fieldsOf(config)["Subnet"]))
-    .filter(isRange);
-}
-
 /** The API version of `GET /version` as `[major, minor]`; null when there is none. */
 export function apiVersionFrom(value: unknown): readonly [number, number] | null {
   const match = /^(\d{1,4})\.(\d{1,4})$/.exec(textFrom(fieldsOf(value)["ApiVersion"]));
@@ -206,47 +167,9 @@ function killFrom(id: string, signal: unknown): DockerEvent {
   return number === null ? { kind: "changed", id } : { kind: "killed", id, signal: number };
 }
 
-/** Docker states the gateway, or leaves it out when it is the subnet's first address. */
-function gatewayFrom(config: Fields): string | null {
-  const gateway = textFrom(config["Gateway"]);
-  if (isAddress(gateway)) return gateway;
-  const subnet = parsePrefix(textFrom(config["Subnet"]));
-  return subnet.ok && subnet.value.size > 2 ? numberToIpv4(subnet.value.base + 1) : null;
-}
-
-type Fields = Readonly<Record<string, unknown>>;
-
-/** The value's fields; none when it is not an object, so that a path of them can be followed without checks. */
-function fieldsOf(value: unknown): Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Fields) : {};
-}
-
-function listFrom(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
-}
-
-function textFrom(value: unknown): string {
-  return typeof value === "string" ? value : "";
-}
-
-function numberFrom(value: unknown): number {
-  return typeof value === "number" && Number.isFinite(value) ? value : 0;
-}
-
-function idFrom(value: unknown): string | null {
-  const id = textFrom(value);
-  return /^[0-9a-f]{12,64}$/.test(id) ? id : null;
-}
-
 function nameFrom(value: unknown, id: string): string {
   const name = textFrom(value).replace(/^\//, "").slice(0, 256);
   return name === "" ? id.slice(0, 12) : name;
-}
-
-function labelsFrom(value: unknown): Labels {
-  return new Map(
-    Object.entries(fieldsOf(value)).filter((pair): pair is [string, string] => typeof pair[1] === "string"),
-  );
 }
 
 /** RFC 3339 as Docker writes it, to nanoseconds; `0001-01-01...` (never started) and rubbish are 0. */
@@ -283,16 +206,6 @@ function resolverFrom(reply: Fields): ResolverFacts {
     confPath: textFrom(own?.["Source"] ?? reply["ResolvConfPath"]),
     gateways: [...new Set(gateways.filter(isAddress))].toSorted(),
   };
-}
-
-function isAddress(text: string): boolean {
-  return isIpv4(text) || isIpv6(text);
-}
-
-function isRange(text: string): boolean {
-  const [address = "", bits = "", ...rest] = text.split("/");
-  const bitsMax = isIpv4(address) ? 32 : isIpv6(address) && !address.includes("%") ? 128 : -1;
-  return rest.length === 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= bitsMax;
 }
 
 function exposedFrom(value: unknown): readonly ExposedPort[] {

@@ -19,8 +19,14 @@ import type { Discovery, HeldAddress, Problem } from "../../model/endpoint.ts";
 import { LIMITS } from "../../model/limits.ts";
 import { boundProblems, problem } from "../problem.ts";
 
-import { isCandidate, isIsolated, planContainers, type DockerPlanOptions } from "./container.ts";
-import type { Attachment, ContainerFacts, EngineNetworks } from "./facts.ts";
+import {
+  isCandidate,
+  isIsolated,
+  planContainers,
+  type DockerPlanOptions,
+  type KnownNetworks,
+} from "./container.ts";
+import type { Attachment, ContainerFacts } from "./facts.ts";
 import { SIGKILL } from "./signals.ts";
 
 /** How long a container may outlive its stop signal before it counts as running again. */
@@ -50,7 +56,7 @@ export class Inventory {
   /** Containers whose last inspection failed, and how; their facts before it still count. */
   readonly #unreadById = new Map<string, Problem>();
   #unreadListed = 0;
-  #internalByName: EngineNetworks["internalByName"] = new Map();
+  #networks: KnownNetworks = { internalByName: new Map(), overlays: new Set() };
 
   constructor(options: DockerPlanOptions) {
     this.#options = options;
@@ -63,7 +69,13 @@ export class Inventory {
 
   /** True when the container must be inspected for its plan: the list does not tell enough of an endpoint. */
   needsInspection(facts: ContainerFacts): boolean {
-    return isCandidate(facts.labels, this.#options.exposeByDefault);
+    return isCandidate(facts, this.#options.exposeByDefault, this.#networks.overlays);
+  }
+
+  /** Those that were only listed and are to be inspected after all, as a network of theirs turned out to be ours. */
+  get uninspected(): readonly string[] {
+    const listed = this.containers.filter(({ resolver }) => resolver === null);
+    return listed.filter((facts) => this.needsInspection(facts)).map(({ id }) => id);
   }
 
   /** A signal is about to be sent to a container; true when that says it will stop. */
@@ -117,18 +129,20 @@ export class Inventory {
   }
 
   /** Docker has listed its networks. */
-  networksAre({ internalByName }: EngineNetworks): void {
-    this.#internalByName = internalByName;
+  networksAre({ internalByName, overlays }: KnownNetworks): void {
+    this.#networks = { internalByName, overlays };
   }
 
   /** True while some container is on a network that was not listed: one made since, so they are to be listed again. */
   get lacksNetworks(): boolean {
-    return this.containers.some(({ networks }) => networks.some((name) => !this.#internalByName.has(name)));
+    return this.containers.some(({ networks }) =>
+      networks.some((name) => !this.#networks.internalByName.has(name)),
+    );
   }
 
   /** True for a container on internal networks only. */
   isIsolated(facts: ContainerFacts): boolean {
-    return isIsolated(facts, this.#internalByName);
+    return isIsolated(facts, this.#networks.internalByName);
   }
 
   /**
@@ -169,7 +183,7 @@ export class Inventory {
   discovery(stale: string | null): Discovery {
     const planned = planContainers(
       [...this.#factsById.values()],
-      { stopping: new Set(this.#stoppingById.keys()), internalByName: this.#internalByName },
+      { stopping: new Set(this.#stoppingById.keys()), ...this.#networks },
       this.#options,
     );
     const problems = [...planned.problems, ...this.#unreadById.values()];

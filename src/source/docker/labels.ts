@@ -12,7 +12,7 @@
 
 import { failed, success, type Result } from "../../base/failure.ts";
 import type { HealthSource } from "../../model/endpoint.ts";
-import { DEFAULT_NETWORK, labelFrom, parseLabel } from "../../model/ids.ts";
+import { labelFrom, parseLabel } from "../../model/ids.ts";
 import { LIMITS } from "../../model/limits.ts";
 import {
   EMPTY_DECLARATION,
@@ -89,7 +89,8 @@ export interface LabelContext {
 /** What labels say, complete with defaults. */
 export interface LabelledService {
   readonly service: string;
-  readonly network: string;
+  /** Null where no label says, or none that can be read. */
+  readonly network: string | null;
   readonly stack: string | null;
   readonly slot: number | null;
   readonly declaration: ServiceDeclaration;
@@ -109,9 +110,9 @@ export function readEnablement(labels: Labels): Enablement {
   };
 }
 
-/** The Skein network that labels put a container in; the default one when they name none, or a bad one. */
-export function readNetwork(labels: Labels): string {
-  return openReader(labels).read("skein.network", parseLabel, DEFAULT_NETWORK);
+/** The Skein network that labels put a container in; null when they name none, or a bad one. */
+export function readNetwork(labels: Labels): string | null {
+  return openReader(labels).read("skein.network", parseLabel, null);
 }
 
 /** Reads all labels. Never throws, whatever they hold; each bad one becomes a problem and its default. */
@@ -141,7 +142,7 @@ export function readLabels(labels: Labels, context: LabelContext): LabelledServi
   };
   return {
     service: chosen,
-    network: reader.read("skein.network", parseLabel, DEFAULT_NETWORK),
+    network: reader.read("skein.network", parseLabel, null),
     stack,
     slot: composeSlot(labels),
     declaration,

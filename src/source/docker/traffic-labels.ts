@@ -27,6 +27,7 @@ import {
   PREFERENCES,
   PROXY_PROTOCOLS,
   SLOW_START_RANGE,
+  SOURCES,
   UDP_IDLE_RANGE,
   UDP_MODES,
 } from "../traffic.ts";
@@ -43,6 +44,7 @@ export const TRAFFIC_LABELS: readonly string[] = [
   "skein.drain",
   "skein.udp.mode",
   "skein.udp.idle",
+  "skein.source",
 ];
 
 /** Reads what the service asks for; a bad label is reported and its default holds. */
@@ -54,6 +56,7 @@ export function readTraffic(reader: LabelReader, ports: readonly ServicePort[]):
     firstByteMs: reader.read("skein.first-byte", spanOrOff(FIRST_BYTE_RANGE), DEFAULT_TRAFFIC.firstByteMs),
     udpMode: reader.read("skein.udp.mode", word(UDP_MODES), DEFAULT_TRAFFIC.udpMode),
     udpIdleMs: reader.read("skein.udp.idle", span(UDP_IDLE_RANGE), DEFAULT_TRAFFIC.udpIdleMs),
+    source: reader.read("skein.source", word(SOURCES), DEFAULT_TRAFFIC.source),
   };
   const hasUdp = ports.some(({ protocol }) => protocol === "udp");
   for (const name of ["skein.udp.mode", "skein.udp.idle"]) {

@@ -25,9 +25,11 @@ import { nowMs } from "../../runtime/clock.ts";
 import { readBounded } from "../../runtime/files.ts";
 
 import { openDocker, type DockerClient, type DockerTarget } from "./client.ts";
-import { networkHostId, type DockerPlanOptions } from "./container.ts";
-import type { ContainerFacts, DockerEvent, EngineNetworks } from "./facts.ts";
+import type { DockerPlanOptions } from "./container.ts";
+import type { EngineNetworks } from "./engine-networks.ts";
+import type { ContainerFacts, DockerEvent } from "./facts.ts";
 import { Inventory } from "./inventory.ts";
+import { networkHostId } from "./places.ts";
 import { namePathOf } from "./resolver.ts";
 
 /** What to watch and whom to tell. */
@@ -197,6 +199,7 @@ class Watcher implements DockerWatch {
       this.#touched.clear();
       await this.#inspectAll(client, ids);
       if (this.#inventory.lacksNetworks) await this.#listNetworks(client);
+      await this.#inspectAll(client, this.#inventory.uninspected);
     } else if (!lapsed) {
       return;
     }
@@ -207,6 +210,8 @@ class Watcher implements DockerWatch {
     // From here on a touched container is one whose listed or inspected state may be too old to be believed.
     this.#touched.clear();
     this.#resyncAtMs = nowMs() + (this.#options.resyncMs ?? RESYNC_MS);
+    // Before the containers: on some networks they are endpoints without a label.
+    await this.#listNetworks(client);
     const { containers, unread } = await client.listContainers();
     this.#inventory.keepOnly(new Set(containers.map((facts) => facts.id)), unread);
     for (const facts of containers) {
@@ -218,7 +223,8 @@ class Watcher implements DockerWatch {
       client,
       candidates.map((facts) => facts.id),
     );
-    await this.#listNetworks(client);
+    if (this.#inventory.lacksNetworks) await this.#listNetworks(client);
+    await this.#inspectAll(client, this.#inventory.uninspected);
     this.#attempt = 0;
     this.#stale = null;
     this.#staleSinceMs = null;

@@ -399,3 +399,28 @@ test("answer: what fits is told whole, over UDP as over TCP, and is no sample", 
     assert.deepEqual([given.records.length, given.additional.length], [5, 5]);
   }
 });
+
+test("answer: a service of both families has A and AAAA, by its name, its tasks', its copies' and its ports'", () => {
+  const both = planZone(
+    view([
+      service("app", "web", {
+        vip: "10.96.0.9",
+        vip6: "fd12::8000:0:0:9",
+        replicas: [replica("web-1", "10.160.1.2", { address6: "fd12::4d:1:0:0:2", reach: "overlay" })],
+      }),
+    ]),
+    OPTIONS,
+  );
+  const told = (name: string, typeCode: number): Answer =>
+    answer(both, { name, typeCode, classCode: 1 }, on("app"), drawOf(1));
+  assert.equal(said(told("web", TYPE.A)), "10.96.0.9");
+  assert.equal(said(told("web", TYPE.AAAA)), "fd12::8000:0:0:9");
+  assert.equal(said(told("tasks.web", TYPE.AAAA)), "fd12::4d:1:0:0:2");
+  assert.equal(said(told("web-1.web", TYPE.A)), "10.160.1.2");
+  assert.equal(said(told("web-1.web", TYPE.AAAA)), "fd12::4d:1:0:0:2");
+  const srv = told("_web._tcp.web", TYPE.SRV);
+  assert.deepEqual(srv.kind === "own" && srv.additional.map((record) => `${record.name} ${record.type}`), [
+    "web-1.web.app.skein.internal A",
+    "web-1.web.app.skein.internal AAAA",
+  ]);
+});

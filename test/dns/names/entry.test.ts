@@ -165,3 +165,37 @@ test("entry: an address leads back to a copy only where it means that copy", () 
     ["direct", "own bridge"],
   );
 });
+
+test("entry: a service with an IPv6 VIP has it beside the other, and its replicas both of their addresses", () => {
+  const web = service("default", "web", {
+    vip: "10.96.0.9",
+    vip6: "fd12::8000:0:0:9",
+    replicas: [replica("web-1", "10.0.0.1", { address6: "FD00:0::1" }), replica("web-2", "10.0.0.2")],
+  });
+  const entry = plan(web);
+  assert.deepEqual(entry.addresses, { ttlSeconds: 5, v4: ["10.96.0.9"], v6: ["fd12::8000:0:0:9"] });
+  assert.deepEqual(entry.tasks, { ttlSeconds: 5, v4: ["10.0.0.1", "10.0.0.2"], v6: ["fd00::1"] });
+  const moved = planEntry({ ...web, vip6: "fd13::8000:0:0:9" }, CIRCUMSTANCES, entry);
+  assert.deepEqual(moved.addresses.v6, ["fd13::8000:0:0:9"]);
+  assert.equal(moved.tasks, entry.tasks);
+});
+
+test("entry: an IPv6 VIP is never tentative: it is told beside replicas that stand in for the other", () => {
+  const web = service("default", "web", {
+    vip: "10.96.0.9",
+    vip6: "fd12::8000:0:0:9",
+    vipTentative: true,
+    replicas: [replica("web-1", "10.0.0.1", { address6: "fd00::1" })],
+  });
+  const told = { ttlSeconds: 0, v4: ["10.0.0.1"], v6: ["fd12::8000:0:0:9"] };
+  assert.deepEqual(plan(web).addresses, told);
+  assert.deepEqual(plan({ ...web, vip: null, vipTentative: false }).addresses, told);
+  assert.deepEqual(plan({ ...web, replicas: [] }).addresses, { ...told, v4: ["10.96.0.9"] });
+});
+
+test("entry: an address beside a replica's own that means each host itself is left out", () => {
+  for (const address6 of ["::1", "fe80::1", "fe80::1%eth0", "::ffff:127.0.0.1", "x"]) {
+    const web = service("default", "web", { replicas: [replica("web-1", "10.0.0.1", { address6 })] });
+    assert.deepEqual(plan(web).tasks.v6, [], address6);
+  }
+});

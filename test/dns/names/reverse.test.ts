@@ -13,7 +13,14 @@ import { planZone, type Zone } from "../../../src/dns/names/zone.ts";
 import { drawOf, member, OPTIONS, replica, service, view } from "../fixture.ts";
 import { HOST, on, said } from "../names.ts";
 
-const RANGE = { sliceBits: 24, slices: [], problems: [] };
+const RANGE = {
+  sliceBits: 24,
+  vni: 5000,
+  encrypted: false,
+  slices: [],
+  problems: [],
+  isSound: true,
+};
 
 const zone = planZone(
   view(
@@ -221,4 +228,37 @@ test("reverse: no name makes it throw, and what it says is ours has an apex that
     }),
     { numRuns: 3000 },
   );
+});
+
+test("reverse: ranges of IPv6 are ours as those of IPv4 are, nibble for nibble", () => {
+  const six = planZone(
+    view(
+      [
+        service("app", "web", {
+          vip: "10.96.0.9",
+          vip6: "fd12:3456:789a:0:8000::9",
+          replicas: [
+            replica("web-1", "10.160.1.2", { address6: "fd12:3456:789a:4d:1::2", reach: "overlay" }),
+          ],
+        }),
+      ],
+      { networks: [{ name: "app", range: "10.160.0.0/16", range6: "fd12:3456:789a:4d::/64", ...RANGE }] },
+    ),
+    { ...OPTIONS, reverseRanges: ["10.96.0.0/12", "fd12:3456:789a::/64"] },
+  );
+  const told = (name: string, asker: Asker = HOST, typeCode: number = TYPE.PTR): Answer =>
+    ask(name, asker, typeCode, six);
+  const at = (address: string): string => reverseNameOf(address) ?? "";
+  assert.equal(said(told(at("fd12:3456:789a:0:8000::9"))), "web.app.skein.internal");
+  assert.equal(said(told(at("fd12:3456:789a:4d:1::2"))), "web-1.web.app.skein.internal");
+  assert.equal(said(told(at("fd12:3456:789a:4d:1::2"), on("other"))), "NXDOMAIN");
+  assert.equal(said(told(at("fd12:3456:789a:4d:7::7"))), "NXDOMAIN");
+  assert.equal(said(told(at("fd12:3456:789a:4e::1"))), "forward");
+  const apex = "d.4.0.0.a.9.8.7.6.5.4.3.2.1.d.f.ip6.arpa";
+  assert.equal(soaOf(told(at("fd12:3456:789a:4d:7::7"))), apex);
+  assert.equal(said(told(apex, HOST, TYPE.NS)), "host-1.node.skein.internal");
+  assert.equal(said(told(`1.0.0.0.${apex}`)), "nodata", "a slice with somebody in it");
+  assert.equal(said(told(`2.0.0.0.${apex}`)), "NXDOMAIN", "a slice without anybody");
+  assert.equal(said(told(`x.${apex}`)), "NXDOMAIN");
+  assert.equal(said(told(apex.slice(2))), "forward", "a range wider than ours");
 });

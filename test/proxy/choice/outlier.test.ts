@@ -286,3 +286,21 @@ test("due: whatever happens, no ejection lasts longer than thirty seconds before
     }),
   );
 });
+
+test("Ejections: who watches is told when one more or one less is left alone, and of nothing else", () => {
+  let told = 0;
+  const ejections = new Ejections(() => void (told += 1));
+  const one = upstream("a", 1);
+  const fault = { reason: "connect", recheck: "connect", sentAtMs: 1000, nowMs: 1000 } as const;
+  ejections.failed(one, fault);
+  assert.equal(told, 1);
+  ejections.failed(one, fault);
+  ejections.due(2000, 10);
+  ejections.checked(one.id, "failed", 2000);
+  assert.equal(told, 1);
+  ejections.due(5000, 10);
+  ejections.checked(one.id, "passed", 5000);
+  assert.equal(told, 2);
+  ejections.due(60_000, 10);
+  assert.equal(told, 2, "forgiven, it is in use as before");
+});

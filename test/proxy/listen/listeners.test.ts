@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { createServer, type AddressInfo, type Server } from "node:net";
 import { test, type TestContext } from "node:test";
 
+import { Failure } from "../../../src/base/failure.ts";
 import { serverListener, type Listener } from "../../../src/proxy/listen/listener.ts";
 import { Listeners, type WantedListener } from "../../../src/proxy/listen/listeners.ts";
 import { ownSockets } from "../../../src/runtime/sharing.ts";
@@ -141,4 +142,46 @@ test("reconcile: a successor listens beside its predecessor, and alone when that
   assert.deepEqual(successor.failures, []);
   old.close();
   for (let tries = 0; tries < 8; tries += 1) assert.equal(await read(t, "127.0.0.1", port), "new");
+});
+
+test("reconcile: IPv6 addresses are made before they are listened on; if that fails it tells how", async (t) => {
+  const asked: string[] = [];
+  const listeners = new Listeners({
+    vipPool: "10.96.0.0/12",
+    log: SILENT,
+    hold(addresses, { mayRelease }) {
+      asked.push(`${addresses.join(" ")} ${mayRelease} ${listeners.open.length}`);
+      return Promise.reject(new Failure("not-allowed", "no NET_ADMIN"));
+    },
+  });
+  t.after(() => listeners.close());
+  const port = await closedPort();
+  const all = [wanted("127.0.0.1", port), wanted("fd12:3456:789a:0:8000::9", port)];
+  await listeners.reconcile(all, { mayClose: false, triesFailed: true });
+  assert.deepEqual(asked, ["fd12:3456:789a:0:8000::9 false 0"]);
+  assert.deepEqual(
+    listeners.open.map(({ address }) => address),
+    ["127.0.0.1"],
+  );
+  assert.match(
+    listeners.failures[0]?.text ?? "",
+    /is no address of this host; give it NET_ADMIN, or set vip.pool6/,
+  );
+});
+
+test("reconcile: who watches is told when a listener was opened or closed, and of nothing else", async (t) => {
+  let told = 0;
+  const listeners = new Listeners({
+    vipPool: "10.96.0.0/12",
+    log: SILENT,
+    onChanged: () => void (told += 1),
+  });
+  t.after(() => listeners.close());
+  const one = wanted("127.0.0.1", await closedPort());
+  await listeners.reconcile([one], EAGER);
+  assert.equal(told, 1);
+  await listeners.reconcile([one], EAGER);
+  assert.equal(told, 1);
+  await listeners.reconcile([], EAGER);
+  assert.equal(told, 2);
 });

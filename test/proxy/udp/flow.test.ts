@@ -154,3 +154,22 @@ test("flow: an upstream that another flow found to refuse is left, unless there 
   take(opened, "3");
   assert.equal(made.ways.ends.length, 2);
 });
+
+test("flow: goes on as it is when a network leads to its upstream, and leaves a network that is down", () => {
+  const relayed = udpUpstream("a", { via: "stream" });
+  const made = bench(relayed);
+  const opened = open(made);
+  take(opened, "1");
+  tiers(made, [{ ...relayed, via: "direct" }]);
+  take(opened, "2");
+  assert.equal(made.ways.ends.length, 1, "the stream is as good");
+  const other = bench({ ...relayed, via: "direct" });
+  const direct = open(other);
+  take(direct, "1");
+  tiers(other, [relayed]);
+  take(direct, "2");
+  assert.deepEqual(
+    other.ways.ends.map(({ upstream }) => upstream.via),
+    ["direct", "stream"],
+  );
+});

@@ -24,10 +24,13 @@ const ENGINE = {
     ["bridge", false],
     ["sealed", true],
   ]),
+  overlays: new Set(["app", "back"]),
 };
 
-const plan = (over: Partial<ContainerFacts> = {}, options = OPTIONS) =>
-  planContainer(facts(over), options, { ...ENGINE, stopping: false, host: null });
+const plan = (over: Partial<ContainerFacts> = {}, options = OPTIONS) => {
+  const planned = planContainer(facts(over), options, { engine: ENGINE, stopping: false, host: null });
+  return { ...planned, endpoint: planned.endpoints[0] ?? null };
+};
 
 const discovered = (entries: Readonly<Record<string, string>>, options = OPTIONS) =>
   plan({ labels: labels(entries) }, options).endpoint !== null;
@@ -55,7 +58,7 @@ test("container: a one-off run of a Compose service is a client, unless it says 
   assert.ok(!discovered(oneOff, ALL));
   assert.equal(plan({ labels: labels(oneOff) }).clients.length, 1);
   assert.ok(discovered({ ...oneOff, "skein.enable": "true" }));
-  assert.ok(!isCandidate(labels(oneOff), true));
+  assert.ok(!isCandidate(facts({ labels: labels(oneOff), networks: ["app"] }), true, ENGINE.overlays));
 });
 
 test("container: an endpoint is known by its short id and called like the container, as a label", () => {
@@ -70,13 +73,13 @@ test("container: an endpoint is known by its short id and called like the contai
 test("container: of several networks the one called like its Skein network is used, else the first by name", () => {
   const attachments = [
     { network: "alpha", address: "10.0.0.1" },
-    { network: "app", address: "10.0.0.2" },
+    { network: "plain", address: "10.0.0.2" },
     { network: "shop_back", address: "10.0.0.3" },
   ];
   const address = (entries: Readonly<Record<string, string>>) =>
     plan({ attachments, labels: labels({ "skein.enable": "true", ...entries }) }).endpoint?.address;
   assert.equal(address({}), "10.0.0.1");
-  assert.equal(address({ "skein.network": "app" }), "10.0.0.2");
+  assert.equal(address({ "skein.network": "plain" }), "10.0.0.2");
   assert.equal(address({ "skein.network": "back", "com.docker.compose.project": "shop" }), "10.0.0.3");
   assert.equal(address({ "skein.network": "elsewhere" }), "10.0.0.1");
 });
@@ -111,23 +114,63 @@ test("container: it is paused, stopping or gone as Docker says; a stop signal co
   const engine = { ...ENGINE, stopping: new Set([idOf("a")]) };
   const stopping = planContainers([facts({ state: "paused" })], engine, OPTIONS);
   assert.equal(stopping.endpoints[0]?.lifecycle, "stopping");
-  assert.deepEqual(plan({ state: "gone" }), { endpoint: null, clients: [], problems: [] });
+  assert.deepEqual(plan({ state: "gone" }), { endpoint: null, endpoints: [], clients: [], problems: [] });
 });
 
 test("container: one with an address is a client, of its own network first, then of those it is attached to", () => {
   const attachments = [
-    { network: "app", address: "10.0.0.1" },
     { network: "bridge", address: "172.17.0.2" },
     { network: "Not A Label", address: "10.0.0.3" },
+    { network: "plain", address: "10.0.0.1" },
   ];
   const { clients } = plan({ attachments, labels: labels({}) });
   assert.deepEqual(clients, [
-    { address: "10.0.0.1", name: "web-1", networks: ["default", "app"], isolated: false },
-    { address: "172.17.0.2", name: "web-1", networks: ["default", "app"], isolated: false },
-    { address: "10.0.0.3", name: "web-1", networks: ["default", "app"], isolated: false },
+    { address: "172.17.0.2", name: "web-1", networks: ["default", "plain"], isolated: false },
+    { address: "10.0.0.3", name: "web-1", networks: ["default", "plain"], isolated: false },
+    { address: "10.0.0.1", name: "web-1", networks: ["default", "plain"], isolated: false },
   ]);
   const labelled = plan({ attachments, labels: labels({ "skein.network": "back" }) });
-  assert.deepEqual(labelled.clients[0]?.networks, ["back", "app"]);
+  assert.deepEqual(labelled.clients[0]?.networks, ["back", "plain"]);
+  assert.equal(labelled.clients[0]?.labelled, true);
+});
+
+test("container: on overlay networks it sees these and not the default one, the one it was made with first", () => {
+  const attachments = ["alpha", "app", "back"].map((network) => ({ network, address: "10.160.0.2" }));
+  const over = { attachments, networks: ["alpha", "app", "back"], networkMode: "back", exposed: [] };
+  const networks = (entries: Readonly<Record<string, string>>) =>
+    plan({ ...over, labels: labels(entries) }).clients[0]?.networks;
+  assert.deepEqual(networks({}), ["back", "app", "alpha"]);
+  assert.deepEqual(networks({ "skein.network": "app" }), ["app", "back", "alpha"]);
+  assert.deepEqual(networks({ "skein.network": "default" }), ["default", "back", "app", "alpha"]);
+});
+
+test("container: on an overlay network it is an endpoint there without a label, if it EXPOSEs a port", () => {
+  const on = (network: string, over: Partial<ContainerFacts> = {}) => {
+    const attachments = [{ network, address: "10.160.3.2" }];
+    return plan({ labels: labels({}), networks: [network], networkMode: network, attachments, ...over })
+      .endpoint;
+  };
+  const endpoint = on("app");
+  assert.deepEqual([endpoint?.network, endpoint?.reach, endpoint?.service], ["app", "overlay", "web-1"]);
+  assert.equal(on("plain"), null);
+  assert.equal(on("app", { exposed: [] }), null);
+  assert.equal(on("app", { labels: labels({ "skein.enable": "false" }) }), null);
+});
+
+test("container: on two overlay networks it is a copy in each, and its published ports are of one of them", () => {
+  const attachments = [
+    { network: "app", address: "10.160.3.2" },
+    { network: "back", address: "10.161.3.2" },
+  ];
+  const entries = { "skein.port": "80", "skein.publish": "8080:80", "skein.http.host": "a.test" };
+  const over = { attachments, networks: ["app", "back"], networkMode: "back", labels: labels(entries) };
+  const told = plan(over).endpoints.map(({ id, network, address, declaration: { publish, http } }) => {
+    return [id, network, address, publish.length, http.length];
+  });
+  assert.deepEqual(told, [
+    ["aaaaaaaaaaaa", "back", "10.161.3.2", 1, 1],
+    ["aaaaaaaaaaaa.app", "app", "10.160.3.2", 0, 0],
+  ]);
 });
 
 test("container: one that is on internal networks only is isolated, at each of its addresses", () => {

@@ -10,7 +10,6 @@ import {
   eventFrom,
   factsFromInspection,
   factsFromList,
-  networksFrom,
 } from "../../../src/source/docker/facts.ts";
 import { containerEvent, inspection, listEntry, type FakeContainer } from "../../support/engine.ts";
 import { idOf } from "./fixture.ts";
@@ -36,7 +35,6 @@ test("facts: no JSON value, and no damage to a good reply, makes reading it thro
     fc.property(fc.jsonValue(), damage, (value, [field, bad]) => {
       factsFromList(value);
       factsFromInspection(value);
-      networksFrom(value);
       apiVersionFrom(value);
       eventFrom(JSON.stringify(value) ?? "");
       factsFromInspection({ ...(inspection(WEB) as object), [field]: bad });
@@ -190,55 +188,6 @@ test("events: a network tells of the container it gained or lost, and of its own
   assert.deepEqual(network("disconnect", { container: idOf("a") }), { kind: "changed", id: idOf("a") });
   assert.deepEqual(network("create", {}), { kind: "networks-changed" });
   assert.equal(network("connect", {}), null);
-});
-
-test("gateways: of bridge networks only, sorted, the subnet's first address where none is stated", () => {
-  const networks = [
-    { Driver: "bridge", IPAM: { Config: [{ Subnet: "172.18.0.0/16", Gateway: "172.18.0.1" }] } },
-    {
-      Driver: "bridge",
-      IPAM: { Config: [{ Subnet: "172.17.0.0/16" }, { Gateway: "fd00::1" }, { Subnet: "x" }] },
-    },
-    { Driver: "overlay", IPAM: { Config: [{ Gateway: "10.0.0.1" }] } },
-    { Driver: "bridge", IPAM: null },
-    "rubbish",
-  ];
-  assert.deepEqual(networksFrom(networks).gateways, ["172.17.0.1", "172.18.0.1", "fd00::1"]);
-});
-
-test("networks: which are internal is told by name; of two with one name both have to be", () => {
-  const network = (Name: string, Internal: unknown) => ({ Name, Internal, Driver: "bridge" });
-  const { internalByName } = networksFrom([
-    network("sealed", true),
-    network("open", false),
-    network("odd", "true"),
-    network("twice", true),
-    network("twice", false),
-    network("same", true),
-    network("same", true),
-  ]);
-  assert.deepEqual(Object.fromEntries(internalByName), {
-    sealed: true,
-    open: false,
-    odd: false,
-    twice: false,
-    same: true,
-  });
-});
-
-test("networks: the ranges of bridges and of internal ones are told, as far as they are ranges", () => {
-  const network = (Driver: string, Internal: boolean, ...subnets: unknown[]) => {
-    return { Driver, Internal, IPAM: { Config: subnets.map((Subnet) => ({ Subnet })) } };
-  };
-  const { bridgeRanges, internalRanges } = networksFrom([
-    network("bridge", true, "172.30.0.0/16", "fd00:1::/64"),
-    network("bridge", false, "172.31.0.0/16"),
-    { ...network("bridge", false, "172.32.0.0/16"), Name: "docker_gwbridge" },
-    network("macvlan", true, "192.168.1.0/24"),
-    network("bridge", true, "10.0.0.0/33", "10.0.0.0", "fe80::%eth0/64", "/8", "10.0.0.0/8/8", 7, null),
-  ]);
-  assert.deepEqual(internalRanges, ["172.30.0.0/16", "fd00:1::/64"]);
-  assert.deepEqual(bridgeRanges, ["172.30.0.0/16", "fd00:1::/64", "172.31.0.0/16"]);
 });
 
 test("version: major and minor, or none", () => {

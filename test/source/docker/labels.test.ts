@@ -69,6 +69,7 @@ const PARTS: Readonly<Record<string, (from: ReturnType<typeof read>) => unknown>
   "skein.drain": (from) => from.delivery.drainMs,
   "skein.udp.mode": (from) => from.declaration.traffic.udpMode,
   "skein.udp.idle": (from) => from.declaration.traffic.udpIdleMs,
+  "skein.source": (from) => from.declaration.traffic.source,
   "skein.tls.passthrough": (from) => from.declaration.passthrough,
 };
 
@@ -118,7 +119,7 @@ test("labels: whatever the labels of a container hold, reading them never throws
         address: "10.0.0.1",
         reach: "stream",
         slot: from.slot,
-        network: from.network,
+        network: from.network ?? "default",
         service: from.service,
         stack: from.stack,
         declaration: from.declaration,
@@ -177,7 +178,7 @@ test("labels: without any the service is called like its container and has every
   ] as const;
   const from = read({}, { exposed });
   assert.equal(from.service, "web-1");
-  assert.equal(from.network, "default");
+  assert.equal(from.network, null);
   assert.deepEqual(
     from.declaration.ports.map(({ name, port, target }) => `${name} ${port} ${target}`),
     ["tcp-80 80 80", "udp-80 80 80", "tcp-443 443 443"],
@@ -295,8 +296,8 @@ test("enablement: only true and false count, in any case", () => {
   assert.equal(readEnablement(labels({ "traefik.enable": "true" })).labelled, false);
 });
 
-test("network: the label's, or the default one when it is absent or bad", () => {
+test("network: the label's, or none when it is absent or bad", () => {
   assert.equal(readNetwork(labels({ "skein.network": "App" })), "app");
-  assert.equal(readNetwork(labels({ "skein.network": "no way" })), "default");
-  assert.equal(readNetwork(labels({})), "default");
+  assert.equal(readNetwork(labels({ "skein.network": "no way" })), null);
+  assert.equal(readNetwork(labels({})), null);
 });

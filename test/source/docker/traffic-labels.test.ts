@@ -41,12 +41,14 @@ test("traffic labels: what is said holds, case and spaces aside", () => {
     "skein.slow-start": "1m30s",
     "skein.first-byte": "OFF",
     "skein.udp.idle": "1h",
+    "skein.source": "Masquerade",
     "skein.proxy-protocol": "V1",
     "skein.drain": "0s",
   });
   assert.deepEqual(problems, []);
   const waits = { slowStartMs: 90_000, firstByteMs: 0, udpIdleMs: 3_600_000 };
-  assert.deepEqual(traffic, { balance: "least-connections", prefer: "local", udpMode: "flow", ...waits });
+  const words = { balance: "least-connections", prefer: "local", udpMode: "flow", source: "masquerade" };
+  assert.deepEqual(traffic, { ...words, ...waits });
   assert.deepEqual(delivery, { proxyProtocol: "v1", drainMs: 0 });
 });
 
@@ -60,6 +62,7 @@ test("traffic labels: a value that is none is reported with what was expected, a
     "skein.drain": "forever",
     "skein.udp.mode": "packet",
     "skein.udp.idle": "off",
+    "skein.source": "client",
   });
   assert.equal(traffic, DEFAULT_TRAFFIC);
   assert.equal(delivery, DEFAULT_DELIVERY);
@@ -70,6 +73,7 @@ test("traffic labels: a value that is none is reported with what was expected, a
     'label "skein.prefer" is "zone"; expected any or local',
     'label "skein.proxy-protocol" is "v3"; expected off, v1 or v2',
     'label "skein.slow-start" is "10"; expected a duration such as 500ms or 1m30s, or off',
+    'label "skein.source" is "client"; expected keep or masquerade',
     'label "skein.udp.idle" is "off"; expected a duration such as 500ms, 1s or 1m30s',
     'label "skein.udp.mode" is "packet"; expected flow or datagram',
   ]);

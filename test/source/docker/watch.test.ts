@@ -204,6 +204,37 @@ test("watch: a container is isolated while all its networks are internal, also o
   }
 });
 
+test("watch: on an overlay network a container is found without a label, on one made a moment ago too", async (t) => {
+  const { engine, endpoint, last } = await watch(t, []);
+  engine.networks = [
+    { Id: idOf("e"), Name: "app", Driver: "bridge", Labels: { "skein.network": "app" } },
+    { Id: idOf("f"), Name: "plain", Driver: "bridge" },
+  ];
+  const place = { labels: {}, network: "app", networkMode: "app", address: "10.160.3.2" };
+  engine.containers.set(A, container(A, "web-1", place));
+  engine.containers.set(B, container(B, "db", { ...place, network: "plain", networkMode: "plain" }));
+  // Not a word of the networks themselves, as when that event was lost.
+  engine.emit(containerEvent(A, "start"));
+  engine.emit(containerEvent(B, "start"));
+  await until(() => endpoint(A)?.reach === "overlay" && last().clients.length === 2);
+  assert.equal(endpoint(A)?.network, "app");
+  assert.equal(endpoint(B), undefined);
+  engine.containers.set(A, container(A, "web-1", { ...place, network: "plain" }));
+  engine.emit({ Type: "network", Action: "disconnect", Actor: { ID: "n", Attributes: { container: A } } });
+  await until(() => endpoint(A) === undefined);
+});
+
+test("watch: a network that turns out to be an overlay's makes endpoints of those that are on it", async (t) => {
+  const plain = { Id: idOf("e"), Name: "app", Driver: "bridge" };
+  const place = { labels: {}, network: "app", networkMode: "app", address: "10.160.3.2" };
+  const { engine, endpoint, last } = await watch(t, [container(A, "web-1", place)]);
+  await until(() => last().clients.length === 1);
+  assert.equal(endpoint(A), undefined);
+  engine.networks = [{ ...plain, Labels: { "skein.network": "app" } }];
+  engine.emit({ Type: "network", Action: "create", Actor: { ID: "n", Attributes: {} } });
+  await until(() => endpoint(A)?.reach === "overlay");
+});
+
 test("watch: while the engine is gone the last set stands, marked stale; afterwards it is fresh again", async (t) => {
   const { engine, last, endpoint } = await watch(t, [container(A, "web-1")]);
   await engine.stop();

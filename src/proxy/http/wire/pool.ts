@@ -10,7 +10,7 @@
 
 import type { Connect, GivenOf } from "../../connect.ts";
 import type { Deadline, Deadlines } from "../../deadlines.ts";
-import { versionOf, type Upstream } from "../../routes.ts";
+import { wayOf, type Upstream } from "../../routes.ts";
 
 import type { UpstreamConnection } from "./connection.ts";
 import { Reservoir, type Taker, type Wait, type Wish } from "./reservoir.ts";
@@ -115,5 +115,5 @@ export class UpstreamPools {
 
 /** Connections through an earlier life of the daemon that relays them end with their request. */
 function keyOf(upstream: Upstream): string {
-  return `${versionOf(upstream)} ${upstream.relayLife ?? ""} ${upstream.proxyProtocol}`;
+  return `${wayOf(upstream)} ${upstream.relayLife ?? ""} ${upstream.proxyProtocol}`;
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { clientPlace, evenScore, placeOf, weightedScore } from "../../../src/proxy/choice/rendezvous.ts";
+import { clientPlace, evenScore, placeOf, weightedScore } from "../../src/base/rendezvous.ts";
 
 const CLIENTS = Array.from({ length: 20_000 }, (_, at) => `10.${at >> 16}.${(at >> 8) & 255}.${at & 255}`);
 

@@ -1,0 +1,174 @@
+/**
+ * Docker-user: one rule in Docker's own chain for users, by which it lets our networks' packets pass.
+ *
+ * Docker drops what is forwarded and not its own. What our nftables rules found right to forward carries a mark of
+ * ours; one rule accepts that mark. It goes to the end of the chain, before the RETURN that ends it: what the host's
+ * owner drops there stays dropped. Docker may use iptables in either of two forms; the rule goes where the chain is. Its
+ * newer backend is nftables without such a chain: there only an option of Docker's own helps, and that is told.
+ *
+ * Touches: processes (`iptables`, `ip6tables`, `nft` to read), /proc/net.
+ */
+
+import { readFile } from "node:fs/promises";
+
+import { Failure, textOf } from "../../base/failure.ts";
+import { run } from "../../runtime/exec.ts";
+import { MARK_MASK, MARK_OURS } from "../names.ts";
+import type { Applied } from "../part.ts";
+
+/** The rule, in all forms of iptables that have the chain. */
+export interface DockerUser {
+  /** Adds it where it is missing. Never throws. */
+  accept(): Promise<Applied>;
+  /** Takes it away everywhere. Never throws. */
+  remove(): Promise<Applied>;
+}
+
+const CHAIN = "DOCKER-USER";
+const MARK = `0x${MARK_OURS.toString(16)}/0x${MARK_MASK.toString(16)}`;
+const RULE = ["-m", "mark", "--mark", MARK, "-j", "ACCEPT"];
+const RULE_TEXT = `-A ${CHAIN} ${RULE.join(" ")}`;
+const LAST = `-A ${CHAIN} -j RETURN`;
+
+/** Docker waits for the lock of these tables for as long (`-w`). */
+const LOCK_S = "5";
+const DEADLINE_MS = 8000;
+
+/** One of the two forms, in one family: its programs, the first that is installed being taken, and where it is told. */
+interface Form {
+  readonly programs: readonly string[];
+  /** Tells whether the chain may be there, without making tables by being asked. */
+  readonly isUsed: () => Promise<boolean>;
+}
+
+const FORMS: readonly Form[] = [
+  // The plain name is one of the two forms, as the host's owner chose.
+  { programs: ["iptables-nft", "iptables"], isUsed: () => isInNftables("ip") },
+  { programs: ["ip6tables-nft", "ip6tables"], isUsed: () => isInNftables("ip6") },
+  { programs: ["iptables-legacy"], isUsed: () => hasFilter("/proc/net/ip_tables_names") },
+  { programs: ["ip6tables-legacy"], isUsed: () => hasFilter("/proc/net/ip6_tables_names") },
+];
+
+/** The chain as a program tells it. */
+interface Chain {
+  readonly program: string;
+  /** Null where the program cannot tell it: it holds what only nft writes. */
+  readonly rules: readonly string[] | null;
+}
+
+/** The chain of Docker's engines in this network namespace. */
+export function openDockerUser(): DockerUser {
+  return { accept, remove };
+}
+
+async function accept(): Promise<Applied> {
+  const chains = await chainsNow();
+  const problems: string[] = [];
+  let changes = 0;
+  for (const { program, rules } of chains) {
+    if (rules === null) problems.push(unreadable(program));
+    if (rules === null || rules.includes(RULE_TEXT)) continue;
+    const place = rules.at(-1) === LAST ? ["-I", CHAIN, String(rules.length)] : ["-A", CHAIN];
+    const wrong = await change(program, [...place, ...RULE]);
+    if (wrong === null) changes += 1;
+    else problems.push(wrong);
+  }
+  if (chains.length === 0 && (await dropsByNftables())) problems.push(BACKEND_PROBLEM);
+  return { changes, problems };
+}
+
+async function remove(): Promise<Applied> {
+  const problems: string[] = [];
+  let changes = 0;
+  for (const { program, rules } of await chainsNow()) {
+    const count = rules?.filter((rule) => rule === RULE_TEXT).length ?? 0;
+    for (let left = count; left > 0; left -= 1) {
+      const wrong = await change(program, ["-D", CHAIN, ...RULE]);
+      if (wrong === null) changes += 1;
+      else problems.push(wrong);
+    }
+  }
+  return { changes, problems };
+}
+
+async function chainsNow(): Promise<readonly Chain[]> {
+  const chains = await Promise.all(FORMS.map(chainOf));
+  return chains.filter((chain) => chain !== null);
+}
+
+/** The chain in one form; null where it is not there. */
+async function chainOf({ programs, isUsed }: Form): Promise<Chain | null> {
+  if (!(await isUsed())) return null;
+  for (const program of programs) {
+    try {
+      const { status, stdout } = await iptables(program, ["-S", CHAIN]);
+      const rules = stdout.split("\n").filter((line) => line.startsWith("-A "));
+      if (status === 0) return { program, rules };
+      // The plain iptables may be the other form, in which the chain need not be.
+      return program.endsWith("-nft") ? { program, rules: null } : null;
+    } catch (thrown) {
+      const isMissing = thrown instanceof Failure && thrown.code === "not-found";
+      // Not installed: the next one. Slow or not allowed: looked into again with the next repair.
+      if (!isMissing) return null;
+    }
+  }
+  return null;
+}
+
+async function change(program: string, args: readonly string[]): Promise<string | null> {
+  try {
+    const { status, stderr } = await iptables(program, args);
+    return status === 0 ? null : refusal(program, args, stderr.trim());
+  } catch (thrown) {
+    return refusal(program, args, textOf(thrown));
+  }
+}
+
+function iptables(program: string, args: readonly string[]): ReturnType<typeof run> {
+  return run(program, ["-w", LOCK_S, ...args], { deadlineMs: DEADLINE_MS });
+}
+
+function refusal(program: string, args: readonly string[], why: string): string {
+  return `Docker drops what overlay networks forward: ${program} ${args.join(" ")}: ${why}`;
+}
+
+function unreadable(program: string): string {
+  const family = program.startsWith("ip6") ? "ip6" : "ip";
+  const [mask, ours] = [MARK_MASK, MARK_OURS].map((value) => `0x${value.toString(16)}`);
+  const remedy = `nft add rule ${family} filter ${CHAIN} meta mark and ${mask} == ${ours} accept`;
+  return `Docker may drop what overlay networks forward: ${program} cannot read chain ${CHAIN}; run ${remedy}`;
+}
+
+const BACKEND_PROBLEM =
+  "Docker drops what overlay networks forward: its firewall backend is nftables; " +
+  `start dockerd with --bridge-accept-fwmark=${MARK}`;
+
+/** Whether Docker's own nftables backend is in use and was not told to accept our mark. */
+async function dropsByNftables(): Promise<boolean> {
+  const table = await nftList(["table", "ip", "docker-bridges"]);
+  return table !== null && !table.includes(`0x${MARK_OURS.toString(16)}`);
+}
+
+async function isInNftables(family: "ip" | "ip6"): Promise<boolean> {
+  return (await nftList(["chain", family, "filter", CHAIN])) !== null;
+}
+
+/** What nft lists; null where there is no such thing, or no nft that could have made it. */
+async function nftList(what: readonly string[]): Promise<string | null> {
+  try {
+    const { status, stdout } = await run("nft", ["list", ...what], { deadlineMs: DEADLINE_MS });
+    return status === 0 ? stdout : null;
+  } catch {
+    // No nft, or too slow: looked into again with the next repair.
+    return null;
+  }
+}
+
+async function hasFilter(tables: string): Promise<boolean> {
+  try {
+    return (await readFile(tables, "utf8")).split("\n").includes("filter");
+  } catch {
+    // No legacy tables in this kernel.
+    return false;
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * Changes: the difference between two rulesets, as one script for nft.
+ *
+ * nft takes a script whole or not at all, so packets meet the old table or the new one and nothing between. What is the
+ * same is not mentioned: its counters, and whose turn it is, go on. Chains come before what leads to them and go after
+ * it. While not all is known nothing is taken away, and a chain of an earlier life of the daemon stands as it is: it
+ * knows more than we do yet.
+ *
+ * Pure.
+ */
+
+import type { ServiceKey } from "../../model/ids.ts";
+
+import { TABLE } from "../names.ts";
+import {
+  LAYOUT,
+  SELF_FILLED,
+  SETS,
+  SET_NAMES,
+  type Chain,
+  type Elements,
+  type Ruleset,
+  type SetName,
+} from "./ruleset.ts";
+
+/** What a table holds: the digests of each chain's rules in their order, and the elements of each set. */
+export interface TableState {
+  readonly chains: ReadonlyMap<string, readonly string[]>;
+  readonly sets: ReadonlyMap<string, Elements>;
+}
+
+/** What leads from one to the other. */
+export interface Change {
+  /** Empty when nothing differs. */
+  readonly script: string;
+  /** Chains and elements that are added, changed and removed. */
+  readonly count: number;
+  /** The services whose chains are in it. */
+  readonly services: ReadonlySet<ServiceKey>;
+  /** What the table holds afterwards. */
+  readonly after: TableState;
+}
+
+/** How far a change may go. */
+export interface ChangeOptions {
+  /** False while not all is known. */
+  readonly mayRemove: boolean;
+  /** Chains that were written in this life of the daemon, and may be changed though not all is known. */
+  readonly own?: ReadonlySet<string>;
+}
+
+const IN_TABLE = `inet ${TABLE}`;
+
+/** The script that makes a table from nothing. */
+export function renderRules(desired: Ruleset): string {
+  return diffRules(null, desired, { mayRemove: true }).script;
+}
+
+/** The script that takes the table away, there or not. */
+export function renderRemoval(): string {
+  return `add table ${IN_TABLE}\ndelete table ${IN_TABLE}\n`;
+}
+
+/** @param observed  what is there; null for no table */
+export function diffRules(observed: TableState | null, desired: Ruleset, options: ChangeOptions): Change {
+  const isFitting = observed !== null && observed.chains.has(LAYOUT) && hasSets(observed);
+  const lines = isFitting ? [] : foundation(observed !== null);
+  const before = isFitting ? observed : { chains: new Map([[LAYOUT, []]]), sets: new Map() };
+  const chains = diffChains(before, desired, options);
+  const sets = diffSets(before, desired, options);
+  lines.push(...chains.begin, ...sets.lines, ...chains.end);
+  return {
+    script: lines.length === 0 ? "" : `${lines.join("\n")}\n`,
+    count: chains.count + sets.count + (isFitting ? 0 : 1),
+    services: chains.services,
+    after: { chains: chains.after, sets: sets.after },
+  };
+}
+
+function hasSets({ sets }: TableState): boolean {
+  return SET_NAMES.every((name) => sets.has(name));
+}
+
+/** The table, its sets and the mark of their layout; a table of another layout goes. */
+function foundation(isThere: boolean): string[] {
+  const definitions = SET_NAMES.map((name) => {
+    const [kind = "", ...body] = SETS[name].split(" ");
+    return `add ${kind} ${IN_TABLE} ${name} ${body.join(" ")}`;
+  });
+  const gone = isThere ? [`delete table ${IN_TABLE}`] : [];
+  return [...gone, `add table ${IN_TABLE}`, ...definitions, `add chain ${IN_TABLE} ${LAYOUT}`];
+}
+
+interface ChainDifference {
+  /** Chains and their rules. */
+  readonly begin: readonly string[];
+  /** What goes, after everything that leads there. */
+  readonly end: readonly string[];
+  readonly count: number;
+  readonly services: ReadonlySet<ServiceKey>;
+  readonly after: ReadonlyMap<string, readonly string[]>;
+}
+
+function diffChains(before: TableState, { chains }: Ruleset, options: ChangeOptions): ChainDifference {
+  const { mayRemove, own } = options;
+  const added: string[] = [];
+  const filled: string[] = [];
+  const services = new Set<ServiceKey>();
+  const after = new Map<string, readonly string[]>([[LAYOUT, []]]);
+  let count = 0;
+  for (const chain of chains.values()) {
+    const known = before.chains.get(chain.name);
+    const digests = chain.rules.map(({ digest }) => digest);
+    const isKept = known !== undefined && !mayRemove && own?.has(chain.name) !== true;
+    if (known !== undefined && (isKept || isSame(known, digests))) {
+      after.set(chain.name, known);
+      continue;
+    }
+    if (known === undefined) added.push(creation(chain));
+    else filled.push(`flush chain ${IN_TABLE} ${chain.name}`);
+    filled.push(...chain.rules.map((rule) => addition(chain.name, rule)));
+    if (chain.service !== null) services.add(chain.service);
+    after.set(chain.name, digests);
+    count += 1;
+  }
+  const gone = [...before.chains.keys()].filter((name) => !after.has(name));
+  if (!mayRemove) for (const name of gone) after.set(name, before.chains.get(name) ?? []);
+  const leaving = mayRemove ? gone : [];
+  return {
+    begin: [...added, ...filled],
+    end: [
+      ...leaving.map((name) => `flush chain ${IN_TABLE} ${name}`),
+      ...leaving.map((name) => `delete chain ${IN_TABLE} ${name}`),
+    ],
+    count: count + leaving.length,
+    services,
+    after,
+  };
+}
+
+function creation({ name, hook }: Chain): string {
+  return `add chain ${IN_TABLE} ${name}${hook === null ? "" : ` { ${hook} }`}`;
+}
+
+function addition(name: string, { text, digest }: Chain["rules"][number]): string {
+  return `add rule ${IN_TABLE} ${name} ${text} comment "${digest}"`;
+}
+
+function isSame(one: readonly string[], other: readonly string[]): boolean {
+  return one.length === other.length && one.every((digest, at) => digest === other[at]);
+}
+
+interface SetDifference {
+  readonly lines: readonly string[];
+  readonly count: number;
+  readonly after: ReadonlyMap<string, Elements>;
+}
+
+function diffSets(before: TableState, { sets }: Ruleset, { mayRemove }: ChangeOptions): SetDifference {
+  const removals: string[] = [];
+  const additions: string[] = [];
+  const after = new Map<string, Elements>();
+  let count = 0;
+  for (const name of SET_NAMES) {
+    const known = before.sets.get(name) ?? NO_ELEMENTS;
+    const desired = SELF_FILLED.has(name) ? known : (sets.get(name) ?? NO_ELEMENTS);
+    // Removed before it is added: the value of an element cannot be changed.
+    const gone = [...known].filter(([key, value]) => desired.get(key) !== value).map(([key]) => key);
+    const removed = mayRemove ? gone : [];
+    const kept = mayRemove ? NO_ELEMENTS : known;
+    const added = [...desired].filter(([key, value]) => known.get(key) !== value && !kept.has(key));
+    if (removed.length > 0) removals.push(elementsLine("delete", name, removed));
+    if (added.length > 0) additions.push(elementsLine("add", name, added.map(elementText)));
+    after.set(name, mayRemove ? desired : new Map([...desired, ...known]));
+    count += new Set([...removed, ...added.map(([key]) => key)]).size;
+  }
+  return { lines: [...removals, ...additions], count, after };
+}
+
+const NO_ELEMENTS: Elements = new Map();
+
+function elementText([key, value]: readonly [string, string]): string {
+  return value === "" ? key : `${key} : ${value}`;
+}
+
+function elementsLine(verb: "add" | "delete", name: SetName, elements: readonly string[]): string {
+  return `${verb} element ${IN_TABLE} ${name} { ${elements.join(", ")} }`;
+}
+
+/** A ruleset without the rules of some services: what comes for them arrives at the proxy. */
+export function withoutServices(ruleset: Ruleset, left: ReadonlySet<ServiceKey>): Ruleset {
+  if (left.size === 0) return ruleset;
+  const isLeft = (name: string): boolean => {
+    const service = ruleset.chains.get(name)?.service ?? null;
+    return service !== null && left.has(service);
+  };
+  const chains = new Map([...ruleset.chains].filter(([name]) => !isLeft(name)));
+  const leadsOn = (value: string): boolean =>
+    !value.startsWith("jump ") || !isLeft(value.slice("jump ".length));
+  const sets = new Map(
+    [...ruleset.sets].map(([name, elements]) => [
+      name,
+      new Map([...elements].filter(([, value]) => leadsOn(value))),
+    ]),
+  );
+  return { ...ruleset, chains, sets };
+}

@@ -1,0 +1,206 @@
+/**
+ * Frame: the chains that every packet meets, and how they lead to those of services and networks.
+ *
+ * Base chains stand just before those of others at the same hook, so that Docker's and the firewall's rules find what
+ * we did and have the last word on what is not ours. A VIP that no chain takes is translated to itself: nothing
+ * changes, but no other table (Docker's, for a port that it publishes) may then lead it elsewhere. What we let through
+ * gets our mark, by which one rule in Docker's own chain lets it through too. Connections that we lead carry our mark
+ * themselves.
+ *
+ * Pure.
+ */
+
+import { DEVICE_PREFIX, MARK_MASK, MARK_OURS, VXLAN_PORT, WIREGUARD_DEVICE } from "../names.ts";
+import type { Carried } from "../carried.ts";
+import type { KernelGiven } from "../given.ts";
+import { vxlanDevice } from "../names.ts";
+import { chain, type Chain } from "./ruleset.ts";
+import { addressWord, deviceWord, markWord, prefixWord, vniWord, type Family } from "./words.ts";
+
+/** Marks of connections that came in through another host: ours, and by which (names.ts). */
+const ENTERED = `${markWord(MARK_OURS + 1)}-${markWord(MARK_OURS + 0xff_ffff)}`;
+const OWN = `"${DEVICE_PREFIX}*"`;
+const VXLANS = `"${vxlanDevice(0).slice(0, -1)}*"`;
+/** Bits of a VXLAN packet that hold the network's number (RFC 7348 5): behind 8 bytes of UDP and 4 of its own. */
+const VNI_BITS = "@th,96,24";
+
+/** What the frame is made of. */
+export interface FrameGiven {
+  readonly given: Pick<KernelGiven, "pool" | "pool6" | "ingressAddress">;
+  readonly carried: readonly Carried[];
+}
+
+/** The chains that are always there. Rules that name a network are there with it. */
+export function planFrame({ given, carried }: FrameGiven): readonly Chain[] {
+  const pool = prefixWord("ip", given.pool);
+  const pool6 = given.pool6 === null ? null : prefixWord("ip6", given.pool6);
+  return [
+    chain("mask", ["snat ip to oifname map @gateways", "snat ip6 to oifname map @gateways6", "masquerade"]),
+    chain("ours", [`meta mark set meta mark & ${inverse(MARK_MASK)} | ${markWord(MARK_OURS)}`, "accept"]),
+    chain("questions", questions(carried, pool, pool6)),
+    chain("lead", lead(given.ingressAddress, pool, pool6)),
+    chain("led", led()),
+    chain("prerouting", ["meta l4proto { tcp, udp } th dport 53 jump questions", "jump lead"], {
+      hook: hookOf("nat", "prerouting", -105),
+    }),
+    chain("output", ["jump lead"], { hook: hookOf("nat", "output", -105) }),
+    chain("postrouting", postrouting(carried), { hook: hookOf("nat", "postrouting", 95) }),
+    chain("arriving", arriving(), { hook: hookOf("filter", "prerouting", -150) }),
+    chain("forward", forward(), { hook: hookOf("filter", "forward", -10) }),
+    chain("input", input(carried), { hook: hookOf("filter", "input", -10) }),
+    chain("leaving", leaving(carried), { hook: hookOf("filter", "output", -10) }),
+  ];
+}
+
+function hookOf(type: "nat" | "filter", hook: string, priority: number): string {
+  return `type ${type} hook ${hook} priority ${priority}; policy accept;`;
+}
+
+/**
+ * Questions for names, to whomever, go to the daemon. Not those to a VIP or to a container of the same network: whoever
+ * names them runs a DNS service there and wants that one.
+ */
+function questions(carried: readonly Carried[], pool: string, pool6: string | null): readonly string[] {
+  const others = carried.map(({ network, bridge }) => {
+    const device = deviceWord(bridge.device);
+    const range = prefixWord("ip", network.range);
+    return `iifname ${device} ip daddr ${range} ip daddr != ${addressWord("ip", bridge.gateway)} return`;
+  });
+  return [
+    `ip daddr ${pool} return`,
+    ...(pool6 === null ? [] : [`ip6 daddr ${pool6} return`]),
+    ...others,
+    "meta l4proto { tcp, udp } dnat ip to iifname map @asking",
+    "meta l4proto { tcp, udp } dnat ip6 to iifname map @asking6",
+    "meta l4proto { tcp, udp } dnat ip to ip saddr map @askers",
+  ];
+}
+
+/** From VIPs and published ports to the chains of services. Published ports of loopback are the proxy's. */
+function lead(ingressAddress: string, pool: string, pool6: string | null): readonly string[] {
+  const key = "meta l4proto . th dport";
+  const where = publishedAt(ingressAddress);
+  const notPool6 = pool6 === null ? "" : ` ip6 daddr != ${pool6}`;
+  return [
+    `ip daddr . ${key} vmap @vips`,
+    `ip6 daddr . ${key} vmap @vips6`,
+    `ip daddr ${pool} dnat ip to ip daddr`,
+    ...(pool6 === null ? [] : [`ip6 daddr ${pool6} dnat ip6 to ip6 daddr`]),
+    ...(where.ip === null ? [] : [`${where.ip} ip daddr != 127.0.0.0/8 ${key} vmap @ports`]),
+    ...(where.ip6 === null ? [] : [`${where.ip6} ip6 daddr != ::1${notPool6} ${key} vmap @ports6`]),
+  ];
+}
+
+/** How packets to a published port are told, in each family; null where it is not open in one. */
+export function publishedAt(ingressAddress: string): Readonly<Record<Family, string | null>> {
+  const isLocal = "fib daddr type local";
+  if (ingressAddress === "0.0.0.0") return { ip: `${isLocal} meta nfproto ipv4`, ip6: null };
+  if (ingressAddress === "::")
+    return { ip: `${isLocal} meta nfproto ipv4`, ip6: `${isLocal} meta nfproto ipv6` };
+  if (ingressAddress.includes(":"))
+    return { ip: null, ip6: `ip6 daddr ${addressWord("ip6", ingressAddress)}` };
+  return { ip: `ip daddr ${addressWord("ip", ingressAddress)}`, ip6: null };
+}
+
+/**
+ * Whose address the replica sees, of connections that we lead: the client's, unless its answer would not come back
+ * through this host. Its own calls come with the VIP as their source, and stay as they are on the way to itself; who
+ * is on the replica's own bridge, or is the replica, would be answered directly.
+ */
+function led(): readonly string[] {
+  const key = "meta l4proto . th dport";
+  return [
+    'oifname "lo" accept',
+    "fib saddr type local goto mask",
+    "add @selves { oifname . oifname }",
+    "iifname . oifname @selves goto mask",
+    `ip daddr . ${key} @masked goto mask`,
+    `ip6 daddr . ${key} @masked6 goto mask`,
+    "accept",
+  ];
+}
+
+/** Containers of overlay networks go out into the world under the host's address: Docker is told not to see to it. */
+function postrouting(carried: readonly Carried[]): readonly string[] {
+  const outward = carried.flatMap(({ bridge }) => [
+    `ip saddr ${prefixWord("ip", bridge.prefix)} oifname != ${OWN} masquerade`,
+    ...(bridge.prefix6 === undefined
+      ? []
+      : [`ip6 saddr ${prefixWord("ip6", bridge.prefix6)} oifname != ${OWN} masquerade`]),
+  ]);
+  return [`ct status dnat ct mark ${markWord(MARK_OURS)} goto led`, ...outward];
+}
+
+/**
+ * What comes over an overlay network is marked by the host it came from; from a host that the network does not have,
+ * nothing is taken. Answers take the mark with them, and the routing rules of links send them back that way. The VIPs
+ * of a network are for those who are on it.
+ */
+function arriving(): readonly string[] {
+  return [
+    `iifname ${VXLANS} ct state new ct mark set iifname . ether saddr map @entries`,
+    `iifname ${VXLANS} ct state new ct mark != ${ENTERED} counter drop`,
+    `iifname ${OWN} ct direction reply ct mark ${ENTERED} meta mark set ct mark`,
+    'iifname != "lo" ct state new ip daddr vmap @owners',
+    'iifname != "lo" ct state new ip6 daddr vmap @owners6',
+  ];
+}
+
+/**
+ * What is forwarded to, from and within overlay networks; all else is none of our business. Into a network comes only
+ * what we or Docker led there by a published port, and what answers.
+ */
+function forward(): readonly string[] {
+  const isOurs = `ct mark & ${markWord(MARK_MASK)} == ${markWord(MARK_OURS)}`;
+  return [
+    `oifname ${VXLANS} tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu`,
+    `iifname ${OWN} ct state established,related goto ours`,
+    `oifname ${OWN} ct state established,related goto ours`,
+    `${isOurs} ct status dnat goto ours`,
+    "iifname . oifname @within goto ours",
+    `iifname ${VXLANS} counter drop`,
+    `iifname "${WIREGUARD_DEVICE}" counter drop`,
+    `iifname ${OWN} oifname ${OWN} counter drop`,
+    `oifname ${OWN} ct status dnat accept`,
+    `oifname ${OWN} counter drop`,
+  ];
+}
+
+/** VXLAN packets are taken from members only, those of encrypted networks only out of WireGuard. */
+function input(carried: readonly Carried[]): readonly string[] {
+  const plain = vnisOf(carried, false);
+  const encrypted = vnisOf(carried, true);
+  const vxlan = `udp dport ${VXLAN_PORT} ${VNI_BITS}`;
+  return [
+    ...(plain === null
+      ? []
+      : [
+          `meta nfproto ipv4 ${vxlan} { ${plain} } ip saddr != @hosts counter drop`,
+          `meta nfproto ipv6 ${vxlan} { ${plain} } counter drop`,
+        ]),
+    ...(encrypted === null
+      ? []
+      : [`${vxlan} { ${encrypted} } iifname != "${WIREGUARD_DEVICE}" counter drop`]),
+    `iifname ${VXLANS} ct state established,related accept`,
+    `iifname ${VXLANS} meta l4proto { icmp, ipv6-icmp } accept`,
+    `iifname ${VXLANS} counter drop`,
+  ];
+}
+
+/** Packets of an encrypted network leave in WireGuard or not at all. */
+function leaving(carried: readonly Carried[]): readonly string[] {
+  const encrypted = vnisOf(carried, true);
+  const isOther = `oifname != "${WIREGUARD_DEVICE}"`;
+  return encrypted === null
+    ? []
+    : [`udp dport ${VXLAN_PORT} ${VNI_BITS} { ${encrypted} } ${isOther} counter drop`];
+}
+
+function vnisOf(carried: readonly Carried[], isEncrypted: boolean): string | null {
+  const found = carried.filter(({ network }) => network.encrypted === isEncrypted);
+  return found.length === 0 ? null : found.map(({ network }) => vniWord(network.vni)).join(", ");
+}
+
+function inverse(mask: number): string {
+  return markWord(~mask >>> 0);
+}

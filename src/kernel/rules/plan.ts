@@ -1,0 +1,164 @@
+/**
+ * Plan: from what is given to the whole ruleset.
+ *
+ * Views come many times a second and differ in little, so what was made of a service is kept with the very object it was
+ * made of, and made anew only when that, its surroundings or what the proxy thinks of its upstreams has changed. Where two services
+ * want one VIP and port, or one published port, the lower key has it, as in the proxy's plan.
+ *
+ * Pure: the memory of one host. The clock is handed in; it matters to services that start slowly.
+ */
+
+import { Failure } from "../../base/failure.ts";
+import { parsePrefix } from "../../base/ip.ts";
+import { parsePrefix6 } from "../../base/ip6.ts";
+import type { ServiceKey } from "../../model/ids.ts";
+
+import { carriedNetworks, type Carried } from "../carried.ts";
+import type { KernelGiven } from "../given.ts";
+import { checkChain, checkElement } from "./check.ts";
+import { planFrame, publishedAt } from "./frame.ts";
+import { planNetworks } from "./networks.ts";
+import { SET_NAMES, type Chain, type Endpoint, type Ruleset, type SetName } from "./ruleset.ts";
+import { planService, type ServiceGiven, type ServicePlan } from "./service.ts";
+import type { Surroundings } from "./upstreams.ts";
+
+/** What a planner is made with. */
+export interface PlannerOptions {
+  /** Unix milliseconds. */
+  readonly nowMs: () => number;
+}
+
+/** Makes a planner: each call plans the whole of what it is given. */
+export function rulesPlanner({ nowMs }: PlannerOptions): (given: KernelGiven) => Ruleset {
+  let before: ReadonlyMap<ServiceKey, ServicePlan> = new Map();
+  let basisBefore = "";
+  return (given) => {
+    const carried = carriedNetworks(given);
+    const serviceGiven = gather(given, carried, nowMs());
+    const basis = basisOf(given, carried);
+    const known = basis === basisBefore ? before : new Map<ServiceKey, ServicePlan>();
+    const plans = new Map<ServiceKey, ServicePlan>();
+    for (const service of given.view.services) {
+      const kept = known.get(service.key);
+      const stands = kept !== undefined && kept.service === service && isCurrent(kept, serviceGiven);
+      plans.set(service.key, stands ? kept : planService(service, serviceGiven));
+    }
+    before = plans;
+    basisBefore = basis;
+    return assemble(given, carried, [...plans.values()]);
+  };
+}
+
+/** Plans once, remembering nothing. @param nowMs  Unix milliseconds */
+export function planRules(given: KernelGiven, nowMs: number): Ruleset {
+  return rulesPlanner({ nowMs: () => nowMs })(given);
+}
+
+/** True where the proxy thinks the same of all its upstreams, and no time has come to look again. */
+function isCurrent({ ids, doubtful, againAtMs }: ServicePlan, { ejected, nowMs }: ServiceGiven): boolean {
+  if (againAtMs !== null && nowMs >= againAtMs) return false;
+  if (ejected.size === 0) return doubtful.size === 0;
+  return ids.every((id) => ejected.has(id) === doubtful.has(id));
+}
+
+function gather(given: KernelGiven, carried: ReadonlyMap<string, Carried>, nowMs: number): ServiceGiven {
+  const { view, ejected, listening } = given;
+  const where = publishedAt(given.ingressAddress);
+  return {
+    around: surroundingsOf(given, carried),
+    ejected,
+    listening,
+    publishes: { ip: where.ip !== null, ip6: where.ip6 !== null },
+    self: view.self,
+    nowMs,
+  };
+}
+
+function surroundingsOf(
+  { view, pool, pool6 }: KernelGiven,
+  carried: ReadonlyMap<string, Carried>,
+): Surroundings {
+  const parsed = parsePrefix(pool);
+  const parsed6 = pool6 === null ? null : parsePrefix6(pool6);
+  if (!parsed.ok) throw parsed.failure;
+  if (parsed6 !== null && !parsed6.ok) throw parsed6.failure;
+  const memberById = new Map(view.members.map((member) => [member.id, member]));
+  return {
+    zone: memberById.get(view.self)?.zone ?? "",
+    memberById,
+    networkByName: new Map(view.networks.map((network) => [network.name, network])),
+    carried,
+    pool: parsed.value,
+    pool6: parsed6?.value ?? null,
+  };
+}
+
+/** All of the surroundings that a service's plan may depend on, as a text to be compared. */
+function basisOf(given: KernelGiven, carried: ReadonlyMap<string, Carried>): string {
+  const { view, pool, pool6, ingressAddress, listening } = given;
+  const members = view.members.map(({ id, zone, overlay }) => {
+    const tunnels = overlay === undefined ? "" : overlay.wireguard === undefined ? "vxlan" : "wireguard";
+    return `${id} ${zone} ${tunnels}`;
+  });
+  const networks = view.networks.map(({ name, isSound, slices }) => [
+    name,
+    isSound,
+    slices.map(({ node, prefix, prefix6 }) => `${node} ${prefix} ${prefix6 ?? ""}`),
+  ]);
+  const own = [pool, pool6, ingressAddress, [...listening].sort(), [...carried.keys()]];
+  return JSON.stringify([view.self, own, members, networks]);
+}
+
+function assemble(
+  given: KernelGiven,
+  carried: ReadonlyMap<string, Carried>,
+  services: readonly ServicePlan[],
+): Ruleset {
+  const networks = planNetworks(given, carried);
+  const problems = [...networks.problems];
+  const chains = new Map<string, Chain>();
+  const sets = new Map<SetName, Map<string, string>>(SET_NAMES.map((name) => [name, new Map()]));
+  const endpoints = new Map<string, Endpoint>();
+  for (const planned of [...planFrame({ given, carried: networks.carried }), ...networks.chains]) {
+    const wrong = checkChain(planned);
+    // The chains that all lean on are ours alone: no label or peer has a word in them that was not checked.
+    if (wrong !== null) throw new Failure("invalid", wrong);
+    chains.set(planned.name, planned);
+  }
+  for (const { set, key, value } of networks.elements.filter((element) => isSound(element, problems)))
+    sets.get(set)?.set(key, value);
+  for (const { chains: own, elements, endpoints: kept, problems: told } of services) {
+    for (const planned of own) chains.set(planned.name, planned);
+    for (const { set, key, value } of elements) {
+      const known = sets.get(set);
+      if (known !== undefined && !known.has(key)) known.set(key, value);
+    }
+    for (const [key, endpoint] of kept) endpoints.set(key, endpoint);
+    problems.push(...told);
+  }
+  dropDangling(sets, chains, problems);
+  const again = services.map(({ againAtMs }) => againAtMs ?? Infinity);
+  const againAtMs = again.reduce((soonest, atMs) => Math.min(soonest, atMs), Infinity);
+  return { chains, sets, endpoints, problems, againAtMs: againAtMs === Infinity ? null : againAtMs };
+}
+
+function isSound(element: Parameters<typeof checkElement>[0], problems: string[]): boolean {
+  const wrong = checkElement(element);
+  if (wrong !== null) problems.push(wrong);
+  return wrong === null;
+}
+
+/** A verdict that leads nowhere would cost all the others: nft takes a change whole or not at all. */
+function dropDangling(
+  sets: ReadonlyMap<SetName, Map<string, string>>,
+  chains: ReadonlyMap<string, Chain>,
+  problems: string[],
+): void {
+  for (const [name, elements] of sets) {
+    for (const [key, value] of elements) {
+      if (!value.startsWith("jump ") || chains.has(value.slice("jump ".length))) continue;
+      elements.delete(key);
+      problems.push(`element ${key} of ${name} is left out: it leads to a chain that is not there`);
+    }
+  }
+}

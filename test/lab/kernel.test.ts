@@ -1,0 +1,288 @@
+/**
+ * Tests of traffic at kernel speed between three real Docker hosts: what goes on without the daemon, what a replica that
+ * fails costs, and what is left to Docker.
+ *
+ * One cluster for all tests of this file, in the order written. Service `web` on overlay network `app` has a replica on
+ * each host; a test that breaks something mends it.
+ *
+ * Touches: a lab of three hosts.
+ */
+
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { after, afterEach, before, describe, test } from "node:test";
+
+import { until } from "../support/wait.ts";
+
+import type { Tally } from "./client.ts";
+import { exchange } from "./exchange.ts";
+import { LAB_IMAGE } from "./host.ts";
+import type { LabClient } from "./lab-client.ts";
+import { agreedVip, BOTH_PORTS, createNetwork, rulesOf, untilFinds } from "./overlay.ts";
+import type { LabProgram } from "./program.ts";
+import { skipReason } from "./requirements.ts";
+import { openCluster, type SkeinCluster, type SkeinNode } from "./skein.ts";
+import { assertSpread, tallyFromMachine } from "./spread.ts";
+
+const LINE_HOLDER = fileURLToPath(new URL("line-holder.mjs", import.meta.url));
+
+const WEB = ["web-1", "web-2", "web-3"];
+const EVEN = { "web-1": 4, "web-2": 4, "web-3": 4 };
+const PUBLISHED = 18_080;
+const LABELS = { ...BOTH_PORTS, "skein.publish": `${PUBLISHED}:80,${PUBLISHED}:80/udp` };
+/** A port of Docker's own. */
+const DOCKERS = 18_099;
+
+// Of each test, not of the suite: a skipped suite would not tell how many tests did not run.
+const skip = skipReason();
+
+describe("kernel", { timeout: 300_000 }, () => {
+  let opened: SkeinCluster | null = null;
+  let asker: LabClient | null = null;
+  let vip = "";
+  const open = (): SkeinCluster => {
+    assert.ok(opened !== null, "the cluster is open");
+    return opened;
+  };
+
+  before(async () => {
+    if (skip !== false) return;
+    const cluster = await openCluster();
+    opened = cluster;
+    await createNetwork(cluster, "app");
+    await cluster.runReplicas("web", [1, 2, 3], LABELS, "--network=app");
+    asker = await cluster.node(1).runPlainClient("asker", "--network=app");
+    await cluster.untilEligible("app/web", WEB);
+    vip = await agreedVip(cluster, "app/web");
+    await untilFinds(asker, "web", vip);
+  });
+
+  afterEach((context) => {
+    if ("passed" in context && !context.passed && opened !== null) console.error(opened.lab.logs());
+  });
+
+  after(async () => await opened?.close());
+
+  test("kernel: it is what carries traffic where it can, and status says so", { skip }, async () => {
+    for (const node of open().nodes) {
+      const { dataPlane, problems } = await node.status();
+      assert.equal(dataPlane.mode, "kernel", dataPlane.reason);
+      assert.deepEqual(problems, [], node.name);
+    }
+  });
+
+  test(
+    "kernel: with the daemon killed connections and new ones go on, and its restart makes no rule anew",
+    { skip },
+    async () => {
+      const cluster = open();
+      const node = cluster.node(1);
+      const lines = [
+        await holdLine(node, vip, 80),
+        await holdLine(cluster.node(2), node.host.address, PUBLISHED),
+      ];
+      await untilQuiet(node);
+      const rules = await rulesOf(node.host);
+      await node.stop("SIGKILL");
+      assertSpread(await node.process.get(`http://${vip}/`, 12), EVEN, "TCP by VIP");
+      assertSpread(await node.process.datagrams(vip, 80, { count: 12 }), EVEN, "UDP by VIP");
+      assertSpread(await askerThere().get(`http://${vip}/`, 12), EVEN, "by VIP from a container");
+      assert.deepEqual(await tallyFromMachine(node, PUBLISHED, { count: 12 }), EVEN);
+      for (const line of lines) {
+        line.signal("SIGUSR2");
+        await until(() => line.log().includes("still here"), { what: "a connection from before answers" });
+      }
+      assert.equal(await rulesOf(node.host), rules);
+      await node.start();
+      await cluster.untilEligible("app/web", WEB);
+      await untilQuiet(node);
+      assert.equal(await rulesOf(node.host), rules);
+      for (const line of lines) {
+        assert.ok(!line.log().includes("closed"), "the connection is there still");
+        await line.stop("SIGKILL");
+      }
+    },
+  );
+
+  test("kernel: a replica that is paused costs no new connection, of 200 a second", { skip }, async () => {
+    const cluster = open();
+    const tally = await underNewConnections(async () => {
+      await cluster.node(2).host.docker("pause", "web-2");
+      await cluster.untilEligible("app/web", ["web-1", "web-3"]);
+      await cluster.node(2).host.docker("unpause", "web-2");
+      await cluster.untilEligible("app/web", WEB);
+    });
+    assertUnharmed(tally);
+  });
+
+  test("kernel: a replica that is cut off costs no new connection, of 200 a second", { skip }, async () => {
+    const cluster = open();
+    const { host } = cluster.node(3);
+    const port = await portOf(cluster.node(3), "web-3");
+    const tally = await underNewConnections(async () => {
+      await host.mustExec(["ip", "link", "set", port, "down"]);
+      await cluster.untilEligible("app/web", ["web-1", "web-2"]);
+      await host.mustExec(["ip", "link", "set", port, "up"]);
+      await cluster.untilEligible("app/web", WEB);
+    });
+    assertUnharmed(tally);
+  });
+
+  test(
+    "kernel: a host that is cut off costs no new connection elsewhere, of 200 a second",
+    { skip },
+    async () => {
+      const cluster = open();
+      const [one, two, cut] = [cluster.node(1), cluster.node(2), cluster.node(3)];
+      const tally = await underNewConnections(async () => {
+        await cut.host.cutLink();
+        await cluster.untilEligible("app/web", ["web-1", "web-2"], { nodes: [one, two] });
+        await cut.host.healLink();
+        await cluster.untilEligible("app/web", WEB);
+      });
+      assertUnharmed(tally);
+      await cluster.untilWhole();
+    },
+  );
+
+  test("kernel: Docker's own published ports and networks work as ever", { skip }, async () => {
+    const [node, other] = [open().node(1), open().node(2)];
+    await node.host.runReplica("plain", { arguments: [`--publish=${DOCKERS}:8080`] });
+    await node.host.docker("network", "create", "red");
+    for (const name of ["red-1", "red-2"]) await node.host.runReplica(name, { arguments: ["--network=red"] });
+    const url = `http://${node.host.address}:${DOCKERS}/`;
+    const answers = async (): Promise<boolean> => {
+      const { text } = await exchange({ host: node.host.address, port: DOCKERS, path: "/", method: "GET" });
+      return text.trim() === "plain";
+    };
+    await until(answers, { what: "the port is open from outside" });
+    assertSpread(await other.process.get(url), { plain: 1 }, "from another host");
+    assertSpread(await other.client.get(url), { plain: 1 }, "from another host's container");
+    assertSpread(await askerThere().get(url), { plain: 1 }, "from a container of app");
+    const byName = await node.inContainer("red-1", "curl", "-sS", "-m5", "http://red-2:8080/");
+    assert.equal(byName, "red-2");
+    const outside = await node.inContainer(
+      "red-1",
+      "curl",
+      "-sS",
+      "-m5",
+      `http://${other.host.address}:${PUBLISHED}/`,
+    );
+    assert.match(outside, /^web-/);
+    await node.host.docker("rm", "--force", "plain", "red-1", "red-2");
+    await node.host.docker("network", "rm", "red");
+  });
+
+  test(
+    "kernel: without nft the daemon itself carries traffic, says why, and goes back",
+    { skip },
+    async () => {
+      const cluster = open();
+      const node = cluster.node(2);
+      const nft = await node.host.mustExec(["sh", "-c", "command -v nft"]);
+      await node.host.mustExec(["mount", "--bind", "/dev/null", nft]);
+      const more = ["--detach", "--name=web-4", "--hostname=web-4", "--network=app"];
+      const labels = Object.entries({ "skein.service": "web", ...LABELS });
+      await node.host.docker(
+        "run",
+        ...more,
+        ...labels.map(([key, value]) => `--label=${key}=${value}`),
+        LAB_IMAGE,
+        "node",
+        "/replica.mjs",
+      );
+      await untilMode(node, "proxy", /nft/);
+      await cluster.untilEligible("app/web", [...WEB, "web-4"]);
+      assert.deepEqual((await node.process.get(`http://${vip}/`, 12)).failures, []);
+      await node.host.mustExec(["umount", nft]);
+      await untilMode(node, "kernel", /./);
+      const all = { ...EVEN, "web-4": 4 };
+      assertSpread(await node.process.get(`http://${vip}/`, 16), all, "by the kernel again");
+      await cluster.remove(["web-4"]);
+      await cluster.untilEligible("app/web", WEB);
+    },
+  );
+
+  test("kernel: without NET_ADMIN the daemon itself carries traffic, and says why", { skip }, async () => {
+    const cluster = open();
+    const node = cluster.node(3);
+    await node.stop();
+    assert.equal((await node.cli("doctor", "--clean")).code, 0);
+    await node.start({ before: ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"] });
+    await untilMode(node, "proxy", /NET_ADMIN/);
+    await cluster.untilEligible("app/web", WEB, { nodes: [node] });
+    assert.deepEqual(await tallyFromMachine(node, PUBLISHED, { count: 12 }), EVEN);
+    await node.stop();
+    await node.start();
+    await untilMode(node, "kernel", /./);
+    await cluster.untilEligible("app/web", WEB);
+    assert.deepEqual(await tallyFromMachine(node, PUBLISHED, { count: 12 }), EVEN);
+  });
+
+  const askerThere = (): LabClient => {
+    assert.ok(asker !== null, "there is a container that asks");
+    return asker;
+  };
+
+  /** Half by VIP from a container of the first host, half by the published port from a process of the second. */
+  const underNewConnections = async (action: () => Promise<void>): Promise<readonly Tally[]> => {
+    const { process, host } = open().node(2);
+    const perSecond = 100;
+    let inner: Tally | null = null;
+    const outer = await askerThere().during({ url: `http://${vip}/`, perSecond }, async () => {
+      inner = await process.during({ url: `http://${host.address}:${PUBLISHED}/`, perSecond }, action);
+    });
+    assert.ok(inner !== null);
+    return [outer, inner];
+  };
+});
+
+/** No request failed, and each replica answered some. */
+function assertUnharmed(tallies: readonly Tally[]): void {
+  for (const { failures, countByName } of tallies) {
+    assert.deepEqual(failures, []);
+    assert.deepEqual(Object.keys(countByName).toSorted(), WEB);
+  }
+}
+
+/** A connection from a process of a host to a port, that is then left alone. */
+async function holdLine({ host }: SkeinNode, address: string, port: number): Promise<LabProgram> {
+  const argv = [process.execPath, LINE_HOLDER, address, String(port)];
+  const line = await host.spawn(argv, { log: `line-${port}` });
+  await until(() => line.log().includes("held"), { what: `the line to ${address} is held` });
+  return line;
+}
+
+/** Waits until a host's rules have been the same for some looks. */
+async function untilQuiet({ host, name }: SkeinNode): Promise<void> {
+  let last = "";
+  let looks = 0;
+  const isQuiet = async (): Promise<boolean> => {
+    const now = await rulesOf(host);
+    looks = now === last ? looks + 1 : 0;
+    last = now;
+    return looks >= 5;
+  };
+  await until(isQuiet, { what: `the rules of ${name} are quiet`, everyMs: 200 });
+}
+
+async function untilMode(node: SkeinNode, mode: "kernel" | "proxy", reason: RegExp): Promise<void> {
+  const isSo = async (): Promise<boolean> => {
+    const { dataPlane } = await node.status();
+    if (dataPlane.mode === mode && reason.test(dataPlane.reason)) return true;
+    throw new Error(`it is ${dataPlane.mode}: ${dataPlane.reason}`);
+  };
+  await until(isSo, { what: `${node.name} is in mode ${mode}`, everyMs: 100 });
+}
+
+/** The port of the bridge that a container is plugged into. */
+async function portOf(node: SkeinNode, container: string): Promise<string> {
+  const index = Number(await node.inContainer(container, "cat", "/sys/class/net/eth0/iflink"));
+  const links = JSON.parse(await node.host.mustExec(["ip", "-json", "link", "show"])) as {
+    ifname: string;
+    ifindex: number;
+  }[];
+  const port = links.find(({ ifindex }) => ifindex === index);
+  assert.ok(port !== undefined, `${container} is plugged in`);
+  return port.ifname;
+}

@@ -1,0 +1,351 @@
+/**
+ * Tests of overlay networks between three real Docker hosts: names, the ways packets take, who is seen asking, and what
+ * does not get through.
+ *
+ * One cluster for all tests of this file, in the order written. Network `app` is there for all of them, with service
+ * `web` of a replica on each host and, on each host, a container `asker` that nobody told whom to ask for names.
+ *
+ * Touches: a lab of three hosts.
+ */
+
+import assert from "node:assert/strict";
+import { createSocket } from "node:dgram";
+import { after, afterEach, before, describe, test } from "node:test";
+
+import { until } from "../support/wait.ts";
+
+import { exchange } from "./exchange.ts";
+import type { LabClient } from "./lab-client.ts";
+import {
+  addressesOf,
+  addressOn,
+  agreedVip,
+  askersSeen,
+  BOTH_PORTS,
+  createNetwork,
+  kernelOf,
+  meetingsIn,
+  removeNetworks,
+  retransmitsIn,
+  untilFinds,
+  type Meeting,
+} from "./overlay.ts";
+import { skipReason } from "./requirements.ts";
+import { prepareCluster, type SkeinCluster, type SkeinNode } from "./skein.ts";
+import { assertSpread } from "./spread.ts";
+
+const WEB = ["web-1", "web-2", "web-3"];
+const EVEN = { "web-1": 4, "web-2": 4, "web-3": 4 };
+const PUBLISHED = 18_080;
+const LABELS = { ...BOTH_PORTS, "skein.publish": `${PUBLISHED}:80,${PUBLISHED}:80/udp` };
+/** What nobody on the wire may read. */
+const SECRET = "plain-words-0123456789-on-the-wire";
+
+type Kernel = Awaited<ReturnType<typeof kernelOf>>;
+
+// Of each test, not of the suite: a skipped suite would not tell how many tests did not run.
+const skip = skipReason();
+
+describe("overlay", { timeout: 300_000 }, () => {
+  let opened: SkeinCluster | null = null;
+  let untouched: readonly Kernel[] = [];
+  let askers: readonly LabClient[] = [];
+  let vip = "";
+  const open = (): SkeinCluster => {
+    assert.ok(opened !== null, "the cluster is open");
+    return opened;
+  };
+  /** Each host with its container that asks. */
+  const sides = (): readonly { node: SkeinNode; asker: LabClient }[] =>
+    open().nodes.flatMap((node, index) => {
+      const asker = askers[index];
+      return asker === undefined ? [] : [{ node, asker }];
+    });
+
+  before(async () => {
+    if (skip !== false) return;
+    const cluster = await prepareCluster();
+    opened = cluster;
+    untouched = await Promise.all(cluster.nodes.map(async ({ host }) => await kernelOf(host)));
+    await cluster.start();
+    await createNetwork(cluster, "app");
+    await cluster.runReplicas("web", [1, 2, 3], LABELS, "--network=app");
+    askers = await Promise.all(
+      cluster.nodes.map(async (node) => await node.runPlainClient("asker", "--network=app")),
+    );
+    await cluster.untilEligible("app/web", WEB);
+    vip = await agreedVip(cluster, "app/web");
+  });
+
+  afterEach((context) => {
+    if ("passed" in context && !context.passed && opened !== null) console.error(opened.lab.logs());
+  });
+
+  after(async () => await opened?.close());
+
+  test("overlay: names resolve in a container that nobody told whom to ask", { skip }, async () => {
+    const addresses = Object.values(await addressesOf(open(), "app/web")).toSorted();
+    for (const { node, asker } of sides()) {
+      await untilFinds(asker, "web", vip);
+      for (const name of ["web.app", "web.app.skein.internal"]) await untilFinds(asker, name, vip);
+      assert.deepEqual((await asker.lookup("tasks.web")).addresses, addresses, node.name);
+      assert.match(await node.inContainer("asker", "cat", "/etc/resolv.conf"), /nameserver 127\.0\.0\.11/);
+    }
+  });
+
+  test(
+    "overlay: each host's container reaches all replicas, and the VIP 12 times 4 each, TCP and UDP",
+    { skip },
+    async () => {
+      const addressByName = await addressesOf(open(), "app/web");
+      for (const { node, asker } of sides()) {
+        for (const [name, address] of Object.entries(addressByName)) {
+          const where = `${name} from ${node.name}`;
+          assertSpread(await asker.get(`http://${address}:8080/`), { [name]: 1 }, where);
+          assertSpread(await asker.datagrams(address, 8080), { [name]: 1 }, where);
+        }
+        assertSpread(await asker.get("http://web/", 12), EVEN, `TCP from ${node.name}`);
+        assertSpread(await asker.datagrams("web", 80, { count: 12 }), EVEN, `UDP from ${node.name}`);
+        assertSpread(await node.process.get(`http://${vip}/`, 12), EVEN, `TCP by ${node.name} itself`);
+        const own = await node.process.datagrams(vip, 80, { count: 12 });
+        assertSpread(own, EVEN, `UDP by ${node.name} itself`);
+      }
+    },
+  );
+
+  test("overlay: a replica that calls its own VIP 100 times loses no packet", { skip }, async () => {
+    const node = open().node(2);
+    const sentAgain = await retransmitsIn(node, "web-2");
+    const url = `http://${vip}/?[1-100]`;
+    const said = await node.inContainer("web-2", "curl", "-sS", "-m5", "-H", "Connection: close", url);
+    const names = said.split("\n");
+    assert.equal(names.length, 100);
+    assert.deepEqual([...new Set(names)].toSorted(), WEB);
+    assert.equal(await retransmitsIn(node, "web-2"), sentAgain);
+  });
+
+  test(
+    "overlay: a replica sees the client's address, by VIP and through every ingress host",
+    { skip },
+    async () => {
+      const { machineAddress } = open().lab;
+      for (const { node, asker } of sides()) {
+        const own = await addressOn(node.host, "asker", "app");
+        const meetings = meetingsIn(await asker.get("http://web/whoami", 6));
+        assertSeen([...meetings, ...meetingsIn(await asker.datagrams("web", 80, WHO))], own, node.name);
+        const outside = await meetAt(node.host.address);
+        assertSeen(outside, machineAddress, `this machine, through ${node.name}`);
+        for (const other of open().nodes.filter((one) => one !== node)) {
+          const url = `http://${other.host.address}:${PUBLISHED}/whoami`;
+          const through = meetingsIn(await node.process.get(url, 6));
+          assertSeen(through, node.host.address, `${node.name}, through ${other.name}`);
+        }
+      }
+    },
+  );
+
+  test(
+    "overlay: a service that asks for it is reached by masqueraded connections alone",
+    { skip },
+    async () => {
+      const cluster = open();
+      const labels = { "skein.port": "80:8080", "skein.publish": "18081:80", "skein.source": "masquerade" };
+      const replicas = await cluster.runReplicas("masked", [2, 3], labels, "--network=app");
+      await cluster.untilEligible("app/masked", replicas);
+      const { host } = cluster.node(1);
+      const { text } = await exchange({ host: host.address, port: 18_081, path: "/whoami", method: "GET" });
+      const { client } = JSON.parse(text) as Meeting;
+      assert.notEqual(client.address, cluster.lab.machineAddress);
+      await cluster.remove(replicas);
+      await cluster.untilEligible("app/masked", []);
+    },
+  );
+
+  test(
+    "overlay: two networks with a service of one name stay apart, names and packets",
+    { skip },
+    async () => {
+      const cluster = open();
+      await createNetwork(cluster, "blue");
+      const labels = { ...BOTH_PORTS, "skein.service": "web" };
+      const twins = await cluster.runReplicas("twin", [1, 2, 3], labels, "--network=blue");
+      await cluster.untilEligible("blue/web", twins);
+      const other = await agreedVip(cluster, "blue/web");
+      assert.notEqual(other, vip);
+      const node = cluster.node(1);
+      const inBlue = await node.runPlainClient("in-blue", "--network=blue");
+      await untilFinds(inBlue, "web", other);
+      const thirds = { "twin-1": 2, "twin-2": 2, "twin-3": 2 };
+      assertSpread(await inBlue.get("http://web/", 6), thirds, "in blue");
+      assertSpread(await askerOf(1).get("http://web/", 12), EVEN, "in app");
+      const closed = [other, ...Object.values(await addressesOf(cluster, "blue/web"))];
+      const reached = await Promise.all(
+        closed.map(async (address) => await reachable(node, "asker", address)),
+      );
+      assert.deepEqual(
+        reached,
+        closed.map(() => false),
+        `from app: ${closed.join(" ")}`,
+      );
+      const closedToo = [vip, ...Object.values(await addressesOf(cluster, "app/web"))];
+      const back = await Promise.all(
+        closedToo.map(async (address) => await reachable(node, "in-blue", address)),
+      );
+      assert.deepEqual(
+        back,
+        closedToo.map(() => false),
+        `from blue: ${closedToo.join(" ")}`,
+      );
+      await cluster.remove([...twins, "in-blue"]);
+      await removeNetworks(cluster, "blue");
+    },
+  );
+
+  test("overlay: a container that is attached later is found, and finds others", { skip }, async () => {
+    const cluster = open();
+    const { host } = cluster.node(3);
+    const labels = { "skein.service": "late", "skein.port": "80:8080", "skein.network": "app" };
+    await host.runReplica("late-1", { labels });
+    await host.docker("network", "connect", "app", "late-1");
+    const address = await addressOn(host, "late-1", "app");
+    const isThere = async (): Promise<boolean> =>
+      (await addressesOf(cluster, "app/late"))["late-1"] === address;
+    await until(isThere, { what: "late-1 is known by its address on app", everyMs: 50 });
+    await cluster.untilEligible("app/late", ["late-1"]);
+    await untilFinds(askerOf(1), "late", await agreedVip(cluster, "app/late"));
+    assertSpread(await askerOf(1).get("http://late/", 2), { "late-1": 2 }, "from another host");
+    assert.match(await cluster.node(3).inContainer("late-1", "curl", "-sS", "-m5", "http://web/"), /^web-/);
+    await cluster.remove(["late-1"]);
+    await cluster.untilEligible("app/late", []);
+  });
+
+  test("overlay: nothing of an encrypted network is in clear on the wire", { skip }, async () => {
+    const cluster = open();
+    await createNetwork(cluster, "secret", "--encrypted");
+    const replicas = await cluster.runReplicas("safe", [2], BOTH_PORTS, "--network=secret");
+    const client = await cluster.node(1).runPlainClient("in-secret", "--network=secret");
+    await cluster.untilEligible("secret/safe", replicas);
+    await untilFinds(client, "safe", await agreedVip(cluster, "secret/safe"));
+    const capture = await cluster.lab.capture();
+    const path = `/?${SECRET}`;
+    const answered = await client.get(`http://safe${path}`, 3);
+    const inClear = await askerOf(1).get(
+      `http://${(await addressesOf(cluster, "app/web"))["web-2"]}:8080${path}-app`,
+    );
+    const wire = await capture.stop();
+    assertSpread(answered, { "safe-1": 3 }, "over the encrypted network");
+    assertSpread(inClear, { "web-2": 1 }, "over the other one");
+    assert.ok(wire.includes(`${SECRET}-app`), "what is sent in clear is in the capture");
+    assert.ok(!wire.includes(`${SECRET} `), "what is sent over the encrypted network is not");
+    await cluster.remove([...replicas, "in-secret"]);
+    await removeNetworks(cluster, "secret");
+  });
+
+  test("overlay: VIPs, replicas and the ingress are there in IPv6 too", { skip }, async () => {
+    const cluster = open();
+    for (const { node, asker } of sides()) {
+      const { addresses } = await asker.resolve("web.app.skein.internal", "AAAA");
+      assert.equal(addresses.length, 1, `one IPv6 VIP, in a container of ${node.name}`);
+      const url = `http://[${addresses[0]}]/`;
+      assertSpread(await asker.get(url, 12), EVEN, `by IPv6 from ${node.name}`);
+      const tasks = (await asker.resolve("tasks.web.app.skein.internal", "AAAA")).addresses;
+      assert.equal(tasks.length, 3);
+      for (const address of tasks) {
+        const [{ client } = { client: { address: "" } }] = meetingsIn(
+          await asker.get(`http://[${address}]:8080/whoami`),
+        );
+        assert.match(client.address, /^fd/, `${address} sees an address of the network`);
+      }
+    }
+    assert.deepEqual((await cluster.node(1).explain("app/web"))?.problems, []);
+  });
+
+  test(
+    "overlay: a Docker network that somebody removed, and an engine that restarts, are mended",
+    { skip },
+    async () => {
+      const cluster = open();
+      const node = cluster.node(3);
+      await cluster.remove(["asker", "web-3"]);
+      await node.host.docker("network", "rm", "app").catch(() => null);
+      await node.stop();
+      await node.host.stopEngine();
+      await node.host.startEngine();
+      await node.start();
+      await createNetwork(cluster, "app");
+      askers = await Promise.all(
+        cluster.nodes.map(async (one) => await one.runPlainClient("asker", "--network=app")),
+      );
+      await node.host.runReplica("web-3", {
+        labels: { "skein.service": "web", ...LABELS },
+        arguments: ["--network=app"],
+      });
+      await cluster.untilEligible("app/web", WEB);
+      await untilFinds(askerOf(3), "web", vip);
+      assertSpread(await askerOf(3).get("http://web/", 12), EVEN, "from the host that was away");
+      assertSpread(await askerOf(1).get("http://web/", 12), EVEN, "to the host that was away");
+    },
+  );
+
+  test("overlay: after removal a host's kernel is as it was before", { skip }, async () => {
+    const cluster = open();
+    const [first, second, third] = [cluster.node(1), cluster.node(2), cluster.node(3)];
+    await cluster.remove([...WEB, "asker"]);
+    const left = await third.cli("leave", "--force");
+    assert.equal(left.code, 0, left.stderr);
+    await third.daemon.ended();
+    await second.stop();
+    const cleaned = await second.cli("doctor", "--clean");
+    assert.equal(cleaned.code, 0, `${cleaned.stdout}${cleaned.stderr}`);
+    await first.stop();
+    await first.start({ words: ["--purge"] });
+    await first.stop();
+    const now = await Promise.all(cluster.nodes.map(async ({ host }) => await kernelOf(host)));
+    assert.deepEqual(now, untouched);
+  });
+
+  const WHO = { count: 6, text: "whoami" };
+
+  const askerOf = (nth: number): LabClient => {
+    const asker = askers[nth - 1];
+    assert.ok(asker !== undefined, `host ${nth} has a container that asks`);
+    return asker;
+  };
+});
+
+/** What replicas say to this machine, asked at the published port of a host, over TCP and UDP. */
+async function meetAt(host: string): Promise<readonly Meeting[]> {
+  const meetings: Meeting[] = [];
+  for (let sent = 0; sent < 6; sent += 1) {
+    const { text } = await exchange({ host, port: PUBLISHED, path: "/whoami", method: "GET" });
+    meetings.push(JSON.parse(text) as Meeting, JSON.parse(await datagramTo(host)) as Meeting);
+  }
+  return meetings;
+}
+
+async function datagramTo(host: string): Promise<string> {
+  const socket = createSocket("udp4");
+  try {
+    let answer: string | null = null;
+    socket.on("message", (message) => (answer ??= message.toString()));
+    socket.send("whoami", PUBLISHED, host);
+    return await until(() => answer, { what: `a datagram to ${host} is answered`, deadlineMs: 5000 });
+  } finally {
+    socket.close();
+  }
+}
+
+/** All replicas answered, and saw this address alone. */
+function assertSeen(meetings: readonly Meeting[], address: string, who: string): void {
+  assert.deepEqual([...new Set(meetings.map(({ name }) => name))].toSorted(), WEB, who);
+  assert.deepEqual(askersSeen(meetings), [address], who);
+}
+
+/** Whether a container gets any answer from an address, at a VIP's port or a replica's. */
+async function reachable(node: SkeinNode, container: string, address: string): Promise<boolean> {
+  const tried = [`http://${address}/`, `http://${address}:8080/`].map(async (url) => {
+    const argv = ["docker", "exec", container, "curl", "-sS", "-m2", url];
+    return (await node.host.exec(argv)).code === 0;
+  });
+  return (await Promise.all(tried)).includes(true);
+}
