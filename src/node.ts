@@ -233,13 +233,9 @@ export class Node {
     this.#catalogIsDue = true;
   }
 
-  /** What is in several networks is a copy in each, `<id>` and `<id>.<network>`; the first stands for all of them. */
   #drain(id: ReplicaId, draining: boolean): void {
-    for (const endpoint of this.#discoveries.endpoints) {
-      if (endpoint.id !== id && !endpoint.id.startsWith(`${id}.`)) continue;
-      this.#drains = draining
-        ? drainReplica(this.#drains, endpoint)
-        : activateReplica(this.#drains, endpoint.id);
+    for (const copy of this.#discoveries.copiesOf(id)) {
+      this.#drains = draining ? drainReplica(this.#drains, copy) : activateReplica(this.#drains, copy.id);
       this.#catalogIsDue = true;
     }
   }

@@ -270,7 +270,7 @@ test("node: a network of one host inside the pool is a problem on all hosts, tol
   assert.ok(net.until(() => NAMES.every((name) => !has(name)), 2000));
 });
 
-test("node: of two networks that managers made apart with one range, the first is real everywhere, the other nowhere", () => {
+test("node: of two networks made apart with one range the first is real everywhere, the other nowhere", () => {
   const net = new NodeNetwork({ seed: 4, names: NAMES });
   net.partition(() => true);
   for (const name of NAMES) net.start(name, { endpoints: [] });

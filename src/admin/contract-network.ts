@@ -76,6 +76,8 @@ export interface NetworkResult {
   readonly vni: number;
   /** False when it was there already, just so. */
   readonly created: boolean;
+  /** True when containers of this host can be on it by now; other hosts follow by themselves. */
+  readonly ready: boolean;
 }
 
 /** What became of `DELETE networks/{name}`. */

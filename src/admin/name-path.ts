@@ -1,15 +1,11 @@
 /**
  * Name path: do a container's questions for names reach this daemon?
  *
- * That a question of it was seen is the best proof; Docker gives addresses out again at once, so one that came before
- * this run of it had its address is another's. Else the way is followed by what is known of it: the resolver asks its
- * servers in order and takes the first answer, a "no such name" included; so our address must be the first. Behind
- * Docker's own server (127.0.0.11) the same holds, but for networks that are all internal: for these it asks nobody, on
- * engines that are new enough. From a network stack of its own a container reaches every address of this host but the
- * loopback ones.
- *
- * Where the kernel's rules lead its questions here it does not matter whom they are for, unless Docker asks in the
- * host's name.
+ * That a question of it was seen is the best proof; one that came before this run of it had its address is another's.
+ * Else the way is followed: the resolver asks its servers in order and takes the first answer, a "no such name"
+ * included, so our address must be the first. Behind Docker's own server (127.0.0.11) the same holds, but for networks
+ * that are all internal: for these it asks nobody, on engines that are new enough. Where the kernel's rules lead
+ * questions here it does not matter whom they are for, unless Docker asks in the host's name.
  *
  * A container that does not ask us may do so on purpose, so that is a warning. One that was pointed at us and gets no
  * answer is broken, and a failure.
@@ -83,6 +79,11 @@ function judged(
   }
   if (embedded && isolated) return { state: "warn", text: SEALED, remedy: INTERNAL };
   const remedy = isolated ? INTERNAL : remedyFor(container, answering, problems);
+  if (servers === null && container.led === true) {
+    const text =
+      "the kernel's rules lead its questions to this daemon, but for those that Docker asks in the host's name";
+    return { state: "ok", text: `${text}; no question was seen yet${refused}`, remedy: null };
+  }
   if (servers === null) {
     const whom = embedded ? "those of daemon.json or else of the host, which" : "servers that";
     const text = `asks ${through(embedded)}${whom} cannot be told from here; no question was seen yet`;

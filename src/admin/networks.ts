@@ -10,6 +10,7 @@
 import { failed, success, type Result } from "../base/failure.ts";
 import { contains, parsePrefix } from "../base/ip.ts";
 import { nearest } from "../base/nearest.ts";
+import type { NodeId } from "../model/ids.ts";
 import type { Member } from "../model/member.ts";
 import { carriesFor, type Network, type Slice } from "../model/network.ts";
 import type { Replica, View } from "../model/view.ts";
@@ -36,7 +37,7 @@ export function networkOf(view: View, name: string): Result<NetworkDetail> {
   if (network === undefined && services.length === 0) return missingNetwork(view, name);
   return success({
     ...lineOf(view, wanted),
-    hosts: network === undefined ? [] : network.slices.map((slice) => hostOf(view, network, slice)),
+    hosts: network === undefined ? [] : hostsOf(view, network),
     serviceKeys: services.map(({ key }) => key),
   });
 }
@@ -94,7 +95,8 @@ function lineOf(view: View, name: string): NetworkLine {
   }
   const { range, range6 = null, encrypted, vni, isSound, problems } = network;
   const slices = slicesOf(network);
-  return { ...sums, kind: "overlay", range, range6, encrypted, slices, vni, sound: isSound, problems };
+  const told = { range, range6, encrypted, slices, vni, sound: isSound };
+  return { ...sums, kind: "overlay", ...told, problems: [...problems, ...fullSlices(view, network)] };
 }
 
 function slicesOf({ range, sliceBits, slices }: Network): NonNullable<NetworkLine["slices"]> {
@@ -102,28 +104,53 @@ function slicesOf({ range, sliceBits, slices }: Network): NonNullable<NetworkLin
   return { used: slices.length, total: 2 ** (sliceBits - bits), bits: sliceBits };
 }
 
-function hostOf(view: View, network: Network, slice: Slice): NetworkHost {
-  const member = view.members.find(({ id }) => id === slice.node);
-  const { prefix, prefix6 = null, tentative, nodeName } = slice;
-  const parsed = parsePrefix(prefix);
-  const isIn = ({ address }: Replica): boolean => parsed.ok && contains(parsed.value, address);
-  const used = new Set(
-    replicasOf(view, network.name)
-      .filter(isIn)
-      .map(({ address }) => address),
-  );
-  const total = Math.max(0, 2 ** (32 - network.sliceBits) - SPENT);
-  const reason = idleReason(network, member);
-  return {
-    node: nodeName,
-    state: member?.state ?? "dead",
-    prefix,
-    prefix6,
-    tentative,
-    addresses: { used: used.size, total },
-    carries: reason === null,
-    reason,
-  };
+function hostsOf(view: View, network: Network): readonly NetworkHost[] {
+  const memberById = new Map(view.members.map((member) => [member.id, member]));
+  const usedByNode = usedAddresses(view, network);
+  return network.slices.map((slice) => {
+    const { prefix, prefix6 = null, tentative, nodeName } = slice;
+    const member = memberById.get(slice.node);
+    const reason = idleReason(network, member);
+    return {
+      node: nodeName,
+      state: member?.state ?? "dead",
+      prefix,
+      prefix6,
+      tentative,
+      addresses: { used: usedByNode.get(slice.node) ?? 0, total: sliceSize(network) },
+      carries: reason === null,
+      reason,
+    };
+  });
+}
+
+/** How many addresses a slice can give out. */
+function sliceSize({ sliceBits }: Network): number {
+  return Math.max(0, 2 ** (32 - sliceBits) - SPENT);
+}
+
+/** How many addresses of its slice the replicas of each node have. */
+function usedAddresses(view: View, network: Network): ReadonlyMap<NodeId, number> {
+  const prefixByNode = new Map(network.slices.map(({ node, prefix }) => [node, parsePrefix(prefix)]));
+  const addressesByNode = new Map<NodeId, Set<string>>();
+  for (const { node, address } of replicasOf(view, network.name)) {
+    const prefix = prefixByNode.get(node);
+    if (prefix?.ok !== true || !contains(prefix.value, address)) continue;
+    const addresses = addressesByNode.get(node) ?? new Set();
+    addressesByNode.set(node, addresses.add(address));
+  }
+  return new Map(Array.from(addressesByNode, ([node, { size }]) => [node, size]));
+}
+
+/** Slices that have no address left: Docker refuses the next container there. */
+function fullSlices(view: View, network: Network): readonly string[] {
+  const usedByNode = usedAddresses(view, network);
+  const total = sliceSize(network);
+  const full = network.slices.filter(({ node }) => (usedByNode.get(node) ?? 0) >= total);
+  return full.map(({ nodeName, prefix }: Slice) => {
+    const remedy = "make the network anew with a larger range, or start containers on other hosts";
+    return `${nodeName} has no address left in its slice ${prefix} of ${network.range}; ${remedy}`;
+  });
 }
 
 /** Why packets of a network do not reach a host; null when they do. */

@@ -71,6 +71,11 @@ export class Discoveries {
     return this.#endpointById.get(id) ?? null;
   }
 
+  /** What is in several networks is a copy in each, `<id>` and `<id>.<network>`: the first stands for all of them. */
+  copiesOf(id: ReplicaId): readonly Discovered[] {
+    return this.endpoints.filter((endpoint) => endpoint.id === id || endpoint.id.startsWith(`${id}.`));
+  }
+
   /** The container of this host that has an address; null when none does. */
   clientAt(address: string): LocalClient | null {
     return this.#clientByAddress.get(address) ?? null;

@@ -36,7 +36,7 @@ import type { Metrics } from "../runtime/metrics.ts";
 
 import { Askers } from "./askers.ts";
 import type { Base } from "./base.ts";
-import type { Kernel } from "./kernel.ts";
+import type { Kernel } from "./kernel-ground.ts";
 import type { Pools } from "./pools.ts";
 import { sharedWith } from "./options.ts";
 import { routeTo } from "./relay.ts";
@@ -83,7 +83,7 @@ export async function openConsumers(
   const zoneOf = (view: View, zone: Zone | null): Zone =>
     planZone(given.node.found.isAwaiting ? { ...view, complete: false } : view, zoneOptions, zone);
   const project = (view: View, zone: Zone | null): Served => {
-    const table = planRoutes(view, { ...routeOptions, carried: kernel.carried });
+    const table = planRoutes(view, { ...routeOptions, carried: kernel.carriedIn(view) });
     return { view, zone: zoneOf(view, zone), table };
   };
   let served = project(given.node.view, null);

@@ -45,7 +45,8 @@ import { openDoors } from "./doors.ts";
 import { openDriver } from "./driver.ts";
 import { openEnrolments } from "./enrolments.ts";
 import { openHappenings } from "./happenings.ts";
-import { openKernel, type Kernel } from "./kernel.ts";
+import { openKernel } from "./kernel.ts";
+import type { Kernel } from "./kernel-ground.ts";
 import type { LeftEndpoint } from "./legacy.ts";
 import { handOver, type Lingering } from "./lingering.ts";
 import { openMembership, type Membership } from "./membership.ts";
@@ -56,6 +57,7 @@ import { openPools, type Pools } from "./pools.ts";
 import { purge } from "./purge.ts";
 import { wayTo } from "./relay.ts";
 import { watchRanges } from "./ranges.ts";
+import { openReach } from "./reach.ts";
 import { Report } from "./report.ts";
 import { openSources, sourceNames } from "./sources.ts";
 import { openState, tellSaved } from "./state.ts";
@@ -172,13 +174,18 @@ async function assemble(base: Base): Promise<Daemon | null> {
   watchRanges(base, { pool: vipPool, told: record.prefixes, feed });
   // All that may well fail is open by now; and no peer has met this life of the node yet.
   await options.predecessor?.relieveOfStreams();
+  const reach = openReach(feed, () => kernel.carriedIn(node.view));
   const sources = openSources(base, {
     nodeId: identity.id,
-    feed,
     ...consumers,
+    feed: reach.feed,
     onKernelGiven: () => kernel.note(),
   });
-  kernel.begin({ ...consumers, sources, found: node.found, feed, onCarried: consumers.replan });
+  const onCarried = (): void => {
+    consumers.replan();
+    reach.again();
+  };
+  kernel.begin({ ...consumers, sources, found: node.found, feed, onCarried });
   // Before the proxy closes, whose listeners are part of what the rules are made of.
   lifecycle.opened({ name: "kernel data plane", close: () => kernel.hold() });
   driver.start();

@@ -71,6 +71,10 @@ export async function openDoors(base: Base, parts: DoorsParts): Promise<void> {
       overlayPool: options.config.overlay.pool,
       pool: parts.pool,
       clients: () => node.found.clients,
+      bridged() {
+        const bridges = report.kernelFacts()?.bridges;
+        return bridges === undefined ? null : new Set(bridges.map(({ network }) => network));
+      },
     }),
     metricsText: () => metrics.registry.metrics(),
     subscribe: (onEvent) => journal.subscribe(onEvent),

@@ -10,7 +10,7 @@
  * Pure.
  */
 
-import { contains, parsePrefix, renderHostPort, type HostPort } from "../base/ip.ts";
+import { contains, isIpv4, parsePrefix, renderHostPort, type HostPort } from "../base/ip.ts";
 import { contains6, parsePrefix6 } from "../base/ip6.ts";
 import type { Asker, Guest } from "../kernel/given.ts";
 import type { LocalClient, NamePath } from "../model/endpoint.ts";
@@ -49,7 +49,9 @@ export function askersOf(
     return [{ kind: "bridge", device, to: renderHostPort(to), ...(to6 && { to6: renderHostPort(to6) }) }];
   });
   const alone = clients.flatMap(({ address, labelled }): readonly Asker[] => {
-    if (labelled !== true || bridges.some((bridge) => isOn(bridge, address))) return [];
+    // Docker tells nobody of a server by an IPv6 address, and the rules for one address know IPv4 alone.
+    if (labelled !== true || !isIpv4(address)) return [];
+    if (bridges.some((bridge) => isOn(bridge, address))) return [];
     const gateway = gatewayOf(address, known.networks);
     const to = gateway === null ? null : known.placeOf(gateway);
     return to === null ? [] : [{ kind: "address", address, to: renderHostPort(to) }];

@@ -1,6 +1,6 @@
 /**
- * Kernel ground: what the data plane in the kernel stands on, looked at once when the daemon starts: how packets of other
- * hosts come here, and whether they can be encrypted.
+ * Kernel ground: what the data plane is to the rest of the daemon, and what it stands on, looked at once when the
+ * daemon starts: how packets of other hosts come here, and whether they can be encrypted.
  *
  * Touches: links, routes and WireGuard's key file, through kernel/.
  */
@@ -11,7 +11,15 @@ import type { OwnOverlay } from "../kernel/given.ts";
 import { observeUnderlay, probeVxlan } from "../kernel/links/underlay.ts";
 import { openWireguard, type Wireguard } from "../kernel/wireguard/wireguard.ts";
 
+import type { Discoveries } from "../catalog/discoveries.ts";
+import type { NodeOverlay } from "../model/record.ts";
+import type { View } from "../model/view.ts";
+import type { Proxy } from "../proxy/proxy.ts";
+import type { Input } from "../step.ts";
+
 import type { Base } from "./base.ts";
+import type { Served } from "./served.ts";
+import type { Sources } from "./sources.ts";
 
 /** What is known before there is a node. */
 export interface KernelGround {
@@ -57,4 +65,36 @@ export async function underlayOf(
   }
   report.choose("overlay", "off", lack ?? "");
   return { underlay: null, lack: lack ?? "" };
+}
+
+/** What is gathered anew for each change. */
+export interface KernelSources {
+  readonly served: () => Served;
+  readonly proxy: Pick<Proxy, "stats">;
+  readonly sources: Pick<Sources, "kernelGiven" | "networks">;
+  /** What the sources of this host have told. */
+  readonly found: Pick<Discoveries, "isAwaiting" | "heardAll" | "all">;
+  readonly feed: (input: Input) => void;
+  /** Called when other networks are carried than before. */
+  readonly onCarried: () => void;
+}
+
+/** The data plane of one daemon. */
+export interface Kernel {
+  /** What members are to know of this host; null where it carries no overlays. */
+  readonly overlay: NodeOverlay | null;
+  /** The networks of a view whose replicas on other hosts are reached by their addresses, and ours from there. */
+  carriedIn(view: View): ReadonlySet<string>;
+  /** True where the kernel was chosen: what it was told stays when this daemon ends. */
+  readonly isChosen: boolean;
+  /** Begins to act, as soon as the picture is whole. */
+  begin(given: KernelSources): void;
+  /** To be called whenever something that is gathered changed. */
+  note(): void;
+  /** To be called once the proxy has opened the listeners of a complete picture. */
+  listens(): void;
+  /** Leaves all as it is and changes nothing any more. */
+  hold(): Promise<void>;
+  /** Takes everything away. @returns what is left, in words */
+  remove(): Promise<readonly string[]>;
 }

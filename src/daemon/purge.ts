@@ -22,7 +22,7 @@ import type { Log } from "../runtime/log.ts";
 import { locateDocker } from "../source/docker/client.ts";
 import { removeDockerNetworks } from "../source/docker/networks.ts";
 
-import type { Kernel } from "./kernel.ts";
+import type { Kernel } from "./kernel-ground.ts";
 import type { Pools } from "./pools.ts";
 
 /** The ranges that VIPs come from where nothing is configured (kernel/pool.ts). */

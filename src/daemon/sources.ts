@@ -11,6 +11,7 @@
 
 import { isDeepStrictEqual } from "node:util";
 
+import { DNS_PORT } from "../base/nameservers.ts";
 import type { Config } from "../config/schema.ts";
 import { probeTimesOf, staticServicesOf } from "../config/services.ts";
 import type { DnsServer } from "../dns/server.ts";
@@ -129,7 +130,12 @@ function openDocker(
   let clients: readonly LocalClient[] = [];
   let engine: EngineNetworks | null = null;
   let known: ContainersForKernel = { bridges: null, guests: [], askers: [] };
+  let led: ReadonlySet<string> = new Set();
+  // One at which DNS is answered at another port, to which everybody is led, is as good as served.
+  const isAnswered = (gateway: string): boolean =>
+    led.has(gateway) && (gateways.placeOf(gateway)?.port ?? DNS_PORT) !== DNS_PORT;
   const onChanged = (): void => {
+    report.gateways = (engine?.gateways ?? []).filter((gateway) => !isAnswered(gateway));
     const { bridges } = networks;
     const of = { networks: engine?.networks ?? [], placeOf: (gateway: string) => gateways.placeOf(gateway) };
     const there = bridges ?? [];
@@ -155,8 +161,8 @@ function openDocker(
       parts.askers.networksAre(told);
       dns.askersTold();
       networks.told(told.networks);
-      report.gateways = told.gateways;
-      gateways.set({ all: told.gateways, led: ledOf(told) });
+      led = ledOf(told);
+      gateways.set({ all: told.gateways, led });
       onChanged();
     },
   });

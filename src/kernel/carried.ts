@@ -1,8 +1,8 @@
 /**
  * Carried: the overlay networks that this host really carries, for rules, links and the proxy alike.
  *
- * A network is carried where it is sound, has its bridge on this host's slice, and may cross the underlay: an encrypted one
- * only where WireGuard works. Whatever is not carried is reached through the daemons of other hosts, as ever.
+ * A network is carried where it is sound, has its bridge on this host's slice, and may cross the underlay: an encrypted
+ * one only where WireGuard works. Whatever is not carried is reached through the daemons of other hosts, as ever.
  *
  * Pure.
  */

@@ -21,6 +21,12 @@ export const DEVICE_PREFIX = "sk-";
 /** The one WireGuard device of a host. */
 export const WIREGUARD_DEVICE = "sk-wg";
 
+/**
+ * Who set a route or a rule, as the kernel keeps it (`proto` of ip-route(8), `protocol` of ip-rule(8)): a number that
+ * is nobody's in iproute2's list.
+ */
+export const ROUTE_PROTOCOL = 83;
+
 /** UDP ports of the overlay (RFC 7348 8; WireGuard's usual one). */
 export const VXLAN_PORT = 4789;
 export const WIREGUARD_PORT = 51_820;

@@ -1,17 +1,18 @@
 /**
- * Observe: what this host's kernel has that concerns the cluster: its routing table.
+ * Observe: what this host's kernel has that concerns the cluster: its routing table, and which devices of ours.
  *
  * Read from /proc, not asked of `ip`: that costs no process, so it may be done often, and a container without the
  * program knows its routes as well. The table is read as far as a host needs, not as far as a router's reaches.
  *
- * Touches: /proc/net/route.
+ * Touches: /proc/net/route, /proc/net/dev.
  */
 
-import { open, type FileHandle } from "node:fs/promises";
+import { open, readFile, type FileHandle } from "node:fs/promises";
 import { endianness } from "node:os";
 
 import type { Prefix } from "../base/ip.ts";
 
+import { DEVICE_PREFIX } from "./names.ts";
 import { prefixesFrom } from "./prefixes.ts";
 
 const TABLE = "/proc/net/route";
@@ -49,4 +50,18 @@ async function read(file: FileHandle): Promise<string> {
     length += bytesRead;
   }
   return buffer.toString("latin1", 0, length);
+}
+
+/** Lines of /proc/net/dev begin with the device's name: `  sk-app: 1234 ...`. */
+const OWN_DEVICE = new RegExp(`^\\s*(${DEVICE_PREFIX}[^:\\s]+):`, "gm");
+
+/** The names of our devices that are there; none where the kernel does not tell. */
+export async function observeOwnDevices(): Promise<ReadonlySet<string>> {
+  try {
+    const text = await readFile("/proc/net/dev", "latin1");
+    return new Set(Array.from(text.matchAll(OWN_DEVICE), ([, name = ""]) => name));
+  } catch {
+    // No /proc, or hidden from us.
+    return new Set();
+  }
 }

@@ -18,11 +18,10 @@ import { LIMITS } from "../model/limits.ts";
 import { isVip6, type Vip6Rule } from "../model/vip6.ts";
 import { run } from "../runtime/exec.ts";
 
+import { ROUTE_PROTOCOL } from "./names.ts";
 import { hasNetAdmin } from "./rights.ts";
 
 const DEADLINE_MS = 5000;
-/** Who made a route (`proto` of ip-route(8)): a number that is nobody's in iproute2's list. */
-const ROUTE_PROTOCOL = "83";
 /** "1" where IPv6 is switched off for loopback; absent where the kernel has none. */
 const IS_OFF = "/proc/sys/net/ipv6/conf/lo/disable_ipv6";
 /** The subnet of a cluster's private range that VIPs are in. */
@@ -179,7 +178,7 @@ async function batch(lines: readonly string[]): Promise<string | null> {
 }
 
 async function route(verb: "add" | "del", { text }: Prefix6): Promise<void> {
-  const args = ["-6", "route", verb, "local", text, "dev", "lo", "proto", ROUTE_PROTOCOL];
+  const args = ["-6", "route", verb, "local", text, "dev", "lo", "proto", String(ROUTE_PROTOCOL)];
   // There already, or gone already: as it should be. What else is wrong the addresses will tell.
   await run("ip", args, { deadlineMs: DEADLINE_MS });
 }
@@ -195,7 +194,7 @@ async function heldOf(pool: Prefix6): Promise<Set<string>> {
 
 /** The pools whose route is ours. */
 async function poolsHere(): Promise<readonly Prefix6[]> {
-  const args = ["-6", "route", "show", "table", "local", "proto", ROUTE_PROTOCOL];
+  const args = ["-6", "route", "show", "table", "local", "proto", String(ROUTE_PROTOCOL)];
   const { stdout } = await run("ip", args, { deadlineMs: DEADLINE_MS });
   return Array.from(stdout.matchAll(/^local ([0-9a-f:]+\/\d+) dev lo\b/gm), ([, text = ""]) => {
     const parsed = parsePrefix6(text);

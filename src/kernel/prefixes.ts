@@ -3,9 +3,9 @@
  *
  * Every network of the host has a route: its LAN, its VPNs, the bridges of its Docker networks, also while nothing is
  * on them. What is left out leads nowhere in particular: the default route, also in the halves or quarters that VPN
- * clients write it in; loopback, and with it the pool's own local route; routes that refuse; and the bridges and tunnels
- * of our own networks, for what they lead to is no stranger's. Of a router's many thousands, those are kept first that
- * share addresses with the pool, then the widest private ones: a range of ours is always a private one.
+ * clients write it in; loopback, and with it the pool's own local route; routes that refuse; and the bridges and
+ * tunnels of our own networks, for what they lead to is no stranger's. Of a router's many thousands, those are kept
+ * first that share addresses with the pool, then the widest private ones: a range of ours is always a private one.
  *
  * Pure. observe.ts reads the table.
  */

@@ -52,8 +52,8 @@ export interface KernelState {
   readonly mode: "kernel" | "proxy";
   /** Why it is the proxy; empty for the kernel. */
   readonly reason: string;
-  /** The overlay networks whose links are up. */
-  readonly carried: ReadonlySet<string>;
+  /** The overlay networks whose links are up; null before the first change set. */
+  readonly carried: ReadonlySet<string> | null;
 }
 
 /** What is known at a moment. */
@@ -116,7 +116,7 @@ export class Reconciler {
   #repairIsDue = false;
   #failures = 0;
   #isClosed = false;
-  #state: KernelState = { mode: "kernel", reason: "", carried: new Set() };
+  #state: KernelState = { mode: "kernel", reason: "", carried: null };
 
   constructor(options: ReconcileOptions) {
     this.#options = options;
@@ -259,7 +259,8 @@ export class Reconciler {
 
   #become(state: KernelState): void {
     const { mode, reason, carried } = this.#state;
-    if (mode === state.mode && reason === state.reason && isSameSet(carried, state.carried)) return;
+    const isSame = mode === state.mode && reason === state.reason;
+    if (isSame && isSameSet(carried, state.carried)) return;
     this.#state = state;
     this.#options.onState(state);
   }
@@ -273,7 +274,8 @@ function leaningOn({ name }: PlannedPart, { view }: KernelGiven): readonly strin
     .map((network) => network.name);
 }
 
-function isSameSet(one: ReadonlySet<string>, other: ReadonlySet<string>): boolean {
+function isSameSet(one: ReadonlySet<string> | null, other: ReadonlySet<string> | null): boolean {
+  if (one === null || other === null) return one === other;
   return one.size === other.size && [...one].every((name) => other.has(name));
 }
 

@@ -1,11 +1,11 @@
 /**
  * Charter: what the managers of a cluster have decided for all of it.
  *
- * Which authorities are trusted, which join tokens are good, who was removed, which networks there are. Each manager writes all that it knows of
- * it into its own log, under keys that begin with `cluster/`, and everybody merges what managers say; so a decision
- * outlives the manager that made it. Every part only grows, so two charters have one merge whatever the order: a later
- * generation of a token outranks an earlier one, a later decision on a network's name the one before; a removal or a
- * retirement is never taken back.
+ * Which authorities are trusted, which join tokens are good, who was removed, which networks there are. Each manager
+ * writes all that it knows of it into its own log, under keys that begin with `cluster/`, and everybody merges what
+ * managers say; so a decision outlives the manager that made it. Every part only grows, so two charters have one merge
+ * whatever the order: a later generation of a token outranks an earlier one, a later decision on a network's name the
+ * one before; a removal or a retirement is never taken back.
  *
  * Types only. Pure. trust/charter.ts merges, parses and renders.
  */

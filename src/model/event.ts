@@ -33,6 +33,8 @@ export type EventKind =
   | "service.problem"
   | "vip.assigned"
   | "vip.conflict"
+  | "network.added"
+  | "network.removed"
   | "network.problem"
   | "source.problem"
   | "source.stale"

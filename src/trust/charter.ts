@@ -3,8 +3,8 @@
  *
  * Two charters have one merge: the union of their authorities and removals, the higher generation of each token, the
  * last decision on each network. So managers need not agree with one another, and who was away catches up by merging
- * what he finds. An authority is taken only when one that is known already vouches for it, else a manager that lies could put up one of its own before
- * somebody who never heard of this cluster's; how that is checked is handed in.
+ * what he finds. An authority is taken only when one that is known already vouches for it, else a manager that lies
+ * could put up one of its own before somebody who never heard of this cluster's; how that is checked is handed in.
  *
  * Invariant: for charters of one cluster in which each authority but the first is vouched for by another in it, merging
  * is commutative, associative and idempotent; and whatever comes in, a charter stays within its bounds.

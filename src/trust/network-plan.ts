@@ -2,9 +2,9 @@
  * Network plan: what a new overlay network is to be: its range, its slices, its number.
  *
  * What is asked for is checked against all that is known: other networks, the VIP pool, what every member's routing
- * table leads to. A range that shares addresses with any of it is refused here, where somebody reads why, since it would
- * hide a part of that host's networks. Where no range was asked for, one is taken from `overlay.pool`, from a place that
- * follows from the name on: so two managers who make two networks at the same moment seldom meet.
+ * table leads to. A range that shares addresses with any of it is refused here, where somebody reads why, since it
+ * would hide a part of that host's networks. Where no range was asked for, one is taken from `overlay.pool`, from a
+ * place that follows from the name on: so two managers who make two networks at the same moment seldom meet.
  *
  * Slices are /24, as many as fit; smaller ones where fewer than four would fit, or fewer than there are members.
  *

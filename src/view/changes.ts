@@ -98,14 +98,19 @@ function sideBySide<T extends object>(
   for (const last of before.slice(at)) tell(last, undefined);
 }
 
-/** Ranges that overlap, slices that two nodes want: told once, when they show. */
+/** Networks that come and go; ranges that overlap, slices that two nodes want: told once, when they show. */
 function rangeChanges(before: View | null, after: View, tale: Tale): void {
   const known = new Set(before?.problems.map(({ text }) => text));
   for (const { subject, text } of after.problems)
     if (!known.has(text)) tale.tell("vip.conflict", "warn", { subject, text });
   if (before?.networks === after.networks) return;
-  for (const { name, problems } of after.networks) {
+  for (const { name } of before?.networks ?? NONE) {
+    if (after.networks.some((network) => network.name === name)) continue;
+    tale.tell("network.removed", "info", { subject: `network ${name}`, text: "a manager removed it" });
+  }
+  for (const { name, range, problems } of after.networks) {
     const last = before?.networks.find((network) => network.name === name);
+    if (last === undefined) tale.tell("network.added", "info", { subject: `network ${name}`, text: range });
     for (const text of problems) {
       if (last?.problems.includes(text) === true) continue;
       tale.tell("network.problem", "warn", { subject: `network ${name}`, text });

@@ -1,10 +1,10 @@
 /**
  * Soundness: may a network be made real, or are its addresses or its number somebody else's?
  *
- * Managers refuse such networks when they are made, but two may be made at the same moment, and a host may get a network
- * of its own at any time. Of two networks that clash the one made first counts, on every host; the other is never made
- * real. Where a host's own networks overlap it, a network in use goes on, since services that work must not stop because
- * of it; one that nobody has a slice of yet is not begun.
+ * Managers refuse such networks when they are made, but two may be made at the same moment, and a host may get a
+ * network of its own at any time. Of two networks that clash the one made first counts, on every host; the other is
+ * never made real. Where a host's own networks overlap it, a network in use goes on, since services that work must not
+ * stop because of it; one that nobody has a slice of yet is not begun.
  *
  * Pure. ranges.ts brings it up to date.
  */

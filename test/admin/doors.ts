@@ -153,6 +153,7 @@ function trustOf(daemon: FakeDaemon): Omit<Commands, "snapshot" | "drain" | "und
         slices: { total: 256, bits: 24 },
         vni: 70_000,
         created: true,
+        ready: true,
       }),
     removeNetwork: (name, force) => answer(["removeNetwork", name, force], { name, users: [] }),
     backup: (passphrase) => answer(["backup", passphrase], { backup: "sealed", clusterId: CLUSTER }),

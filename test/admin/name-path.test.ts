@@ -73,6 +73,9 @@ test("name path: what the kernel leads here is well whomever it is for, unless D
   assert.equal(judge({ ...led, servers: [own("172.18.0.1")] }, UNSERVED, BUSY).state, "ok");
   assert.equal(judge({ ...led, servers: [{ address: "127.0.0.53", fromHost: true }] }).state, "warn");
   assert.equal(judge({ servers: [own("8.8.8.8")] }).state, "warn");
+  assert.equal(judge({ ...led, servers: null }).state, "ok");
+  assert.equal(judge({ ...led, servers: [] }).state, "warn", "Docker asks nobody for it");
+  assert.equal(judge({ ...led, isolated: true }).state, "warn", "nor for internal networks");
 });
 
 test("name path: a question that was seen outdoes whatever is known of the way", () => {

@@ -86,6 +86,27 @@ test("network: a host without WireGuard carries nothing of an encrypted one, nor
   assert.deepEqual(reasons({ ...base, members }), ["the host is dead", "the host is dead"]);
 });
 
+test("networks: a host whose slice has no address left is told with its range and what to do", () => {
+  const base = overlayView();
+  const [app] = base.networks;
+  assert.ok(app !== undefined);
+  // A slice of /29 has five addresses to give.
+  const slices = app.slices.map((slice) => ({ ...slice, prefix: slice.prefix.replace("/24", "/29") }));
+  const small = { ...app, range: "10.160.0.0/20", sliceBits: 29, slices };
+  const problemsWith = (count: number): readonly string[] => {
+    const replicas = Array.from({ length: count }, (_, at) =>
+      replica({ id: `web-${at}`, reach: "overlay", address: `10.160.3.${2 + at}` }),
+    );
+    const services = [service("app", "web", { replicas })];
+    return networksOf({ ...base, services, networks: [small] })[0]?.problems ?? [];
+  };
+  assert.deepEqual(problemsWith(4), []);
+  assert.match(
+    problemsWith(5)[0] ?? "",
+    /^host-1 has no address left in its slice 10\.160\.3\.0\/29 of 10\.160/,
+  );
+});
+
 test("network: a name that none has is refused with the nearest one", () => {
   const told = networkOf(overlayView(), "ap");
   assert.ok(!told.ok);

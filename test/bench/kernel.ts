@@ -29,8 +29,8 @@ const run = promisify(execFile);
 const MEMORY_PROGRAM = fileURLToPath(new URL("kernel-memory.ts", import.meta.url));
 const MEMORY_MS = 180_000;
 
-const ROUNDS = 3;
-const SECONDS = 3;
+const ROUNDS = 5;
+const SECONDS = 2;
 const CONNECTIONS = 64;
 const MANY_SERVICES = 10_000;
 /** What one change is measured in, as promised. */
@@ -165,7 +165,13 @@ async function loadOnce(
   for (const host of hosts) await host.forgetConnections();
   const { box, url } = placeOf(way);
   const closing = load === "new" ? ["--header", "Connection: close"] : [];
-  const shape = ["--threads=1", `--connections=${connections}`, `--duration=${seconds}s`, "--latency"];
+  const shape = [
+    "--threads=1",
+    `--connections=${connections}`,
+    `--duration=${seconds}s`,
+    "--latency",
+    "--timeout=10s",
+  ];
   const target = load === "large" ? `${url}large` : url;
   const said = await hosts[0].run([...nearCpu(), "wrk", ...shape, ...closing, target], box);
   const [, requests = "0", took = "1"] = /(\d+) requests in ([\d.]+)s/.exec(said) ?? [];

@@ -97,3 +97,13 @@ test("cli: what the daemon refuses of networks ends with the status of its reaso
   assert.equal((await at(doors, "network create")).status, 2);
   assert.equal((await at(doors, "network create a b")).status, 2);
 });
+
+test("cli: network create says where to look when the network is not there on this host in time", async (t) => {
+  const doors = await overlayDoors(t);
+  const slices = { total: 256, bits: 24 };
+  const made = { range: "10.160.0.0/16", range6: null, encrypted: false, slices, vni: 5000, created: true };
+  doors.daemon.trust = { createNetwork: ({ name }) => Promise.resolve({ ...made, name, ready: false }) };
+  const { status, err } = await at(doors, "network create app");
+  assert.equal(status, 0);
+  assert.match(err, /not there on this host yet; see: skein network inspect app, skein doctor/);
+});

@@ -51,6 +51,7 @@ test("askers: all behind our bridges, and containers with labels of ours on Dock
     { ...client("172.17.0.3", "default"), labelled: true as const },
     { ...client("10.160.3.2", "app"), labelled: true as const },
     { ...client("192.168.1.9", "default"), labelled: true as const },
+    { ...client("fd00::3", "default"), labelled: true as const },
   ];
   assert.deepEqual(askersOf(clients, [APP], { networks: NETWORKS, placeOf: on53 }), [
     { kind: "bridge", device: "sk-app", to: "10.160.3.1:53", to6: "[fd12:0:0:4d:3::1]:53" },

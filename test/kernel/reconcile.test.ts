@@ -126,7 +126,7 @@ test("reconcile: nothing is touched while the picture is not whole, not even by 
   assert.deepEqual(bench.calls, ["apply links", "apply rules"]);
 });
 
-test("reconcile: a repair reads back each part after it was applied anew, and is told when it found something", async (t) => {
+test("reconcile: a repair reads back each part after applying it, and what it found is told", async (t) => {
   const { reconciler, calls, rules, repairs } = open(t);
   reconciler.note();
   await reconciler.idle();

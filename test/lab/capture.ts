@@ -24,6 +24,11 @@ export class Capture {
     this.#path = path;
   }
 
+  /** Waits until this has passed. */
+  async untilSeen(text: string): Promise<void> {
+    await until(() => readFileSync(this.#path).includes(text), { what: `"${text}" is captured` });
+  }
+
   /** Ends it. @returns all that passed, in the order in which it did @throws when something was missed */
   async stop(): Promise<Buffer> {
     await this.#program.stop("SIGINT");
@@ -44,7 +49,17 @@ export async function startCapture(
   where: { readonly on: string; readonly path: string },
 ): Promise<Capture> {
   // Whole packets, each written when it comes; and as root, for the lab's folders are root's.
-  const argv = ["tcpdump", "-n", "-U", "-s0", "-B16384", "-Zroot", `-i${where.on}`, `-w${where.path}`];
+  const argv = [
+    "tcpdump",
+    "-n",
+    "-U",
+    "--immediate-mode",
+    "-s0",
+    "-B16384",
+    "-Zroot",
+    `-i${where.on}`,
+    `-w${where.path}`,
+  ];
   const program = await start(argv);
   await until(() => program.log().includes("listening on"), { what: `${where.on} is captured` });
   return new Capture(program, where.path);

@@ -1,6 +1,6 @@
 /**
- * Tests of traffic at kernel speed between three real Docker hosts: what goes on without the daemon, what a replica that
- * fails costs, and what is left to Docker.
+ * Tests of traffic at kernel speed between three real Docker hosts: what goes on without the daemon, what a replica
+ * that fails costs, and what is left to Docker.
  *
  * One cluster for all tests of this file, in the order written. Service `web` on overlay network `app` has a replica on
  * each host; a test that breaks something mends it.
@@ -207,7 +207,13 @@ describe("kernel", { timeout: 300_000 }, () => {
     const cluster = open();
     const node = cluster.node(3);
     await node.stop();
-    assert.equal((await node.cli("doctor", "--clean")).code, 0);
+    const cleaned = await node.cli("doctor", "--clean");
+    assert.equal(cleaned.code, 1);
+    assert.match(
+      `${cleaned.stdout}${cleaned.stderr}`,
+      /network app.*web-3/,
+      "it is in use, and that is told",
+    );
     await node.start({ before: ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"] });
     await untilMode(node, "proxy", /NET_ADMIN/);
     await cluster.untilEligible("app/web", WEB, { nodes: [node] });

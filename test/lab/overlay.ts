@@ -2,7 +2,8 @@
  * Overlay: what tests of overlay networks do on hosts of the lab, and what they see of a host's kernel.
  *
  * A network is made as a user makes it, by one command on a manager. Its replicas answer over TCP and UDP and tell who
- * asked them. Of a host's kernel the whole picture is taken: what is left after a removal must be what was there before.
+ * asked them. Of a host's kernel the whole picture is taken: what is left after a removal must be what was there
+ * before.
  *
  * Touches: the hosts of the lab it is given.
  */
@@ -98,10 +99,16 @@ export function askersSeen(meetings: readonly Meeting[]): readonly string[] {
   return [...new Set(meetings.map(({ client }) => client.address))].toSorted();
 }
 
-/** The address of a container on a network. */
-export async function addressOn(host: LabHost, container: string, network: string): Promise<string> {
-  const format = `--format={{(index .NetworkSettings.Networks "${network}").IPAddress}}`;
-  return await host.docker("inspect", format, container);
+/** The addresses of a container on a network, IPv4 and IPv6. */
+export async function addressesOn(
+  host: LabHost,
+  container: string,
+  network: string,
+): Promise<{ readonly address: string; readonly address6: string }> {
+  const of = `(index .NetworkSettings.Networks "${network}")`;
+  const format = `--format={{${of}.IPAddress}} {{${of}.GlobalIPv6Address}}`;
+  const [address = "", address6 = ""] = (await host.docker("inspect", format, container)).split(" ");
+  return { address, address6 };
 }
 
 /** How often TCP sent something again in a container: what a lost packet leaves behind. */

@@ -102,7 +102,7 @@ function withOptional<T extends object, K extends keyof T>(
 ): fc.Arbitrary<Omit<T, K> & Partial<Pick<T, K>>> {
   const required = (Object.keys(fields) as (keyof T)[]).filter((field) => field !== name);
   const record = fc.record(fields, { requiredKeys: required, noNullPrototype: true });
-  return record as unknown as fc.Arbitrary<Omit<T, K> & Partial<Pick<T, K>>>;
+  return record;
 }
 
 const key = fc

@@ -53,7 +53,7 @@ test("record: a way of a later version to spread or hand over traffic is as if i
   assert.ok(record !== undefined);
   const traffic = { ...DEFAULT_TRAFFIC, balance: "maglev", slowStartMs: -1, prefer: 7, firstByteMs: "1s" };
   const body = {
-    ...record,
+    ...(JSON.parse(renderRecord(record)) as object),
     declaration: { ...record.declaration, traffic },
     delivery: { proxyProtocol: "v3" },
   };

@@ -2,9 +2,10 @@
  * Agreement: do all running nodes have the same picture?
  *
  * Two nodes agree when their views hold the same members in the same states, the same services with the same
- * addresses and the same replicas in the same tiers, the same networks with the same slices; then their zones and route tables are equal too, which is looked
- * at as well. What is one node's own affair (round trips, since when, by whose word) does not count. A view is summed
- * up in a number that is kept until the view changes, so that a thousand nodes can be asked each few milliseconds.
+ * addresses and the same replicas in the same tiers, and the same networks with the same slices; then their zones and
+ * route tables are equal too, which is looked at as well. What is one node's own affair (round trips, since when, by
+ * whose word) does not count. A view is summed up in a number that is kept until the view changes, so that a thousand
+ * nodes can be asked each few milliseconds.
  */
 
 import { planZone, type ZoneOptions } from "../../src/dns/names/zone.ts";

@@ -152,7 +152,7 @@ test("network plan: ranges that are none, or public, are refused", () => {
     assert.equal(refusal(wish({ subnet }), given())[0], "invalid", subnet);
 });
 
-test("network plan: slices are /24 while they are enough, smaller where not, and a range too small says which is not", () => {
+test("network plan: slices are /24 while they are enough, else smaller; a range too small is refused", () => {
   const bitsOf = (subnet: string, count: number): number =>
     made(wish({ subnet }), given({ members: hosts(count) })).definition.sliceBits;
   assert.equal(bitsOf("10.50.0.0/16", 3), 24);

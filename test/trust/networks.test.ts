@@ -49,7 +49,7 @@ const decision: fc.Arbitrary<NetworkDecision> = plain({
 
 const decisions = fc.array(decision, { maxLength: 8 }).map(boundDecisions);
 
-test("networks: whoever hears what first, all end with the same decisions, and hearing them again changes nothing", () => {
+test("networks: whoever hears what first, all end with the same decisions, and again changes nothing", () => {
   fc.assert(
     fc.property(decisions, decisions, decisions, (one, other, third) => {
       const merged = mergeDecisions(one, other);
@@ -117,7 +117,7 @@ test("networks: what cannot be made real, or is nobody's to take, is no decision
     assert.equal(decisionFrom(name, fields), undefined, `${name} ${JSON.stringify(fields)}`);
 });
 
-test("networks: those there are stand in the order in which they were made, with a /64 that follows from the number", () => {
+test("networks: they stand in the order in which they were made, with a /64 that follows from the number", () => {
   const networks = boundDecisions([
     { name: "b", order: 2, definition: { ...FRONT, range: "10.161.0.0/16", vni: 70_002, ipv6: false } },
     { name: "gone", order: 9, definition: null },

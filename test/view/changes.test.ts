@@ -9,7 +9,7 @@ import type { View } from "../../src/model/view.ts";
 import { changesBetween, refusalsBetween } from "../../src/view/changes.ts";
 import { Merger } from "../../src/view/merge.ts";
 
-import { claim, inputOf, replica, standing } from "./cluster.ts";
+import { claim, inputOf, range, replica, standing } from "./cluster.ts";
 
 /** Views of a node that sees this of host b, one after the other. */
 function viewsOf(...steps: readonly (readonly NodeLogRecord[])[]): View[] {
@@ -129,5 +129,27 @@ test("changes: the death of a host is told for each of its replicas, and its ret
   assert.deepEqual(
     changesBetween(dead, back, 0).map(({ kind }) => kind),
     ["replica.ready"],
+  );
+});
+
+test("changes: a network is told when it is made, when something is wrong with it, and when it is removed", () => {
+  const merger = new Merger();
+  const nodes = [{ name: "a", records: [] }];
+  const [front, twin] = [range("front", "10.160.0.0/16", 24), range("twin", "10.160.0.0/16", 24)];
+  const views = [[], [front], [front, twin], [twin]].map(
+    (networks) => merger.merge(inputOf(nodes, { networks })).view,
+  );
+  const toldAt = (at: number): string[] => {
+    const after = views[at];
+    assert.ok(after !== undefined);
+    return changesBetween(views[at - 1] ?? null, after, 77).map(({ kind, subject }) => `${kind} ${subject}`);
+  };
+  assert.deepEqual(
+    [1, 2, 3].map((at) => toldAt(at)),
+    [
+      ["network.added network front"],
+      ["network.added network twin", "network.problem network twin"],
+      ["network.removed network front"],
+    ],
   );
 });

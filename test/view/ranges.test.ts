@@ -124,7 +124,7 @@ test("ranges: members stand by name, then id", () => {
   assert.ok(compareMembers(member("a", { id: "x" }), member("a", { id: "y" })) < 0);
 });
 
-test("ranges: a host's own network in the range is told, and keeps the network from being begun, not from going on", () => {
+test("ranges: a host's own network in the range is told, and keeps one from being begun, not from going on", () => {
   const cluster = new Cluster();
   const prefixes = ["10.160.2.0/25"];
   const shown = () => {

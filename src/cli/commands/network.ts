@@ -128,6 +128,8 @@ async function create(session: Session, command: Command): Promise<number> {
   const cut = `${range}, ${slices.total} slices of /${slices.bits}, one for each host`;
   const text = created ? `network ${name} was made: ${cut}` : `network ${name} is there already: ${cut}`;
   await show(session, { value: made, table: () => `${printable(text)}\n`, names: [name] });
+  if (!made.ready)
+    tell(session, `it is not there on this host yet; see: skein network inspect ${name}, skein doctor`);
   return 0;
 }
 

@@ -3,8 +3,8 @@
  *
  * Docker drops what is forwarded and not its own. What our nftables rules found right to forward carries a mark of
  * ours; one rule accepts that mark. It goes to the end of the chain, before the RETURN that ends it: what the host's
- * owner drops there stays dropped. Docker may use iptables in either of two forms; the rule goes where the chain is. Its
- * newer backend is nftables without such a chain: there only an option of Docker's own helps, and that is told.
+ * owner drops there stays dropped. Docker may use iptables in either of two forms; the rule goes where the chain is.
+ * Its newer backend is nftables without such a chain: there only an option of Docker's own helps, and that is told.
  *
  * Touches: processes (`iptables`, `ip6tables`, `nft` to read), /proc/net.
  */
@@ -37,16 +37,16 @@ const DEADLINE_MS = 8000;
 /** One of the two forms, in one family: its programs, the first that is installed being taken, and where it is told. */
 interface Form {
   readonly programs: readonly string[];
-  /** Tells whether the chain may be there, without making tables by being asked. */
-  readonly isUsed: () => Promise<boolean>;
+  /** What tells that the chain may be there, without tables being made by asking; null where it cannot be. */
+  readonly trace: () => Promise<string | null>;
 }
 
 const FORMS: readonly Form[] = [
   // The plain name is one of the two forms, as the host's owner chose.
-  { programs: ["iptables-nft", "iptables"], isUsed: () => isInNftables("ip") },
-  { programs: ["ip6tables-nft", "ip6tables"], isUsed: () => isInNftables("ip6") },
-  { programs: ["iptables-legacy"], isUsed: () => hasFilter("/proc/net/ip_tables_names") },
-  { programs: ["ip6tables-legacy"], isUsed: () => hasFilter("/proc/net/ip6_tables_names") },
+  { programs: ["iptables-nft", "iptables"], trace: () => nftList(["chain", "ip", "filter", CHAIN]) },
+  { programs: ["ip6tables-nft", "ip6tables"], trace: () => nftList(["chain", "ip6", "filter", CHAIN]) },
+  { programs: ["iptables-legacy"], trace: () => tablesOf("/proc/net/ip_tables_names") },
+  { programs: ["ip6tables-legacy"], trace: () => tablesOf("/proc/net/ip6_tables_names") },
 ];
 
 /** The chain as a program tells it. */
@@ -54,6 +54,8 @@ interface Chain {
   readonly program: string;
   /** Null where the program cannot tell it: it holds what only nft writes. */
   readonly rules: readonly string[] | null;
+  /** True where the mark is accepted: by our rule, or by what somebody wrote for us with nft. */
+  readonly accepts: boolean;
 }
 
 /** The chain of Docker's engines in this network namespace. */
@@ -65,9 +67,9 @@ async function accept(): Promise<Applied> {
   const chains = await chainsNow();
   const problems: string[] = [];
   let changes = 0;
-  for (const { program, rules } of chains) {
+  for (const { program, rules } of chains.filter(({ accepts }) => !accepts)) {
     if (rules === null) problems.push(unreadable(program));
-    if (rules === null || rules.includes(RULE_TEXT)) continue;
+    if (rules === null) continue;
     const place = rules.at(-1) === LAST ? ["-I", CHAIN, String(rules.length)] : ["-A", CHAIN];
     const wrong = await change(program, [...place, ...RULE]);
     if (wrong === null) changes += 1;
@@ -97,15 +99,17 @@ async function chainsNow(): Promise<readonly Chain[]> {
 }
 
 /** The chain in one form; null where it is not there. */
-async function chainOf({ programs, isUsed }: Form): Promise<Chain | null> {
-  if (!(await isUsed())) return null;
+async function chainOf({ programs, trace }: Form): Promise<Chain | null> {
+  const traced = await trace();
+  if (traced === null) return null;
   for (const program of programs) {
     try {
       const { status, stdout } = await iptables(program, ["-S", CHAIN]);
       const rules = stdout.split("\n").filter((line) => line.startsWith("-A "));
-      if (status === 0) return { program, rules };
+      if (status === 0) return { program, rules, accepts: rules.includes(RULE_TEXT) };
       // The plain iptables may be the other form, in which the chain need not be.
-      return program.endsWith("-nft") ? { program, rules: null } : null;
+      if (!program.endsWith("-nft")) return null;
+      return { program, rules: null, accepts: acceptsOurs(traced) };
     } catch (thrown) {
       const isMissing = thrown instanceof Failure && thrown.code === "not-found";
       // Not installed: the next one. Slow or not allowed: looked into again with the next repair.
@@ -146,11 +150,12 @@ const BACKEND_PROBLEM =
 /** Whether Docker's own nftables backend is in use and was not told to accept our mark. */
 async function dropsByNftables(): Promise<boolean> {
   const table = await nftList(["table", "ip", "docker-bridges"]);
-  return table !== null && !table.includes(`0x${MARK_OURS.toString(16)}`);
+  return table !== null && !acceptsOurs(table);
 }
 
-async function isInNftables(family: "ip" | "ip6"): Promise<boolean> {
-  return (await nftList(["chain", family, "filter", CHAIN])) !== null;
+/** Whether nft lists a rule about our mark: only somebody who was told to has written one. */
+function acceptsOurs(listing: string): boolean {
+  return listing.includes(`0x${MARK_OURS.toString(16)}`);
 }
 
 /** What nft lists; null where there is no such thing, or no nft that could have made it. */
@@ -164,11 +169,13 @@ async function nftList(what: readonly string[]): Promise<string | null> {
   }
 }
 
-async function hasFilter(tables: string): Promise<boolean> {
+/** The names of the kernel's legacy tables; null where none filters. */
+async function tablesOf(path: string): Promise<string | null> {
   try {
-    return (await readFile(tables, "utf8")).split("\n").includes("filter");
+    const names = await readFile(path, "utf8");
+    return names.split("\n").includes("filter") ? names : null;
   } catch {
     // No legacy tables in this kernel.
-    return false;
+    return null;
   }
 }

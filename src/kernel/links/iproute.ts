@@ -9,6 +9,7 @@
 
 import { Failure, type Result } from "../../base/failure.ts";
 import { run } from "../../runtime/exec.ts";
+import { ROUTE_PROTOCOL } from "../names.ts";
 
 import {
   parseAddresses,
@@ -19,7 +20,7 @@ import {
   parseRules,
 } from "./parse.ts";
 import { renderCommand, type BatchLine } from "./render.ts";
-import { PROTOCOL, type LinkCommand, type LinkKernel, type LinkThing, type Refusal } from "./state.ts";
+import type { LinkCommand, LinkKernel, LinkThing, Refusal } from "./state.ts";
 
 /** Listings of ten thousand routes take a tenth of a second; a machine that stands still takes seconds. */
 const OBSERVE_MS = 5000;
@@ -42,7 +43,7 @@ export function openIproute(): LinkKernel {
 }
 
 async function observe(): Promise<readonly LinkThing[]> {
-  const routes = ["route", "show", "table", "all", "proto", String(PROTOCOL)];
+  const routes = ["route", "show", "table", "all", "proto", String(ROUTE_PROTOCOL)];
   const neighbours = ["neigh", "show", "nud", "permanent"];
   const listings = await Promise.all([
     listing("ip", ["-j", "-d", "link", "show", "type", "vxlan"], parseDevices),

@@ -11,6 +11,7 @@
 
 import { isDeepStrictEqual } from "node:util";
 
+import { textOf } from "../../base/failure.ts";
 import { LIMITS } from "../../model/limits.ts";
 import type { Applied, KernelPart } from "../part.ts";
 
@@ -71,7 +72,8 @@ export function openLinks(parts: Partial<LinkParts> = {}): LinksPart {
       return broken;
     },
     async apply(plan, { mayRemove }) {
-      const isSame = last !== null && last.mayRemove === mayRemove && isDeepStrictEqual(last.plan, plan);
+      const isSame =
+        last?.mayRemove === mayRemove && (last.plan === plan || isDeepStrictEqual(last.plan, plan));
       if (last !== null && isSame) return { changes: 0, problems: last.applied.problems };
       return await make(plan, mayRemove);
     },
@@ -82,9 +84,13 @@ export function openLinks(parts: Partial<LinkParts> = {}): LinksPart {
     async remove() {
       last = null;
       broken = new Set();
-      const made = await match(kernel, { desired: [], mayRemove: true });
+      const made = await match(kernel, { desired: [], mayRemove: true }).then(
+        ({ changes, refusals }) => ({ changes, problems: wordsOf(refusals) }),
+        // Docker's rule goes all the same.
+        (thrown: unknown) => ({ changes: 0, problems: [`links are left as they are: ${textOf(thrown)}`] }),
+      );
       const accepted = await dockerUser.remove();
-      const problems = [...wordsOf(made.refusals), ...accepted.problems];
+      const problems = [...made.problems, ...accepted.problems];
       return { changes: made.changes + accepted.changes, problems: bounded(problems) };
     },
   };

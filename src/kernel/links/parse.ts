@@ -9,17 +9,10 @@
  */
 
 import { failed, success, type Result } from "../../base/failure.ts";
-import { VXLAN_PORT } from "../names.ts";
+import { ROUTE_PROTOCOL, VXLAN_PORT } from "../names.ts";
 
 import { REFUSING_METRIC, RULES_END, RULES_FIRST, TABLES_FIRST, TABLES_LAST } from "./state.ts";
-import {
-  PROTOCOL,
-  type DeviceAddress,
-  type ForwardEntry,
-  type Neighbour,
-  type Route,
-  type Rule,
-} from "./state.ts";
+import { type DeviceAddress, type ForwardEntry, type Neighbour, type Route, type Rule } from "./state.ts";
 import type { RuleAction, VxlanDevice } from "./state.ts";
 
 /** One object of such a listing. */
@@ -125,7 +118,7 @@ export function parseRules(text: string, family: 4 | 6): Result<readonly Rule[]>
   return each(text, (line) => {
     const preference = numberIn(line, "priority") ?? 0;
     const action = actionOf(line);
-    const isOurs = textIn(line, "protocol") === String(PROTOCOL);
+    const isOurs = textIn(line, "protocol") === String(ROUTE_PROTOCOL);
     if (!isOurs || preference < RULES_FIRST || preference > RULES_END || action === null) return [];
     const value = hexIn(line, "fwmark");
     const mark = value === null ? null : { value, mask: hexIn(line, "fwmask") ?? 0xffff_ffff };

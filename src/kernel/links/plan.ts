@@ -12,12 +12,15 @@
  * Pure. returns.ts plans the ways back; links.ts makes it so.
  */
 
+import { isDeepStrictEqual } from "node:util";
+
 import { canonicalIpv6, contains, ipv4ToNumber, isIpv4, isLocalToHost } from "../../base/ip.ts";
 import { numberToIpv4, parsePrefix, type Prefix } from "../../base/ip.ts";
 import { parsePrefix6 } from "../../base/ip6.ts";
 import type { NodeId } from "../../model/ids.ts";
 import type { Member } from "../../model/member.ts";
 import { carriesFor, type Bridge, type Network, type Slice } from "../../model/network.ts";
+import type { View } from "../../model/view.ts";
 import { carriedNetworks, type Carried } from "../carried.ts";
 import type { KernelGiven, OwnOverlay } from "../given.ts";
 import { VXLAN_OVERHEAD, VXLAN_PORT, WIREGUARD_DEVICE, WIREGUARD_OVERHEAD } from "../names.ts";
@@ -51,6 +54,30 @@ interface Underway {
   readonly overlay: OwnOverlay;
   readonly device: VxlanDevice;
   readonly is6: boolean;
+}
+
+/** What a plan depends on. */
+type Basis = Pick<KernelGiven, "bridges" | "overlay"> &
+  Pick<View, "self" | "networks"> & {
+    readonly members: readonly Pick<Member, "id" | "name" | "overlay">[];
+  };
+
+/**
+ * Plans again and again: the same object for as long as nothing that links depend on has changed. Views come many times
+ * a second, and most of them are about replicas.
+ */
+export function linksPlanner(): (given: KernelGiven) => LinkPlan {
+  let last: { readonly basis: Basis; readonly plan: LinkPlan } | null = null;
+  return (given) => {
+    const { bridges, overlay, view } = given;
+    const members = view.members.map((member) => {
+      const { id, name } = member;
+      return member.overlay === undefined ? { id, name } : { id, name, overlay: member.overlay };
+    });
+    const basis = { bridges, overlay, self: view.self, networks: view.networks, members };
+    if (last === null || !isDeepStrictEqual(last.basis, basis)) last = { basis, plan: planLinks(given) };
+    return last.plan;
+  };
 }
 
 /** The links for one host. The same things in the same order for equal pictures. */

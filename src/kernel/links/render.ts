@@ -11,15 +11,9 @@
 import { isIP } from "node:net";
 
 import { Failure } from "../../base/failure.ts";
+import { ROUTE_PROTOCOL } from "../names.ts";
 
-import {
-  PROTOCOL,
-  type LinkCommand,
-  type LinkThing,
-  type Route,
-  type Rule,
-  type VxlanDevice,
-} from "./state.ts";
+import { type LinkCommand, type LinkThing, type Route, type Rule, type VxlanDevice } from "./state.ts";
 
 /** One line of a batch. */
 export interface BatchLine {
@@ -86,7 +80,7 @@ function routeWords(verb: LinkCommand["verb"], thing: Route): readonly string[] 
   if (thing.table !== null) words.push("table", number(thing.table));
   if (thing.metric !== 0) words.push("metric", number(thing.metric));
   if (thing.mtu !== null) words.push("mtu", number(thing.mtu));
-  return [...words, "proto", String(PROTOCOL)];
+  return [...words, "proto", String(ROUTE_PROTOCOL)];
 }
 
 function ruleWords(action: "add" | "del", thing: Rule): readonly string[] {
@@ -94,7 +88,7 @@ function ruleWords(action: "add" | "del", thing: Rule): readonly string[] {
   if (thing.inverts) words.push("not");
   if (thing.device !== null) words.push("iif", device(thing.device));
   if (thing.mark !== null) words.push("fwmark", `${hex(thing.mark.value)}/${hex(thing.mark.mask)}`);
-  return [...words, ...actionWords(thing), "protocol", String(PROTOCOL)];
+  return [...words, ...actionWords(thing), "protocol", String(ROUTE_PROTOCOL)];
 }
 
 function actionWords({ action }: Rule): readonly string[] {

@@ -1,10 +1,11 @@
 /**
  * Settings: what Linux must be told of a device before packets with strangers' addresses may come in by it.
  *
- * A client's own address arrives over the tunnel, where no route leads back to it: a strict check of sources (rp_filter
- * 1, RFC 3704) would drop it. It is made loose on the device where it is strict, and left alone otherwise: a loose one
- * wants some route to the client (and an address on the device), none wants nothing. IPv6 is switched on where it is off for new devices. A container
- * may see these settings read-only; then what is wrong is told, with what to set.
+ * A client's own address arrives over the tunnel, where no route leads back to it: a strict check of sources
+ * (rp_filter 1, RFC 3704) would drop it. It is made loose on the device where it is strict, and left alone otherwise:
+ * a loose one wants some route to the client and an address on the device, none wants nothing. IPv6 is switched on
+ * where it is off for new devices. A container may see these settings read-only; then what is wrong is told, with what
+ * to set.
  *
  * Touches: /proc/sys/net.
  */

@@ -11,9 +11,6 @@
 
 import { RULE_PREFERENCE } from "../names.ts";
 
-/** Who set a route or a rule, as the kernel keeps it: a number that no routing daemon has (/etc/iproute2/rt_protos). */
-export const PROTOCOL = 83;
-
 /** The metric of our refusing routes: whatever else leads to the same prefix goes first. */
 export const REFUSING_METRIC = 2_147_483_647;
 

@@ -1,7 +1,7 @@
 /**
  * Conntrack: makes the kernel forget connections, by the program conntrack.
  *
- * One call for all of a change. Without the program everything works but what it is for, so that is a problem told, and
+ * One short call for each upstream that went, and few go at a time. Without the program everything works but what it is for, so that is a problem told, and
  * no failure.
  *
  * Touches: the kernel's table of connections, through the program conntrack.
@@ -10,11 +10,11 @@
 import { textOf } from "../../base/failure.ts";
 import { run } from "../../runtime/exec.ts";
 
-import { MARK_OURS } from "../names.ts";
-import { forgetLines, goneEndpoints, staleEndpoints } from "./flows.ts";
+import { forgetArguments, goneEndpoints, listArguments, staleEndpoints } from "./flows.ts";
 import type { Endpoint } from "./ruleset.ts";
 
 const DEADLINE_MS = 20_000;
+const SAID_MAX = 300;
 const REMEDY = 'install the program "conntrack", else UDP clients keep to upstreams that are gone';
 
 /** What forgets flows. Both return what went wrong, in words; null for nothing. */
@@ -29,14 +29,15 @@ export interface Flows {
 export function openConntrack(command: readonly string[] = ["conntrack"]): Flows {
   const [program = "conntrack", ...before] = command;
   const drop = async (gone: readonly Endpoint[]): Promise<string | null> => {
-    if (gone.length === 0) return null;
-    const stdin = `${forgetLines(gone).join("\n")}\n`;
-    const { status, stderr } = await run(program, [...before, "-R", "-"], { deadlineMs: DEADLINE_MS, stdin });
-    // It says how many it found, and fails for none.
-    const isDone = status === 0 || /0 flow entries have been deleted/.test(stderr);
-    return isDone
-      ? null
-      : `flows of upstreams that are gone stay: conntrack says: ${stderr.trim().slice(0, 300)}`;
+    // One call each: it reads many from a file only, and may have nowhere to write one.
+    for (const endpoint of gone) {
+      const args = [...before, ...forgetArguments(endpoint)];
+      const { status, stderr } = await run(program, args, { deadlineMs: DEADLINE_MS });
+      // It fails for finding none, too.
+      if (status === 0 || /\b0 flow entries have been deleted/.test(stderr)) continue;
+      return `flows of upstreams that are gone stay: conntrack says: ${stderr.trim().slice(0, SAID_MAX)}`;
+    }
+    return null;
   };
   const told = (work: () => Promise<string | null>): Promise<string | null> =>
     work().catch((thrown: unknown) => `flows of upstreams that are gone stay: ${textOf(thrown)}: ${REMEDY}`);
@@ -45,8 +46,8 @@ export function openConntrack(command: readonly string[] = ["conntrack"]): Flows
     sweep: (kept) =>
       told(async () => {
         const stale: Endpoint[] = [];
-        for (const family of ["ipv4", "ipv6"]) {
-          const args = [...before, "-L", "-f", family, "-p", "udp", "-m", String(MARK_OURS)];
+        for (const family of ["ipv4", "ipv6"] as const) {
+          const args = [...before, ...listArguments(family)];
           const { status, stdout } = await run(program, args, { deadlineMs: DEADLINE_MS });
           if (status === 0) stale.push(...staleEndpoints(stdout, kept));
         }

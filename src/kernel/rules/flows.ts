@@ -11,8 +11,7 @@
 
 import { isIpv6 } from "../../base/ip.ts";
 
-import { MARK_OURS } from "../names.ts";
-import { endpointKey, type Endpoint } from "./ruleset.ts";
+import { endpointKey, MARK_LED, MARK_LED_MASK, type Endpoint } from "./ruleset.ts";
 
 /** Each costs a walk through the kernel's table; what goes beyond waits for its own timeout. */
 export const FORGOTTEN_MAX = 128;
@@ -31,14 +30,20 @@ export function goneEndpoints(
   return gone;
 }
 
-/** One line for each, as `conntrack -R` reads them. Only connections that we led are meant. */
-export function forgetLines(endpoints: readonly Endpoint[]): readonly string[] {
-  return endpoints.map(({ address, transport, port }) => {
-    const family = isIpv6(address) ? "-f ipv6 " : "";
-    const state = transport === "tcp" ? " --state SYN_SENT" : "";
-    return `-D ${family}-p ${transport}${state} --reply-src ${address} --reply-port-src ${port} -m ${MARK_OURS}`;
-  });
+/** The arguments of the call that forgets what leads to one. Only connections that we led are meant. */
+export function forgetArguments({ address, transport, port }: Endpoint): readonly string[] {
+  const family = isIpv6(address) ? "ipv6" : "ipv4";
+  const state = transport === "tcp" ? ["--state", "SYN_SENT"] : [];
+  const from = ["--reply-src", address, "--reply-port-src", String(port)];
+  return ["-D", "-f", family, "-p", transport, ...state, ...from, "-m", LED];
 }
+
+/** The arguments of the call that lists the UDP flows that we led. */
+export function listArguments(family: "ipv4" | "ipv6"): readonly string[] {
+  return ["-L", "-f", family, "-p", "udp", "-m", LED];
+}
+
+const LED = `${MARK_LED}/${MARK_LED_MASK}`;
 
 /** The upstreams of UDP flows that `conntrack -L` lists, and that may keep none, at most FORGOTTEN_MAX. */
 export function staleEndpoints(listing: string, kept: ReadonlyMap<string, Endpoint>): readonly Endpoint[] {

@@ -10,15 +10,16 @@
  * Pure.
  */
 
-import { DEVICE_PREFIX, MARK_MASK, MARK_OURS, VXLAN_PORT, WIREGUARD_DEVICE } from "../names.ts";
 import type { Carried } from "../carried.ts";
 import type { KernelGiven } from "../given.ts";
-import { vxlanDevice } from "../names.ts";
-import { chain, type Chain } from "./ruleset.ts";
+import { DEVICE_PREFIX, MARK_MASK, MARK_OURS, VXLAN_PORT, vxlanDevice, WIREGUARD_DEVICE } from "../names.ts";
+import { chain, MARK_LED, MARK_LED_MASK, type Chain } from "./ruleset.ts";
 import { addressWord, deviceWord, markWord, prefixWord, vniWord, type Family } from "./words.ts";
 
 /** Marks of connections that came in through another host: ours, and by which (names.ts). */
-const ENTERED = `${markWord(MARK_OURS + 1)}-${markWord(MARK_OURS + 0xff_ffff)}`;
+const ENTERED = `${markWord(MARK_OURS + 1)}-${markWord(MARK_LED - 1)}`;
+/** Connections that we lead. */
+const IS_LED = `ct status dnat ct mark & ${markWord(MARK_LED_MASK)} == ${markWord(MARK_LED)}`;
 const OWN = `"${DEVICE_PREFIX}*"`;
 const VXLANS = `"${vxlanDevice(0).slice(0, -1)}*"`;
 /** Bits of a VXLAN packet that hold the network's number (RFC 7348 5): behind 8 bytes of UDP and 4 of its own. */
@@ -49,6 +50,8 @@ export function planFrame({ given, carried }: FrameGiven): readonly Chain[] {
     chain("forward", forward(), { hook: hookOf("filter", "forward", -10) }),
     chain("input", input(carried), { hook: hookOf("filter", "input", -10) }),
     chain("leaving", leaving(carried), { hook: hookOf("filter", "output", -10) }),
+    chain("tunnels-in", tunnels(carried), { hook: hookOf("filter", "prerouting", -300) }),
+    chain("tunnels-out", tunnels(carried), { hook: hookOf("filter", "output", -300) }),
   ];
 }
 
@@ -128,7 +131,7 @@ function postrouting(carried: readonly Carried[]): readonly string[] {
       ? []
       : [`ip6 saddr ${prefixWord("ip6", bridge.prefix6)} oifname != ${OWN} masquerade`]),
   ]);
-  return [`ct status dnat ct mark ${markWord(MARK_OURS)} goto led`, ...outward];
+  return [`${IS_LED} goto led`, ...outward];
 }
 
 /**
@@ -151,12 +154,11 @@ function arriving(): readonly string[] {
  * what we or Docker led there by a published port, and what answers.
  */
 function forward(): readonly string[] {
-  const isOurs = `ct mark & ${markWord(MARK_MASK)} == ${markWord(MARK_OURS)}`;
   return [
     `oifname ${VXLANS} tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu`,
     `iifname ${OWN} ct state established,related goto ours`,
     `oifname ${OWN} ct state established,related goto ours`,
-    `${isOurs} ct status dnat goto ours`,
+    `${IS_LED} goto ours`,
     "iifname . oifname @within goto ours",
     `iifname ${VXLANS} counter drop`,
     `iifname "${WIREGUARD_DEVICE}" counter drop`,
@@ -194,6 +196,15 @@ function leaving(carried: readonly Carried[]): readonly string[] {
   return encrypted === null
     ? []
     : [`udp dport ${VXLAN_PORT} ${VNI_BITS} { ${encrypted} } ${isOther} counter drop`];
+}
+
+/**
+ * Each inner connection is an outer one of its own (RFC 7348 5: the source port is a hash), that nothing ever answers:
+ * to remember these would cost every packet, and fill the table.
+ */
+function tunnels(carried: readonly Carried[]): readonly string[] {
+  const vnis = carried.map(({ network }) => vniWord(network.vni)).join(", ");
+  return vnis === "" ? [] : [`udp dport ${VXLAN_PORT} ${VNI_BITS} { ${vnis} } notrack`];
 }
 
 function vnisOf(carried: readonly Carried[], isEncrypted: boolean): string | null {

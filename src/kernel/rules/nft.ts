@@ -49,7 +49,10 @@ export function openNft(command: readonly string[] = ["nft"]): RulesKernel {
       throw refusal("the table cannot be read", stderr);
     },
     async apply(script) {
-      const { status, stderr } = await run(program, [...before, "-f", "-"], { deadlineMs: DEADLINE_MS, stdin: script });
+      const { status, stderr } = await run(program, [...before, "-f", "-"], {
+        deadlineMs: DEADLINE_MS,
+        stdin: script,
+      });
       if (status === 0) return null;
       if (/Operation not permitted|must be root/.test(stderr)) throw refusal("rules cannot be set", stderr);
       return said(stderr);

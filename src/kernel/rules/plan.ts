@@ -28,24 +28,36 @@ export interface PlannerOptions {
   readonly nowMs: () => number;
 }
 
-/** Makes a planner: each call plans the whole of what it is given. */
+/** What a planner remembers of its last call. */
+interface Memory {
+  /** What plans of services depend on beside the service, and what the rest does, to be compared. */
+  readonly basis: string;
+  readonly frameBasis: string;
+  readonly plans: ReadonlyMap<ServiceKey, ServicePlan>;
+  readonly ruleset: Ruleset;
+}
+
+/** Makes a planner: each call plans the whole of what it is given; nothing new gives the same object as before. */
 export function rulesPlanner({ nowMs }: PlannerOptions): (given: KernelGiven) => Ruleset {
-  let before: ReadonlyMap<ServiceKey, ServicePlan> = new Map();
-  let basisBefore = "";
+  let memory: Memory | null = null;
   return (given) => {
     const carried = carriedNetworks(given);
     const serviceGiven = gather(given, carried, nowMs());
     const basis = basisOf(given, carried);
-    const known = basis === basisBefore ? before : new Map<ServiceKey, ServicePlan>();
+    const frameBasis = frameBasisOf(given);
+    const known = memory?.basis === basis ? memory.plans : new Map<ServiceKey, ServicePlan>();
     const plans = new Map<ServiceKey, ServicePlan>();
+    let isNew = memory?.basis !== basis || memory.frameBasis !== frameBasis;
     for (const service of given.view.services) {
       const kept = known.get(service.key);
       const stands = kept !== undefined && kept.service === service && isCurrent(kept, serviceGiven);
       plans.set(service.key, stands ? kept : planService(service, serviceGiven));
+      isNew ||= !stands;
     }
-    before = plans;
-    basisBefore = basis;
-    return assemble(given, carried, [...plans.values()]);
+    if (memory !== null && !isNew && plans.size === memory.plans.size) return memory.ruleset;
+    const ruleset = assemble(given, carried, [...plans.values()]);
+    memory = { basis, frameBasis, plans, ruleset };
+    return ruleset;
   };
 }
 
@@ -107,6 +119,18 @@ function basisOf(given: KernelGiven, carried: ReadonlyMap<string, Carried>): str
   ]);
   const own = [pool, pool6, ingressAddress, [...listening].sort(), [...carried.keys()]];
   return JSON.stringify([view.self, own, members, networks]);
+}
+
+/** What the frame and the rules of networks depend on beyond that. */
+function frameBasisOf({ view, bridges, guests, askers }: KernelGiven): string {
+  const hosts = view.members.map(({ name, overlay }) => `${name} ${overlay?.address ?? ""}`);
+  const networks = view.networks.map(({ range, vni, encrypted, slices }) => [
+    range,
+    vni,
+    encrypted,
+    slices.map(({ index }) => index),
+  ]);
+  return JSON.stringify([bridges, guests, askers, hosts, networks]);
 }
 
 function assemble(

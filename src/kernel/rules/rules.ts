@@ -51,6 +51,8 @@ class Rules {
   /** Services that nft refused, with their rules and what it said. */
   readonly #refused = new Map<ServiceKey, { readonly rules: string; readonly text: string }>();
   #endpoints: ReadonlyMap<string, Endpoint> | null = null;
+  /** What was told last. */
+  #problems: readonly string[] = [];
 
   constructor({ kernel, flows }: RulesParts) {
     this.#kernel = kernel;
@@ -58,6 +60,8 @@ class Rules {
   }
 
   async apply(desired: Ruleset, mayRemove: boolean): Promise<Applied> {
+    const isSame = this.#last?.desired === desired && this.#last.mayRemove === mayRemove;
+    if (isSame && this.#known !== undefined) return { changes: 0, problems: this.#problems };
     this.#last = { desired, mayRemove };
     this.#forgetRefusals(desired);
     const wasRead = this.#known === undefined;
@@ -65,6 +69,7 @@ class Rules {
     const changes = await this.#make(desired, { mayRemove, isFresh: wasRead });
     const problems = [...desired.problems, ...this.#refusals()];
     if (mayRemove) problems.push(...(await this.#settleFlows(desired)));
+    this.#problems = problems;
     return { changes, problems };
   }
 
@@ -135,7 +140,7 @@ class Rules {
       throw new Failure("refused", `rules cannot be set: nft says: ${saidOfRest}`);
     }
     changes += rest.count;
-    const groups: (readonly ServiceKey[])[] = [[...services]];
+    const groups: (readonly ServiceKey[])[] = halves([...services]);
     for (let group = groups.pop(); group !== undefined; group = groups.pop()) {
       for (const service of group) this.#refused.delete(service);
       const change = this.#difference(desired, mayRemove);
@@ -145,8 +150,7 @@ class Rules {
         continue;
       }
       for (const service of group) this.#refuse(desired, service, refusal);
-      const middle = group.length >> 1;
-      if (middle > 0) groups.push(group.slice(middle), group.slice(0, middle));
+      if (group.length > 1) groups.push(...halves(group));
     }
     return changes;
   }
@@ -175,6 +179,11 @@ class Rules {
       before === null ? await this.#flows.sweep(endpoints) : await this.#flows.forget(before, endpoints);
     return problem === null ? [] : [problem];
   }
+}
+
+function halves<T>(list: readonly T[]): (readonly T[])[] {
+  const middle = list.length >> 1;
+  return [list.slice(middle), list.slice(0, middle)].filter((half) => half.length > 0);
 }
 
 /** What the rules of a service come to, to be compared. */

@@ -12,6 +12,8 @@ import { createHash } from "node:crypto";
 
 import type { ServiceKey } from "../../model/ids.ts";
 
+import { MARK_OURS } from "../names.ts";
+
 /** A rule: nft's words without the comment, and the digest that becomes the comment. */
 export interface Rule {
   readonly text: string;
@@ -37,6 +39,14 @@ export interface Element {
   readonly key: string;
   readonly value: string;
 }
+
+/**
+ * The mark of a connection that we lead to an upstream: this and the number of the slot that it was given. Above all
+ * that say by which host one came in (names.ts).
+ */
+export const MARK_LED = MARK_OURS + 0x80_0000;
+/** The bits that tell the two apart. */
+export const MARK_LED_MASK = 0xff80_0000;
 
 /** Our sets and maps and their definitions; a change of them rebuilds the table (see LAYOUT). */
 export const SETS = {

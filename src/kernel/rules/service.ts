@@ -15,9 +15,16 @@ import { contains6 } from "../../base/ip6.ts";
 import { transportOf, type PublishedPort, type ServicePort } from "../../model/service.ts";
 import type { Service } from "../../model/view.ts";
 
-import { MARK_OURS } from "../names.ts";
 import { checkChain, checkElement } from "./check.ts";
-import { chain, digestOf, endpointKey, type Chain, type Element, type Endpoint } from "./ruleset.ts";
+import {
+  chain,
+  digestOf,
+  endpointKey,
+  MARK_LED,
+  type Chain,
+  type Element,
+  type Endpoint,
+} from "./ruleset.ts";
 import { bucketsOf, inTurn, sharesOf } from "./slots.ts";
 import {
   candidates,
@@ -179,7 +186,7 @@ class Planning {
       name,
     }: { readonly family: Family; readonly whom: "all" | "local"; readonly name: string },
   ): readonly string[] | null {
-    const { around, ejected, nowMs, self } = this.#given;
+    const { around, ejected, nowMs } = this.#given;
     const { traffic } = this.#service;
     if (!isForKernel(port, traffic)) return null;
     const all = upstreamsOf(this.#service, port, { around, ejected });
@@ -195,20 +202,25 @@ class Planning {
       return null;
     }
     this.#mask(healthy, port, family);
-    const dnat = `meta l4proto ${transportOf(port.protocol)} ct mark set ${markWord(MARK_OURS)} dnat ${family} to`;
-    if (traffic.balance === "source-hash") {
-      const hashed = `jhash ${family} saddr mod 256 seed ${HASH_SEED}`;
-      return [`${dnat} ${hashed} map { ${bucketWords(chosen, family)} }`];
-    }
+    const transport = transportOf(port.protocol);
+    const turns = (): readonly string[] => this.#inTurn(chosen, { family, transport, name });
+    return traffic.balance === "source-hash" ? byClient(chosen, { family, transport }) : turns();
+  }
+
+  #inTurn(
+    chosen: readonly Upstream[],
+    { name, ...at }: Leading & { readonly name: string },
+  ): readonly string[] {
+    const healthy = chosen.filter(({ isDoubtful }) => !isDoubtful);
     const shares = sharesOf(
       healthy,
       chosen.filter(({ isDoubtful }) => isDoubtful),
     );
-    const turns = inTurn(shares.healthy, Number.parseInt(digestOf(`${self} ${name}`), 16));
-    const slots = turns.map((at, slot) => `${slot} : ${socketOf(healthy[at], family)}`).join(", ");
+    const turns = inTurn(shares.healthy, Number.parseInt(digestOf(`${this.#given.self} ${name}`), 16));
+    const slots = turns.map((index) => healthy[index] ?? null);
     const back = `numgen inc mod ${turns.length + shares.doubtful} < ${shares.doubtful} return`;
-    const lead = `${dnat} numgen inc mod ${turns.length} map { ${slots} }`;
-    return shares.doubtful === 0 ? [lead] : [back, lead];
+    const rules = leadRules(`numgen inc mod ${turns.length} offset ${MARK_LED}`, slots, at);
+    return shares.doubtful === 0 ? rules : [back, ...rules];
   }
 
   /** Notes what the plan was made of, and who may keep flows. */
@@ -247,17 +259,47 @@ function addressIn({ address, address6 }: Upstream, family: Family): string | nu
   return family === "ip" ? address : address6;
 }
 
-function socketOf(upstream: Upstream | undefined, family: Family): string {
-  const address = upstream === undefined ? null : addressIn(upstream, family);
-  return `${addressWord(family, address ?? "")} . ${portWord(upstream?.port ?? 0)}`;
+/** Where the rules of a chain lead to. */
+interface Leading {
+  readonly family: Family;
+  readonly transport: "tcp" | "udp";
 }
 
-/** Buckets of doubtful upstreams are left out: who falls into one finds no answer in the map, and so the proxy. */
-function bucketWords(upstreams: readonly Upstream[], family: Family): string {
-  const weighted = upstreams.map(({ replica, weight }) => ({ id: replica.id, weight }));
-  const words = bucketsOf(weighted).flatMap((at, bucket) => {
-    const upstream = upstreams[at];
-    return upstream === undefined || upstream.isDoubtful ? [] : [`${bucket} : ${socketOf(upstream, family)}`];
-  });
-  return words.join(", ");
+/** By the client's address; what belongs to a doubtful upstream goes back. */
+function byClient(upstreams: readonly Upstream[], at: Leading): readonly string[] {
+  const buckets = bucketsOf(upstreams.map(({ replica, weight }) => ({ id: replica.id, weight })));
+  const slots = buckets.map((index) => upstreams[index] ?? null);
+  const chosen = `jhash ${at.family} saddr mod ${slots.length} seed ${HASH_SEED} offset ${MARK_LED}`;
+  return leadRules(
+    chosen,
+    slots.map((upstream) => (upstream?.isDoubtful === true ? null : upstream)),
+    at,
+  );
+}
+
+/**
+ * Chooses a slot, as the connection's mark, and leads to who has it. Without anybody, back to the proxy; and so where a
+ * replica has chosen itself: a bridge does not send a frame out where it came in, so that packet would be lost.
+ */
+function leadRules(
+  choice: string,
+  slots: readonly (Upstream | null)[],
+  { family, transport }: Leading,
+): readonly string[] {
+  const places = slots.flatMap((upstream, slot) =>
+    upstream === null ? [] : [{ upstream, mark: markWord(MARK_LED + slot) }],
+  );
+  const selves = places
+    .filter(({ upstream }) => upstream.replica.local)
+    .map(({ upstream, mark }) => `${addressWord(family, addressIn(upstream, family) ?? "")} . ${mark}`);
+  const map = places.map(({ upstream, mark }) => `${mark} : ${socketOf(upstream, family)}`).join(", ");
+  return [
+    `ct mark set ${choice}`,
+    ...(selves.length === 0 ? [] : [`${family} saddr . ct mark { ${selves.join(", ")} } return`]),
+    `meta l4proto ${transport} dnat ${family} to ct mark map { ${map} }`,
+  ];
+}
+
+function socketOf(upstream: Upstream, family: Family): string {
+  return `${addressWord(family, addressIn(upstream, family) ?? "")} . ${portWord(upstream.port)}`;
 }

@@ -242,8 +242,14 @@ function failureOf(program: string, ran: Ran): Failure {
   return new Failure(isRefused ? "not-allowed" : "invalid", `${program} failed: ${said(ran)}`);
 }
 
+/**
+ * The first line, without what programs put around it (`Error: Unknown device type.`), and without what `wg` quotes: of
+ * a file that is no key it shows what it read.
+ */
 function said({ status, stderr }: Ran): string {
-  return stderr.trim().split("\n", 1)[0] || `status ${status}`;
+  const line = stderr.trim().split("\n", 1)[0] ?? "";
+  const plain = line.replace(/^Error: /, "").replace(/`[^']*'/g, "`...'");
+  return plain.replace(/\.$/, "") || `status ${status}`;
 }
 
 async function isThere(path: string): Promise<boolean> {

@@ -82,6 +82,8 @@ export class Listeners {
   readonly #onChanged: () => void;
   readonly #openedByKey = new Map<string, Opened>();
   readonly #closed: Listener[] = [];
+  /** What was asked of `hold` the last time: tables come often, and say the same of it. */
+  #asked = "";
   #failureByKey: ReadonlyMap<string, ListenFailure> = new Map();
 
   /** @param options.vipPool  the prefix that VIPs come from, for the remedy's text */
@@ -123,19 +125,25 @@ export class Listeners {
     const missing = [...wantedByKey].filter(([key]) => !this.#openedByKey.has(key));
     const standing = new Map([...this.#failureByKey].filter(([key]) => !triesFailed && wantedByKey.has(key)));
     const toTry = missing.filter(([key]) => !standing.has(key));
-    await this.#holdAddresses(wanted, mayClose);
+    await this.#holdAddresses(wanted, { mayRelease: mayClose, triesFailed });
     const failed = toTry.length === 0 ? [] : await this.#openAll(toTry);
     this.#failureByKey = new Map([...standing, ...failed]);
     if (toTry.length > 0) this.#onChanged();
   }
 
-  async #holdAddresses(wanted: readonly WantedListener[], mayRelease: boolean): Promise<void> {
-    const addresses = new Set(wanted.map(({ address }) => address).filter(isIpv6));
+  async #holdAddresses(
+    wanted: readonly WantedListener[],
+    { mayRelease, triesFailed }: { readonly mayRelease: boolean; readonly triesFailed: boolean },
+  ): Promise<void> {
+    const addresses = [...new Set(wanted.map(({ address }) => address).filter(isIpv6))];
+    const asked = `${addresses.join(" ")} ${mayRelease}`;
+    if (asked === this.#asked && !triesFailed) return;
+    this.#asked = asked;
     try {
-      await this.#hold([...addresses], { mayRelease });
+      await this.#hold(addresses, { mayRelease });
     } catch (thrown) {
       // Whatever is not there cannot be listened on, and is told with its remedy by that.
-      this.#log.warn(`IPv6 addresses: ${textOf(thrown)}`);
+      this.#log.debug(`IPv6 addresses: ${textOf(thrown)}`);
     }
   }
 

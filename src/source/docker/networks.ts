@@ -124,6 +124,8 @@ class Keeper implements DockerNetworks {
     // Views come many times a second and mostly wish the same.
     if (isDeepStrictEqual(wishes, this.#wishes)) return;
     this.#wishes = wishes;
+    const names = new Set(wishes.networks.map(({ network }) => network));
+    for (const name of this.#refusedIpv6.keys()) if (!names.has(name)) this.#refusedIpv6.delete(name);
     this.#soon();
   }
 

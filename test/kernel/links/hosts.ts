@@ -16,6 +16,7 @@ const HOSTS = [1, 2, 3];
 const RANGE6 = "fd12:3456:789a:4d::/64";
 const PICTURE: Picture = { networks: [{ ...APP, range6: RANGE6 }] };
 const CLIENT = "172.31.0.9";
+const CLIENT6 = "fd00:31::9";
 
 async function sh(script: string): Promise<string> {
   const { status, stdout, stderr } = await run("sh", ["-euc", script], DEADLINE);
@@ -40,6 +41,7 @@ async function openSpace(name: string, address: string): Promise<void> {
     ip link add l-${name} type veth peer name eth0 netns ${name}
     ip link set l-${name} master lan up
     ip -n ${name} addr add ${address}/24 dev eth0
+    ip -n ${name} addr add fd00:31::${address.split(".")[3]}/64 dev eth0 nodad
     ip -n ${name} link set eth0 up
     ip -n ${name} link set lo up`);
 }
@@ -144,8 +146,15 @@ table ip ingress {
     tcp dport 8080 dnat to ${containerOf(2)}:80
   }
 }
+table ip6 ingress {
+  chain pre {
+    type nat hook prerouting priority dstnat
+    tcp dport 8080 dnat to [${container6Of(2)}]:80
+  }
+}
 END`);
   assert.equal(await seenFrom("client", `172.31.0.${host}`, { port: 8080 }), CLIENT);
+  assert.equal(await seenFrom("client", `fd00:31::${host}`, { port: 8080 }), CLIENT6);
 }
 
 console.log("a host that is gone is not reached any more; the others are");

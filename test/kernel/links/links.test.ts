@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 
+import { Failure } from "../../../src/base/failure.ts";
 import { openLinks } from "../../../src/kernel/links/links.ts";
 import { planLinks } from "../../../src/kernel/links/plan.ts";
 import { runApart, whyNotApart } from "../../support/apart.ts";
@@ -36,6 +37,19 @@ describe("links in a fake kernel", () => {
     assert.deepEqual(problems, ["a setting cannot be set", "a chain cannot be read"]);
     const again = await links.apply(planLinks(givenOf()), { mayRemove: true });
     assert.deepEqual(again, { changes: 0, problems }, "it goes on being told");
+  });
+
+  it("what cannot be removed is told, and Docker's rule goes all the same", async () => {
+    const kernel = {
+      observe: async () => await Promise.reject(new Failure("not-found", 'program "ip" is not installed')),
+      execute: async () => [],
+    };
+    const done = async (): Promise<{ changes: number; problems: string[] }> => ({ changes: 1, problems: [] });
+    const removed = await openLinks({ kernel, dockerUser: { accept: done, remove: done } }).remove();
+    assert.deepEqual(removed, {
+      changes: 1,
+      problems: ['links are left as they are: program "ip" is not installed'],
+    });
   });
 
   it("a host without overlay networks has nothing done to it", async () => {

@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import * as fc from "fast-check";
+
 import { parseAddresses, parseDevices, parseEntries } from "../../../src/kernel/links/parse.ts";
 import { parseNeighbours, parseRoutes, parseRules } from "../../../src/kernel/links/parse.ts";
 import type { Result } from "../../../src/base/failure.ts";
@@ -153,4 +155,31 @@ test("parse: rules of ours, and nobody else's", () => {
 test("parse: nothing at all is an empty listing; what is no listing is a failure", () => {
   assert.deepEqual(value(parseRoutes("", 6)), []);
   for (const text of ["Error: what?", "{}", "[", "null"]) assert.equal(parseDevices(text).ok, false, text);
+});
+
+test("parse: whatever a listing holds, it is read or refused, never stumbled over", () => {
+  const keys = fc.constantFrom(
+    "ifname",
+    "dev",
+    "dst",
+    "linkinfo",
+    "addr_info",
+    "table",
+    "metrics",
+    "flags",
+    "goto",
+    "type",
+  );
+  const names = fc.constantFrom<unknown>("sk-vx1", "sk-app", "default", "main", null, 7, [null], {
+    info_data: 3,
+  });
+  const lines = fc.array(fc.oneof(fc.jsonValue(), fc.dictionary(keys, names)));
+  fc.assert(
+    fc.property(lines, (listing) => {
+      const text = JSON.stringify(listing);
+      for (const parse of [parseDevices, parseAddresses, parseEntries, parseNeighbours])
+        assert.ok(parse(text).ok);
+      assert.ok(parseRoutes(text, 4).ok && parseRules(text, 6).ok);
+    }),
+  );
 });

@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { test } from "node:test";
 
 import { diffDevices, diffRest } from "../../../src/kernel/links/diff.ts";
-import { linkLocalOf, planLinks, type LinkPlan } from "../../../src/kernel/links/plan.ts";
+import { linkLocalOf, linksPlanner, planLinks, type LinkPlan } from "../../../src/kernel/links/plan.ts";
 import { renderCommand } from "../../../src/kernel/links/render.ts";
 import type { LinkThing } from "../../../src/kernel/links/state.ts";
 import { APP, DB, givenOf, type Picture } from "./cluster.ts";
@@ -136,12 +136,25 @@ test("links: what cannot be written into a batch is left out by name, and its ne
   }
 });
 
+test("links: the plan is the same object until something changes that links depend on", () => {
+  const plans = linksPlanner();
+  const given = givenOf();
+  const first = plans(given);
+  const members = given.view.members.map((member) => ({ ...member, rttMs: 7 }));
+  assert.equal(plans({ ...givenOf(), view: { ...given.view, version: 9, members } }), first);
+  const moved = plans(givenOf({ said: { 2: { address: "172.31.0.9" } } }));
+  assert.deepEqual(moved, plan({ said: { 2: { address: "172.31.0.9" } } }));
+  assert.deepEqual(plans(givenOf({ hosts: [1, 2] })), plan({ hosts: [1, 2] }));
+  assert.deepEqual(plans({ ...given, overlay: null }), planLinks({ ...given, overlay: null }));
+  assert.deepEqual(plans({ ...given, bridges: [] }).things, []);
+});
+
 test("links: a VTEP's own address gives its link-local one (RFC 4291 appendix A)", () => {
   assert.equal(linkLocalOf("02:aa:bb:cc:dd:ee"), "fe80::aa:bbff:fecc:ddee");
   assert.equal(linkLocalOf("00:00:00:00:00:01"), "fe80::200:ff:fe00:1");
 });
 
-test("links: cost per host, not per container: six things for each in IPv4", () => {
+test("links: cost per host, not per container: five things for each in IPv4", () => {
   const count = (hosts: number): number => {
     return plan({ hosts: Array.from({ length: hosts }, (_, at) => at + 1) }).things.length;
   };

@@ -1,6 +1,7 @@
 // The contract with Linux: run by links.test.ts in a network of its own.
 
 import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
 
 import { openIproute } from "../../../src/kernel/links/iproute.ts";
 import { run } from "../../../src/runtime/exec.ts";
@@ -67,3 +68,12 @@ for (const [sentence, keeps] of Object.entries(CONTRACT)) {
   await run("ip", ["route", "flush", "dev", "lo"], DEADLINE);
   assert.deepEqual(await around.everything(), before);
 }
+
+console.log("without the right to any of it, that is said");
+const script = fileURLToPath(import.meta.resolve("./one-host.ts"));
+const unable = ["--bounding-set", "-net_admin", "--inh-caps", "-net_admin", process.execPath, script];
+const told = await run("setpriv", [...unable, JSON.stringify({})], DEADLINE);
+assert.equal(told.status, 1);
+assert.match(told.stderr, /code: 'not-allowed'/);
+assert.match(told.stderr, /NET_ADMIN is wanted/);
+assert.deepEqual(await around.everything(), before);

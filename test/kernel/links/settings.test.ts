@@ -1,7 +1,7 @@
 // Settings of devices: what is changed, what is left as it was, and what is told where they are read-only.
 
 import assert from "node:assert/strict";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { test, type TestContext } from "node:test";
 
@@ -59,8 +59,7 @@ test("settings: one that cannot be written is told with its effect and what to s
   await mkdir(path, { recursive: true });
   await mkdir(join(root, "ipv4/conf/all"), { recursive: true });
   await writeFile(join(root, "ipv4/conf/all/rp_filter"), "1\n");
-  // Nobody can open a link that leads to itself, not even root.
-  const { symlink } = await import("node:fs/promises");
+  // Not even root can write what the kernel tells of itself.
   await symlink("/proc/version", join(path, "rp_filter"));
   const [problem = ""] = await openSettings(root).apply([DEVICE], []);
   assert.match(problem, /^net\.ipv4\.conf\.sk-vx4711\.rp_filter cannot be set \(E\w+\)/);

@@ -94,17 +94,18 @@ export function member(host: 1 | 2 | 3, changes: Partial<Member> = {}): Member {
 }
 
 /** A network of which each of the three hosts has a slice: `10.<second>.<host>.0/24`. */
-export function network(name: string, changes: Partial<Network> & { readonly second?: number } = {}): Network {
+export function network(
+  name: string,
+  changes: Partial<Network> & { readonly second?: number } = {},
+): Network {
   const { second = 160, ...rest } = changes;
-  const slices = HOSTS.map(
-    (node, at): Slice => ({
-      node,
-      nodeName: `host-${at + 1}`,
-      index: at + 1,
-      prefix: `10.${second}.${at + 1}.0/24`,
-      tentative: false,
-    }),
-  );
+  const slices = HOSTS.map((node, at): Slice => ({
+    node,
+    nodeName: `host-${at + 1}`,
+    index: at + 1,
+    prefix: `10.${second}.${at + 1}.0/24`,
+    tentative: false,
+  }));
   const range = `10.${second}.0.0/16`;
   const empty = { problems: [], isSound: true };
   return { name, range, sliceBits: 24, vni: 4096 + second, encrypted: false, slices, ...empty, ...rest };

@@ -1,4 +1,4 @@
-// Three hosts with an encrypted network, and somebody on the LAN who reads along. Run by wireguard.test.ts in
+// Three hosts with an encrypted network, and somebody on the LAN who reads along. Run by hosts.test.ts in
 // namespaces of its own.
 //
 // What is sent is a ping with a known pattern, so that a capture can tell whether it is there in clear; that the

@@ -39,16 +39,8 @@ describe("wireguard with a fake device", () => {
   });
 });
 
-describe(
-  "wireguard of this machine",
-  { skip: await whyNotApart(["wg", "wireguard-go", "ping", "tcpdump"]) },
-  () => {
-    it("keeps to the same contract, and leaves no device, socket or program behind", async () => {
-      await runApart(join(import.meta.dirname, "real.ts"));
-    });
-
-    it("carries networks between hosts so that nobody on the way can read them, and fails closed", async () => {
-      await runApart(join(import.meta.dirname, "hosts.ts"));
-    });
-  },
-);
+describe("wireguard of this machine", { skip: await whyNotApart(["wg", "wireguard-go"]) }, () => {
+  it("keeps to the same contract, and leaves no device, socket or program behind", async () => {
+    await runApart(join(import.meta.dirname, "real.ts"));
+  });
+});

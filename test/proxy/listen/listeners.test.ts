@@ -159,6 +159,10 @@ test("reconcile: IPv6 addresses are made before they are listened on; if that fa
   const all = [wanted("127.0.0.1", port), wanted("fd12:3456:789a:0:8000::9", port)];
   await listeners.reconcile(all, { mayClose: false, triesFailed: true });
   assert.deepEqual(asked, ["fd12:3456:789a:0:8000::9 false 0"]);
+  await listeners.reconcile(all, { mayClose: false, triesFailed: false });
+  assert.equal(asked.length, 1, "not with each table");
+  await listeners.reconcile(all, EAGER);
+  assert.equal(asked.length, 2);
   assert.deepEqual(
     listeners.open.map(({ address }) => address),
     ["127.0.0.1"],

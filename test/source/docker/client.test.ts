@@ -230,6 +230,28 @@ test("client: a path that is given is used even where DOCKER_HOST names another 
   await client.checkVersion();
 });
 
+test("client: networks are made and removed; a refusal comes in the engine's words, never as a hang", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { engine, client } = await open(t);
+  await client.createNetwork({ Name: "app", Driver: "bridge" });
+  const made = async () => (await client.listNetworks()).networks.find(({ name }) => name === "app");
+  const { id = "" } = (await made()) ?? {};
+  assert.notEqual(id, "");
+  await assert.rejects(client.createNetwork({ Name: "app" }), /409 .*network with name app already exists/);
+  engine.containers.set(idOf("b"), { id: idOf("b"), name: "web-2", network: "app", running: false });
+  engine.containers.set(idOf("c"), { id: idOf("c"), name: "web-3", network: "app" });
+  assert.deepEqual(await client.listUsers("app"), ["web-2", "web-3"], "those that do not run, too");
+  await assert.rejects(client.removeNetwork(id), /403 .*active endpoints/);
+  engine.containers.clear();
+  await client.removeNetwork(id);
+  await client.removeNetwork(id);
+  assert.equal(await made(), undefined);
+  engine.faults.set("/networks", { kind: "silent" });
+  assert.equal(await lateCodeOf(t, engine, () => client.createNetwork({ Name: "app" })), "timeout");
+  engine.faults.set("/networks", { kind: "cut" });
+  assert.equal(await codeOf(client.removeNetwork(id)), "unreachable");
+});
+
 test("locate: off, a path, DOCKER_HOST, and nothing", () => {
   assert.equal(locateDocker("off", { DOCKER_HOST: "unix:///x" }), null);
   assert.deepEqual(locateDocker("/x/y", { DOCKER_HOST: "unix:///z" }), { kind: "socket", path: "/x/y" });

@@ -1,0 +1,214 @@
+// Rules with real packets: a host with containers on an overlay network, on an ordinary bridge, and a LAN.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import type { KernelGiven } from "../../../src/kernel/given.ts";
+import { planRules } from "../../../src/kernel/rules/plan.ts";
+import { DEFAULT_TRAFFIC } from "../../../src/model/service.ts";
+import type { Service } from "../../../src/model/view.ts";
+
+import { given, network, onOverlay, replica, service } from "./fixtures.ts";
+import { Host, missing } from "./hosts.ts";
+
+const reason = await missing();
+const skip = reason === null ? false : `${reason}: packets need namespaces, nft and conntrack`;
+
+const POOL6 = "fd12:3456:789a::/64";
+const RANGE6 = "fd12:3456:789a:10a0::/64";
+const APP = withSix(network("app"));
+const PORTS = [
+  { name: "web", port: 80, target: 8080, protocol: "tcp" as const },
+  { name: "echo", port: 80, target: 8080, protocol: "udp" as const },
+];
+const VIP = { address: "10.96.0.1", port: 80 };
+
+function withSix(plain: ReturnType<typeof network>): ReturnType<typeof network> {
+  const slices = plain.slices.map((slice) => ({
+    ...slice,
+    prefix6: `fd12:3456:789a:10a0:${slice.index}::/80`,
+  }));
+  return { ...plain, range6: RANGE6, slices };
+}
+
+/** Two containers on network app, of which host 1 has the slice 10.160.1.0/24. */
+function web(changes: Partial<Service> = {}): Service {
+  const replicas = [2, 3].map((last) =>
+    onOverlay(1, last, { ports: PORTS, address6: `fd12:3456:789a:10a0:1::${last}` }),
+  );
+  return service("web", { network: "app", ports: PORTS, replicas, vip6: "fd12:3456:789a::5", ...changes });
+}
+
+async function apply(
+  host: Host,
+  services: readonly Service[],
+  changes: Partial<KernelGiven> = {},
+): Promise<void> {
+  const bridges = [
+    {
+      network: "app",
+      device: "sk-app",
+      prefix: "10.160.1.0/24",
+      gateway: "10.160.1.1",
+      prefix6: "fd12:3456:789a:10a0:1::/80",
+      gateway6: "fd12:3456:789a:10a0:1::1",
+    },
+  ];
+  const all = given({ services, networks: [APP] }, { bridges, pool6: POOL6, ...changes });
+  const { problems } = await host.rules.apply(planRules(all, 0), { mayRemove: true });
+  assert.deepEqual(problems, []);
+}
+
+function counted(answers: readonly string[]): Readonly<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (const answer of answers) counts[answer] = (counts[answer] ?? 0) + 1;
+  return counts;
+}
+
+test("packets", { skip }, async (t) => {
+  const host = await Host.open(t);
+  for (const place of ["app2", "app3", "plain2", "plain3"] as const) await host.serve(place, 8080);
+  // Stands for the proxy: whatever no rule leads elsewhere arrives at the host itself.
+  await host.serve("host", 80, "proxy");
+
+  await t.test("a VIP leads to its replicas in turn, exactly, over TCP, UDP and IPv6", async () => {
+    await apply(host, [web()]);
+    for (const protocol of ["tcp", "udp"] as const) {
+      for (const address of [VIP.address, "fd12:3456:789a::5"]) {
+        const answers = await host.ask("host", { protocol, address, port: 80 }, 12);
+        const names = answers.map((answer) => answer.split(" ")[0] ?? "");
+        assert.deepEqual(counted(names), { app2: 6, app3: 6 }, `${protocol} ${address}`);
+      }
+    }
+  });
+
+  for (const isFiltered of [false, true]) {
+    const how = isFiltered ? "with bridges filtered" : "with bridges not filtered";
+    await t.test(`neighbours on a bridge and a replica's own calls never wait, ${how}`, async (context) => {
+      if (!(await host.filterBridges(isFiltered))) {
+        context.skip("this kernel does not filter bridges");
+        return;
+      }
+      await apply(host, [web()]);
+      const names = (await host.ask("app2", VIP, 20)).map((answer) => answer.split(" ")[0] ?? "");
+      assert.deepEqual(counted(names), { app3: 10, proxy: 10 }, "its own turns are taken by the proxy");
+      const replicas = [2, 3].map((last) =>
+        replica(`p${last}`, { address: `172.30.0.${last}`, ports: PORTS }),
+      );
+      await apply(host, [service("web", { ports: PORTS, replicas })]);
+      const plain = (await host.ask("plain2", VIP, 4)).map((answer) => answer.split(" ")[0] ?? "");
+      assert.deepEqual(counted(plain), { plain3: 2, proxy: 2 });
+      const across = await host.ask("app2", VIP, 2);
+      assert.deepEqual(counted(across), { "plain2 10.160.1.2": 1, "plain3 10.160.1.2": 1 });
+    });
+  }
+
+  await t.test("a published port keeps the client's address, in both families", async () => {
+    const publish = [{ published: 8088, port: 80, protocol: "tcp" as const, mode: "ingress" as const }];
+    await apply(host, [web({ publish })], { listening: new Set(["8088/tcp"]), ingressAddress: "::" });
+    const four = await host.ask("lan", { address: "198.51.100.1", port: 8088 }, 2);
+    assert.deepEqual(counted(four), { "app2 198.51.100.2": 1, "app3 198.51.100.2": 1 });
+    const six = await host.ask("lan", { address: "2001:db8::1", port: 8088 }, 2);
+    assert.deepEqual(counted(six), { "app2 2001:db8::2": 1, "app3 2001:db8::2": 1 });
+    assert.deepEqual(await host.ask("lan", { address: "198.51.100.1", port: 8089 }), ["ECONNREFUSED"]);
+  });
+
+  await t.test("a service of source masquerade shows its replicas the host's address", async () => {
+    const publish = [{ published: 8088, port: 80, protocol: "tcp" as const, mode: "ingress" as const }];
+    const traffic = { ...DEFAULT_TRAFFIC, source: "masquerade" as const };
+    await apply(host, [web({ publish, traffic })], { listening: new Set(["8088/tcp"]) });
+    const answers = await host.ask("lan", { address: "198.51.100.1", port: 8088 }, 2);
+    assert.deepEqual(counted(answers), { "app2 10.160.1.1": 1, "app3 10.160.1.1": 1 });
+  });
+
+  await t.test("by source-hash a client stays with one replica", async () => {
+    await apply(host, [web({ traffic: { ...DEFAULT_TRAFFIC, balance: "source-hash" } })]);
+    const answers = await host.ask("app2", VIP, 8);
+    assert.equal(new Set(answers).size, 1);
+  });
+
+  await t.test("the share of a doubtful upstream arrives at the proxy", async () => {
+    await apply(host, [web()], { ejected: new Set(["r1-2:8080"]) });
+    const names = (await host.ask("host", VIP, 12)).map((answer) => answer.split(" ")[0] ?? "");
+    assert.deepEqual(counted(names), { app3: 6, proxy: 6 });
+  });
+
+  await t.test("a VIP of an overlay network is for those who are on it", async () => {
+    await apply(host, [web()]);
+    assert.deepEqual(await host.ask("plain2", VIP), ["silence"]);
+    assert.deepEqual(
+      await host.ask("plain2", { ...VIP, port: 81 }),
+      ["silence"],
+      "nor what falls to the proxy",
+    );
+    await apply(host, [web()], { guests: [{ address: "172.30.0.2", network: "app" }] });
+    assert.match((await host.ask("plain2", VIP))[0] ?? "", /^app\d 172\.30\.0\.2$/);
+    assert.deepEqual(await host.ask("plain3", VIP), ["silence"]);
+  });
+
+  await t.test("into an overlay network comes only what was led there", async () => {
+    assert.deepEqual(await host.ask("plain2", { address: "10.160.1.2", port: 8080 }), ["silence"]);
+    assert.deepEqual(await host.ask("lan", { address: "10.160.1.2", port: 8080 }), ["silence"]);
+    assert.match((await host.ask("app3", { address: "10.160.1.2", port: 8080 }))[0] ?? "", /^app2 /);
+  });
+
+  await t.test(
+    "a UDP client that keeps its port moves on when its upstream goes or becomes doubtful",
+    async () => {
+      await apply(host, [web()]);
+      const ask = { protocol: "udp", ...VIP } as const;
+      const [before = ""] = await host.ask("host", ask, 1, 40_000);
+      const last = before.startsWith("app2") ? 2 : 3;
+      assert.deepEqual(new Set(await host.ask("host", ask, 3, 40_000)), new Set([before]));
+      await apply(host, [web({ replicas: web().replicas.filter(({ id }) => id !== `r1-${last}`) })]);
+      const [after = ""] = await host.ask("host", ask, 1, 40_000);
+      assert.equal(after.split(" ")[0], `app${last === 2 ? 3 : 2}`);
+      await apply(host, [web()], { ejected: new Set(["r1-2:8080/udp", "r1-3:8080/udp"]) });
+      const [doubtful = ""] = await host.ask("host", ask, 1, 40_000);
+      assert.equal(doubtful.split(" ")[0], "proxy");
+    },
+  );
+
+  await t.test("questions for names go to the daemon, whomever they are asked", async () => {
+    await host.serve("host", 53, "dns");
+    await apply(host, [web()], {
+      askers: [
+        { kind: "bridge", device: "sk-app", to: "10.160.1.1:53", to6: "[fd12:3456:789a:10a0:1::1]:53" },
+        { kind: "address", address: "172.30.0.2", to: "172.30.0.1:53" },
+      ],
+    });
+    for (const protocol of ["tcp", "udp"] as const) {
+      const question = { protocol, address: "198.51.100.2", port: 53 };
+      assert.deepEqual(await host.ask("app2", question), ["dns 10.160.1.2"]);
+      assert.deepEqual(await host.ask("plain2", question), ["dns 172.30.0.2"]);
+      assert.notDeepEqual(await host.ask("plain3", question), ["dns 172.30.0.3"]);
+      const six = { protocol, address: "2001:db8::2", port: 53 };
+      assert.deepEqual(await host.ask("app2", six), ["dns fd12:3456:789a:10a0:1::2"]);
+    }
+  });
+
+  await t.test(
+    "containers of an overlay network go out into the world under the host's address",
+    async () => {
+      await host.serve("lan", 9000);
+      assert.deepEqual(await host.ask("app2", { address: "198.51.100.2", port: 9000 }), ["lan 198.51.100.1"]);
+    },
+  );
+
+  await t.test("a static upstream on the LAN answers through this host", async () => {
+    const outside = replica("s", {
+      address: "198.51.100.2",
+      local: false,
+      reach: "direct",
+      ports: [{ name: "web", port: 80, target: 9000, protocol: "tcp" }],
+    });
+    await apply(host, [service("web", { replicas: [outside] })]);
+    assert.deepEqual(await host.ask("plain2", VIP), ["lan 198.51.100.1"]);
+  });
+
+  await t.test("without the table everything arrives at the proxy", async () => {
+    await host.rules.remove();
+    assert.deepEqual(await host.ask("app2", VIP), ["proxy 10.160.1.2"]);
+    assert.equal((await host.in("host", "nft", "list", "ruleset")).stdout, "");
+  });
+});
