@@ -39,27 +39,26 @@ import type { Credentials } from "../trust/credentials.ts";
 import { judgedBy } from "../trust/seals.ts";
 
 import type { Base } from "./base.ts";
-import { openConsumers } from "./consumers.ts";
+import { openConsumers, type Consumers } from "./consumers.ts";
 import { leave } from "./departure.ts";
 import { openDoors } from "./doors.ts";
-import { openDriver } from "./driver.ts";
+import { openDriver, type Driver } from "./driver.ts";
 import { openEnrolments } from "./enrolments.ts";
 import { openHappenings } from "./happenings.ts";
-import { openKernel } from "./kernel.ts";
 import type { Kernel } from "./kernel-ground.ts";
 import type { LeftEndpoint } from "./legacy.ts";
 import { handOver, type Lingering } from "./lingering.ts";
 import { openMembership, type Membership } from "./membership.ts";
 import { openMesh, type Mesh, type MeshParts } from "./mesh.ts";
+import { openLocal, openPlane } from "./local.ts";
 import { forgetOffline } from "./offline.ts";
 import type { DaemonOptions } from "./options.ts";
 import { openPools, type Pools } from "./pools.ts";
 import { purge } from "./purge.ts";
 import { wayTo } from "./relay.ts";
 import { watchRanges } from "./ranges.ts";
-import { openReach } from "./reach.ts";
 import { Report } from "./report.ts";
-import { openSources, sourceNames } from "./sources.ts";
+import { sourceNames, type Sources } from "./sources.ts";
 import { openState, tellSaved } from "./state.ts";
 import { openUpkeep } from "./upkeep.ts";
 
@@ -115,7 +114,6 @@ async function closeEarly({ lifecycle, options }: Base): Promise<void> {
 
 async function assemble(base: Base): Promise<Daemon | null> {
   const { options, lifecycle, metrics } = base;
-  const { config, log } = options;
   const ground = await openGround(base);
   if (ground === null) return null;
   const { membership, kept, save } = ground;
@@ -133,12 +131,7 @@ async function assemble(base: Base): Promise<Daemon | null> {
     onHappenings,
     inherited: new Map(options.predecessor?.legacy.endpoints.map((endpoint) => [endpoint.id, endpoint])),
   });
-  const kernel = await openKernel(base, {
-    pool: vipPool,
-    pool6: pools.pool6.rule?.pool.text ?? null,
-    advertised: mesh.advertised.host,
-  });
-  if (kernel.isChosen) pools.keep();
+  const kernel = await openPlane(base, pools, mesh);
   const record = await recordOf(options, { ...mesh.advertised, pool: vipPool, kernel });
   const node = nodeOf(base, ground, { record, pools });
   // On disk before anything is said: news of the next life must outrank that of this one, also after a crash.
@@ -162,42 +155,52 @@ async function assemble(base: Base): Promise<Daemon | null> {
   const { feed } = driver;
   const view = (): View => consumers.served().view;
   const desk = { identity, credentials, view, advertised: mesh.advertised, feed };
-  await openDoors(base, {
-    node,
-    driver,
-    consumers,
-    desk,
-    pool: vipPool,
-    onHappenings,
-    departed: departed.promise,
-  });
+  const doors = { node, driver, consumers, desk, pool: vipPool, onHappenings };
+  await openDoors(base, { ...doors, departed: departed.promise });
   watchRanges(base, { pool: vipPool, told: record.prefixes, feed });
   // All that may well fail is open by now; and no peer has met this life of the node yet.
   await options.predecessor?.relieveOfStreams();
-  const reach = openReach(feed, () => kernel.carriedIn(node.view));
-  const sources = openSources(base, {
-    nodeId: identity.id,
-    ...consumers,
-    feed: reach.feed,
-    onKernelGiven: () => kernel.note(),
-  });
-  const onCarried = (): void => {
-    consumers.replan();
-    reach.again();
-  };
-  kernel.begin({ ...consumers, sources, found: node.found, feed, onCarried });
-  // Before the proxy closes, whose listeners are part of what the rules are made of.
-  lifecycle.opened({ name: "kernel data plane", close: () => kernel.hold() });
+  const sources = openLocal(base, { node, kernel, consumers, feed });
   driver.start();
   mesh.admit();
-  const credentialOf = (id: NodeId): Credential | undefined => node.gossip.credentialOf(id);
-  const addresses = (): readonly HostPort[] => addressesOf(node, [...config.mesh.join, ...kept.addresses]);
-  openUpkeep(base, { identity, credentials, view, credentialOf, addresses, feed });
+  const before = [...options.config.mesh.join, ...kept.addresses];
+  const addresses = (): readonly HostPort[] => addressesOf(node, before);
+  openUpkeep(base, { identity, credentials, view, credentialOf: credentialIn(node), addresses, feed });
   await consumers.serving;
   // Beside the predecessor as well: containers on bridges ask there and nowhere else.
   await sources.answering();
   await options.predecessor?.relieve();
   tellStart(base, membership);
+  return daemonOf(base, {
+    node,
+    driver,
+    mesh,
+    kernel,
+    pools,
+    consumers,
+    sources,
+    departed,
+    name: record.name,
+  });
+}
+
+/** What a daemon is made of once it serves. */
+interface Assembled {
+  readonly node: Node;
+  readonly driver: Driver;
+  readonly mesh: Mesh;
+  readonly kernel: Kernel;
+  readonly pools: Pools;
+  readonly consumers: Consumers;
+  readonly sources: Sources;
+  /** To be settled when farewell is said. */
+  readonly departed: PromiseWithResolvers<LeaveResult>;
+  readonly name: string;
+}
+
+function daemonOf({ options, lifecycle }: Base, parts: Assembled): Daemon {
+  const { config, log } = options;
+  const { node, driver, mesh, kernel, pools, consumers, sources, departed, name } = parts;
   return {
     reload(next) {
       log.setLevel(next.log.level);
@@ -207,13 +210,16 @@ async function assemble(base: Base): Promise<Daemon | null> {
     async close(farewell, { purges }) {
       await kernel.hold();
       const pending = await leave({ farewell, node, driver, proxy: consumers.proxy, ...mesh });
-      departed.resolve({ node: record.name, farewell, pending });
+      departed.resolve({ node: name, farewell, pending });
       if (purges || farewell === "left") await purge({ kernel, pools, log });
       await lifecycle.close();
       // Not as one of the parts: those share a deadline, and a cluster that is left must be forgotten for certain.
       if (farewell === "left") await forgetOffline(config.node);
     },
-    handOver: () => handOver({ lifecycle, node, view, mesh, log, ...consumers }),
+    handOver: () => {
+      const view = (): View => consumers.served().view;
+      return handOver({ lifecycle, node, view, mesh, log, ...consumers });
+    },
   };
 }
 
@@ -301,6 +307,11 @@ async function openMeshOf(
   });
   advertised = mesh.advertised;
   return mesh;
+}
+
+/** Finds what a member's own log says of its certificate. */
+function credentialIn({ gossip }: Node): (id: NodeId) => Credential | undefined {
+  return (id) => gossip.credentialOf(id);
 }
 
 /** Where members are or were: those of the picture, then those known from before. */

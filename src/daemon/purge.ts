@@ -53,11 +53,11 @@ export async function purgeOffline(
   const { dataDir } = config.node;
   if (!config.vip.listen)
     throw new Failure("not-allowed", "vip.listen is off: what is in the kernel is another daemon's");
-  if (!(await hasNetAdmin()))
-    throw new Failure("not-allowed", "rules and links cannot be removed without NET_ADMIN");
   await ensureFolder(dataDir);
   const lock = await lockFolder(dataDir);
   try {
+    if (!(await hasNetAdmin()))
+      throw new Failure("not-allowed", "rules and links cannot be removed without NET_ADMIN");
     const pools = config.vip.pool === "auto" ? USUAL_POOLS : [config.vip.pool.text];
     const docker = locateDocker(config.docker.socket, env);
     return await inTurn([

@@ -41,7 +41,7 @@ export function openReach(feed: (input: Input) => void, carried: () => ReadonlyS
       else feed(input);
     },
     again() {
-      for (const { whole, told } of [...toldBySource.values()]) {
+      for (const { whole, told } of Array.from(toldBySource.values())) {
         // What is told in full as it is, and stays so, is no news.
         if (whole !== told || withinReach(whole, carried()) !== whole) tell(whole);
       }

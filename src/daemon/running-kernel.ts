@@ -205,7 +205,7 @@ export class RunningKernel implements Kernel {
   /** Tells Docker which networks are wanted here: those of which this host has a slice for certain. */
   #tellNetworks(): void {
     const { served, sources } = this.#sources ?? {};
-    if (served === undefined || sources?.networks == null) return;
+    if (served === undefined || sources === undefined || sources.networks === null) return;
     const { view } = served();
     const networks = view.networks.flatMap((network) => this.#wantedOf(view, network) ?? []);
     const known = view.complete ? new Set(view.networks.map(({ name }) => name)) : null;

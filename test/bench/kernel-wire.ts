@@ -10,10 +10,9 @@
  * Touches: network namespaces, links, child processes.
  */
 
-import { execFile, spawn, type ChildProcess, type ChildProcessByStdio } from "node:child_process";
-import { once } from "node:events";
+import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { createInterface } from "node:readline";
-import type { Readable, Writable } from "node:stream";
+import type { Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
@@ -44,13 +43,19 @@ hostname "$1"
 ip link set lo up
 echo 1 > /proc/sys/net/ipv4/ip_forward`;
 
+/** The program that makes rules and links: where orders go, and where its answers come from, a line each. */
+interface HostProgram {
+  readonly stdin: Writable;
+  readonly answers: AsyncIterator<string, unknown>;
+}
+
 /** A host of the bench. */
 export class WireHost {
   readonly nth: number;
   readonly address: string;
   readonly namespaces: Namespaces;
   readonly #run: Run;
-  #program: ChildProcessByStdio<Writable, Readable, null> | null = null;
+  #program: HostProgram | null = null;
 
   constructor(of: { nth: number; address: string; namespaces: Namespaces; run: Run }) {
     this.nth = of.nth;
@@ -79,22 +84,19 @@ export class WireHost {
   /** Starts the program that makes rules and links there. */
   startProgram(standpoint: Standpoint): void {
     const [program = "", ...words] = this.enter();
-    this.#program = spawn(program, [...words, process.execPath, HOST_PROGRAM, JSON.stringify(standpoint)], {
-      stdio: ["pipe", "pipe", "inherit"],
-      env: labEnvironment(this.#mark),
-    });
+    const argv = [...words, process.execPath, HOST_PROGRAM, JSON.stringify(standpoint)];
+    const env = labEnvironment(this.#mark);
+    const { stdin, stdout } = spawn(program, argv, { stdio: ["pipe", "pipe", "inherit"], env });
+    this.#program = { stdin, answers: createInterface({ input: stdout })[Symbol.asyncIterator]() };
   }
 
   /** Has the program do something. @throws when it could not, or had to leave something undone */
   async order(order: HostOrder): Promise<Obeyed> {
     const program = this.#program;
     if (program === null) throw new Error(`h${this.nth} has no program`);
-    const lines = createInterface({ input: program.stdout });
-    const answered = Promise.race([once(lines, "line"), once(program, "exit")]) as Promise<unknown[]>;
     program.stdin.write(`${JSON.stringify(order)}\n`);
-    const [line] = await answered;
-    lines.close();
-    if (typeof line !== "string") throw new Error(`h${this.nth}: its program ended at ${order.kind}`);
+    const { done, value: line } = await program.answers.next();
+    if (done === true) throw new Error(`h${this.nth}: its program ended at ${order.kind}`);
     const answer = JSON.parse(line) as Obeyed | { readonly failed: string };
     if ("failed" in answer) throw new Error(`h${this.nth}, ${order.kind}: ${answer.failed}`);
     const { problems } = answer.applied;

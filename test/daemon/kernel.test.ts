@@ -5,8 +5,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { StatusReport } from "../../src/admin/contract.ts";
+import { CODES } from "../../src/base/failure.ts";
 import { prepareCluster, untilServing, webReplicas, webService } from "../cluster/cluster.ts";
 import { httpGet, type DaemonUnderTest, type Ending, type WebReplica } from "../support/daemons.ts";
+import { until } from "../support/wait.ts";
 
 async function daemonWith(
   t: Ending,
@@ -39,7 +41,7 @@ test("kernel: auto carries everything by the proxy where the kernel cannot, and 
     choices.filter(({ key }) => key === "dataplane.mode").map(({ value }) => value),
     ["proxy"],
   );
-  const { body } = await httpGet(daemon.address, 8088);
+  const { body } = await until(() => httpGet(daemon.address, 8088), { what: "the published port answers" });
   assert.match(body, new RegExp(replica.name));
 });
 
@@ -49,4 +51,20 @@ test("kernel: the proxy, configured, is the reason by itself", async (t) => {
   await untilServing([daemon], [replica]);
   const { dataPlane } = (await daemon.get("/api/v1/status")) as StatusReport;
   assert.deepEqual(dataPlane, { mode: "proxy", reason: "configured" });
+});
+
+test("kernel: what a running daemon has made is not taken away under it", async (t) => {
+  const { daemon, replica } = await daemonWith(t, {});
+  await daemon.start();
+  await untilServing([daemon], [replica]);
+  const { code, stderr } = await daemon.cli("doctor", "--clean", "--config", daemon.file);
+  assert.equal(code, CODES.busy.exit);
+  assert.match(stderr, /is in use by the skein daemon with pid \d+; stop it first/);
+});
+
+test("kernel: what another daemon of the same network stack has made is not taken away", async (t) => {
+  const { daemon } = await daemonWith(t, { vip: { listen: false } });
+  const { code, stderr } = await daemon.cli("doctor", "--clean", "--config", daemon.file);
+  assert.equal(code, CODES["not-allowed"].exit);
+  assert.match(stderr, /vip\.listen is off: what is in the kernel is another daemon's/);
 });

@@ -73,6 +73,7 @@ export const SHELL_FILES: readonly string[] = inFolders({
     "kernel",
     "kernel-ground",
     "lingering",
+    "local",
     "membership",
     "mesh",
     "network-commands",

@@ -18,7 +18,15 @@ import type { Tally } from "./client.ts";
 import { exchange } from "./exchange.ts";
 import { LAB_IMAGE } from "./host.ts";
 import type { LabClient } from "./lab-client.ts";
-import { agreedVip, BOTH_PORTS, createNetwork, rulesOf, untilFinds } from "./overlay.ts";
+import {
+  agreedVip,
+  BOTH_PORTS,
+  createNetwork,
+  rulesOf,
+  untilFinds,
+  untilLed,
+  untilQuiet,
+} from "./overlay.ts";
 import type { LabProgram } from "./program.ts";
 import { skipReason } from "./requirements.ts";
 import { openCluster, type SkeinCluster, type SkeinNode } from "./skein.ts";
@@ -55,6 +63,7 @@ describe("kernel", { timeout: 300_000 }, () => {
     await cluster.untilEligible("app/web", WEB);
     vip = await agreedVip(cluster, "app/web");
     await untilFinds(asker, "web", vip);
+    await untilLed(cluster, "app/web");
   });
 
   afterEach((context) => {
@@ -257,19 +266,6 @@ async function holdLine({ host }: SkeinNode, address: string, port: number): Pro
   const line = await host.spawn(argv, { log: `line-${port}` });
   await until(() => line.log().includes("held"), { what: `the line to ${address} is held` });
   return line;
-}
-
-/** Waits until a host's rules have been the same for some looks. */
-async function untilQuiet({ host, name }: SkeinNode): Promise<void> {
-  let last = "";
-  let looks = 0;
-  const isQuiet = async (): Promise<boolean> => {
-    const now = await rulesOf(host);
-    looks = now === last ? looks + 1 : 0;
-    last = now;
-    return looks >= 5;
-  };
-  await until(isQuiet, { what: `the rules of ${name} are quiet`, everyMs: 200 });
 }
 
 async function untilMode(node: SkeinNode, mode: "kernel" | "proxy", reason: RegExp): Promise<void> {

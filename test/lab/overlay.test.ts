@@ -28,6 +28,7 @@ import {
   removeNetworks,
   retransmitsIn,
   untilFinds,
+  untilLed,
   type Meeting,
 } from "./overlay.ts";
 import { skipReason } from "./requirements.ts";
@@ -75,6 +76,7 @@ describe("overlay", { timeout: 300_000 }, () => {
     );
     await cluster.untilEligible("app/web", WEB);
     vip = await agreedVip(cluster, "app/web");
+    await untilLed(cluster, "app/web");
   });
 
   afterEach((context) => {
@@ -180,6 +182,7 @@ describe("overlay", { timeout: 300_000 }, () => {
       const node = cluster.node(1);
       const inBlue = await node.runPlainClient("in-blue", "--network=blue");
       await untilFinds(inBlue, "web", other);
+      await untilLed(cluster, "blue/web");
       const thirds = { "twin-1": 2, "twin-2": 2, "twin-3": 2 };
       assertSpread(await inBlue.get("http://web/", 6), thirds, "in blue");
       assertSpread(await askerOf(1).get("http://web/", 12), EVEN, "in app");
@@ -288,6 +291,7 @@ describe("overlay", { timeout: 300_000 }, () => {
       });
       await cluster.untilEligible("app/web", WEB);
       await untilFinds(askerOf(3), "web", vip);
+      await untilLed(cluster, "app/web");
       assertSpread(await askerOf(3).get("http://web/", 12), EVEN, "from the host that was away");
       assertSpread(await askerOf(1).get("http://web/", 12), EVEN, "to the host that was away");
     },
@@ -350,7 +354,7 @@ function assertSeen(meetings: readonly Meeting[], address: string, who: string):
 /** Whether a container gets any answer from an address, at a VIP's port or a replica's. */
 async function reachable(node: SkeinNode, container: string, address: string): Promise<boolean> {
   const tried = [`http://${address}/`, `http://${address}:8080/`].map(async (url) => {
-    const argv = ["docker", "exec", container, "curl", "-sS", "-m2", url];
+    const argv = ["docker", "exec", container, "curl", "-sS", "-m1", url];
     return (await node.host.exec(argv)).code === 0;
   });
   return (await Promise.all(tried)).includes(true);

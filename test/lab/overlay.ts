@@ -125,6 +125,36 @@ export async function rulesOf(host: LabHost): Promise<string> {
   return withoutCounters(listed);
 }
 
+/** Waits until the kernel of every host leads to all replicas of a service, and its rules are quiet. */
+export async function untilLed(cluster: SkeinCluster, service: string): Promise<void> {
+  const addresses = Object.values(await addressesOf(cluster, service));
+  const isLed = async (node: SkeinNode): Promise<boolean> => {
+    const rules = await rulesOf(node.host);
+    const missing = addresses.filter((address) => !rules.includes(` ${address} . `));
+    if (missing.length === 0) return true;
+    throw new Error(`${node.name} does not lead to ${missing.join(", ")}`);
+  };
+  await Promise.all(
+    cluster.nodes.map(async (node) => {
+      await until(async () => await isLed(node), { what: `${node.name} leads to ${service}`, everyMs: 100 });
+      await untilQuiet(node);
+    }),
+  );
+}
+
+/** Waits until a host's rules have been the same for some looks: replicas take turns anew where rules are made anew. */
+export async function untilQuiet({ host, name }: SkeinNode): Promise<void> {
+  let last = "";
+  let looks = 0;
+  const isQuiet = async (): Promise<boolean> => {
+    const now = await rulesOf(host);
+    looks = now === last ? looks + 1 : 0;
+    last = now;
+    return looks >= 5;
+  };
+  await until(isQuiet, { what: `the rules of ${name} are quiet`, everyMs: 200 });
+}
+
 /** Of containers, which come and go; and what is said of a link only because nobody is on it. */
 const PASSING = / linkdown|.* dev (veth\S+|docker0).*proto kernel.*/g;
 

@@ -14,7 +14,7 @@
  */
 
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -26,6 +26,8 @@ import { until } from "../support/wait.ts";
 const REMOVE_MS = 15_000;
 const TOOL_MS = 10_000;
 const CGROUPS = "/sys/fs/cgroup";
+/** What is written to which file of a cgroup to thaw it: version 1, version 2. */
+const THAWED = { "freezer.state": "THAWED", "cgroup.freeze": "0" };
 const FOLDER_REMOVAL = { recursive: true, force: true, maxRetries: 3 };
 const REMOVE_FOLDER = `require("node:fs").promises.rm(process.argv[1], ${JSON.stringify(FOLDER_REMOVAL)})`;
 
@@ -93,6 +95,7 @@ function unremoved(run: Run, cause: unknown): Error {
 function removeAroundFolder(run: Run): boolean {
   const processes = processesOf(run);
   for (const pid of processes) endProcess(pid);
+  for (const path of cgroupsOf(run)) thaw(path);
   // Not yet the rest: what a live process holds cannot be removed, or is made anew.
   if (processes.length > 0) return false;
   for (const path of mountsBelow("self", run.folder).reverse()) spawnTool("umount", "--lazy", path);
@@ -164,16 +167,35 @@ function cgroupsOf(run: Run): string[] {
     .filter((path) => existsSync(path));
 }
 
+/** Lets what a pause has frozen below a cgroup go on, for it cannot be ended otherwise. */
+function thaw(path: string): void {
+  for (const [name, word] of Object.entries(THAWED)) {
+    const file = join(path, name);
+    if (existsSync(file)) tolerantly(() => writeFileSync(file, word));
+  }
+  tolerantly(() => {
+    const inner = readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+    for (const entry of inner) thaw(join(path, entry.name));
+  });
+}
+
 /** Removes a cgroup and those below it; one that still holds processes stays, for the next attempt. */
 function removeCgroup(path: string): void {
-  try {
+  tolerantly(() => {
     const inner = readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory());
     for (const entry of inner) removeCgroup(join(path, entry.name));
     // Not rm -r: the files in a cgroup cannot be removed, and go with the folder.
     rmdirSync(path);
+  });
+}
+
+/** Acts on a cgroup that may be gone meanwhile, or be in use still. */
+function tolerantly(act: () => void): void {
+  try {
+    act();
   } catch (error) {
     const { code = "" } = error as NodeJS.ErrnoException;
-    if (!["EBUSY", "ENOENT", "ENOTEMPTY"].includes(code)) throw error;
+    if (!["EBUSY", "ENOENT", "ENODEV", "ENOTEMPTY"].includes(code)) throw error;
   }
 }
 

@@ -157,17 +157,18 @@ interface SetDifference {
 }
 
 function diffSets(before: TableState, { sets }: Ruleset, { mayRemove }: ChangeOptions): SetDifference {
+  const none: Elements = new Map();
   const removals: string[] = [];
   const additions: string[] = [];
   const after = new Map<string, Elements>();
   let count = 0;
   for (const name of SET_NAMES) {
-    const known = before.sets.get(name) ?? NO_ELEMENTS;
-    const desired = SELF_FILLED.has(name) ? known : (sets.get(name) ?? NO_ELEMENTS);
+    const known = before.sets.get(name) ?? none;
+    const desired = SELF_FILLED.has(name) ? known : (sets.get(name) ?? none);
     // Removed before it is added: the value of an element cannot be changed.
     const gone = [...known].filter(([key, value]) => desired.get(key) !== value).map(([key]) => key);
     const removed = mayRemove ? gone : [];
-    const kept = mayRemove ? NO_ELEMENTS : known;
+    const kept = mayRemove ? none : known;
     const added = [...desired].filter(([key, value]) => known.get(key) !== value && !kept.has(key));
     if (removed.length > 0) removals.push(elementsLine("delete", name, removed));
     if (added.length > 0) additions.push(elementsLine("add", name, added.map(elementText)));
@@ -176,8 +177,6 @@ function diffSets(before: TableState, { sets }: Ruleset, { mayRemove }: ChangeOp
   }
   return { lines: [...removals, ...additions], count, after };
 }
-
-const NO_ELEMENTS: Elements = new Map();
 
 function elementText([key, value]: readonly [string, string]): string {
   return value === "" ? key : `${key} : ${value}`;

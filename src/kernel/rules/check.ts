@@ -1,9 +1,9 @@
 /**
  * Check: whether a ruleset can be written down safely.
  *
- * The plan writes only words that it has checked. This asks once more, of the finished ruleset and knowing nothing of
- * how it was made: names, hooks and elements of their own forms, rules of harmless characters on one line, and no verdict that
- * leads nowhere. A mistake of ours in the plan then costs the chain it is in, and never lets somebody's text speak to nft.
+ * The plan writes only words that it has checked. This asks once more, of what was planned and knowing nothing of how:
+ * names, hooks and elements of their own forms, rules of harmless characters on one line. A mistake of ours in the plan
+ * then costs the service it is in, and never lets somebody's text speak to nft.
  *
  * Pure.
  */
@@ -40,6 +40,7 @@ const FORMS: Readonly<Record<SetName, readonly [string, string]>> = {
   hosts: [ADDRESS, ""],
   masked: [`${ADDRESS} \\. ${TRANSPORT} \\. ${PORT}`, ""],
   masked6: [`${ADDRESS6} \\. ${TRANSPORT} \\. ${PORT}`, ""],
+  homes: [`${ADDRESS} \\. ${ADDRESS}/\\d{1,2}`, ""],
   asking: [DEVICE, `${ADDRESS} \\. ${PORT}`],
   asking6: [DEVICE, `${ADDRESS6} \\. ${PORT}`],
   askers: [ADDRESS, `${ADDRESS} \\. ${PORT}`],

@@ -1,8 +1,8 @@
 /**
  * Conntrack: makes the kernel forget connections, by the program conntrack.
  *
- * One short call for each upstream that went, and few go at a time. Without the program everything works but what it is for, so that is a problem told, and
- * no failure.
+ * One short call for each upstream that went, and few go at a time. Without the program everything works but what it is
+ * for, so that is a problem told, and no failure.
  *
  * Touches: the kernel's table of connections, through the program conntrack.
  */

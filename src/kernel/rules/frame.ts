@@ -108,7 +108,7 @@ export function publishedAt(ingressAddress: string): Readonly<Record<Family, str
 /**
  * Whose address the replica sees, of connections that we lead: the client's, unless its answer would not come back
  * through this host. Its own calls come with the VIP as their source, and stay as they are on the way to itself; who
- * is on the replica's own bridge, or is the replica, would be answered directly.
+ * is on the replica's own bridge would be answered directly, and so would the replica's own host.
  */
 function led(): readonly string[] {
   const key = "meta l4proto . th dport";
@@ -117,6 +117,7 @@ function led(): readonly string[] {
     "fib saddr type local goto mask",
     "add @selves { oifname . oifname }",
     "iifname . oifname @selves goto mask",
+    "ip saddr . ip daddr @homes goto mask",
     `ip daddr . ${key} @masked goto mask`,
     `ip6 daddr . ${key} @masked6 goto mask`,
     "accept",
@@ -151,7 +152,8 @@ function arriving(): readonly string[] {
 
 /**
  * What is forwarded to, from and within overlay networks; all else is none of our business. Into a network comes only
- * what we or Docker led there by a published port, and what answers.
+ * what we or Docker led there by a published port, and what answers; out of it to other containers what Docker led to
+ * one by a port that it publishes.
  */
 function forward(): readonly string[] {
   return [
@@ -160,6 +162,7 @@ function forward(): readonly string[] {
     `oifname ${OWN} ct state established,related goto ours`,
     `${IS_LED} goto ours`,
     "iifname . oifname @within goto ours",
+    `iifname ${OWN} oifname != ${OWN} ct status dnat goto ours`,
     `iifname ${VXLANS} counter drop`,
     `iifname "${WIREGUARD_DEVICE}" counter drop`,
     `iifname ${OWN} oifname ${OWN} counter drop`,

@@ -1,8 +1,8 @@
 /**
  * Listing: reads what `nft list table` prints of our table.
  *
- * Of a chain only the comments of its rules matter, which are our digests; a rule without one is somebody else's, and its
- * chain differs from every one of ours. Of a set its elements. The rest of the text differs between releases of nft.
+ * Of a chain only the comments of its rules matter, which are our digests; a rule without one is somebody else's, and
+ * its chain differs from every one of ours. Of a set its elements. The rest differs between releases of nft.
  *
  * Pure.
  */

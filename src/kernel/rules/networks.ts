@@ -1,14 +1,15 @@
 /**
  * Networks: the elements and chains of overlay networks, and of who asks for names.
  *
- * For each network that this host carries: between which devices its packets go, who its hosts are, and what this host's
- * own address on it is. For each network at all: who may use its VIPs. A network that cannot be written is left out,
- * and told; the others stand.
+ * For each network that this host carries: between which devices its packets go, who its hosts are, and what this
+ * host's own address on it is. For each network at all: who may use its VIPs. A network that cannot be written is left
+ * out, and told; the others stand.
  *
  * Pure.
  */
 
 import { Failure } from "../../base/failure.ts";
+import type { NodeId } from "../../model/ids.ts";
 import type { Network } from "../../model/network.ts";
 
 import type { Carried } from "../carried.ts";
@@ -65,7 +66,8 @@ export function planNetworks(given: KernelGiven, carried: ReadonlyMap<string, Ca
     const { overlay, self } = member;
     if (overlay === undefined || self) continue;
     attempt(`host ${member.name}`, () => {
-      elements.push({ set: "hosts", key: addressWord("ip", overlay.address), value: "" });
+      const address = addressWord("ip", overlay.address);
+      elements.push({ set: "hosts", key: address, value: "" }, ...homesOf(member.id, address, written));
     });
   }
   for (const asker of given.askers) {
@@ -137,6 +139,16 @@ function entriesOf({ slices }: Network, device: string, self: string): readonly 
       key: `${device} . ${macWord(vtepMac(node))}`,
       value: markWord(ingressMark(index)),
     }));
+}
+
+/** A host's address together with each of its slices. */
+function homesOf(node: NodeId, address: string, carried: readonly Carried[]): readonly Element[] {
+  const slices = carried.flatMap(({ network }) => network.slices.filter((slice) => slice.node === node));
+  return slices.map(({ prefix }) => ({
+    set: "homes",
+    key: `${address} . ${prefixWord("ip", prefix)}`,
+    value: "",
+  }));
 }
 
 function askerElements(asker: Asker): readonly Element[] {

@@ -1,9 +1,9 @@
 /**
  * Plan: from what is given to the whole ruleset.
  *
- * Views come many times a second and differ in little, so what was made of a service is kept with the very object it was
- * made of, and made anew only when that, its surroundings or what the proxy thinks of its upstreams has changed. Where two services
- * want one VIP and port, or one published port, the lower key has it, as in the proxy's plan.
+ * Views come many times a second and differ in little, so what was made of a service is kept with the very object it
+ * was made of, and made anew only when that, its surroundings or what the proxy thinks of its upstreams has changed.
+ * Where two services want one VIP and port, or one published port, the lower key has it, as in the proxy's plan.
  *
  * Pure: the memory of one host. The clock is handed in; it matters to services that start slowly.
  */

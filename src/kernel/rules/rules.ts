@@ -51,7 +51,8 @@ class Rules {
   /** Services that nft refused, with their rules and what it said. */
   readonly #refused = new Map<ServiceKey, { readonly rules: string; readonly text: string }>();
   #endpoints: ReadonlyMap<string, Endpoint> | null = null;
-  /** What was told last. */
+  /** True while what was applied last is there as far as we know, and what was told of it. */
+  #isDone = false;
   #problems: readonly string[] = [];
 
   constructor({ kernel, flows }: RulesParts) {
@@ -60,8 +61,10 @@ class Rules {
   }
 
   async apply(desired: Ruleset, mayRemove: boolean): Promise<Applied> {
-    const isSame = this.#last?.desired === desired && this.#last.mayRemove === mayRemove;
-    if (isSame && this.#known !== undefined) return { changes: 0, problems: this.#problems };
+    const isDone = this.#isDone && this.#last?.desired === desired && this.#last.mayRemove === mayRemove;
+    if (isDone) return { changes: 0, problems: this.#problems };
+    // Until it is: what fails half-way must not pass for done.
+    this.#isDone = false;
     this.#last = { desired, mayRemove };
     this.#forgetRefusals(desired);
     const wasRead = this.#known === undefined;
@@ -70,6 +73,7 @@ class Rules {
     const problems = [...desired.problems, ...this.#refusals()];
     if (mayRemove) problems.push(...(await this.#settleFlows(desired)));
     this.#problems = problems;
+    this.#isDone = true;
     return { changes, problems };
   }
 
@@ -77,6 +81,7 @@ class Rules {
     const last = this.#last;
     if (last === null) return { changes: 0, problems: [] };
     this.#known = undefined;
+    this.#isDone = false;
     return this.apply(last.desired, last.mayRemove);
   }
 
@@ -84,6 +89,7 @@ class Rules {
     const wasThere = (await this.#kernel.list()) !== null;
     const said = wasThere ? await this.#kernel.apply(renderRemoval()) : null;
     this.#known = undefined;
+    this.#isDone = false;
     this.#last = null;
     this.#own.clear();
     this.#endpoints = null;
@@ -115,7 +121,11 @@ class Rules {
 
   /** Runs a change. @returns what nft said against it; null when it was taken */
   async #run({ script, after }: Change): Promise<string | null> {
-    if (script === "") return null;
+    if (script === "") {
+      // Not as it was read: pieces of a text keep all of it in memory.
+      this.#known = after;
+      return null;
+    }
     const before = this.#known;
     // Until it is known how it ended, nothing is known: a deadline may pass after nft did its work.
     this.#known = undefined;

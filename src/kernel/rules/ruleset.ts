@@ -71,6 +71,8 @@ export const SETS = {
   /** Upstreams that must see this host's address, for their answers would go elsewhere. */
   masked: "set { type ipv4_addr . inet_proto . inet_service; }",
   masked6: "set { type ipv6_addr . inet_proto . inet_service; }",
+  /** The address of a host together with what runs on it: that one's answers would not leave the host again. */
+  homes: "set { type ipv4_addr . ipv4_addr; flags interval; }",
   /** Whose questions for names go to which address and port: all of a device, or one address. */
   asking: "map { type ifname : ipv4_addr . inet_service; }",
   asking6: "map { type ifname : ipv6_addr . inet_service; }",

@@ -2,9 +2,9 @@
  * Service: the chains and elements of one service.
  *
  * A chain per service port and family: first, of so many connections the share that belongs to doubtful upstreams goes
- * back, and so arrives at the proxy's listener; then DNAT to each of the others in turn, or by the client's address. Who
- * goes back is decided by turns as well, so healthy ones get exactly their shares. VIPs and published ports lead to the
- * chain. A port that the kernel does not take has no chain, and all of it arrives at the proxy.
+ * back, and so arrives at the proxy's listener; then DNAT to each of the others in turn, or by the client's address.
+ * Who goes back is decided by turns as well, so healthy ones get exactly their shares. VIPs and published ports lead to
+ * the chain. A port that the kernel does not take has no chain, and all of it arrives at the proxy.
  *
  * Pure. What it made of a service stands as long as the service and its surroundings are the same (plan.ts).
  */
@@ -67,6 +67,9 @@ export const UPSTREAMS_MAX = 1024;
 
 /** A constant seed: clients are to find the same replica through every host. */
 const HASH_SEED = "0x736b656e";
+
+/** As many of a replica's own slots are told one by one. */
+const FEW = 4;
 
 const FAMILIES: readonly Family[] = ["ip", "ip6"];
 
@@ -291,13 +294,21 @@ function leadRules(
   );
   const selves = places
     .filter(({ upstream }) => upstream.replica.local)
-    .map(({ upstream, mark }) => `${addressWord(family, addressIn(upstream, family) ?? "")} . ${mark}`);
+    .map(({ upstream, mark }) => [addressWord(family, addressIn(upstream, family) ?? ""), mark] as const);
   const map = places.map(({ upstream, mark }) => `${mark} : ${socketOf(upstream, family)}`).join(", ");
   return [
     `ct mark set ${choice}`,
-    ...(selves.length === 0 ? [] : [`${family} saddr . ct mark { ${selves.join(", ")} } return`]),
+    ...ownCalls(selves, family),
     `meta l4proto ${transport} dnat ${family} to ct mark map { ${map} }`,
   ];
+}
+
+/** A few as rules of their own: a set has its price for every change, as nft reads all sets of the table. */
+function ownCalls(selves: readonly (readonly [string, string])[], family: Family): readonly string[] {
+  if (selves.length <= FEW)
+    return selves.map(([address, mark]) => `${family} saddr ${address} ct mark ${mark} return`);
+  const pairs = selves.map(([address, mark]) => `${address} . ${mark}`).join(", ");
+  return [`${family} saddr . ct mark { ${pairs} } return`];
 }
 
 function socketOf(upstream: Upstream, family: Family): string {

@@ -34,7 +34,8 @@ test("forgetArguments: all of UDP, of TCP what waits for its first answer; only 
 
 test("staleEndpoints: listed flows whose upstream may keep none", () => {
   const line = (answer: string): string =>
-    `udp      17 29 src=10.160.1.9 dst=10.96.0.1 sport=4000 dport=53 src=${answer} dst=10.160.1.9 sport=53 dport=4000 mark=1400897536 use=1`;
+    `udp      17 29 src=10.160.1.9 dst=10.96.0.1 sport=4000 dport=53 ` +
+    `src=${answer} dst=10.160.1.9 sport=53 dport=4000 mark=1400897536 use=1`;
   const listing = `${line("10.160.1.2")}\n${line("10.160.1.3")}\n${line("10.160.1.2")}\n`;
   assert.deepEqual(staleEndpoints(listing, keyed(OTHER)), [ONE]);
   assert.deepEqual(staleEndpoints("conntrack v1.4.7\n", keyed()), []);

@@ -20,6 +20,16 @@ const DEADLINE = { deadlineMs: 20_000 };
 /** Whoever may have an address in the test: the host, two on network app, two on an ordinary bridge, one on the LAN. */
 export type Place = "host" | "app2" | "app3" | "plain2" | "plain3" | "lan";
 
+/** Whom to ask, and how. */
+export interface Asked {
+  readonly protocol?: "tcp" | "udp";
+  readonly address: string;
+  readonly port: number;
+  readonly ownPort?: number;
+  /** No answer is expected: not waited for as long. */
+  readonly isSilent?: boolean;
+}
+
 interface Wire {
   readonly place: Place;
   readonly bridge: "sk-app" | "br-plain" | null;
@@ -46,17 +56,6 @@ function wire(
 ): Wire {
   const six = prefix6 === undefined ? {} : { address6: `${prefix6}::${last}`, gateway6: `${prefix6}::1` };
   return { place, bridge, address: `${prefix}.${last}`, gateway: `${prefix}.1`, ...six };
-}
-
-/** Why a host cannot be made here; null when it can. */
-export async function missing(): Promise<string | null> {
-  if (process.getuid?.() !== 0) return "not root";
-  for (const program of ["ip", "nft", "conntrack"]) {
-    const found = await run(program, ["--version"], DEADLINE).catch(() => null);
-    if (found === null && program !== "ip") return `no program "${program}"`;
-  }
-  const { status } = await run("unshare", ["--net", "true"], DEADLINE);
-  return status === 0 ? null : "no network namespaces";
 }
 
 /** A host that is there. */
@@ -93,13 +92,9 @@ export class Host {
   }
 
   /** Asks so many times, one after the other; from one and the same port where one is given (UDP). */
-  async ask(
-    place: Place,
-    to: { readonly protocol?: "tcp" | "udp"; readonly address: string; readonly port: number },
-    count = 1,
-    ownPort = 0,
-  ): Promise<readonly string[]> {
-    const asked = [to.protocol ?? "tcp", to.address, to.port, count, ownPort].map(String);
+  async ask(place: Place, to: Asked, count = 1): Promise<readonly string[]> {
+    const waitMs = to.isSilent === true ? 300 : 10_000;
+    const asked = [to.protocol ?? "tcp", to.address, to.port, count, to.ownPort ?? 0, waitMs].map(String);
     const { stdout } = await this.in(place, process.execPath, TELLER, "ask", ...asked);
     return JSON.parse(stdout) as readonly string[];
   }

@@ -5,35 +5,36 @@ import { test } from "node:test";
 
 import { parseListing } from "../../../src/kernel/rules/listing.ts";
 
+/** With tabs, as nft writes it. */
 const TEXT = `table inet skein {
-	map vips {
-		type ipv4_addr . inet_proto . inet_service : verdict
-		elements = { 10.96.0.5 . tcp . 80 : jump all-app/web/80-tcp,
-			     10.96.0.6 . udp . 53 : jump all-app/dns/53-udp }
-	}
+  map vips {
+    type ipv4_addr . inet_proto . inet_service : verdict
+    elements = { 10.96.0.5 . tcp . 80 : jump all-app/web/80-tcp,
+      10.96.0.6 . udp . 53 : jump all-app/dns/53-udp }
+  }
 
-	set within {
-		type ifname . ifname
-		size 4096
-		flags dynamic
-		elements = { "sk-app" . "sk-app", "sk-app" . "sk-vx77" }
-	}
+  set within {
+    type ifname . ifname
+    size 4096
+    flags dynamic
+    elements = { "sk-app" . "sk-app", "sk-app" . "sk-vx77" }
+  }
 
-	map askers {
-		type ipv4_addr : ipv4_addr . inet_service
-	}
+  map askers {
+    type ipv4_addr : ipv4_addr . inet_service
+  }
 
-	chain layout-12345678 {
-	}
+  chain layout-12345678 {
+  }
 
-	chain forward {
-		type filter hook forward priority filter - 10; policy accept;
-		iifname . oifname @within goto ours comment "11111111"
-		iifname "sk-*" counter packets 7 bytes 420 drop comment "22222222"
-		accept
-	}
+  chain forward {
+    type filter hook forward priority filter - 10; policy accept;
+    iifname . oifname @within goto ours comment "11111111"
+    iifname "sk-*" counter packets 7 bytes 420 drop comment "22222222"
+    accept
+  }
 }
-`;
+`.replaceAll(/^ +/gm, (spaces) => "\t".repeat(spaces.length / 2));
 
 test("parseListing: chains are the digests of their rules; one that is not ours has none", () => {
   const { chains } = parseListing(TEXT);

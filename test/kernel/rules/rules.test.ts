@@ -11,12 +11,11 @@ import { openNft } from "../../../src/kernel/rules/nft.ts";
 import { planRules } from "../../../src/kernel/rules/plan.ts";
 import { openRules } from "../../../src/kernel/rules/rules.ts";
 import type { Service } from "../../../src/model/view.ts";
-import { run } from "../../../src/runtime/exec.ts";
 
+import { runApart, whyNotApart } from "../../support/apart.ts";
 import { CONTRACT, NO_FLOWS } from "./contract.ts";
 import { FakeRules } from "./fake.ts";
 import { given, replica, service } from "./fixtures.ts";
-import { missing } from "./hosts.ts";
 
 const ALL = { mayRemove: true } as const;
 
@@ -26,14 +25,10 @@ for (const [sentence, keeps] of Object.entries(CONTRACT)) {
   });
 }
 
-const reason = await missing();
-const skip = reason === null ? false : `${reason}: the kernel's own rules are not tried`;
+const skip = await whyNotApart(["nft"]);
 
 test("rules in this kernel: all of the same", { skip, timeout: 60_000 }, async () => {
-  const real = join(import.meta.dirname, "real.ts");
-  const ran = await run("unshare", ["--net", process.execPath, real], { deadlineMs: 50_000 });
-  assert.equal(ran.status, 0, `${ran.stdout}\n${ran.stderr}`);
-  assert.deepEqual(ran.stdout.trim().split("\n"), Object.keys(CONTRACT));
+  await runApart(join(import.meta.dirname, "real.ts"));
 });
 
 function plan(services: readonly Service[]): ReturnType<typeof planRules> {
@@ -52,7 +47,10 @@ test("rules: the table is read once, not with each change", async () => {
 test("rules: flows of an earlier life are swept once, then those of upstreams that go are forgotten", async () => {
   const calls: string[] = [];
   const flows: Flows = {
-    sweep: (kept) => Promise.resolve(void calls.push(`sweep ${[...kept.keys()].join()}`) ?? null),
+    sweep: (kept) => {
+      calls.push(`sweep ${[...kept.keys()].join()}`);
+      return Promise.resolve(null);
+    },
     forget: (before, after) => {
       calls.push(`forget ${[...before.keys()].filter((key) => !after.has(key)).join()}`);
       return Promise.resolve("no program");

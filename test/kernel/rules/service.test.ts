@@ -69,7 +69,13 @@ test("planService: of each round a doubtful upstream's share goes back, first", 
 test("planService: a replica of this host that chose itself goes back", () => {
   const { rules } = planned({});
   const selves = rules(CHAIN)?.find((text) => text.endsWith("return")) ?? "";
-  assert.match(selves, /^ip saddr \. ct mark \{ 10\.160\.1\.2 \. 0x5380000\d \} return$/);
+  assert.match(selves, /^ip saddr 10\.160\.1\.2 ct mark 0x5380000\d return$/);
+  const many = [2, 3, 4, 5, 6].map((last) => onOverlay(1, last));
+  const one =
+    planned({ replicas: many })
+      .rules(CHAIN)
+      ?.find((text) => text.endsWith("return")) ?? "";
+  assert.match(one, /^ip saddr \. ct mark \{ (?:10\.160\.1\.\d \. 0x5380000\d(?:, )?){5} \} return$/);
 });
 
 test("planService: weights become slots", () => {
