@@ -50,10 +50,11 @@ table inet skein-check {
 /** Looks at this host. Never rejects. */
 export async function detectKernel({ pool, listensOnVips }: DetectOptions): Promise<Detection> {
   if (!listensOnVips) return not("vip.listen is off: another daemon serves this network stack");
+  // First, for without it the automatic pool is of loopback.
+  if (!(await hasNetAdmin())) return not("no NET_ADMIN");
   if (pool.text.startsWith("127.")) {
     return not(`VIPs are of loopback (${pool.text}), which the kernel forwards nowhere`);
   }
-  if (!(await hasNetAdmin())) return not("no NET_ADMIN");
   try {
     const ip = await run("ip", ["-V"], { deadlineMs: DEADLINE_MS });
     if (ip.status !== 0) return not(`the program "ip" does not work (${firstLine(ip.stderr)})`);

@@ -29,7 +29,7 @@ import {
 } from "./overlay.ts";
 import type { LabProgram } from "./program.ts";
 import { skipReason } from "./requirements.ts";
-import { openCluster, type SkeinCluster, type SkeinNode } from "./skein.ts";
+import { askFromMachine, openCluster, type SkeinCluster, type SkeinNode } from "./skein.ts";
 import { assertSpread, tallyFromMachine } from "./spread.ts";
 
 const LINE_HOLDER = fileURLToPath(new URL("line-holder.mjs", import.meta.url));
@@ -226,11 +226,15 @@ describe("kernel", { timeout: 300_000 }, () => {
     await node.start({ before: ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"] });
     await untilMode(node, "proxy", /NET_ADMIN/);
     await cluster.untilEligible("app/web", WEB, { nodes: [node] });
-    assert.deepEqual(await tallyFromMachine(node, PUBLISHED, { count: 12 }), EVEN);
+    const isOpen = async (): Promise<boolean> => (await askFromMachine(node.host, PUBLISHED)).status === 200;
+    await until(isOpen, { what: `${PUBLISHED} is open on ${node.name}` });
+    const answered = await tallyFromMachine(node, PUBLISHED, { count: 12 });
+    assert.deepEqual(Object.keys(answered).toSorted(), WEB);
     await node.stop();
     await node.start();
     await untilMode(node, "kernel", /./);
     await cluster.untilEligible("app/web", WEB);
+    await untilLed(cluster, "app/web");
     assert.deepEqual(await tallyFromMachine(node, PUBLISHED, { count: 12 }), EVEN);
   });
 

@@ -35,6 +35,9 @@ export class UpstreamPools {
   readonly #reservoirByUpstream = new WeakMap<Upstream, Reservoir>();
   readonly #connections = new Set<UpstreamConnection>();
   readonly #expiry: Deadline;
+  #eligible: ReadonlySet<Upstream> = new Set();
+  /** Made when they are asked for. */
+  #eligibleKeys: ReadonlySet<string> | null = null;
   #isClosed = false;
 
   constructor(options: PoolOptions) {
@@ -56,16 +59,12 @@ export class UpstreamPools {
 
   /** Sets which upstreams keep connections; those of all others are closed as their requests end. */
   setEligible(upstreams: readonly Upstream[]): void {
-    const eligible = new Set<string>();
-    for (const upstream of upstreams) {
-      const key = keyOf(upstream);
-      eligible.add(key);
-      const reservoir = this.#reservoirByKey.get(key) ?? this.#openReservoir(upstream);
-      this.#reservoirByKey.set(key, reservoir);
-      this.#reservoirByUpstream.set(upstream, reservoir);
-    }
+    this.#eligible = new Set(upstreams);
+    this.#eligibleKeys = null;
+    if (this.#reservoirByKey.size === 0) return;
+    const keys = this.#keysOfEligible();
     for (const [key, reservoir] of this.#reservoirByKey) {
-      if (eligible.has(key)) continue;
+      if (keys.has(key)) continue;
       this.#reservoirByKey.delete(key);
       reservoir.retire();
     }
@@ -82,12 +81,30 @@ export class UpstreamPools {
   #reservoirOf(upstream: Upstream): Reservoir {
     const known = this.#reservoirByUpstream.get(upstream);
     if (known?.isRetired === false) return known;
-    // By another table it may be eligible; if not, what it gets is used once.
-    const listed = this.#reservoirByKey.get(keyOf(upstream)) ?? known;
-    const reservoir = listed ?? this.#openReservoir(upstream);
-    if (listed === undefined) reservoir.retire();
+    const key = keyOf(upstream);
+    const reservoir = this.#reservoirByKey.get(key) ?? this.#begin(upstream, { key, known });
     this.#reservoirByUpstream.set(upstream, reservoir);
     return reservoir;
+  }
+
+  /** With its first request, not when it becomes eligible: most upstreams of a large cluster never have one here. */
+  #begin(
+    upstream: Upstream,
+    { key, known }: { readonly key: string; readonly known: Reservoir | undefined },
+  ): Reservoir {
+    // By another table it may be eligible; if not, what it gets is used once.
+    if (this.#eligible.has(upstream) || this.#keysOfEligible().has(key)) {
+      const reservoir = this.#openReservoir(upstream);
+      this.#reservoirByKey.set(key, reservoir);
+      return reservoir;
+    }
+    const reservoir = known ?? this.#openReservoir(upstream);
+    reservoir.retire();
+    return reservoir;
+  }
+
+  #keysOfEligible(): ReadonlySet<string> {
+    return (this.#eligibleKeys ??= new Set(Array.from(this.#eligible, keyOf)));
   }
 
   #openReservoir(upstream: Upstream): Reservoir {
