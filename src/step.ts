@@ -23,8 +23,11 @@ import type { Vip6Rule } from "./model/vip6.ts";
 
 /** What a node is told. */
 export type Input =
-  /** `delayMs`: the event loop's delay, 99th percentile over the last seconds, where the shell measures it. */
-  | { readonly kind: "tick"; readonly delayMs?: number }
+  /**
+   * `delayMs`: the event loop's delay, 99th percentile over the last seconds, where the shell measures it. `isBehind`:
+   * true while this host's own kernel does not follow the newest view yet.
+   */
+  | { readonly kind: "tick"; readonly delayMs?: number; readonly isBehind?: boolean }
   | { readonly kind: "discovered"; readonly discovery: Discovery }
   | { readonly kind: "probed"; readonly probe: ProbeRequest; readonly outcome: ProbeOutcome }
   | {

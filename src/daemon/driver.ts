@@ -5,7 +5,8 @@
  * carried out in the order in which they were decided. A tick comes each TICK_MS, and sooner when the node asks; once
  * a second it tells how late this process is, for a node that is starved must not judge others by its own watch. The
  * state to keep is written behind the node's back, always the newest and one write at a time: losing the last one
- * costs an address or a drain, and the incarnation is on disk before the first link.
+ * costs an address or a drain, and the incarnation is on disk before the first link. Who hears that this node has applied
+ * a change may stop a replica, so that word waits until the kernel follows the view as well.
  *
  * Touches: timers, probes, the links and the state file it is handed.
  */
@@ -14,7 +15,7 @@ import { latest } from "../base/latest.ts";
 import { textOf } from "../base/failure.ts";
 import { probe } from "../health/probe.ts";
 import type { ProbeRequest } from "../health/schedule.ts";
-import type { Links } from "../mesh/links.ts";
+import type { Links, Outgoing } from "../mesh/links.ts";
 import type { Charter } from "../model/charter.ts";
 import type { Happening } from "../model/event.ts";
 import type { KeptState } from "../model/kept.ts";
@@ -24,6 +25,8 @@ import { renderProxyHeader } from "../proxy/tcp/proxy-header.ts";
 import type { Effects, Input } from "../step.ts";
 import { nowMs } from "../runtime/clock.ts";
 import type { Metrics } from "../runtime/metrics.ts";
+
+import type { Kernel } from "./kernel-ground.ts";
 
 /** Half of the shortest wait the node counts with (a probe's 100 ms). */
 const TICK_MS = 50;
@@ -41,6 +44,8 @@ export interface DriverOptions {
   readonly onSaved: (problem: string | null) => void;
   /** Called with each new view, within the turn that made it. */
   readonly onView: (view: View) => void;
+  /** Whether the kernel follows the last view that was shown. */
+  readonly kernel: Pick<Kernel, "isBehind" | "caughtUp">;
   /** Called with each new charter, before anything else is done: who was removed is to be cut off at once. */
   readonly onCharter: (charter: Charter) => void;
   readonly onHappenings: (happenings: readonly Happening[]) => void;
@@ -60,7 +65,7 @@ export interface Driver {
 
 /** Makes a driver; nothing happens before `start` or the first `feed`. */
 export function openDriver(options: DriverOptions): Driver {
-  const { node, links, metrics } = options;
+  const { node, links, metrics, kernel } = options;
   const waiting: Input[] = [];
   let isBusy = false;
   let isClosed = false;
@@ -87,7 +92,7 @@ export function openDriver(options: DriverOptions): Driver {
       lastView = effects.view;
       options.onView(effects.view);
     }
-    for (const outgoing of effects.send) links.send(outgoing);
+    send(effects.send);
     for (const { link, reason } of effects.close) links.close(link, reason);
     for (const address of effects.dial) links.dial(address);
     for (const request of effects.probe) void runProbe(request, feed);
@@ -96,16 +101,27 @@ export function openDriver(options: DriverOptions): Driver {
     if (effects.wakeInMs !== null) wake ??= setTimeout(tickEarly, effects.wakeInMs);
   };
 
+  const send = (frames: Effects["send"]): void => {
+    const { isBehind } = kernel;
+    const held = frames.filter(({ kind }) => isBehind && kind === "applied");
+    for (const frame of frames) if (!held.includes(frame)) links.send(frame);
+    if (held.length === 0) return;
+    void kernel.caughtUp().then(() => {
+      if (!isClosed) for (const frame of held) links.send(frame);
+    });
+  };
+
   const tickEarly = (): void => {
     wake = null;
-    feed({ kind: "tick" });
+    feed({ kind: "tick", isBehind: kernel.isBehind });
   };
 
   let tickCount = 0;
   const tick = (): void => {
     tickCount += 1;
-    if (tickCount % TICKS_PER_DELAY !== 0) return feed({ kind: "tick" });
-    feed({ kind: "tick", delayMs: options.loopDelayMs() });
+    const { isBehind } = kernel;
+    if (tickCount % TICKS_PER_DELAY !== 0) return feed({ kind: "tick", isBehind });
+    feed({ kind: "tick", isBehind, delayMs: options.loopDelayMs() });
     metrics.gossipHealth.set(node.gossip.healthScore);
   };
 

@@ -2,7 +2,9 @@
  * Carried: the overlay networks that this host really carries, for rules, links and the proxy alike.
  *
  * A network is carried where it is sound, has its bridge on this host's slice, and may cross the underlay: an encrypted
- * one only where WireGuard works. Whatever is not carried is reached through the daemons of other hosts, as ever.
+ * one only where WireGuard works, and none where this host does not forward. Whatever is not carried is reached through
+ * the daemons of other hosts, as ever. What containers do on their own bridge, and with the world, hangs on none of
+ * this: a bridge is bridged as long as it is there.
  *
  * Pure.
  */
@@ -17,14 +19,22 @@ export interface Carried {
   readonly bridge: Bridge;
 }
 
+/** A bridge that is there, and its network as far as the view knows it still. */
+export interface Bridged {
+  readonly bridge: Bridge;
+  readonly network: Network | null;
+}
+
 /** The carried networks by name, in the order of the view. */
 export function carriedNetworks({
   view,
   bridges,
   overlay,
   broken,
-}: Pick<KernelGiven, "view" | "bridges" | "overlay" | "broken">): ReadonlyMap<string, Carried> {
-  if (overlay === null) return new Map();
+  forwards,
+}: Pick<KernelGiven, "view" | "bridges" | "overlay" | "broken" | "forwards">): ReadonlyMap<string, Carried> {
+  // Who neither forwards from its bridges nor to them has nothing for others to reach: IPv4 carries all the rest.
+  if (overlay === null || !forwards.v4) return new Map();
   const bridgeByNetwork = new Map(bridges.map((bridge) => [bridge.network, bridge]));
   const carried = new Map<string, Carried>();
   for (const network of view.networks) {
@@ -37,4 +47,13 @@ export function carriedNetworks({
     carried.set(network.name, { network, bridge });
   }
   return carried;
+}
+
+/** The bridges of overlay networks that are there, carried or not, in their order. */
+export function bridgedNetworks({
+  view,
+  bridges,
+}: Pick<KernelGiven, "view" | "bridges">): readonly Bridged[] {
+  const networkByName = new Map(view.networks.map((network) => [network.name, network]));
+  return bridges.map((bridge) => ({ bridge, network: networkByName.get(bridge.network) ?? null }));
 }

@@ -19,6 +19,8 @@ export interface KernelGiven {
   readonly bridges: readonly Bridge[];
   /** How this host is reached by others' overlays; null where it carries none. */
   readonly overlay: OwnOverlay | null;
+  /** Which families this host forwards: what comes from elsewhere is led on in those only. */
+  readonly forwards: Forwarding;
   /** Networks whose links could not be made: known after the parts that make them, none before. */
   readonly broken?: ReadonlySet<string>;
   /**
@@ -34,6 +36,12 @@ export interface KernelGiven {
   readonly guests: readonly Guest[];
   /** Containers whose questions for names, to whomever, are answered here; and where. */
   readonly askers: readonly Asker[];
+}
+
+/** Whether packets of a family may pass through this host: not where the system, or Docker, lets none through. */
+export interface Forwarding {
+  readonly v4: boolean;
+  readonly v6: boolean;
 }
 
 /** This host as the far end of a tunnel. */

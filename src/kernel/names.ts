@@ -15,6 +15,9 @@ import type { NodeId } from "../model/ids.ts";
 /** The nftables table of ours, family `inet`. */
 export const TABLE = "skein";
 
+/** The one beside it, same family, that stays when the rules are given up. */
+export const GUARD_TABLE = "skein-guard";
+
 /** Before the names of all our devices. */
 export const DEVICE_PREFIX = "sk-";
 

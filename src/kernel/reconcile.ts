@@ -3,9 +3,10 @@
  *
  * Views come many times a second and a change costs milliseconds, so what comes within a moment is one change, and only
  * the newest counts. Parts go in the order in which they lean on each other. One that fails altogether is tried again
- * after longer and longer pauses, and meanwhile nothing is sent over the networks that lean on it. Rules that cannot be
- * changed any more are taken away, for rules of yesterday send traffic to what is gone; everything then arrives at the
- * proxy's listeners. Every half a minute all is read back, as somebody else may have changed it.
+ * after longer and longer pauses, by itself: the others go on with each change, and nothing is sent over networks that
+ * lean on it. Rules that cannot be changed any more are taken away, for rules of yesterday send traffic to what is gone;
+ * everything then arrives at the proxy's listeners. Every half a minute all is read back, as somebody else may have
+ * changed it.
  *
  * Touches: timers; the kernel, through the parts.
  */
@@ -18,41 +19,15 @@ import type { Log } from "../runtime/log.ts";
 
 import { carriedNetworks } from "./carried.ts";
 import type { KernelGiven } from "./given.ts";
-import type { Applied, KernelPart } from "./part.ts";
-
-/** A part together with its plan. */
-export interface PlannedPart {
-  readonly name: "wireguard" | "links" | "rules";
-  /** Networks that it could not make when it was last called. */
-  readonly broken: ReadonlySet<string>;
-  apply(given: KernelGiven, options: { readonly mayRemove: boolean }): Promise<Applied>;
-  repair(): Promise<Applied>;
-  remove(): Promise<Applied>;
-}
-
-/** Puts a part and its plan together. */
-export function planned<Desired>(
-  name: PlannedPart["name"],
-  plan: (given: KernelGiven) => Desired,
-  part: KernelPart<Desired> & { readonly broken?: ReadonlySet<string> },
-): PlannedPart {
-  return {
-    name,
-    get broken() {
-      return part.broken ?? NONE;
-    },
-    apply: (given, options) => part.apply(plan(given), options),
-    repair: () => part.repair(),
-    remove: () => part.remove(),
-  };
-}
+import { openLag, type Lag } from "./lag.ts";
+import { failureText, type PartName, type PlannedPart } from "./planned.ts";
 
 /** What the kernel does for us at the moment. */
 export interface KernelState {
   readonly mode: "kernel" | "proxy";
   /** Why it is the proxy; empty for the kernel. */
   readonly reason: string;
-  /** The overlay networks whose links are up; null before the first change set. */
+  /** The overlay networks that work here, none where the proxy carries all; null before the first change set. */
   readonly carried: ReadonlySet<string> | null;
 }
 
@@ -63,9 +38,18 @@ export interface Gathered {
   readonly mayRemove: boolean;
 }
 
+/** What came of one round. */
+export interface Round {
+  readonly ms: number;
+  /** Things added, changed and removed. */
+  readonly changes: number;
+  /** How many parts were tried and failed altogether. */
+  readonly failures: number;
+}
+
 /** What a reconciler needs. */
 export interface ReconcileOptions {
-  /** In the order in which they are to be made; `rules` is the last. */
+  /** In the order in which they are to be made. */
   readonly parts: readonly PlannedPart[];
   /** The newest picture, asked for when there is time for it; null while nothing may be done yet. */
   readonly gather: () => Gathered | null;
@@ -73,10 +57,9 @@ export interface ReconcileOptions {
   readonly random: Random;
   /** Told after each change of the state. */
   readonly onState: (state: KernelState) => void;
-  /** Told of each change set: how long it took, milliseconds, and whether all parts could be applied. */
-  readonly onApplied: (ms: number, isWhole: boolean) => void;
+  readonly onApplied: (round: Round) => void;
   /** Told of so many things that somebody else had changed. */
-  readonly onRepaired: (part: PlannedPart["name"], count: number) => void;
+  readonly onRepaired: (part: PartName, count: number) => void;
   /** For tests. */
   readonly pace?: Partial<Pace>;
 }
@@ -87,15 +70,42 @@ export interface Pace {
   readonly gatherMs: number;
   readonly repairEveryMs: number;
   readonly again: BackoffRange;
+  /** For how long at most it is said that the kernel is behind: somebody waits for it to stop a replica. */
+  readonly behindMs: number;
 }
 
-const PACE: Pace = { gatherMs: 20, repairEveryMs: 30_000, again: { firstMs: 500, longestMs: 30_000 } };
+const PACE: Pace = {
+  gatherMs: 20,
+  repairEveryMs: 30_000,
+  again: { firstMs: 500, longestMs: 30_000 },
+  behindMs: 2000,
+};
 
 /** Failures in a row after which rules are given up that were right a moment ago: one may be a host under load. */
 const PATIENCE = 2;
 
 const NONE: ReadonlySet<string> = new Set();
-const NOTHING: Applied = { changes: 0, problems: [] };
+
+/** How a part stands: each fails, waits and works again by itself. */
+interface Standing {
+  readonly part: PlannedPart;
+  problems: readonly string[];
+  /** In a row. */
+  failures: number;
+  /** Runs while it is not tried; null when it may be. */
+  again: NodeJS.Timeout | null;
+  /** True once it was made in this life. */
+  hasHeld: boolean;
+  repairIsDue: boolean;
+}
+
+/** What became of a part in a round. */
+interface Turn {
+  readonly changes: number;
+  /** Why it failed altogether; null where it did not, or was not tried. */
+  readonly failure: unknown;
+  readonly isMade: boolean;
+}
 
 /** Opens a reconciler; nothing is touched before the first `note`. */
 export function openReconciler(options: ReconcileOptions): Reconciler {
@@ -107,20 +117,22 @@ export class Reconciler {
   readonly #options: ReconcileOptions;
   readonly #pace: Pace;
   readonly #rounds: Latest<null>;
-  readonly #problemsByPart = new Map<string, readonly string[]>();
+  readonly #standings: readonly Standing[];
   readonly #repairing: NodeJS.Timeout;
+  readonly #lag: Lag;
   #gathering: NodeJS.Timeout | null = null;
-  #again: NodeJS.Timeout | null = null;
   /** True once something was applied: before, there is nothing to compare the kernel with. */
   #hasBegun = false;
-  #repairIsDue = false;
-  #failures = 0;
   #isClosed = false;
   #state: KernelState = { mode: "kernel", reason: "", carried: null };
 
   constructor(options: ReconcileOptions) {
     this.#options = options;
     this.#pace = { ...PACE, ...options.pace };
+    this.#lag = openLag(this.#pace.behindMs);
+    this.#standings = options.parts.map((part) => {
+      return { part, problems: [], failures: 0, again: null, hasHeld: false, repairIsDue: false };
+    });
     this.#rounds = latest(
       () => this.#round(),
       (thrown) => options.log.error(`kernel data plane: ${textOf(thrown)}`),
@@ -135,24 +147,34 @@ export class Reconciler {
 
   /** What could not be done, with a remedy each. */
   get problems(): readonly string[] {
-    return [...this.#problemsByPart.values()].flat();
+    return [...new Set(this.#standings.flatMap(({ problems }) => problems))];
   }
 
   /** To be called whenever the picture changed. */
   note(): void {
-    // Who waits to try again looks at the newest then.
-    if (this.#isClosed || this.#again !== null) return;
+    if (this.#isClosed) return;
+    this.#lag.note();
     this.#gathering ??= setTimeout(() => {
       this.#gathering = null;
       this.#rounds.set(null);
     }, this.#pace.gatherMs);
   }
 
+  /** True while the rules do not follow yet what was noted; not for long, should they not be able to. */
+  get isBehind(): boolean {
+    return this.#lag.isBehind;
+  }
+
+  /** Settles when the rules follow what was noted so far, or it has taken too long. Never rejects. */
+  caughtUp(): Promise<void> {
+    return this.#lag.caughtUp();
+  }
+
   /** Reads back what is there soon: somebody may have changed it. */
   repairSoon(): void {
     if (this.#isClosed || !this.#hasBegun) return;
-    this.#repairIsDue = true;
-    if (this.#again === null) this.#rounds.set(null);
+    for (const standing of this.#standings) standing.repairIsDue = true;
+    this.#rounds.set(null);
   }
 
   /** Settles when what was noted is applied, as far as it could be. */
@@ -167,94 +189,127 @@ export class Reconciler {
   async close(): Promise<void> {
     this.#isClosed = true;
     clearInterval(this.#repairing);
-    for (const timer of [this.#gathering, this.#again]) if (timer !== null) clearTimeout(timer);
-    this.#gathering = this.#again = null;
+    if (this.#gathering !== null) clearTimeout(this.#gathering);
+    this.#gathering = null;
+    this.#rest();
+    this.#lag.close();
     await this.#rounds.idle();
+    // A round that was under way may have wanted to come again.
+    this.#rest();
   }
 
-  /** Closes, and takes away all that is ours, in the reverse order. Never rejects: what is left is in `problems`. */
-  async remove(): Promise<Applied> {
-    await this.close();
-    const removed: Applied[] = [];
-    for (const part of this.#options.parts.toReversed()) {
-      removed.push(await part.remove().catch((thrown: unknown) => failed(part.name, thrown)));
+  #rest(): void {
+    for (const standing of this.#standings) {
+      if (standing.again !== null) clearTimeout(standing.again);
+      standing.again = null;
     }
-    return sum(removed);
   }
 
   async #round(): Promise<void> {
     const gathered = this.#isClosed ? null : this.#options.gather();
     if (gathered === null) return;
     const startedAtMs = performance.now();
-    const isRepair = this.#repairIsDue;
-    this.#repairIsDue = false;
+    const begun = this.#lag.begin();
     this.#hasBegun = true;
-    const { given, mayRemove } = gathered;
     const broken = new Set<string>();
-    let failure: { readonly part: PlannedPart; readonly thrown: unknown } | null = null;
-    for (const part of this.#options.parts) {
-      try {
-        // Also before a repair: what a plan says may depend on the time (slow start).
-        const known = part.name === "rules" ? { ...given, broken } : given;
-        const applied = await part.apply(known, { mayRemove });
-        const repaired = isRepair ? await part.repair() : NOTHING;
-        this.#took(part, sum([applied, repaired]), repaired.changes);
-      } catch (thrown) {
-        failure = { part, thrown };
-        this.#problemsByPart.set(part.name, failed(part.name, thrown).problems);
-        for (const name of leaningOn(part, given)) broken.add(name);
-      }
+    let { given } = gathered;
+    let [changes, failures] = [0, 0];
+    for (const standing of this.#standings) {
+      const { part } = standing;
+      // What does not get through Docker's firewall is as good as not forwarded, to all that comes after.
+      const known = part.name === "rules" ? { ...given, broken } : given;
+      const turn = await this.#turn(standing, { given: known, mayRemove: gathered.mayRemove });
+      changes += turn.changes;
+      if (turn.failure !== null) failures += 1;
+      if (!turn.isMade) for (const name of leaningOn(part, given)) broken.add(name);
       for (const name of part.broken) broken.add(name);
+      given = narrowed(given, part);
+      if (part.name === "rules") await this.#follow(turn, standing, { ...given, broken });
     }
-    this.#options.onApplied(performance.now() - startedAtMs, failure === null);
-    const carried = new Set(carriedNetworks({ ...given, broken }).keys());
-    if (failure === null) this.#succeeded(carried);
-    else await this.#failed(failure, carried);
+    this.#options.onApplied({ ms: performance.now() - startedAtMs, changes, failures });
+    begun.ended(this.#state.mode === "proxy" || this.#standings.every(isInForce));
   }
 
-  #took({ name }: PlannedPart, { problems }: Applied, repairCount: number): void {
+  /** Makes one part, unless it waits to be tried again or must not be made yet. */
+  async #turn(standing: Standing, { given, mayRemove }: Gathered): Promise<Turn> {
+    const { part } = standing;
+    const waits = standing.again !== null || this.#isAhead(part) || this.#isClosed;
+    if (waits) return { changes: 0, failure: null, isMade: false };
+    try {
+      // Also before a repair: what a plan says may depend on the time (slow start).
+      const applied = await part.apply(given, { mayRemove });
+      const repaired = standing.repairIsDue ? await part.repair() : null;
+      standing.repairIsDue = false;
+      standing.failures = 0;
+      standing.hasHeld = true;
+      const problems = [...new Set([...applied.problems, ...(repaired?.problems ?? [])])];
+      this.#tell(standing, problems, repaired?.changes ?? 0);
+      return { changes: applied.changes + (repaired?.changes ?? 0), failure: null, isMade: true };
+    } catch (thrown) {
+      this.#failed(standing, thrown);
+      return { changes: 0, failure: thrown, isMade: false };
+    }
+  }
+
+  /** Tunnels are made only once what keeps clear packets out of encrypted ones has stood. */
+  #isAhead({ name }: PlannedPart): boolean {
+    if (name !== "wireguard" && name !== "links") return false;
+    return this.#standings.some(({ part, hasHeld }) => part.name === "guard" && !hasHeld);
+  }
+
+  #tell(standing: Standing, problems: readonly string[], repairCount: number): void {
     const { log, onRepaired } = this.#options;
+    const { name } = standing.part;
     if (repairCount > 0) {
       onRepaired(name, repairCount);
       log.warn(`kernel ${name}: ${repairCount} of ours were not as they should be, and are again`);
     }
-    const before = this.#problemsByPart.get(name) ?? [];
-    for (const text of problems) if (!before.includes(text)) log.warn(`kernel ${name}: ${text}`);
-    this.#problemsByPart.set(name, problems);
+    for (const text of problems) if (!standing.problems.includes(text)) log.warn(`kernel ${name}: ${text}`);
+    standing.problems = problems;
   }
 
-  #succeeded(carried: ReadonlySet<string>): void {
-    this.#failures = 0;
-    if (this.#state.mode === "proxy") this.#options.log.info("kernel data plane works again");
-    this.#become({ mode: "kernel", reason: "", carried });
-  }
-
-  async #failed(
-    { part, thrown }: { readonly part: PlannedPart; readonly thrown: unknown },
-    carried: ReadonlySet<string>,
-  ): Promise<void> {
+  #failed(standing: Standing, thrown: unknown): void {
     const { log, random } = this.#options;
-    const text = failed(part.name, thrown).problems.join("; ");
-    if (this.#failures === 0) log.warn(`kernel data plane: ${text}`);
-    this.#failures += 1;
-    const isHopeless = thrown instanceof Failure && ["not-found", "not-allowed"].includes(thrown.code);
-    const givesUp = part.name === "rules" && (isHopeless || this.#failures >= PATIENCE);
-    if (givesUp && this.#state.mode === "kernel") await this.#giveUp(part, text, carried);
-    else this.#become({ ...this.#state, carried });
+    const text = failureText(standing.part.name, thrown);
+    if (standing.failures === 0) log.warn(`kernel data plane: ${text}`);
+    standing.problems = [text];
+    standing.failures += 1;
     if (this.#isClosed) return;
-    const waitMs = backoffMs(this.#pace.again, this.#failures - 1, random);
-    this.#again = setTimeout(() => {
-      this.#again = null;
+    const waitMs = backoffMs(this.#pace.again, standing.failures - 1, random);
+    standing.again = setTimeout(() => {
+      standing.again = null;
       this.#rounds.set(null);
     }, waitMs);
   }
 
-  /** The proxy serves all from now on; rules that can still be taken away are. */
-  async #giveUp(rules: PlannedPart, reason: string, carried: ReadonlySet<string>): Promise<void> {
-    const left = await rules.remove().catch((thrown: unknown) => failed(rules.name, thrown));
-    const stale = left.problems.length === 0 ? "" : `; rules of before may be left (${left.problems[0]})`;
-    this.#become({ mode: "proxy", reason: `${reason}${stale}`, carried });
-    this.#options.log.warn(`the proxy carries all traffic: ${this.#state.reason}`);
+  /** The mode follows the rules alone: without them the proxy carries all, whatever else works. */
+  async #follow({ failure, isMade }: Turn, rules: Standing, given: KernelGiven): Promise<void> {
+    const carried = new Set(carriedNetworks(given).keys());
+    if (isMade) {
+      if (this.#state.mode === "proxy") this.#options.log.info("kernel data plane works again");
+      return this.#become({ mode: "kernel", reason: "", carried });
+    }
+    const isHopeless = failure instanceof Failure && ["not-found", "not-allowed"].includes(failure.code);
+    const givesUp = failure !== null && (isHopeless || rules.failures >= PATIENCE);
+    if (givesUp) return await this.#giveUp(rules, given);
+    if (this.#state.mode === "kernel") this.#become({ ...this.#state, carried });
+  }
+
+  /**
+   * The proxy serves all from now on; rules that can still be taken away are. With each failure anew: what took too
+   * long may have been done after all. What other hosts would send over the overlay comes to the daemon instead.
+   */
+  async #giveUp({ part, problems }: Standing, { bridges }: KernelGiven): Promise<void> {
+    const left = await part.remove().then(
+      (removed) => removed.problems,
+      (thrown: unknown) => [textOf(thrown)],
+    );
+    const stale = left.length === 0 ? [] : [`rules of before may be left (${left[0]})`];
+    const lost = bridges.length === 0 ? [] : ["containers of overlay networks reach no outside address"];
+    const reason = [problems.join("; "), ...stale, ...lost].join("; ");
+    if (this.#isClosed || (this.#state.mode === "proxy" && this.#state.reason === reason)) return;
+    this.#become({ mode: "proxy", reason, carried: NONE });
+    this.#options.log.warn(`the proxy carries all traffic: ${reason}`);
   }
 
   #become(state: KernelState): void {
@@ -266,9 +321,21 @@ export class Reconciler {
   }
 }
 
+/** Whether a part does not hold up what others are told: only rules lead to replicas. */
+function isInForce({ part, failures }: Standing): boolean {
+  return part.name !== "rules" || failures === 0;
+}
+
+/** What is known after a part: where its packets do not get through, nothing is forwarded. */
+function narrowed(given: KernelGiven, { passes }: PlannedPart): KernelGiven {
+  const { v4, v6 } = given.forwards;
+  if (passes === undefined || ((passes.v4 || !v4) && (passes.v6 || !v6))) return given;
+  return { ...given, forwards: { v4: v4 && passes.v4, v6: v6 && passes.v6 } };
+}
+
 /** Networks that nothing of another host is to be sent over while this part cannot be changed. */
 function leaningOn({ name }: PlannedPart, { view }: KernelGiven): readonly string[] {
-  if (name === "rules") return [];
+  if (name === "rules" || name === "accept") return [];
   return view.networks
     .filter(({ encrypted }) => encrypted || name === "links")
     .map((network) => network.name);
@@ -277,15 +344,4 @@ function leaningOn({ name }: PlannedPart, { view }: KernelGiven): readonly strin
 function isSameSet(one: ReadonlySet<string> | null, other: ReadonlySet<string> | null): boolean {
   if (one === null || other === null) return one === other;
   return one.size === other.size && [...one].every((name) => other.has(name));
-}
-
-function failed(name: string, thrown: unknown): Applied {
-  return { changes: 0, problems: [`${name} cannot be changed: ${textOf(thrown)}`] };
-}
-
-function sum(all: readonly Applied[]): Applied {
-  return {
-    changes: all.reduce((total, { changes }) => total + changes, 0),
-    problems: [...new Set(all.flatMap(({ problems }) => problems))],
-  };
 }

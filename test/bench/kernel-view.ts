@@ -86,6 +86,7 @@ export function givenOf(
       { network: NETWORK, device: bridgeDevice(NETWORK), prefix: sliceOf(nth), gateway: addressOf(nth, 1) },
     ],
     overlay: { address: underlay[nth - 1] ?? "", device, mtu, encrypts: false },
+    forwards: { v4: true, v6: true },
     listening: new Set([`${PUBLISHED_PORT}/tcp`]),
     ingressAddress: "0.0.0.0",
     ejected: new Set(),

@@ -108,8 +108,11 @@ export const SHELL_FILES: readonly string[] = inFolders({
   ],
   health: ["probe"],
   kernel: [
+    "accept/accept",
+    "accept/docker-user",
     "detect",
-    "links/docker-user",
+    "forwarding",
+    "guard/guard",
     "links/iproute",
     "links/links",
     "links/settings",

@@ -11,12 +11,10 @@
 
 import { isDeepStrictEqual } from "node:util";
 
-import { textOf } from "../../base/failure.ts";
 import { LIMITS } from "../../model/limits.ts";
 import type { Applied, KernelPart } from "../part.ts";
 
 import { diffDevices, diffRest } from "./diff.ts";
-import { openDockerUser, type DockerUser } from "./docker-user.ts";
 import { openIproute } from "./iproute.ts";
 import type { LinkPlan } from "./plan.ts";
 import { openSettings, type LinkSettings } from "./settings.ts";
@@ -33,7 +31,6 @@ export interface LinksPart extends KernelPart<LinkPlan> {
 export interface LinkParts {
   readonly kernel: LinkKernel;
   readonly settings: LinkSettings;
-  readonly dockerUser: DockerUser;
 }
 
 /** What was applied last. */
@@ -47,7 +44,6 @@ interface Last {
 export function openLinks(parts: Partial<LinkParts> = {}): LinksPart {
   const kernel = parts.kernel ?? openIproute();
   const settings = parts.settings ?? openSettings();
-  const dockerUser = parts.dockerUser ?? openDockerUser();
   let last: Last | null = null;
   let broken: ReadonlySet<string> = new Set();
 
@@ -60,9 +56,8 @@ export function openLinks(parts: Partial<LinkParts> = {}): LinksPart {
       [...plan.deviceByNetwork].filter(([, name]) => made.missing.has(name)).map(([name]) => name),
     );
     const told = await settings.apply(devices, plan.devices6);
-    const accepted = devices.length === 0 ? { changes: 0, problems: [] } : await dockerUser.accept();
-    const problems = [...plan.problems, ...wordsOf(made.refusals), ...told, ...accepted.problems];
-    const applied = { changes: made.changes + accepted.changes, problems: bounded(problems) };
+    const problems = [...plan.problems, ...wordsOf(made.refusals), ...told];
+    const applied = { changes: made.changes, problems: bounded(problems) };
     last = { plan, mayRemove, applied };
     return applied;
   };
@@ -84,14 +79,8 @@ export function openLinks(parts: Partial<LinkParts> = {}): LinksPart {
     async remove() {
       last = null;
       broken = new Set();
-      const made = await match(kernel, { desired: [], mayRemove: true }).then(
-        ({ changes, refusals }) => ({ changes, problems: wordsOf(refusals) }),
-        // Docker's rule goes all the same.
-        (thrown: unknown) => ({ changes: 0, problems: [`links are left as they are: ${textOf(thrown)}`] }),
-      );
-      const accepted = await dockerUser.remove();
-      const problems = [...made.problems, ...accepted.problems];
-      return { changes: made.changes + accepted.changes, problems: bounded(problems) };
+      const { changes, refusals } = await match(kernel, { desired: [], mayRemove: true });
+      return { changes, problems: bounded(wordsOf(refusals)) };
     },
   };
 }

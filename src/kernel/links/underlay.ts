@@ -17,8 +17,8 @@ import { parseUnderlay, type Underlay } from "./parse-underlay.ts";
 
 const DEADLINE_MS = 2000;
 
-/** A device for a moment, and a number no network has. */
-const PROBE_DEVICE = "sk-probe";
+/** A device for a moment, called as no bridge of a network is, and a number no network has. */
+const PROBE_DEVICE = "skein-vx-try";
 const PROBE_VNI = "4095";
 
 /** Finds the device that has an address. Never rejects. @param address  the one others reach this host's mesh by */
@@ -42,8 +42,13 @@ export async function observeUnderlay(address: string): Promise<Underlay> {
 
 /** Whether this kernel makes VXLAN devices and we may; null when it does, else the reason. Never rejects. */
 export async function probeVxlan(): Promise<string | null> {
-  const remove = (): Promise<unknown> =>
-    run("ip", ["link", "del", "dev", PROBE_DEVICE], { deadlineMs: DEADLINE_MS });
+  // Only one of that kind: somebody else's may have the name.
+  const remove = async (): Promise<void> => {
+    const named = ["-o", "link", "show", "dev", PROBE_DEVICE, "type", "vxlan"];
+    const { stdout } = await run("ip", named, { deadlineMs: DEADLINE_MS });
+    if (stdout.trim() === "") return;
+    await run("ip", ["link", "del", "dev", PROBE_DEVICE], { deadlineMs: DEADLINE_MS });
+  };
   try {
     // One that was left by a daemon that ended at this very moment.
     await remove();

@@ -41,6 +41,7 @@ const FORMS: Readonly<Record<SetName, readonly [string, string]>> = {
   masked: [`${ADDRESS} \\. ${TRANSPORT} \\. ${PORT}`, ""],
   masked6: [`${ADDRESS6} \\. ${TRANSPORT} \\. ${PORT}`, ""],
   homes: [`${ADDRESS} \\. ${ADDRESS}/\\d{1,2}`, ""],
+  homes6: [`${ADDRESS6} \\. ${ADDRESS6}/\\d{1,3}`, ""],
   asking: [DEVICE, `${ADDRESS} \\. ${PORT}`],
   asking6: [DEVICE, `${ADDRESS6} \\. ${PORT}`],
   askers: [ADDRESS, `${ADDRESS} \\. ${PORT}`],

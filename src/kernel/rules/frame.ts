@@ -10,8 +10,10 @@
  * Pure.
  */
 
-import type { Carried } from "../carried.ts";
-import type { KernelGiven } from "../given.ts";
+import type { Network } from "../../model/network.ts";
+
+import type { Bridged } from "../carried.ts";
+import type { Forwarding, KernelGiven } from "../given.ts";
 import { DEVICE_PREFIX, MARK_MASK, MARK_OURS, VXLAN_PORT, vxlanDevice, WIREGUARD_DEVICE } from "../names.ts";
 import { chain, MARK_LED, MARK_LED_MASK, type Chain } from "./ruleset.ts";
 import { addressWord, deviceWord, markWord, prefixWord, vniWord, type Family } from "./words.ts";
@@ -27,31 +29,32 @@ const VNI_BITS = "@th,96,24";
 
 /** What the frame is made of. */
 export interface FrameGiven {
-  readonly given: Pick<KernelGiven, "pool" | "pool6" | "ingressAddress">;
-  readonly carried: readonly Carried[];
+  readonly given: Pick<KernelGiven, "pool" | "pool6" | "ingressAddress" | "forwards">;
+  readonly bridged: readonly Bridged[];
 }
 
-/** The chains that are always there. Rules that name a network are there with it. */
-export function planFrame({ given, carried }: FrameGiven): readonly Chain[] {
+/** The chains that are always there. Rules that name a network are there with its bridge. */
+export function planFrame({ given, bridged }: FrameGiven): readonly Chain[] {
   const pool = prefixWord("ip", given.pool);
   const pool6 = given.pool6 === null ? null : prefixWord("ip6", given.pool6);
+  const staying = stayingHere(given.forwards, pool, pool6);
   return [
     chain("mask", ["snat ip to oifname map @gateways", "snat ip6 to oifname map @gateways6", "masquerade"]),
     chain("ours", [`meta mark set meta mark & ${inverse(MARK_MASK)} | ${markWord(MARK_OURS)}`, "accept"]),
-    chain("questions", questions(carried, pool, pool6)),
+    chain("questions", questions(bridged, pool, pool6)),
     chain("lead", lead(given.ingressAddress, pool, pool6)),
     chain("led", led()),
-    chain("prerouting", ["meta l4proto { tcp, udp } th dport 53 jump questions", "jump lead"], {
+    chain("prerouting", ["meta l4proto { tcp, udp } th dport 53 jump questions", ...staying, "jump lead"], {
       hook: hookOf("nat", "prerouting", -105),
     }),
     chain("output", ["jump lead"], { hook: hookOf("nat", "output", -105) }),
-    chain("postrouting", postrouting(carried), { hook: hookOf("nat", "postrouting", 95) }),
+    chain("postrouting", postrouting(bridged), { hook: hookOf("nat", "postrouting", 95) }),
     chain("arriving", arriving(), { hook: hookOf("filter", "prerouting", -150) }),
     chain("forward", forward(), { hook: hookOf("filter", "forward", -10) }),
-    chain("input", input(carried), { hook: hookOf("filter", "input", -10) }),
-    chain("leaving", leaving(carried), { hook: hookOf("filter", "output", -10) }),
-    chain("tunnels-in", tunnels(carried), { hook: hookOf("filter", "prerouting", -300) }),
-    chain("tunnels-out", tunnels(carried), { hook: hookOf("filter", "output", -300) }),
+    chain("input", input(bridged), { hook: hookOf("filter", "input", -10) }),
+    chain("leaving", leaving(bridged), { hook: hookOf("filter", "output", -10) }),
+    chain("tunnels-in", tunnels(bridged), { hook: hookOf("filter", "prerouting", -300) }),
+    chain("tunnels-out", tunnels(bridged), { hook: hookOf("filter", "output", -300) }),
   ];
 }
 
@@ -63,10 +66,10 @@ function hookOf(type: "nat" | "filter", hook: string, priority: number): string 
  * Questions for names, to whomever, go to the daemon. Not those to a VIP or to a container of the same network: whoever
  * names them runs a DNS service there and wants that one.
  */
-function questions(carried: readonly Carried[], pool: string, pool6: string | null): readonly string[] {
-  const others = carried.map(({ network, bridge }) => {
+function questions(bridged: readonly Bridged[], pool: string, pool6: string | null): readonly string[] {
+  const others = bridged.map(({ network, bridge }) => {
     const device = deviceWord(bridge.device);
-    const range = prefixWord("ip", network.range);
+    const range = prefixWord("ip", network?.range ?? bridge.prefix);
     return `iifname ${device} ip daddr ${range} ip daddr != ${addressWord("ip", bridge.gateway)} return`;
   });
   return [
@@ -94,6 +97,18 @@ function lead(ingressAddress: string, pool: string, pool6: string | null): reado
   ];
 }
 
+/**
+ * What comes from elsewhere in a family that this host does not forward stays with the proxy: led to a replica, it would
+ * be lost. No other table may lead a VIP elsewhere for all that.
+ */
+function stayingHere({ v4, v6 }: Forwarding, pool: string, pool6: string | null): readonly string[] {
+  const six = pool6 === null ? [] : [`ip6 daddr ${pool6} dnat ip6 to ip6 daddr`];
+  return [
+    ...(v4 ? [] : [`ip daddr ${pool} dnat ip to ip daddr`, "meta nfproto ipv4 accept"]),
+    ...(v6 ? [] : [...six, "meta nfproto ipv6 accept"]),
+  ];
+}
+
 /** How packets to a published port are told, in each family; null where it is not open in one. */
 export function publishedAt(ingressAddress: string): Readonly<Record<Family, string | null>> {
   const isLocal = "fib daddr type local";
@@ -112,12 +127,14 @@ export function publishedAt(ingressAddress: string): Readonly<Record<Family, str
  */
 function led(): readonly string[] {
   const key = "meta l4proto . th dport";
+  // Of homes there is a costly look-up, for hosts alone.
   return [
     'oifname "lo" accept',
     "fib saddr type local goto mask",
-    "add @selves { oifname . oifname }",
+    "update @selves { oifname . oifname }",
     "iifname . oifname @selves goto mask",
-    "ip saddr . ip daddr @homes goto mask",
+    "ip saddr @hosts ip saddr . ip daddr @homes goto mask",
+    "ip6 saddr . ip6 daddr @homes6 goto mask",
     `ip daddr . ${key} @masked goto mask`,
     `ip6 daddr . ${key} @masked6 goto mask`,
     "accept",
@@ -125,8 +142,8 @@ function led(): readonly string[] {
 }
 
 /** Containers of overlay networks go out into the world under the host's address: Docker is told not to see to it. */
-function postrouting(carried: readonly Carried[]): readonly string[] {
-  const outward = carried.flatMap(({ bridge }) => [
+function postrouting(bridged: readonly Bridged[]): readonly string[] {
+  const outward = bridged.flatMap(({ bridge }) => [
     `ip saddr ${prefixWord("ip", bridge.prefix)} oifname != ${OWN} masquerade`,
     ...(bridge.prefix6 === undefined
       ? []
@@ -172,9 +189,9 @@ function forward(): readonly string[] {
 }
 
 /** VXLAN packets are taken from members only, those of encrypted networks only out of WireGuard. */
-function input(carried: readonly Carried[]): readonly string[] {
-  const plain = vnisOf(carried, false);
-  const encrypted = vnisOf(carried, true);
+function input(bridged: readonly Bridged[]): readonly string[] {
+  const plain = vnisOf(bridged, false);
+  const encrypted = vnisOf(bridged, true);
   const vxlan = `udp dport ${VXLAN_PORT} ${VNI_BITS}`;
   return [
     ...(plain === null
@@ -193,8 +210,8 @@ function input(carried: readonly Carried[]): readonly string[] {
 }
 
 /** Packets of an encrypted network leave in WireGuard or not at all. */
-function leaving(carried: readonly Carried[]): readonly string[] {
-  const encrypted = vnisOf(carried, true);
+function leaving(bridged: readonly Bridged[]): readonly string[] {
+  const encrypted = vnisOf(bridged, true);
   const isOther = `oifname != "${WIREGUARD_DEVICE}"`;
   return encrypted === null
     ? []
@@ -205,14 +222,21 @@ function leaving(carried: readonly Carried[]): readonly string[] {
  * Each inner connection is an outer one of its own (RFC 7348 5: the source port is a hash), that nothing ever answers:
  * to remember these would cost every packet, and fill the table.
  */
-function tunnels(carried: readonly Carried[]): readonly string[] {
-  const vnis = carried.map(({ network }) => vniWord(network.vni)).join(", ");
+function tunnels(bridged: readonly Bridged[]): readonly string[] {
+  const vnis = networksOf(bridged)
+    .map(({ vni }) => vniWord(vni))
+    .join(", ");
   return vnis === "" ? [] : [`udp dport ${VXLAN_PORT} ${VNI_BITS} { ${vnis} } notrack`];
 }
 
-function vnisOf(carried: readonly Carried[], isEncrypted: boolean): string | null {
-  const found = carried.filter(({ network }) => network.encrypted === isEncrypted);
-  return found.length === 0 ? null : found.map(({ network }) => vniWord(network.vni)).join(", ");
+function vnisOf(bridged: readonly Bridged[], isEncrypted: boolean): string | null {
+  const found = networksOf(bridged).filter(({ encrypted }) => encrypted === isEncrypted);
+  return found.length === 0 ? null : found.map(({ vni }) => vniWord(vni)).join(", ");
+}
+
+/** Carried or not: what must not pass must not pass least of all where something is amiss. */
+function networksOf(bridged: readonly Bridged[]): readonly Network[] {
+  return bridged.flatMap(({ network }) => network ?? []);
 }
 
 function inverse(mask: number): string {

@@ -18,7 +18,14 @@ import type { KernelGiven } from "../given.ts";
 import { checkChain, checkElement } from "./check.ts";
 import { planFrame, publishedAt } from "./frame.ts";
 import { planNetworks } from "./networks.ts";
-import { SET_NAMES, type Chain, type Endpoint, type Ruleset, type SetName } from "./ruleset.ts";
+import {
+  SET_NAMES,
+  type Chain,
+  type Elements,
+  type Endpoint,
+  type Ruleset,
+  type SetName,
+} from "./ruleset.ts";
 import { planService, type ServiceGiven, type ServicePlan } from "./service.ts";
 import type { Surroundings } from "./upstreams.ts";
 
@@ -112,9 +119,10 @@ function basisOf(given: KernelGiven, carried: ReadonlyMap<string, Carried>): str
     const tunnels = overlay === undefined ? "" : overlay.wireguard === undefined ? "vxlan" : "wireguard";
     return `${id} ${zone} ${tunnels}`;
   });
-  const networks = view.networks.map(({ name, isSound, slices }) => [
+  const networks = view.networks.map(({ name, isSound, encrypted, slices }) => [
     name,
     isSound,
+    encrypted,
     slices.map(({ node, prefix, prefix6 }) => `${node} ${prefix} ${prefix6 ?? ""}`),
   ]);
   const own = [pool, pool6, ingressAddress, [...listening].sort(), [...carried.keys()]];
@@ -122,15 +130,14 @@ function basisOf(given: KernelGiven, carried: ReadonlyMap<string, Carried>): str
 }
 
 /** What the frame and the rules of networks depend on beyond that. */
-function frameBasisOf({ view, bridges, guests, askers }: KernelGiven): string {
-  const hosts = view.members.map(({ name, overlay }) => `${name} ${overlay?.address ?? ""}`);
-  const networks = view.networks.map(({ range, vni, encrypted, slices }) => [
+function frameBasisOf({ view, bridges, guests, askers, forwards }: KernelGiven): string {
+  const hosts = view.members.map(({ name, host, overlay }) => `${name} ${host} ${overlay?.address ?? ""}`);
+  const networks = view.networks.map(({ range, vni, slices }) => [
     range,
     vni,
-    encrypted,
     slices.map(({ index }) => index),
   ]);
-  return JSON.stringify([bridges, guests, askers, hosts, networks]);
+  return JSON.stringify([bridges, guests, askers, forwards, hosts, networks]);
 }
 
 function assemble(
@@ -143,7 +150,7 @@ function assemble(
   const chains = new Map<string, Chain>();
   const sets = new Map<SetName, Map<string, string>>(SET_NAMES.map((name) => [name, new Map()]));
   const endpoints = new Map<string, Endpoint>();
-  for (const planned of [...planFrame({ given, carried: networks.carried }), ...networks.chains]) {
+  for (const planned of [...planFrame({ given, bridged: networks.bridged }), ...networks.chains]) {
     const wrong = checkChain(planned);
     // The chains that all lean on are ours alone: no label or peer has a word in them that was not checked.
     if (wrong !== null) throw new Failure("invalid", wrong);
@@ -161,9 +168,22 @@ function assemble(
     problems.push(...told);
   }
   dropDangling(sets, chains, problems);
+  problems.push(...unforwarded(given, sets));
   const again = services.map(({ againAtMs }) => againAtMs ?? Infinity);
   const againAtMs = again.reduce((soonest, atMs) => Math.min(soonest, atMs), Infinity);
   return { chains, sets, endpoints, problems, againAtMs: againAtMs === Infinity ? null : againAtMs };
+}
+
+/** Families in which something would be led here, were they forwarded. */
+function unforwarded({ forwards }: KernelGiven, sets: ReadonlyMap<SetName, Elements>): readonly string[] {
+  const leads = (...names: readonly SetName[]): boolean =>
+    names.some((name) => (sets.get(name)?.size ?? 0) > 0);
+  const told = (family: string, setting: string): string =>
+    `${family} is not forwarded here (${setting}, or Docker's firewall): the proxy carries what comes from elsewhere`;
+  return [
+    ...(forwards.v4 || !leads("vips", "ports") ? [] : [told("IPv4", "net.ipv4.ip_forward")]),
+    ...(forwards.v6 || !leads("vips6", "ports6") ? [] : [told("IPv6", "net.ipv6.conf.all.forwarding")]),
+  ];
 }
 
 function isSound(element: Parameters<typeof checkElement>[0], problems: string[]): boolean {

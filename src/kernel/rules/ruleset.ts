@@ -73,15 +73,17 @@ export const SETS = {
   masked6: "set { type ipv6_addr . inet_proto . inet_service; }",
   /** The address of a host together with what runs on it: that one's answers would not leave the host again. */
   homes: "set { type ipv4_addr . ipv4_addr; flags interval; }",
+  homes6: "set { type ipv6_addr . ipv6_addr; flags interval; }",
   /** Whose questions for names go to which address and port: all of a device, or one address. */
   asking: "map { type ifname : ipv4_addr . inet_service; }",
   asking6: "map { type ifname : ipv6_addr . inet_service; }",
   askers: "map { type ipv4_addr : ipv4_addr . inet_service; }",
   /**
    * Pairs of one device with itself, filled by the rules as packets come by: nft cannot compare two devices, but it can
-   * look a pair up. So it is known that a packet leaves by the device it came in by.
+   * look a pair up. So it is known that a packet leaves by the device it came in by. Devices come and go with
+   * containers' networks, so a pair that was not seen for a while goes too.
    */
-  selves: "set { type ifname . ifname; size 4096; flags dynamic; }",
+  selves: "set { type ifname . ifname; size 4096; flags dynamic,timeout; timeout 10m; }",
 } as const;
 
 /** The name of one of them. */

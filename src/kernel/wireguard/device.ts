@@ -54,8 +54,8 @@ const OUR_KINDS = ["wireguard", "tun"];
 
 const SOCKETS = "/var/run/wireguard";
 const TUN = "/dev/net/tun";
-/** Made and taken away at once, to see whether the kernel has WireGuard. */
-const SPECIMEN = "sk-wgtry";
+/** Made and taken away at once, to see whether the kernel has WireGuard. Not as bridges of networks are called. */
+const SPECIMEN = "skein-wg-try";
 
 const PROGRAM = "wireguard-go";
 const TOOL_REMEDY = "install the package wireguard-tools";
@@ -125,7 +125,7 @@ class SystemDevice implements Device {
       if (asked.status !== 0) throw failureOf(PROGRAM, asked);
       await ip("link", "set", "dev", this.#alias, "name", WIREGUARD_DEVICE);
     } catch (thrown) {
-      await deleteLink(this.#alias);
+      await deleteLink(this.#alias, "tun");
       throw thrown;
     }
   }
@@ -151,7 +151,8 @@ class SystemDevice implements Device {
     const isOurs = link !== null && OUR_KINDS.includes(link.kind);
     if (isOurs) await ip("link", "delete", "dev", WIREGUARD_DEVICE);
     // What a start that was cut short may have left.
-    for (const device of [this.#alias, SPECIMEN]) await deleteLink(device);
+    await deleteLink(this.#alias, "tun");
+    await deleteLink(SPECIMEN, "wireguard");
     await this.#ended();
     return isOurs;
   }
@@ -187,7 +188,7 @@ class SystemDevice implements Device {
 async function kernelLacks(): Promise<string | null> {
   const link = await readLink(WIREGUARD_DEVICE);
   if (link?.kind === "wireguard") return null;
-  await deleteLink(SPECIMEN);
+  await deleteLink(SPECIMEN, "wireguard");
   const args = ["link", "add", "dev", SPECIMEN, "type", "wireguard"];
   const made = await run("ip", args, { deadlineMs: DEADLINE_MS });
   if (made.status !== 0) return said(made);
@@ -227,8 +228,9 @@ async function readLink(device: string): Promise<ObservedLink | null> {
   throw failureOf("ip", shown);
 }
 
-async function deleteLink(device: string): Promise<void> {
-  if ((await readLink(device)) !== null) await ip("link", "delete", "dev", device);
+/** Only what is of the kind that we make: a device of somebody else's may have the name. */
+async function deleteLink(device: string, kind: "tun" | "wireguard"): Promise<void> {
+  if ((await readLink(device))?.kind === kind) await ip("link", "delete", "dev", device);
 }
 
 async function ip(...args: readonly string[]): Promise<void> {

@@ -31,6 +31,28 @@ export async function openWireguard({ dataDir, device }: WireguardOptions): Prom
   return new Wireguard(device ?? (await openDevice()), await openWireguardKey(dataDir));
 }
 
+/**
+ * The part where nothing is encrypted, or no daemon runs: takes away what an earlier life left. It needs no key, and so
+ * makes none.
+ *
+ * @param given  for tests
+ */
+export async function openNoWireguard(given?: Device): Promise<KernelPart<null>> {
+  const device = given ?? (await openDevice());
+  let isGone = false;
+  const remove = async (): Promise<Applied> => {
+    const changes = (await device.remove()) ? 1 : 0;
+    isGone = true;
+    return { changes, problems: [] };
+  };
+  return {
+    apply: async (_, { mayRemove }) => (mayRemove && !isGone ? await remove() : NOTHING),
+    // None was left, and whoever made one since may have a use for it.
+    repair: async () => NOTHING,
+    remove,
+  };
+}
+
 /** WireGuard on this host. */
 export class Wireguard implements KernelPart<WireguardPlan> {
   readonly #device: Device;
@@ -60,27 +82,36 @@ export class Wireguard implements KernelPart<WireguardPlan> {
   async apply(desired: WireguardPlan, { mayRemove }: { readonly mayRemove: boolean }): Promise<Applied> {
     const isSame = isDeepStrictEqual(desired, this.#applied) && mayRemove === this.#mayRemove;
     if (isSame) return { changes: 0, problems: desired.problems };
-    this.#applied = null;
-    const changes = await this.#match(desired.device, mayRemove);
-    this.#applied = desired;
     this.#mayRemove = mayRemove;
-    return { changes, problems: desired.problems };
+    return await this.#become(desired);
   }
 
   async repair(): Promise<Applied> {
     const desired = this.#applied;
     if (desired === null) return NOTHING;
-    this.#applied = null;
     // Where none should be none was left, and whoever made one since may have a use for it.
-    const changes = desired.device === null ? 0 : await this.#match(desired.device, this.#mayRemove);
-    this.#applied = desired;
-    return { changes, problems: desired.problems };
+    if (desired.device === null) return { changes: 0, problems: desired.problems };
+    return await this.#become(desired);
   }
 
   async remove(): Promise<Applied> {
     this.#applied = null;
     this.#toldByKey.clear();
     return { changes: (await this.#device.remove()) ? 1 : 0, problems: [] };
+  }
+
+  async #become(desired: WireguardPlan): Promise<Applied> {
+    // Forgotten first: what fails half-way must not pass for done.
+    this.#applied = null;
+    try {
+      const changes = await this.#match(desired.device, this.#mayRemove);
+      this.#applied = desired;
+      return { changes, problems: desired.problems };
+    } catch (thrown) {
+      // A program or module may be gone that was there: what this host can do is looked into again.
+      this.#ability = null;
+      throw thrown;
+    }
   }
 
   /** @returns how many changes it took */

@@ -57,6 +57,7 @@ export function givenOf(picture: Picture = {}): KernelGiven {
           : { prefix6: slice6Of(range6, self), gateway6: slice6Of(range6, self).replace("/80", "1") }),
       })),
     overlay: { address, device: "eth0", mtu, encrypts },
+    forwards: { v4: true, v6: true },
     listening: new Set(),
     ingressAddress: "0.0.0.0",
     ejected: new Set(),

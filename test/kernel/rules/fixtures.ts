@@ -137,6 +137,7 @@ export function given(scene: Scene, changes: Partial<KernelGiven> = {}): KernelG
     pool6: null,
     bridges,
     overlay: { address: "192.0.2.1", device: "eth0", mtu: 1500, encrypts: true },
+    forwards: { v4: true, v6: true },
     listening: new Set(),
     ingressAddress: "0.0.0.0",
     ejected: new Set(),

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { carriedNetworks } from "../../../src/kernel/carried.ts";
+import { bridgedNetworks } from "../../../src/kernel/carried.ts";
 import { planFrame, publishedAt } from "../../../src/kernel/rules/frame.ts";
 import type { Network } from "../../../src/model/network.ts";
 
@@ -11,7 +11,7 @@ import { given, network } from "./fixtures.ts";
 
 function rules(networks: readonly Network[], name: string): readonly string[] {
   const all = given({ networks });
-  const frame = planFrame({ given: all, carried: [...carriedNetworks(all).values()] });
+  const frame = planFrame({ given: all, bridged: bridgedNetworks(all) });
   return frame.find((chain) => chain.name === name)?.rules.map(({ text }) => text) ?? [];
 }
 

@@ -30,6 +30,7 @@ const given: KernelGiven = {
     { network: "secret", device: "sk-secret", prefix: `10.160.${host}.0/24`, gateway: `10.160.${host}.1` },
   ],
   overlay: ownOverlay({ address: `192.0.2.${host}` }),
+  forwards: { v4: true, v6: true },
   listening: new Set(),
   ingressAddress: "0.0.0.0",
   ejected: new Set(),

@@ -1,5 +1,5 @@
 /**
- * Docker-user: one rule in Docker's own chain for users, by which it lets our networks' packets pass.
+ * Docker-user: one rule in Docker's own chain for users, by which it lets pass what we forward.
  *
  * Docker drops what is forwarded and not its own. What our nftables rules found right to forward carries a mark of
  * ours; one rule accepts that mark. It goes to the end of the chain, before the RETURN that ends it: what the host's
@@ -13,13 +13,20 @@ import { readFile } from "node:fs/promises";
 
 import { Failure, textOf } from "../../base/failure.ts";
 import { run } from "../../runtime/exec.ts";
+import type { Forwarding } from "../given.ts";
 import { MARK_MASK, MARK_OURS } from "../names.ts";
 import type { Applied } from "../part.ts";
+
+/** What came of asking Docker to accept. */
+export interface Accepted extends Applied {
+  /** False in a family in which Docker drops what we forward, and could not be told otherwise. */
+  readonly passes: Forwarding;
+}
 
 /** The rule, in all forms of iptables that have the chain. */
 export interface DockerUser {
   /** Adds it where it is missing. Never throws. */
-  accept(): Promise<Applied>;
+  accept(): Promise<Accepted>;
   /** Takes it away everywhere. Never throws. */
   remove(): Promise<Applied>;
 }
@@ -34,8 +41,12 @@ const LAST = `-A ${CHAIN} -j RETURN`;
 const LOCK_S = "5";
 const DEADLINE_MS = 8000;
 
+type Family = keyof Forwarding;
+const FAMILIES: readonly Family[] = ["v4", "v6"];
+
 /** One of the two forms, in one family: its programs, the first that is installed being taken, and where it is told. */
 interface Form {
+  readonly family: Family;
   readonly programs: readonly string[];
   /** What tells that the chain may be there, without tables being made by asking; null where it cannot be. */
   readonly trace: () => Promise<string | null>;
@@ -43,14 +54,15 @@ interface Form {
 
 const FORMS: readonly Form[] = [
   // The plain name is one of the two forms, as the host's owner chose.
-  { programs: ["iptables-nft", "iptables"], trace: () => nftList(["chain", "ip", "filter", CHAIN]) },
-  { programs: ["ip6tables-nft", "ip6tables"], trace: () => nftList(["chain", "ip6", "filter", CHAIN]) },
-  { programs: ["iptables-legacy"], trace: () => tablesOf("/proc/net/ip_tables_names") },
-  { programs: ["ip6tables-legacy"], trace: () => tablesOf("/proc/net/ip6_tables_names") },
+  { family: "v4", programs: ["iptables-nft", "iptables"], trace: () => nftList(["chain", "ip", "filter", CHAIN]) },
+  { family: "v6", programs: ["ip6tables-nft", "ip6tables"], trace: () => nftList(["chain", "ip6", "filter", CHAIN]) },
+  { family: "v4", programs: ["iptables-legacy"], trace: () => tablesOf("/proc/net/ip_tables_names") },
+  { family: "v6", programs: ["ip6tables-legacy"], trace: () => tablesOf("/proc/net/ip6_tables_names") },
 ];
 
 /** The chain as a program tells it. */
 interface Chain {
+  readonly family: Family;
   readonly program: string;
   /** Null where the program cannot tell it: it holds what only nft writes. */
   readonly rules: readonly string[] | null;
@@ -63,20 +75,25 @@ export function openDockerUser(): DockerUser {
   return { accept, remove };
 }
 
-async function accept(): Promise<Applied> {
+async function accept(): Promise<Accepted> {
   const chains = await chainsNow();
   const problems: string[] = [];
+  const passes = { v4: true, v6: true };
   let changes = 0;
-  for (const { program, rules } of chains.filter(({ accepts }) => !accepts)) {
-    if (rules === null) problems.push(unreadable(program));
-    if (rules === null) continue;
-    const place = rules.at(-1) === LAST ? ["-I", CHAIN, String(rules.length)] : ["-A", CHAIN];
-    const wrong = await change(program, [...place, ...RULE]);
+  for (const { family, program, rules } of chains.filter(({ accepts }) => !accepts)) {
+    const place = rules?.at(-1) === LAST ? ["-I", CHAIN, String(rules.length)] : ["-A", CHAIN];
+    const wrong = rules === null ? unreadable(program) : await change(program, [...place, ...RULE]);
     if (wrong === null) changes += 1;
     else problems.push(wrong);
+    if (wrong !== null) passes[family] = false;
   }
-  if (chains.length === 0 && (await dropsByNftables())) problems.push(BACKEND_PROBLEM);
-  return { changes, problems };
+  for (const family of FAMILIES) {
+    const isLed = chains.some((chain) => chain.family === family);
+    if (isLed || !(await dropsByNftables(family))) continue;
+    passes[family] = false;
+    if (!problems.includes(BACKEND_PROBLEM)) problems.push(BACKEND_PROBLEM);
+  }
+  return { changes, problems, passes };
 }
 
 async function remove(): Promise<Applied> {
@@ -99,24 +116,28 @@ async function chainsNow(): Promise<readonly Chain[]> {
 }
 
 /** The chain in one form; null where it is not there. */
-async function chainOf({ programs, trace }: Form): Promise<Chain | null> {
+async function chainOf({ family, programs, trace }: Form): Promise<Chain | null> {
   const traced = await trace();
   if (traced === null) return null;
   for (const program of programs) {
     try {
       const { status, stdout } = await iptables(program, ["-S", CHAIN]);
       const rules = stdout.split("\n").filter((line) => line.startsWith("-A "));
-      if (status === 0) return { program, rules, accepts: rules.includes(RULE_TEXT) };
+      if (status === 0) return { family, program, rules, accepts: rules.includes(RULE_TEXT) };
       // The plain iptables may be the other form, in which the chain need not be.
       if (!program.endsWith("-nft")) return null;
-      return { program, rules: null, accepts: acceptsOurs(traced) };
+      return { family, program, rules: null, accepts: acceptsOurs(traced) };
     } catch (thrown) {
       const isMissing = thrown instanceof Failure && thrown.code === "not-found";
       // Not installed: the next one. Slow or not allowed: looked into again with the next repair.
       if (!isMissing) return null;
     }
   }
-  return null;
+  // The chain is there, as nft says, and no program of its own is.
+  const [program = "iptables"] = programs;
+  return program.endsWith("-nft")
+    ? { family, program, rules: null, accepts: acceptsOurs(traced) }
+    : null;
 }
 
 async function change(program: string, args: readonly string[]): Promise<string | null> {
@@ -133,23 +154,29 @@ function iptables(program: string, args: readonly string[]): ReturnType<typeof r
 }
 
 function refusal(program: string, args: readonly string[], why: string): string {
-  return `Docker drops what overlay networks forward: ${program} ${args.join(" ")}: ${why}`;
+  return `Docker drops what is led to containers: ${program} ${args.join(" ")}: ${why}`;
 }
 
 function unreadable(program: string): string {
   const family = program.startsWith("ip6") ? "ip6" : "ip";
   const [mask, ours] = [MARK_MASK, MARK_OURS].map((value) => `0x${value.toString(16)}`);
   const remedy = `nft add rule ${family} filter ${CHAIN} meta mark and ${mask} == ${ours} accept`;
-  return `Docker may drop what overlay networks forward: ${program} cannot read chain ${CHAIN}; run ${remedy}`;
+  return `Docker may drop what is led to containers: ${program} cannot read chain ${CHAIN}; run ${remedy}`;
 }
 
+/** The tables of Docker's own nftables backend. */
+const BACKEND_TABLES: Readonly<Record<Family, string>> = {
+  v4: "ip docker-bridges",
+  v6: "ip6 docker-bridges",
+};
+
 const BACKEND_PROBLEM =
-  "Docker drops what overlay networks forward: its firewall backend is nftables; " +
+  "Docker drops what is led to containers: its firewall backend is nftables; " +
   `start dockerd with --bridge-accept-fwmark=${MARK}`;
 
-/** Whether Docker's own nftables backend is in use and was not told to accept our mark. */
-async function dropsByNftables(): Promise<boolean> {
-  const table = await nftList(["table", "ip", "docker-bridges"]);
+/** Whether Docker's own nftables backend is in use in a family and was not told to accept our mark. */
+async function dropsByNftables(family: Family): Promise<boolean> {
+  const table = await nftList(["table", ...BACKEND_TABLES[family].split(" ")]);
   return table !== null && !acceptsOurs(table);
 }
 
