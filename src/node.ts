@@ -149,11 +149,7 @@ export class Node {
     for (const asked of taken.drains) this.#drain(asked.replica, asked.draining);
     const isTick = input.kind === "tick";
     const lagging = (version: number): readonly string[] => this.#gossip.lagging(version);
-    const isBehind = input.kind === "tick" && input.isBehind === true;
-    // A drain is over once this very host leads nobody there any more, as well.
-    const unaware = (version: number): readonly string[] =>
-      isBehind ? [...lagging(version), this.#record.name] : lagging(version);
-    if (isTick && this.#acknowledgements.settle(unaware, nowMs)) this.#catalogIsDue = true;
+    if (isTick && this.#acknowledgements.settle(lagging, nowMs, input.aheadMs)) this.#catalogIsDue = true;
     if (isTick && this.#claims.settle(lagging, nowMs)) {
       // What somebody claimed before he applied this node's claim has come with the news that he did: it must be seen.
       if (this.#mergedRevision !== this.#gossip.revision) this.#remerge(nowMs);

@@ -24,10 +24,10 @@ import type { Vip6Rule } from "./model/vip6.ts";
 /** What a node is told. */
 export type Input =
   /**
-   * `delayMs`: the event loop's delay, 99th percentile over the last seconds, where the shell measures it. `isBehind`:
-   * true while this host's own kernel does not follow the newest view yet.
+   * `delayMs`: the event loop's delay, 99th percentile over the last seconds, where the shell measures it. `aheadMs`:
+   * views of that time and later are not followed yet by this host's own kernel; absent where it follows all.
    */
-  | { readonly kind: "tick"; readonly delayMs?: number; readonly isBehind?: boolean }
+  | { readonly kind: "tick"; readonly delayMs?: number; readonly aheadMs?: number }
   | { readonly kind: "discovered"; readonly discovery: Discovery }
   | { readonly kind: "probed"; readonly probe: ProbeRequest; readonly outcome: ProbeOutcome }
   | {

@@ -2,7 +2,8 @@
  * Acknowledgement: which drains has everyone heard of, and who has not?
  *
  * A drain is over by acknowledgement, not by sleep: once every alive member has applied the version of this node's log
- * that first said `draining`, no new traffic comes from anywhere. The owner then says so in the replica's record, and
+ * that first said `draining`, and this host's own kernel follows it, no new traffic comes from anywhere. The owner then
+ * says so in the replica's record, and
  * whoever asked for the drain, on whichever host, sees it in its own view. A drain that takes longer than a moment
  * names those who are missing the same way, once a second where they change: somebody waits, and only the owner knows.
  * Not when very many drain at once, as with a whole host: nobody waits for one of those by name.
@@ -23,6 +24,7 @@ const NAMED_REPLICAS_MAX = 32;
 interface Pending {
   /** The version of this node's log that first said it. */
   readonly version: number;
+  readonly sinceMs: number;
   namedAtMs: number;
   names: readonly string[];
 }
@@ -63,7 +65,7 @@ export class Acknowledgements {
       if (isOver(id, drainedAt)) this.#appliedVersionById.delete(id);
     for (const id of draining) {
       if (this.#pendingById.has(id) || this.#appliedVersionById.has(id)) continue;
-      this.#pendingById.set(id, { version, namedAtMs: nowMs, names: NOBODY });
+      this.#pendingById.set(id, { version, sinceMs: nowMs, namedAtMs: nowMs, names: NOBODY });
     }
   }
 
@@ -71,17 +73,23 @@ export class Acknowledgements {
    * Looks which drains have been applied by now, and who is missing in the others.
    *
    * @param lagging  the names of alive members that have not applied a version
+   * @param aheadMs  drains of that time and later are not followed yet by this host's own kernel
    * @returns true when there is something new to tell
    */
-  settle(lagging: (version: number) => readonly string[], nowMs: number): boolean {
+  settle(
+    lagging: (version: number) => readonly string[],
+    nowMs: number,
+    aheadMs: number = Number.POSITIVE_INFINITY,
+  ): boolean {
     let hasNew = false;
     const isNamed = this.#pendingById.size <= NAMED_REPLICAS_MAX;
     const namesByVersion = new Map<number, readonly string[]>();
     for (const [id, pending] of this.#pendingById) {
-      const { version } = pending;
+      const { version, sinceMs } = pending;
       // Once a version: all replicas of a host that stops drain with the same one.
       const names = namesByVersion.get(version) ?? lagging(version);
       namesByVersion.set(version, names);
+      if (names.length === 0 && sinceMs >= aheadMs) continue;
       if (names.length === 0) {
         this.#pendingById.delete(id);
         this.#appliedVersionById.set(id, version);

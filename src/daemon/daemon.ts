@@ -145,6 +145,7 @@ async function assemble(base: Base): Promise<Daemon | null> {
     save,
     onSaved: (problem) => tellSaved(base, problem),
     onView: consumers.show,
+    kernel,
     onCharter: cutOff(credentials, mesh),
     onHappenings,
     loopDelayMs: eventLoop.delayMs,
@@ -212,6 +213,7 @@ function daemonOf({ options, lifecycle }: Base, parts: Assembled): Daemon {
       const pending = await leave({ farewell, node, driver, proxy: consumers.proxy, ...mesh });
       departed.resolve({ node: name, farewell, pending });
       if (purges || farewell === "left") await purge({ kernel, pools, log });
+      else await kernel.freeQuestions();
       await lifecycle.close();
       // Not as one of the parts: those share a deadline, and a cluster that is left must be forgotten for certain.
       if (farewell === "left") await forgetOffline(config.node);

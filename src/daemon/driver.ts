@@ -15,7 +15,7 @@ import { latest } from "../base/latest.ts";
 import { textOf } from "../base/failure.ts";
 import { probe } from "../health/probe.ts";
 import type { ProbeRequest } from "../health/schedule.ts";
-import type { Links, Outgoing } from "../mesh/links.ts";
+import type { Links } from "../mesh/links.ts";
 import type { Charter } from "../model/charter.ts";
 import type { Happening } from "../model/event.ts";
 import type { KeptState } from "../model/kept.ts";
@@ -70,6 +70,8 @@ export function openDriver(options: DriverOptions): Driver {
   let isBusy = false;
   let isClosed = false;
   let lastView: View | null = null;
+  /** When the views were made that the kernel does not follow yet. */
+  const aheadMs: number[] = [];
   let ticker: NodeJS.Timeout | null = null;
   let wake: NodeJS.Timeout | null = null;
   const keeper = openKeeper(options);
@@ -79,18 +81,20 @@ export function openDriver(options: DriverOptions): Driver {
     waiting.push(input);
     if (isBusy) return;
     isBusy = true;
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift())
-      carry(node.step(next, nowMs()));
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const atMs = nowMs();
+      carry(node.step(next, atMs), atMs);
+    }
     isBusy = false;
   };
 
-  const carry = (effects: Effects): void => {
+  const carry = (effects: Effects, atMs: number): void => {
     if (effects.charter !== null) options.onCharter(effects.charter);
     if (effects.keep !== null) keeper.keep(effects.keep);
     // Before anything is sent: who hears that this node has applied a change may count on its consumers.
     if (effects.view !== lastView) {
       lastView = effects.view;
-      options.onView(effects.view);
+      show(effects.view, atMs);
     }
     send(effects.send);
     for (const { link, reason } of effects.close) links.close(link, reason);
@@ -111,24 +115,35 @@ export function openDriver(options: DriverOptions): Driver {
     });
   };
 
+  const show = (view: View, atMs: number): void => {
+    options.onView(view);
+    if (!kernel.isBehind) return;
+    aheadMs.push(atMs);
+    void kernel.caughtUp().then(() => aheadMs.shift());
+  };
+
+  const tickOf = (): Extract<Input, { kind: "tick" }> => {
+    const [oldestMs] = aheadMs;
+    return { kind: "tick", ...(oldestMs !== undefined && { aheadMs: oldestMs }) };
+  };
+
   const tickEarly = (): void => {
     wake = null;
-    feed({ kind: "tick", isBehind: kernel.isBehind });
+    feed(tickOf());
   };
 
   let tickCount = 0;
   const tick = (): void => {
     tickCount += 1;
-    const { isBehind } = kernel;
-    if (tickCount % TICKS_PER_DELAY !== 0) return feed({ kind: "tick", isBehind });
-    feed({ kind: "tick", isBehind, delayMs: options.loopDelayMs() });
+    if (tickCount % TICKS_PER_DELAY !== 0) return feed(tickOf());
+    feed({ ...tickOf(), delayMs: options.loopDelayMs() });
     metrics.gossipHealth.set(node.gossip.healthScore);
   };
 
   return {
     feed,
     start() {
-      feed({ kind: "tick" });
+      feed(tickOf());
       ticker = setInterval(tick, TICK_MS);
     },
     async close() {

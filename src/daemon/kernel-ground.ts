@@ -9,6 +9,7 @@ import { textOf } from "../base/failure.ts";
 import type { Prefix } from "../base/ip.ts";
 import type { OwnOverlay } from "../kernel/given.ts";
 import { observeUnderlay, probeVxlan } from "../kernel/links/underlay.ts";
+import type { Removal } from "../kernel/planned.ts";
 import { openWireguard, type Wireguard } from "../kernel/wireguard/wireguard.ts";
 
 import type { Discoveries } from "../catalog/discoveries.ts";
@@ -50,21 +51,30 @@ export async function openEncryption({ options }: Base): Promise<Encryption> {
 /** The way to this host. */
 export type Underlay = Omit<OwnOverlay, "encrypts">;
 
-/** How others' packets come here, or why they cannot. */
-export async function underlayOf(
-  { report }: Base,
-  { advertised }: KernelGround,
-): Promise<{ readonly underlay: Underlay | null; readonly lack: string }> {
+/** How others' packets come here; null with the reason where they cannot. */
+export interface Way {
+  readonly underlay: Underlay | null;
+  readonly lack: string;
+}
+
+/** Looks for the way, and whether tunnels can be made over it. Never rejects. @param advertised  this host's address */
+export async function findWay(advertised: string): Promise<Way> {
   const found = await observeUnderlay(advertised).catch((thrown: unknown) => {
     return { kind: "none", reason: textOf(thrown) } as const;
   });
-  const lack = found.kind === "none" ? found.reason : await probeVxlan();
-  if (found.kind === "found" && lack === null) {
-    const { address, device, mtu } = found;
-    return { underlay: { address, device, mtu }, lack: "" };
-  }
-  report.choose("overlay", "off", lack ?? "");
-  return { underlay: null, lack: lack ?? "" };
+  if (found.kind === "none") return { underlay: null, lack: found.reason };
+  const lack = await probeVxlan().catch(textOf);
+  if (lack !== null) return { underlay: null, lack };
+  const { address, device, mtu } = found;
+  return { underlay: { address, device, mtu }, lack: "" };
+}
+
+/** Looks whether the way is another now; null where it cannot be seen. Never rejects. */
+export async function movedTo(advertised: string): Promise<Underlay | null> {
+  const found = await observeUnderlay(advertised).catch(() => null);
+  if (found?.kind !== "found") return null;
+  const { address, device, mtu } = found;
+  return { address, device, mtu };
 }
 
 /** What is gathered anew for each change. */
@@ -87,6 +97,10 @@ export interface Kernel {
   carriedIn(view: View): ReadonlySet<string>;
   /** True where the kernel was chosen: what it was told stays when this daemon ends. */
   readonly isChosen: boolean;
+  /** True while what was noted is not in force in the kernel; not for long, should it not come into force. */
+  readonly isBehind: boolean;
+  /** Settles when what was noted so far is in force, or it has taken too long. Never rejects. */
+  caughtUp(): Promise<void>;
   /** Begins to act, as soon as the picture is whole. */
   begin(given: KernelSources): void;
   /** To be called whenever something that is gathered changed. */
@@ -95,6 +109,8 @@ export interface Kernel {
   listens(): void;
   /** Leaves all as it is and changes nothing any more. */
   hold(): Promise<void>;
-  /** Takes everything away. @returns what is left, in words */
-  remove(): Promise<readonly string[]>;
+  /** After `hold`: leads nobody's questions for names here any more, as nobody will answer. Never rejects. */
+  freeQuestions(): Promise<void>;
+  /** After `hold`: how all that is ours is taken away, in this order. */
+  readonly removals: readonly Removal[];
 }

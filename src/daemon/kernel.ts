@@ -1,28 +1,23 @@
 /**
  * Kernel: whether the kernel carries this host's traffic, decided once, at the start.
  *
- * Where it cannot, or is not to, the proxy carries all, and what another life of the daemon left in the kernel goes.
- * A stop, a crash and a handover leave all as it is; only a purge takes it away.
+ * Where it cannot, or is not to, the proxy carries all (no-kernel.ts); else running-kernel.ts has it do what it can.
  *
  * Touches: the kernel, through its parts.
  */
 
 import { Failure } from "../base/failure.ts";
 import { detectKernel } from "../kernel/detect.ts";
-import { openLinks } from "../kernel/links/links.ts";
-import { observeOwnDevices } from "../kernel/observe.ts";
+import { observeForwarding } from "../kernel/forwarding.ts";
+import { observeOwnDevices, observeOwnTables } from "../kernel/observe.ts";
+import { openParts } from "../kernel/parts.ts";
 import { hasNetAdmin } from "../kernel/rights.ts";
-import { openRules } from "../kernel/rules/rules.ts";
+import { nowMs } from "../runtime/clock.ts";
 
 import type { Base } from "./base.ts";
-import {
-  openEncryption,
-  underlayOf,
-  type Kernel,
-  type KernelGround,
-  type KernelSources,
-} from "./kernel-ground.ts";
-import { RunningKernel } from "./running-kernel.ts";
+import { findWay, movedTo, openEncryption, type Kernel, type KernelGround } from "./kernel-ground.ts";
+import { NoKernel } from "./no-kernel.ts";
+import { RunningKernel, type Eyes } from "./running-kernel.ts";
 
 /**
  * Decides and prepares; nothing is touched yet.
@@ -46,53 +41,22 @@ export async function openKernel(base: Base, ground: KernelGround): Promise<Kern
   const chosen = detected.isPossible ? "kernel" : "proxy";
   if (mode === "auto") base.report.choose("dataplane.mode", chosen, detected.reason);
   const reason = mode === "kernel" ? "configured" : detected.reason;
-  if (!detected.isPossible) return new NoKernel(base, reason);
-  const [encryption, devices] = [await openEncryption(base), await observeOwnDevices()];
-  const way = await underlayOf(base, ground);
-  return new RunningKernel(base, { ...ground, ...way, reason, encryption, devices });
-}
-
-/** Where the proxy carries all. */
-class NoKernel implements Kernel {
-  readonly overlay = null;
-  readonly isChosen = false;
-  readonly #base: Base;
-  readonly #reason: string;
-
-  constructor(base: Base, reason: string) {
-    this.#base = base;
-    this.#reason = reason;
-    base.metrics.kernelMode.set(0);
-    base.report.dataPlane = () => ({ mode: "proxy", reason });
+  if (!detected.isPossible) {
+    const { all } = await openParts({ nowMs, wireguard: null });
+    const host = { mayTouch: config.vip.listen, hasNetAdmin, devices: observeOwnDevices };
+    return new NoKernel(base, { reason, parts: all, ...host });
   }
-
-  begin({ served }: KernelSources): void {
-    const text = `not made on this host, whose data plane is the proxy (${this.#reason})`;
-    this.#base.report.kernelProblems = () =>
-      served().view.networks.map(({ name }) => ({ area: "network", subject: name, text }));
-    // What a life in the other mode left would go on leading traffic to where things were then. Where the kernel cannot
-    // be used there is nothing that it could be taken away with.
-    if (this.#base.options.config.dataplane.mode === "proxy") void this.remove();
-  }
-
-  carriedIn(): ReadonlySet<string> {
-    return new Set();
-  }
-
-  note(): void {}
-  listens(): void {}
-  async hold(): Promise<void> {}
-
-  async remove(): Promise<readonly string[]> {
-    // What another daemon of this network stack has made is its own.
-    if (!this.#base.options.config.vip.listen || !(await hasNetAdmin())) return [];
-    const parts = [openRules(), openLinks()];
-    const left: string[] = [];
-    for (const part of parts) {
-      // Without the programs nothing was made with them, or nothing can be done about it.
-      const removed = await part.remove().catch(() => null);
-      left.push(...(removed?.problems ?? []));
-    }
-    return left;
-  }
+  const eyes: Eyes = {
+    devices: observeOwnDevices,
+    tables: observeOwnTables,
+    forwarding: () => observeForwarding(),
+    underlay: () => findWay(ground.advertised),
+    moved: () => movedTo(ground.advertised),
+  };
+  const encryption = await openEncryption(base);
+  const parts = await openParts({ nowMs, wireguard: encryption.part });
+  const way = await eyes.underlay();
+  if (way.underlay === null) base.report.choose("overlay", "off", way.lack);
+  const seen = { way, devices: await eyes.devices(), forwards: await eyes.forwarding() };
+  return new RunningKernel(base, { ...ground, ...seen, reason, encryption, parts, eyes });
 }

@@ -3,81 +3,109 @@
  *
  * The newest picture (view, bridges, ejections, listeners, who asks for names) is handed to the reconciler whenever any
  * of it changed. Nothing is touched until the picture is whole and at rest and the proxy listens: after a restart the
- * kernel still does what the last life told it, and a young daemon knows less.
+ * kernel still does what the last life told it, and a young daemon knows less. What the host can do is looked at again
+ * and again: an address that came after the daemon, a program that was installed, a setting that somebody changed.
  *
  * Touches: the kernel, through its parts; Docker's networks, through theirs; timers.
  */
 
+import { isDeepStrictEqual } from "node:util";
+
 import type { ProblemLine, StatusReport } from "../admin/contract.ts";
-import type { KernelFacts, KernelGiven, OwnOverlay } from "../kernel/given.ts";
-import { openLinks } from "../kernel/links/links.ts";
-import { linksPlanner } from "../kernel/links/plan.ts";
-import { observeUnderlay } from "../kernel/links/underlay.ts";
-import {
-  bridgeDevice,
-  VXLAN_OVERHEAD,
-  vxlanDevice,
-  WIREGUARD_OVERHEAD,
-  WIREGUARD_PORT,
-} from "../kernel/names.ts";
+import { textOf } from "../base/failure.ts";
+import type { Forwarding, KernelFacts, KernelGiven, OwnOverlay } from "../kernel/given.ts";
+import { vxlanDevice, WIREGUARD_PORT } from "../kernel/names.ts";
+import type { Parts } from "../kernel/parts.ts";
+import { removalsOf, type Removal } from "../kernel/planned.ts";
 import {
   openReconciler,
-  planned,
   type Gathered,
   type KernelState,
+  type Pace,
   type Reconciler,
 } from "../kernel/reconcile.ts";
-import { observeOwnDevices } from "../kernel/observe.ts";
-import { rulesPlanner } from "../kernel/rules/plan.ts";
-import { openRules } from "../kernel/rules/rules.ts";
-import { planWireguard } from "../kernel/wireguard/plan.ts";
-import type { Bridge, Network } from "../model/network.ts";
 import type { NodeOverlay } from "../model/record.ts";
 import { transportOf } from "../model/service.ts";
 import type { View } from "../model/view.ts";
 import type { Proxy } from "../proxy/proxy.ts";
-import { nowMs } from "../runtime/clock.ts";
 import { listenerKey } from "../proxy/routes.ts";
-import type { WantedNetwork } from "../source/docker/network-plan.ts";
+import { nowMs } from "../runtime/clock.ts";
 
 import type { Base } from "./base.ts";
-import type { Encryption, Kernel, KernelGround, KernelSources, Underlay } from "./kernel-ground.ts";
+import type { Encryption, Kernel, KernelGround, KernelSources, Underlay, Way } from "./kernel-ground.ts";
+import { isPlaced, refusalOf, wishesOf, type NetworkGround } from "./kernel-networks.ts";
+import { takeAway } from "./purge.ts";
 import type { Served } from "./served.ts";
+import { Unrest, type UnrestTimes } from "./unrest.ts";
 
-/** For how long nothing changes in a picture that is whole, and how long that is waited for. */
-const QUIET_MS = 500;
-const UNREST_MS = 3000;
-/** How often it is looked whether devices of ours are gone: one file of a few lines. */
-const LOOK_EVERY_MS = 1000;
-/** In how many looks one is at the way by which others come: a network card may be set up anew. */
-const LOOKS_PER_UNDERLAY = 10;
+/** How often is looked at what, and how long the first change waits; milliseconds. */
+export interface RunningPace extends UnrestTimes {
+  /** Whether devices or tables of ours are gone, and what is forwarded: a process of some milliseconds. */
+  readonly lookEveryMs: number;
+  /** In how many looks one is at the way by which others come: a network card may be set up anew. */
+  readonly looksPerUnderlay: number;
+  /** In how many looks one is for what was missing at the start: that costs processes. */
+  readonly looksPerLack: number;
+  readonly reconcile?: Partial<Pace>;
+}
+
+const PACE: RunningPace = {
+  quietMs: 500,
+  longestMs: 3000,
+  lookEveryMs: 1000,
+  looksPerUnderlay: 10,
+  looksPerLack: 30,
+};
+
+/** For questions for names to be let go, at the end: DNS is there until then. */
+const QUESTIONS_MS = 1000;
+
+/** What is seen of the host, when it is looked. */
+export interface Eyes {
+  readonly devices: () => Promise<ReadonlySet<string>>;
+  /** Names of our tables of rules; null where nft does not tell. */
+  readonly tables: () => Promise<ReadonlySet<string> | null>;
+  readonly forwarding: () => Promise<Forwarding>;
+  /** How others' packets come here: at an address that is there, and whether tunnels can be made. */
+  readonly underlay: () => Promise<Way>;
+  /** The same for one that is known to have tunnels. */
+  readonly moved: () => Promise<Underlay | null>;
+}
 
 /** What a running one stands on. */
 export interface RunningGround extends KernelGround {
   readonly reason: string;
+  readonly parts: Parts;
+  readonly eyes: Eyes;
   readonly encryption: Encryption;
-  readonly underlay: Underlay | null;
-  /** Why there is none. */
-  readonly lack: string;
+  /** As it was at the start. */
+  readonly way: Way;
+  readonly forwards: Forwarding;
   /** Our devices that an earlier life left. */
   readonly devices: ReadonlySet<string>;
+  /** For tests. */
+  readonly pace?: Partial<RunningPace>;
 }
 
 export class RunningKernel implements Kernel {
   readonly isChosen = true;
   readonly #base: Base;
   readonly #ground: RunningGround;
+  readonly #pace: RunningPace;
   readonly #reconciler: Reconciler;
+  readonly #unrest: Unrest;
   #sources: KernelSources | null = null;
-  #underlay: Underlay | null;
+  #way: Way;
+  #encryption: Encryption;
+  #forwards: Forwarding;
   #listens = false;
   #wasStale = false;
-  #hasBegun = false;
-  #view: View | null = null;
-  /** When the view changed last, and since when there is one that is complete. */
-  #changedAtMs = 0;
-  #wholeSinceMs = Infinity;
+  #isHeld = false;
+  #isLooking = false;
+  /** What members are told of the way here. */
+  #said: NodeOverlay | null;
   #devices: ReadonlySet<string>;
+  #tables: ReadonlySet<string> = new Set();
   #lookCount = 0;
   #watch: NodeJS.Timeout | null = null;
   #waiting: NodeJS.Timeout | null = null;
@@ -87,37 +115,46 @@ export class RunningKernel implements Kernel {
     const { metrics, report, random } = base;
     this.#base = base;
     this.#ground = ground;
-    this.#underlay = ground.underlay;
+    this.#pace = { ...PACE, ...ground.pace };
+    this.#unrest = new Unrest(this.#pace);
+    ({ way: this.#way, encryption: this.#encryption, forwards: this.#forwards } = ground);
     this.#devices = ground.devices;
-    const { part } = ground.encryption;
     this.#reconciler = openReconciler({
-      parts: [
-        ...(part === null ? [] : [planned("wireguard", planWireguard, part)]),
-        planned("links", linksPlanner(), openLinks()),
-        planned("rules", rulesPlanner({ nowMs }), openRules()),
-      ],
+      parts: ground.parts.all,
       gather: () => this.#gather(),
       log,
       random,
       onState: (state) => this.#became(state),
-      onApplied(ms, isWhole) {
-        metrics.kernelApplySeconds.observe(ms / 1000);
-        if (!isWhole) metrics.kernelApplyFailures.inc();
+      onApplied({ ms, changes, failures }) {
+        if (changes > 0) metrics.kernelApplySeconds.observe(ms / 1000);
+        if (failures > 0) metrics.kernelApplyFailures.inc();
       },
       onRepaired: (name, count) => metrics.kernelRepairs.inc({ part: name }, count),
+      ...(this.#pace.reconcile && { pace: this.#pace.reconcile }),
     });
+    this.#said = this.overlay;
     metrics.kernelMode.set(1);
     report.dataPlane = () => this.#told();
     report.kernelProblems = () => this.#problems();
     report.kernelFacts = () => this.#facts();
   }
 
+  /** None while the proxy carries all, either: nothing here would lead on what others send. */
   get overlay(): NodeOverlay | null {
-    if (this.#underlay === null) return null;
-    const { address, mtu } = this.#underlay;
-    const { part, works } = this.#ground.encryption;
+    const { underlay } = this.#way;
+    if (underlay === null || this.#reconciler.state.mode === "proxy") return null;
+    const { address, mtu } = underlay;
+    const { part, works } = this.#encryption;
     if (part === null || !works) return { address, mtu };
     return { address, mtu, wireguard: { key: part.publicKey, port: WIREGUARD_PORT } };
+  }
+
+  get isBehind(): boolean {
+    return this.#reconciler.isBehind;
+  }
+
+  caughtUp(): Promise<void> {
+    return this.#reconciler.caughtUp();
   }
 
   carriedIn({ networks }: View): ReadonlySet<string> {
@@ -130,15 +167,16 @@ export class RunningKernel implements Kernel {
 
   begin(sources: KernelSources): void {
     this.#sources = sources;
-    this.#watch = setInterval(() => void this.#look(), LOOK_EVERY_MS);
+    this.#watch = setInterval(() => void this.#lookOnce(), this.#pace.lookEveryMs);
     this.note();
   }
 
   note(): void {
-    const view = this.#sources?.served().view ?? null;
-    if (view !== this.#view) this.#changedAtMs = nowMs();
-    this.#view = view;
-    this.#tellNetworks();
+    const served = this.#sources?.served();
+    this.#unrest.note(served?.view, nowMs());
+    if (served !== undefined) {
+      this.#sources?.sources.networks?.set(wishesOf(served.view, this.#networkGround));
+    }
     this.#reconciler.note();
     const isStale = this.#sources?.found.all.some(({ stale }) => stale !== null) === true;
     // An engine that comes back makes its rules anew, and some of its bridges.
@@ -153,15 +191,31 @@ export class RunningKernel implements Kernel {
   }
 
   async hold(): Promise<void> {
+    this.#isHeld = true;
     if (this.#watch !== null) clearInterval(this.#watch);
     if (this.#waiting !== null) clearTimeout(this.#waiting);
     await this.#reconciler.close();
   }
 
-  async remove(): Promise<readonly string[]> {
-    await this.hold();
-    const { problems } = await this.#reconciler.remove();
-    return [...problems, ...((await this.#sources?.sources.networks?.remove()) ?? [])];
+  async freeQuestions(): Promise<void> {
+    const { parts } = this.#ground;
+    const remove = async (): Promise<readonly string[]> => {
+      await this.#reconciler.idle();
+      return (await parts.freeQuestions()).problems;
+    };
+    const left = await takeAway([{ what: "questions for names are still led here", remove }], QUESTIONS_MS);
+    for (const text of left) this.#base.options.log.warn(text);
+  }
+
+  get removals(): readonly Removal[] {
+    const remove = async (): Promise<readonly string[]> =>
+      (await this.#sources?.sources.networks?.remove()) ?? [];
+    return [
+      // Calls of a part are never made at once.
+      { what: "a change of rules that is under way", remove: () => this.#reconciler.idle().then(() => []) },
+      ...removalsOf(this.#ground.parts.all),
+      { what: "Docker's networks", remove },
+    ];
   }
 
   /** The whole of what is known; null while that is too little to touch anything. */
@@ -169,8 +223,7 @@ export class RunningKernel implements Kernel {
     const sources = this.#sources;
     if (sources === null || !this.#listens) return null;
     const { view } = sources.served();
-    if (!view.complete || sources.found.isAwaiting || !this.#isQuiet()) return null;
-    this.#hasBegun = true;
+    if (!view.complete || sources.found.isAwaiting || !this.#isAtRest()) return null;
     const { bridges, guests, askers } = sources.sources.kernelGiven();
     const { pool, pool6 } = this.#ground;
     const given: KernelGiven = {
@@ -179,22 +232,21 @@ export class RunningKernel implements Kernel {
       pool6,
       bridges: bridges ?? [],
       overlay: this.#ownOverlay,
+      forwards: this.#forwards,
       listening: publishedOf(sources.served(), sources.proxy),
       ingressAddress: this.#base.options.config.ingress.address,
       ejected: new Set(sources.proxy.stats().ejected.map(({ id }) => id)),
       guests,
       askers,
     };
-    return { given, mayRemove: sources.found.heardAll && bridges !== null && bridges.every(isPlaced(view)) };
+    const isWhole = bridges?.every((bridge) => isPlaced(view, bridge)) === true;
+    return { given, mayRemove: sources.found.heardAll && isWhole };
   }
 
-  /** A young picture grows member by member, and what the last life left knows them all: so it is waited for. */
-  #isQuiet(): boolean {
-    if (this.#hasBegun) return true;
-    this.#wholeSinceMs = Math.min(this.#wholeSinceMs, nowMs());
-    const isQuiet = nowMs() - this.#changedAtMs >= QUIET_MS || nowMs() - this.#wholeSinceMs >= UNREST_MS;
-    if (!isQuiet) this.#waiting ??= setTimeout(() => this.#lookAgain(), QUIET_MS / 5);
-    return isQuiet;
+  #isAtRest(): boolean {
+    const isOver = this.#unrest.isOver(nowMs());
+    if (!isOver) this.#waiting ??= setTimeout(() => this.#lookAgain(), this.#pace.quietMs / 5);
+    return isOver;
   }
 
   #lookAgain(): void {
@@ -202,29 +254,10 @@ export class RunningKernel implements Kernel {
     this.#reconciler.note();
   }
 
-  /** Tells Docker which networks are wanted here: those of which this host has a slice for certain. */
-  #tellNetworks(): void {
-    const { served, sources } = this.#sources ?? {};
-    if (served === undefined || sources === undefined || sources.networks === null) return;
-    const { view } = served();
-    const networks = view.networks.flatMap((network) => this.#wantedOf(view, network) ?? []);
-    const known = view.complete ? new Set(view.networks.map(({ name }) => name)) : null;
-    sources.networks.set({ networks, known });
-  }
-
-  #wantedOf(view: View, network: Network): WantedNetwork | null {
-    const slice = network.slices.find(({ node }) => node === view.self);
-    if (slice === undefined || slice.tentative || !network.isSound) return null;
-    if (this.#underlay === null || this.#refusalOf(network) !== null) return null;
-    const overhead = VXLAN_OVERHEAD + (network.encrypted ? WIREGUARD_OVERHEAD : 0);
-    const { prefix, prefix6 = null } = slice;
-    const mtu = this.#underlay.mtu - overhead;
-    return { network: network.name, device: bridgeDevice(network.name), prefix, prefix6, mtu };
-  }
-
   #became(state: KernelState): void {
     this.#base.metrics.kernelMode.set(state.mode === "kernel" ? 1 : 0);
     this.#sources?.onCarried();
+    this.#sayOverlay();
   }
 
   #told(): StatusReport["dataPlane"] {
@@ -237,64 +270,99 @@ export class RunningKernel implements Kernel {
       overlay: this.#ownOverlay,
       carried: this.#reconciler.state.carried ?? new Set(),
       bridges: this.#sources?.sources.kernelGiven().bridges ?? [],
-      encryption: this.#ground.encryption.reason,
+      encryption: this.#encryption.reason,
       problems: this.#reconciler.problems,
     };
   }
 
   get #ownOverlay(): OwnOverlay | null {
-    return this.#underlay === null ? null : { ...this.#underlay, encrypts: this.#ground.encryption.works };
+    const { underlay } = this.#way;
+    return underlay === null ? null : { ...underlay, encrypts: this.#encryption.works };
+  }
+
+  get #networkGround(): NetworkGround {
+    const { underlay, lack } = this.#way;
+    const bridges = this.#sources?.sources.kernelGiven().bridges ?? null;
+    return { underlayMtu: underlay?.mtu ?? null, lack, encryption: this.#encryption, bridges };
   }
 
   #problems(): readonly ProblemLine[] {
-    const { problems: ofKernel } = this.#reconciler;
     const ofDocker = this.#sources?.sources.networks?.problems ?? [];
-    return [
-      ...ofKernel.map((text): ProblemLine => ({ area: "kernel", subject: "data plane", text })),
-      ...ofDocker.map(({ subject, text }): ProblemLine => ({ area: "network", subject, text })),
-      ...(this.#sources?.served().view.networks ?? []).flatMap((network): ProblemLine[] => {
-        const text = this.#refusalOf(network);
-        return text === null ? [] : [{ area: "network", subject: network.name, text }];
-      }),
-    ];
+    const view = this.#sources?.served().view;
+    const refused = (view?.networks ?? []).flatMap((network): ProblemLine[] => {
+      const text = view === undefined ? null : refusalOf(view, network, this.#networkGround);
+      return text === null ? [] : [{ area: "network", subject: network.name, text }];
+    });
+    const ofKernel = this.#reconciler.problems.map((text): ProblemLine => {
+      return { area: "kernel", subject: "data plane", text };
+    });
+    const told = ofDocker.map(({ subject, text }): ProblemLine => ({ area: "network", subject, text }));
+    return [...ofKernel, ...told, ...refused];
   }
 
-  /** Why a network is not made on this host; null when it is. */
-  #refusalOf({ encrypted }: Network): string | null {
-    const { works, reason } = this.#ground.encryption;
-    if (this.#underlay === null) return `not made on this host: ${this.#ground.lack}`;
-    if (encrypted && !works) return `it is encrypted and not carried here, never in clear: ${reason}`;
-    return null;
+  /** One look at a time: programs may hang. */
+  async #lookOnce(): Promise<void> {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    await this.#look().catch((thrown: unknown) => {
+      this.#base.options.log.warn(`kernel data plane: ${textOf(thrown)}`);
+    });
+    this.#isLooking = false;
   }
 
   async #look(): Promise<void> {
-    const devices = await observeOwnDevices();
-    const isGone = [...this.#devices].some((name) => !devices.has(name));
-    this.#devices = devices;
+    const { eyes } = this.#ground;
+    const [devices, tables] = [await eyes.devices(), await eyes.tables()];
     // Somebody took one away, or the program behind it has ended: not half a minute without it.
+    const isGone = lacks(devices, this.#devices) || (tables !== null && lacks(tables, this.#tables));
+    this.#devices = devices;
+    this.#tables = tables ?? this.#tables;
     if (isGone) this.#reconciler.repairSoon();
+    const forwards = await eyes.forwarding();
+    if (!isDeepStrictEqual(forwards, this.#forwards)) {
+      this.#forwards = forwards;
+      this.note();
+    }
     this.#lookCount += 1;
-    if (this.#lookCount % LOOKS_PER_UNDERLAY === 0) await this.#lookAtUnderlay();
+    if (this.#lookCount % this.#pace.looksPerUnderlay === 0) await this.#lookAtUnderlay();
+    if (this.#lookCount % this.#pace.looksPerLack === 0) await this.#lookForLacks();
   }
 
   async #lookAtUnderlay(): Promise<void> {
-    const found = await observeUnderlay(this.#ground.advertised).catch(() => null);
-    if (found?.kind !== "found" || this.#underlay === null) return;
-    const { address, device, mtu } = found;
-    const before = this.#underlay;
-    if (before.address === address && before.device === device && before.mtu === mtu) return;
-    this.#underlay = { address, device, mtu };
-    this.#sources?.feed({ kind: "overlay", overlay: this.overlay });
+    const { underlay } = this.#way;
+    if (underlay === null) return;
+    const moved = await this.#ground.eyes.moved();
+    if (moved === null || isDeepStrictEqual(moved, underlay)) return;
+    this.#way = { underlay: moved, lack: "" };
+    this.#overlayChanged();
+  }
+
+  /** What was missing may be there by now: an address that came late, a program that was installed. */
+  async #lookForLacks(): Promise<void> {
+    const before = this.overlay;
+    if (this.#way.underlay === null) this.#way = await this.#ground.eyes.underlay();
+    const { part, works } = this.#encryption;
+    const isWanted = this.#sources?.served().view.networks.some(({ encrypted }) => encrypted) === true;
+    if (part !== null && !works && isWanted) this.#encryption = { part, ...(await part.ability()) };
+    if (!isDeepStrictEqual(before, this.overlay)) this.#overlayChanged();
+  }
+
+  #overlayChanged(): void {
+    if (this.#isHeld) return;
+    this.#sayOverlay();
     this.note();
+  }
+
+  #sayOverlay(): void {
+    const { overlay } = this;
+    if (isDeepStrictEqual(overlay, this.#said)) return;
+    this.#said = overlay;
+    this.#sources?.feed({ kind: "overlay", overlay });
   }
 }
 
-/** Whether a bridge is of a network that is gone, or one of whose slices is known to be this host's. */
-function isPlaced({ self, networks }: View): (bridge: Bridge) => boolean {
-  return ({ network: name }) => {
-    const network = networks.find((candidate) => candidate.name === name);
-    return network === undefined || network.slices.some(({ node }) => node === self);
-  };
+function lacks(now: ReadonlySet<string>, before: ReadonlySet<string>): boolean {
+  return [...before].some((name) => !now.has(name));
 }
 
 /** The published ports that the proxy has open, `8080/tcp`. */

@@ -42,8 +42,12 @@ export const WIREGUARD_OVERHEAD = 80;
 export const MARK_MASK = 0xff00_0000;
 export const MARK_OURS = 0x5300_0000;
 
-/** The first preference of our routing rules (ip-rule(8)): before the main table's, after the local one's. */
+/**
+ * Preferences of our routing rules (ip-rule(8)): the first three stand before the main table's and the user's, the rest
+ * behind all of them (32767 is the last that Linux makes itself).
+ */
 export const RULE_PREFERENCE = 5300;
+export const RULE_PREFERENCE_BEHIND = 40_000;
 
 const DEVICE_LENGTH_MAX = 15;
 

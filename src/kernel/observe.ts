@@ -1,10 +1,11 @@
 /**
  * Observe: what this host's kernel has that concerns the cluster: its routing table, and which devices of ours.
  *
- * Read from /proc, not asked of `ip`: that costs no process, so it may be done often, and a container without the
- * program knows its routes as well. The table is read as far as a host needs, not as far as a router's reaches.
+ * Read from /proc where that tells it, not asked of `ip`: that costs no process, so it may be done often, and a
+ * container without the program knows its routes as well. The table is read as far as a host needs, not as far as a
+ * router's reaches. Tables of rules are told by nft alone.
  *
- * Touches: /proc/net/route, /proc/net/dev.
+ * Touches: /proc/net/route, /proc/net/dev; the program nft.
  */
 
 import { open, readFile, type FileHandle } from "node:fs/promises";
@@ -12,7 +13,9 @@ import { endianness } from "node:os";
 
 import type { Prefix } from "../base/ip.ts";
 
-import { DEVICE_PREFIX } from "./names.ts";
+import { run } from "../runtime/exec.ts";
+
+import { DEVICE_PREFIX, TABLE as RULES } from "./names.ts";
 import { prefixesFrom } from "./prefixes.ts";
 
 const TABLE = "/proc/net/route";
@@ -54,6 +57,23 @@ async function read(file: FileHandle): Promise<string> {
 
 /** Lines of /proc/net/dev begin with the device's name: `  sk-app: 1234 ...`. */
 const OWN_DEVICE = new RegExp(`^\\s*(${DEVICE_PREFIX}[^:\\s]+):`, "gm");
+
+/** Lines of `nft list tables` are like `table inet skein`. */
+const OWN_TABLE = new RegExp(`^table inet (${RULES}\\S*)$`, "gm");
+/** It answers in milliseconds. */
+const TABLES_DEADLINE_MS = 2000;
+
+/** The names of our tables of rules that are there; null where nft does not tell. */
+export async function observeOwnTables(): Promise<ReadonlySet<string> | null> {
+  try {
+    const { status, stdout } = await run("nft", ["list", "tables"], { deadlineMs: TABLES_DEADLINE_MS });
+    if (status !== 0) return null;
+    return new Set(Array.from(stdout.matchAll(OWN_TABLE), ([, name = ""]) => name));
+  } catch {
+    // No nft now, or a host under load: looked at again.
+    return null;
+  }
+}
 
 /** The names of our devices that are there; none where the kernel does not tell. */
 export async function observeOwnDevices(): Promise<ReadonlySet<string>> {

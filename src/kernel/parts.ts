@@ -5,10 +5,11 @@
  * What lets our packets pass Docker's firewall is there before anything sends some. Links stand on the encrypted device,
  * and rules lead over links. This is the one place that names them all.
  *
- * Touches: nothing by itself; the kernel, through what it opens.
+ * Touches: the kernel, through what it opens.
  */
 
-import { openAccept, planAccept } from "./accept/accept.ts";
+import { openAccept } from "./accept/accept.ts";
+import { planAccept } from "./accept/plan.ts";
 import { openGuard } from "./guard/guard.ts";
 import { planGuard } from "./guard/plan.ts";
 import { openLinks } from "./links/links.ts";
@@ -18,7 +19,7 @@ import { planned, type PlannedPart } from "./planned.ts";
 import { rulesPlanner } from "./rules/plan.ts";
 import { openRules } from "./rules/rules.ts";
 import { planWireguard, type WireguardPlan } from "./wireguard/plan.ts";
-import { removeWireguard } from "./wireguard/wireguard.ts";
+import { openNoWireguard } from "./wireguard/wireguard.ts";
 
 /** What they are made of. */
 export interface PartsGiven {
@@ -37,32 +38,18 @@ export interface Parts {
 }
 
 /** Opens all of them; nothing of the kernel is touched yet. */
-export function openParts({ nowMs, wireguard }: PartsGiven): Parts {
+export async function openParts({ nowMs, wireguard }: PartsGiven): Promise<Parts> {
   const rules = openRules();
+  const encrypted =
+    wireguard === null
+      ? planned("wireguard", () => null, await openNoWireguard())
+      : planned("wireguard", planWireguard, wireguard);
   const all = [
     planned("guard", planGuard, openGuard()),
     planned("accept", planAccept, openAccept()),
-    wireguard === null
-      ? planned("wireguard", () => null, noWireguard())
-      : planned("wireguard", planWireguard, wireguard),
+    encrypted,
     planned("links", linksPlanner(), openLinks()),
     planned("rules", rulesPlanner({ nowMs }), rules),
   ];
   return { all, freeQuestions: () => rules.freeQuestions() };
-}
-
-/** A host that does not encrypt, or does not know its key: all it can do is to take away. */
-function noWireguard(remove: typeof removeWireguard = removeWireguard): KernelPart<null> {
-  const nothing = { changes: 0, problems: [] };
-  let isGone = false;
-  return {
-    async apply(_, { mayRemove }) {
-      if (isGone || !mayRemove) return nothing;
-      const removed = await remove();
-      isGone = true;
-      return removed;
-    },
-    repair: async () => nothing,
-    remove,
-  };
 }

@@ -72,6 +72,8 @@ export interface Pace {
   readonly again: BackoffRange;
   /** For how long at most it is said that the kernel is behind: somebody waits for it to stop a replica. */
   readonly behindMs: number;
+  /** For how long at most a close waits for what is under way: a program may hang, and a stop has ten seconds. */
+  readonly closeMs: number;
 }
 
 const PACE: Pace = {
@@ -79,9 +81,10 @@ const PACE: Pace = {
   repairEveryMs: 30_000,
   again: { firstMs: 500, longestMs: 30_000 },
   behindMs: 2000,
+  closeMs: 2000,
 };
 
-/** Failures in a row after which rules are given up that were right a moment ago: one may be a host under load. */
+/** Failures in a row after which a part is given up that was right a moment ago: one may be a host under load. */
 const PATIENCE = 2;
 
 const NONE: ReadonlySet<string> = new Set();
@@ -96,6 +99,8 @@ interface Standing {
   again: NodeJS.Timeout | null;
   /** True once it was made in this life. */
   hasHeld: boolean;
+  /** True when it failed in a way that does not pass by itself. */
+  isHopeless: boolean;
   repairIsDue: boolean;
 }
 
@@ -131,7 +136,8 @@ export class Reconciler {
     this.#pace = { ...PACE, ...options.pace };
     this.#lag = openLag(this.#pace.behindMs);
     this.#standings = options.parts.map((part) => {
-      return { part, problems: [], failures: 0, again: null, hasHeld: false, repairIsDue: false };
+      const yet = { hasHeld: false, isHopeless: false, repairIsDue: false };
+      return { part, problems: [], failures: 0, again: null, ...yet };
     });
     this.#rounds = latest(
       () => this.#round(),
@@ -191,18 +197,12 @@ export class Reconciler {
     clearInterval(this.#repairing);
     if (this.#gathering !== null) clearTimeout(this.#gathering);
     this.#gathering = null;
-    this.#rest();
+    for (const { again } of this.#standings) if (again !== null) clearTimeout(again);
     this.#lag.close();
-    await this.#rounds.idle();
-    // A round that was under way may have wanted to come again.
-    this.#rest();
-  }
-
-  #rest(): void {
-    for (const standing of this.#standings) {
-      if (standing.again !== null) clearTimeout(standing.again);
-      standing.again = null;
-    }
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, this.#pace.closeMs);
+    await Promise.race([this.#rounds.idle(), late.promise]);
+    clearTimeout(timer);
   }
 
   async #round(): Promise<void> {
@@ -221,7 +221,7 @@ export class Reconciler {
       const turn = await this.#turn(standing, { given: known, mayRemove: gathered.mayRemove });
       changes += turn.changes;
       if (turn.failure !== null) failures += 1;
-      if (!turn.isMade) for (const name of leaningOn(part, given)) broken.add(name);
+      if (!turn.isMade && isLost(standing)) for (const name of leaningOn(part, given)) broken.add(name);
       for (const name of part.broken) broken.add(name);
       given = narrowed(given, part);
       if (part.name === "rules") await this.#follow(turn, standing, { ...given, broken });
@@ -241,6 +241,7 @@ export class Reconciler {
       const repaired = standing.repairIsDue ? await part.repair() : null;
       standing.repairIsDue = false;
       standing.failures = 0;
+      standing.isHopeless = false;
       standing.hasHeld = true;
       const problems = [...new Set([...applied.problems, ...(repaired?.problems ?? [])])];
       this.#tell(standing, problems, repaired?.changes ?? 0);
@@ -274,6 +275,7 @@ export class Reconciler {
     if (standing.failures === 0) log.warn(`kernel data plane: ${text}`);
     standing.problems = [text];
     standing.failures += 1;
+    standing.isHopeless = thrown instanceof Failure && ["not-found", "not-allowed"].includes(thrown.code);
     if (this.#isClosed) return;
     const waitMs = backoffMs(this.#pace.again, standing.failures - 1, random);
     standing.again = setTimeout(() => {
@@ -289,9 +291,8 @@ export class Reconciler {
       if (this.#state.mode === "proxy") this.#options.log.info("kernel data plane works again");
       return this.#become({ mode: "kernel", reason: "", carried });
     }
-    const isHopeless = failure instanceof Failure && ["not-found", "not-allowed"].includes(failure.code);
-    const givesUp = failure !== null && (isHopeless || rules.failures >= PATIENCE);
-    if (givesUp) return await this.#giveUp(rules, given);
+    if (failure !== null && (rules.isHopeless || rules.failures >= PATIENCE))
+      return await this.#giveUp(rules, given);
     if (this.#state.mode === "kernel") this.#become({ ...this.#state, carried });
   }
 
@@ -319,6 +320,11 @@ export class Reconciler {
     this.#state = state;
     this.#options.onState(state);
   }
+}
+
+/** Whether what a part made is not to be relied on: it failed for good, again, or was never made. */
+function isLost({ failures, isHopeless, hasHeld }: Standing): boolean {
+  return !hasHeld || isHopeless || failures >= PATIENCE;
 }
 
 /** Whether a part does not hold up what others are told: only rules lead to replicas. */

@@ -64,6 +64,7 @@ function rig(over: Partial<DriverOptions> = {}, seeds: readonly { host: string; 
     onSaved: () => undefined,
     onCharter: () => undefined,
     loopDelayMs: () => 0,
+    kernel: { isBehind: false, caughtUp: async () => undefined },
     metrics: openMetrics(),
     ...over,
   });
@@ -188,4 +189,50 @@ test("driver: closed, it takes nothing more and shows nothing more", async () =>
   driver.feed(discovered("web-1", "web-2"));
   driver.feed({ kind: "stop", farewell: "away" });
   assert.deepEqual([views.length, sent.length], before);
+});
+
+test("driver: who leads traffic here is told that a drain is over only once this host's kernel follows it", async () => {
+  let follow = (): void => undefined;
+  const kernel = {
+    isBehind: true,
+    caughtUp: () => new Promise<void>((resolve) => (follow = resolve)),
+  };
+  const { driver, node } = rig({ kernel });
+  const isApplied = (): boolean => node.view.services[0]?.replicas[0]?.drainApplied === true;
+  driver.feed(discovered("web-1"));
+  driver.start();
+  await until(() => node.view.services[0]?.replicas[0]?.state === "ready");
+  driver.feed({ kind: "drain", replica: "web-1", draining: true });
+  await until(() => node.view.services[0]?.replicas[0]?.state === "draining");
+  for (let count = 0; count < 50; count += 1) driver.feed({ kind: "tick", aheadMs: 0 });
+  assert.equal(isApplied(), false);
+  kernel.isBehind = false;
+  await until(() => {
+    follow();
+    return isApplied();
+  });
+  await driver.close();
+});
+
+test("driver: an acknowledgement waits for the kernel, and everything else goes at once", async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const frames = ["delta", "applied", "ping"].map((kind, link) => ({ kind, link, frame: new Uint8Array() }));
+  const plain = rig().node;
+  let isFirst = true;
+  const step = (...given: Parameters<Node["step"]>): ReturnType<Node["step"]> => {
+    const effects = plain.step(...given);
+    const send = isFirst ? (frames as unknown as typeof effects.send) : [];
+    isFirst = false;
+    return { ...effects, send };
+  };
+  const node = { step, gossip: plain.gossip } as unknown as Node;
+  const { driver, sent } = rig({ node, kernel: { isBehind: true, caughtUp: () => promise } });
+  driver.feed({ kind: "tick" });
+  assert.deepEqual(
+    sent.map(({ kind }) => kind),
+    ["delta", "ping"],
+  );
+  resolve();
+  await until(() => sent.at(-1)?.kind === "applied");
+  await driver.close();
 });

@@ -77,6 +77,7 @@ export const SHELL_FILES: readonly string[] = inFolders({
     "membership",
     "mesh",
     "network-commands",
+    "no-kernel",
     "offline",
     "options",
     "pools",
@@ -113,6 +114,7 @@ export const SHELL_FILES: readonly string[] = inFolders({
     "detect",
     "forwarding",
     "guard/guard",
+    "lag",
     "links/iproute",
     "links/links",
     "links/settings",
@@ -120,6 +122,7 @@ export const SHELL_FILES: readonly string[] = inFolders({
     "migration",
     "mtu",
     "observe",
+    "parts",
     "pool",
     "pool6",
     "reconcile",
@@ -208,9 +211,7 @@ export const SHELL_FILES: readonly string[] = inFolders({
 });
 
 /** Files that will touch the world and may not be written yet. Move an entry up when its file is there. */
-export const PLANNED_SHELL_FILES: readonly string[] = inFolders({
-  kernel: ["apply", "reconcile"],
-});
+export const PLANNED_SHELL_FILES: readonly string[] = inFolders({});
 
 function inFolders(filesByFolder: Readonly<Record<string, readonly string[]>>): readonly string[] {
   return Object.entries(filesByFolder).flatMap(([folder, files]) =>

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { carriedNetworks } from "../../src/kernel/carried.ts";
+import { bridgedNetworks, carriedNetworks } from "../../src/kernel/carried.ts";
 import type { Network } from "../../src/model/network.ts";
 
 import { bridgeOf, givenOf, networkOf } from "./pictures.ts";
@@ -25,6 +25,7 @@ test("carried: a sound network with a bridge on this host's own slice", () => {
 test("carried: none without a bridge, without links, or when the network is not sound", () => {
   assert.deepEqual(carried(APP, { bridges: [] }), []);
   assert.deepEqual(carried(APP, { overlay: null }), []);
+  assert.deepEqual(carried(APP, { forwards: { v4: false, v6: true } }), []);
   assert.deepEqual(carried(APP, { broken: new Set(["app"]) }), []);
   assert.deepEqual(carried({ ...APP, isSound: false }), []);
 });
@@ -38,4 +39,15 @@ test("carried: an encrypted network only where WireGuard works", () => {
   const secret = { ...APP, encrypted: true };
   assert.deepEqual(carried(secret), []);
   assert.deepEqual(carried(secret, { overlay: { ...OVERLAY, encrypts: true } }), ["app"]);
+});
+
+test("bridged: every bridge that is there, with its network while that is known", () => {
+  const given = givenOf({ networks: [{ ...APP, isSound: false }], broken: new Set(["app"]), overlay: null });
+  assert.deepEqual(
+    bridgedNetworks(given).map(({ bridge, network }) => [bridge.device, network?.name]),
+    [["sk-app", "app"]],
+  );
+  assert.deepEqual(bridgedNetworks(givenOf({ bridges: [bridgeOf("app")] })), [
+    { bridge: bridgeOf("app"), network: null },
+  ]);
 });

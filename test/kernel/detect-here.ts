@@ -5,4 +5,6 @@ import { detectKernel } from "../../src/kernel/detect.ts";
 
 const pool = parsePrefix("10.96.0.0/12");
 if (!pool.ok) throw pool.failure;
-console.log(JSON.stringify(await detectKernel({ pool: pool.value, listensOnVips: true })));
+console.log(
+  JSON.stringify(await detectKernel({ pool: pool.value, listensOnVips: true, deadlinesMs: [500, 30_000] })),
+);

@@ -1,9 +1,9 @@
 // Detect: whether the kernel can be used, tried in a network namespace of its own with and without the right and nft.
 
 import assert from "node:assert/strict";
-import { existsSync, symlinkSync } from "node:fs";
+import { existsSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import { parsePrefix } from "../../src/base/ip.ts";
@@ -12,7 +12,13 @@ import { run } from "../../src/runtime/exec.ts";
 import { folderFor } from "../support/daemons.ts";
 
 const HERE = fileURLToPath(new URL("detect-here.ts", import.meta.url));
-const PROGRAMS = ["/usr/bin/unshare", "/usr/bin/setpriv", "/usr/sbin/nft", "/usr/sbin/ip"];
+const PROGRAMS = [
+  "/usr/bin/unshare",
+  "/usr/bin/setpriv",
+  "/usr/sbin/nft",
+  "/usr/sbin/ip",
+  "/usr/sbin/bridge",
+];
 
 /** Namespaces need root, and what is looked for has to be there. */
 function skipReason(): string | false {
@@ -46,13 +52,37 @@ test("detect: without NET_ADMIN it cannot, and that is the reason", { skip }, as
   assert.deepEqual([isPossible, reason], [false, "no NET_ADMIN"]);
 });
 
-test("detect: without the program nft it cannot, and the program is named", { skip }, async (t) => {
+/** Runs with these programs alone. @param scripts  texts of programs that stand for real ones */
+async function foundWith(
+  t: TestContext,
+  programs: readonly string[],
+  scripts: Readonly<Record<string, string>> = {},
+): Promise<Detection> {
   const folder = folderFor(t);
-  symlinkSync("/usr/sbin/ip", join(folder, "ip"));
+  for (const name of programs) symlinkSync(`/usr/sbin/${name}`, join(folder, name));
   symlinkSync("/usr/bin/env", join(folder, "env"));
-  const { isPossible, reason } = await found("env", `PATH=${folder}:${dirname(process.execPath)}`);
-  assert.equal(isPossible, false);
-  assert.equal(reason, 'program "nft" is not installed, or not on the PATH');
+  for (const [name, text] of Object.entries(scripts))
+    writeFileSync(join(folder, name), text, { mode: 0o755 });
+  return await found("env", `PATH=${folder}:${dirname(process.execPath)}`);
+}
+
+test("detect: without one of its programs it cannot, and the program is named", { skip }, async (t) => {
+  for (const missing of ["nft", "ip", "bridge"]) {
+    const { isPossible, reason } = await foundWith(
+      t,
+      ["nft", "ip", "bridge"].filter((name) => name !== missing),
+    );
+    assert.equal(isPossible, false);
+    assert.equal(reason, `program "${missing}" is not installed, or not on the PATH`);
+  }
+});
+
+test("detect: a program that is slow once is asked again, for silence is no answer", { skip }, async (t) => {
+  const slow = `#!/bin/sh
+    [ -e "$0.asked" ] && exec /usr/sbin/nft "$@"
+    : > "$0.asked"
+    exec /bin/sleep 600`;
+  assert.ok((await foundWith(t, ["ip", "bridge"], { nft: slow })).isPossible);
 });
 
 test("detect: VIPs of loopback, and those that another daemon serves, are not the kernel's", async () => {

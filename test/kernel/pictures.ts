@@ -1,7 +1,8 @@
 // Pictures: small made-up views for tests of what the kernel is to do.
 
-import type { KernelGiven, OwnOverlay } from "../../src/kernel/given.ts";
+import type { Forwarding, KernelGiven, OwnOverlay } from "../../src/kernel/given.ts";
 import { bridgeDevice } from "../../src/kernel/names.ts";
+import type { Member } from "../../src/model/member.ts";
 import type { Bridge, Network } from "../../src/model/network.ts";
 
 /** The node whose view it is. */
@@ -19,15 +20,31 @@ export function bridgeOf(network: string): Bridge {
   return { network, device: bridgeDevice(network), prefix: "10.160.3.0/24", gateway: "10.160.3.1" };
 }
 
+/** A host of the cluster that lives. */
+export function memberOf(name: string, over: Partial<Member> = {}): Member {
+  const reached = { host: name, port: 7650, zone: "", labels: {}, software: "test", prefixes: [] };
+  const life = {
+    state: "alive",
+    incarnation: 1,
+    sinceMs: 0,
+    rttMs: null,
+    via: null,
+    settlesAtMs: null,
+  } as const;
+  return { id: name, name, ...reached, role: "worker", ...life, self: false, ...over };
+}
+
 /** What a host knows that carries all these networks. */
 export function givenOf(parts: {
   readonly networks?: readonly Network[];
   readonly bridges?: readonly Bridge[];
   readonly overlay?: OwnOverlay | null;
   readonly broken?: ReadonlySet<string>;
+  readonly forwards?: Forwarding;
 }): KernelGiven {
   const { networks = [], bridges = networks.map(({ name }) => bridgeOf(name)) } = parts;
   const { overlay = { address: "192.0.2.1", device: "eth0", mtu: 1500, encrypts: false }, broken } = parts;
+  const { forwards = { v4: true, v6: true } } = parts;
   return {
     view: {
       version: 1,
@@ -42,6 +59,7 @@ export function givenOf(parts: {
     pool6: null,
     bridges,
     overlay,
+    forwards,
     ...(broken && { broken }),
     listening: new Set(),
     ingressAddress: "0.0.0.0",

@@ -43,8 +43,7 @@ export function openAccept(dockerUser: DockerUser = openDockerUser()): AcceptPar
   const remove = async (): Promise<Applied> => {
     passes = ALL;
     const removed = await dockerUser.remove();
-    // What is left is tried again with the next change.
-    last = removed.problems.length === 0 ? { isWanted: false, problems: [] } : null;
+    last = { isWanted: false, problems: removed.problems };
     return removed;
   };
 
@@ -58,8 +57,9 @@ export function openAccept(dockerUser: DockerUser = openDockerUser()): AcceptPar
       return mayRemove ? await remove() : NOTHING;
     },
     async repair() {
-      // Where it is not wanted none was left, and whoever has set one since may have a use for it.
-      return last?.isWanted === true ? await accept() : NOTHING;
+      if (last?.isWanted === true) return await accept();
+      // Where it is not wanted and none was left, whoever has set one since may have a use for it.
+      return last === null || last.problems.length === 0 ? NOTHING : await remove();
     },
     async remove() {
       const removed = await remove();

@@ -54,8 +54,16 @@ interface Form {
 
 const FORMS: readonly Form[] = [
   // The plain name is one of the two forms, as the host's owner chose.
-  { family: "v4", programs: ["iptables-nft", "iptables"], trace: () => nftList(["chain", "ip", "filter", CHAIN]) },
-  { family: "v6", programs: ["ip6tables-nft", "ip6tables"], trace: () => nftList(["chain", "ip6", "filter", CHAIN]) },
+  {
+    family: "v4",
+    programs: ["iptables-nft", "iptables"],
+    trace: () => nftList(["chain", "ip", "filter", CHAIN]),
+  },
+  {
+    family: "v6",
+    programs: ["ip6tables-nft", "ip6tables"],
+    trace: () => nftList(["chain", "ip6", "filter", CHAIN]),
+  },
   { family: "v4", programs: ["iptables-legacy"], trace: () => tablesOf("/proc/net/ip_tables_names") },
   { family: "v6", programs: ["ip6tables-legacy"], trace: () => tablesOf("/proc/net/ip6_tables_names") },
 ];
@@ -135,9 +143,7 @@ async function chainOf({ family, programs, trace }: Form): Promise<Chain | null>
   }
   // The chain is there, as nft says, and no program of its own is.
   const [program = "iptables"] = programs;
-  return program.endsWith("-nft")
-    ? { family, program, rules: null, accepts: acceptsOurs(traced) }
-    : null;
+  return program.endsWith("-nft") ? { family, program, rules: null, accepts: acceptsOurs(traced) } : null;
 }
 
 async function change(program: string, args: readonly string[]): Promise<string | null> {

@@ -40,7 +40,7 @@ export function openGuard(kernel: GuardKernel = openNftGuard()): KernelPart<Guar
     last = null;
     const listing = await kernel.list();
     const observed = listing === null ? null : parseGuard(listing);
-    const wanted = mayRemove || observed === null ? plan : mergeGuards(observed, plan);
+    const wanted = mayRemove || observed === null ? plan : mergeGuards(plan, observed);
     const isThere = isAsPlanned(observed, wanted);
     if (!isThere) await kernel.apply(renderGuard(wanted));
     last = { plan, mayRemove };

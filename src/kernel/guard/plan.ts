@@ -3,17 +3,18 @@
  *
  * A VXLAN device takes whatever comes to its port with its network's number. So a packet of an encrypted network that
  * did not come out of WireGuard is dropped, and one of another network that no member sent; and nothing of an encrypted
- * network leaves but by WireGuard. That has a table of its own, since the rules may be given up, and must be in force
- * before there is any device. Only numbers of networks that are on this host are looked at: others speak VXLAN on
- * this port too.
+ * network leaves but by WireGuard. The same goes for what this host passes on, for a container may forge such packets,
+ * and leave under this host's address at that. It has a table of its own, since the rules may be given up, and must be
+ * in force before there is any device. Only numbers of networks that are on this host are looked at: others speak VXLAN
+ * on this port too.
  *
  * Pure. guard.ts makes it so.
  */
 
 import { createHash } from "node:crypto";
 
-import { isIpv4 } from "../../base/ip.ts";
 import { compareText } from "../../base/sorted.ts";
+import { farEndFlaw, nearEnd } from "../far-end.ts";
 import type { KernelGiven } from "../given.ts";
 import { GUARD_TABLE, VXLAN_PORT, WIREGUARD_DEVICE } from "../names.ts";
 
@@ -24,49 +25,61 @@ export interface GuardPlan {
   readonly plain: readonly number[];
   /** IPv4 addresses of members, from which packets of the others may come, sorted. */
   readonly hosts: readonly string[];
+  /** By which device packets of members come; null where that is not known. */
+  readonly device: string | null;
 }
 
 /** A table as it is there. */
-export interface ObservedGuard extends GuardPlan {
+export interface ObservedGuard extends Omit<GuardPlan, "device"> {
   /** Digests of its rules, in their order. */
   readonly digests: readonly string[];
 }
 
 /** Nothing is on this host. */
-export const NO_GUARD: GuardPlan = { sealed: [], plain: [], hosts: [] };
+export const NO_GUARD: GuardPlan = { sealed: [], plain: [], hosts: [], device: null };
 
 /** Bits of a VXLAN packet that hold the network's number (RFC 7348 5): behind 8 bytes of UDP and 4 of its own. */
 const VNI = "@th,96,24";
 const VNI_END = 2 ** 24;
+/** What a name of a device may be that is written into a rule. */
+const DEVICE = /^[A-Za-z0-9_.@-]{1,15}$/;
 /** Before the rules' own filters, and those of others. */
 const PRIORITY = -20;
 
 /** The plan of a moment. */
-export function planGuard({ view, bridges }: Pick<KernelGiven, "view" | "bridges">): GuardPlan {
+export function planGuard({
+  view,
+  bridges,
+  overlay: own,
+}: Pick<KernelGiven, "view" | "bridges" | "overlay">): GuardPlan {
   const bridged = new Set(bridges.map(({ network }) => network));
   const here = view.networks.filter(({ name, vni, slices }) => {
     const isHere = bridged.has(name) || slices.some(({ node }) => node === view.self);
     return isHere && Number.isInteger(vni) && vni >= 1 && vni < VNI_END;
   });
+  const near = nearEnd(view, own?.address ?? null);
   const hosts = view.members.flatMap(({ overlay, self }) => {
     // A member says itself where it is, and what it says becomes words of a program.
-    return overlay === undefined || self || !isIpv4(overlay.address) ? [] : [overlay.address];
+    const isUsable = overlay !== undefined && !self && farEndFlaw(overlay.address, near) === null;
+    return isUsable ? [overlay.address] : [];
   });
   const numbersOf = (encrypted: boolean): readonly number[] =>
     here.filter((network) => network.encrypted === encrypted).map(({ vni }) => vni);
-  return ordered({ sealed: numbersOf(true), plain: numbersOf(false), hosts });
+  const device = own !== null && DEVICE.test(own.device) ? own.device : null;
+  return { ...ordered({ sealed: numbersOf(true), plain: numbersOf(false), hosts }), device };
 }
 
-/** Both together: what is there and may not be taken away, and what should be. */
-export function mergeGuards(one: GuardPlan, other: GuardPlan): GuardPlan {
-  return ordered({
-    sealed: [...one.sealed, ...other.sealed],
-    plain: [...one.plain, ...other.plain],
-    hosts: [...one.hosts, ...other.hosts],
+/** Both together: what should be, and what is there and may not be taken away. */
+export function mergeGuards(wanted: GuardPlan, observed: ObservedGuard): GuardPlan {
+  const both = ordered({
+    sealed: [...wanted.sealed, ...observed.sealed],
+    plain: [...wanted.plain, ...observed.plain],
+    hosts: [...wanted.hosts, ...observed.hosts],
   });
+  return { ...both, device: wanted.device };
 }
 
-function ordered({ sealed, plain, hosts }: GuardPlan): GuardPlan {
+function ordered({ sealed, plain, hosts }: Omit<GuardPlan, "device">): Omit<GuardPlan, "device"> {
   const refused = new Set(sealed);
   return {
     sealed: [...refused].sort((one, other) => one - other),
@@ -111,23 +124,34 @@ export function isAsPlanned(observed: ObservedGuard | null, plan: GuardPlan): bo
 
 interface GuardChain {
   readonly name: string;
-  readonly hook: "input" | "output" | null;
+  readonly hook: "input" | "forward" | "output" | null;
   readonly rules: readonly string[];
 }
 
-function chainsOf({ sealed, plain }: GuardPlan): readonly GuardChain[] {
+function chainsOf({ sealed, plain, device }: GuardPlan): readonly GuardChain[] {
   const vxlan = `udp dport ${VXLAN_PORT} ${VNI} vmap`;
-  const coming = [...sealed.map((vni) => `${vni} : goto sealed`), ...plain.map((vni) => `${vni} : goto plain`)];
+  const coming = [
+    ...sealed.map((vni) => `${vni} : goto sealed`),
+    ...plain.map((vni) => `${vni} : goto plain`),
+  ];
   const leaving = sealed.map((vni) => `${vni} : goto leaving-sealed`);
+  const isElsewhere = device === null ? "" : `iifname != "${device}" `;
   return [
     { name: "sealed", hook: null, rules: [`iifname != "${WIREGUARD_DEVICE}" counter drop`] },
     {
       name: "plain",
       hook: null,
-      rules: ["ip saddr != @hosts counter drop", "meta nfproto ipv6 counter drop"],
+      rules: [
+        "ip saddr != @hosts counter drop",
+        // A container that says it were a member; two ways to one LAN are let pass.
+        `${isElsewhere}fib saddr . iif oif missing counter drop`,
+        "meta nfproto ipv6 counter drop",
+      ],
     },
     { name: "leaving-sealed", hook: null, rules: [`oifname != "${WIREGUARD_DEVICE}" counter drop`] },
     { name: "coming", hook: "input", rules: [`${vxlan} { ${coming.join(", ")} }`] },
+    // What this host only passes on: to others it would come from this host, or from whom it says.
+    { name: "passing", hook: "forward", rules: [`${vxlan} { ${coming.join(", ")} }`] },
     {
       name: "leaving",
       hook: "output",

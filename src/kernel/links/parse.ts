@@ -11,7 +11,7 @@
 import { failed, success, type Result } from "../../base/failure.ts";
 import { ROUTE_PROTOCOL, VXLAN_PORT } from "../names.ts";
 
-import { REFUSING_METRIC, RULES_END, RULES_FIRST, TABLES_FIRST, TABLES_LAST } from "./state.ts";
+import { REFUSING_METRIC, MAIN_TABLE, RULES_FIRST, RULES_LAST, TABLES_FIRST, TABLES_LAST } from "./state.ts";
 import { type DeviceAddress, type ForwardEntry, type Neighbour, type Route, type Rule } from "./state.ts";
 import type { RuleAction, VxlanDevice } from "./state.ts";
 
@@ -119,7 +119,7 @@ export function parseRules(text: string, family: 4 | 6): Result<readonly Rule[]>
     const preference = numberIn(line, "priority") ?? 0;
     const action = actionOf(line);
     const isOurs = textIn(line, "protocol") === String(ROUTE_PROTOCOL);
-    if (!isOurs || preference < RULES_FIRST || preference > RULES_END || action === null) return [];
+    if (!isOurs || preference < RULES_FIRST || preference > RULES_LAST || action === null) return [];
     const value = hexIn(line, "fwmark");
     const mark = value === null ? null : { value, mask: hexIn(line, "fwmask") ?? 0xffff_ffff };
     const device = textOrNull(line, "iif");
@@ -132,7 +132,7 @@ function actionOf(line: Line): RuleAction | null {
   const preference = numberIn(line, "goto");
   if (preference !== null) return { kind: "goto", preference };
   const table = tableIn(line);
-  return typeof table === "number" ? { kind: "table", table } : null;
+  return table === undefined ? null : { kind: "table", table: table ?? MAIN_TABLE };
 }
 
 /** The number of a table; null for the main one; undefined for one with a name, which is not ours. */

@@ -14,14 +14,14 @@
 
 import { isDeepStrictEqual } from "node:util";
 
-import { canonicalIpv6, contains, ipv4ToNumber, isIpv4, isLocalToHost } from "../../base/ip.ts";
-import { numberToIpv4, parsePrefix, type Prefix } from "../../base/ip.ts";
+import { canonicalIpv6, contains, numberToIpv4, parsePrefix, type Prefix } from "../../base/ip.ts";
 import { parsePrefix6 } from "../../base/ip6.ts";
 import type { NodeId } from "../../model/ids.ts";
 import type { Member } from "../../model/member.ts";
 import { carriesFor, type Bridge, type Network, type Slice } from "../../model/network.ts";
 import type { View } from "../../model/view.ts";
 import { carriedNetworks, type Carried } from "../carried.ts";
+import { farEndFlaw, nearEnd, type NearEnd } from "../far-end.ts";
 import type { KernelGiven, OwnOverlay } from "../given.ts";
 import { VXLAN_OVERHEAD, VXLAN_PORT, WIREGUARD_DEVICE, WIREGUARD_OVERHEAD } from "../names.ts";
 import { vtepMac, vxlanDevice } from "../names.ts";
@@ -46,7 +46,6 @@ const MTU6_MIN = 1280;
 const MTU_MIN = 576;
 
 const BRIDGE_NAME = /^sk-[a-z0-9][a-z0-9-]{0,11}$/;
-const MULTICAST_FIRST = ipv4ToNumber("224.0.0.0");
 
 /** One network while it is planned. */
 interface Underway {
@@ -60,6 +59,8 @@ interface Underway {
 type Basis = Pick<KernelGiven, "bridges" | "overlay"> &
   Pick<View, "self" | "networks"> & {
     readonly members: readonly Pick<Member, "id" | "name" | "overlay">[];
+    /** Of this host: by them an address is known that is a whole LAN's. */
+    readonly prefixes: readonly string[];
   };
 
 /**
@@ -74,7 +75,8 @@ export function linksPlanner(): (given: KernelGiven) => LinkPlan {
       const { id, name } = member;
       return member.overlay === undefined ? { id, name } : { id, name, overlay: member.overlay };
     });
-    const basis = { bridges, overlay, self: view.self, networks: view.networks, members };
+    const prefixes = view.members.find(({ id }) => id === view.self)?.prefixes ?? [];
+    const basis = { bridges, overlay, self: view.self, networks: view.networks, members, prefixes };
     if (last === null || !isDeepStrictEqual(last.basis, basis)) last = { basis, plan: planLinks(given) };
     return last.plan;
   };
@@ -88,9 +90,10 @@ export function planLinks(given: KernelGiven): LinkPlan {
   const problems: string[] = [];
   const deviceByNetwork = new Map<string, string>();
   const devices6: string[] = [];
-  const carried = carriedNetworks(given);
+  // Links stay where nothing is forwarded for a while: who uses them is decided by the rules and the proxy.
+  const carried = carriedNetworks({ ...given, forwards: { v4: true, v6: true } });
   const memberById = new Map<NodeId, Member>(view.members.map((member) => [member.id, member]));
-  const ranges = view.networks.flatMap(({ range }) => prefixOf(range) ?? []);
+  const near = nearEnd(view, given.overlay?.address ?? null);
   const bridgeByNetwork = new Map(bridges.map((bridge) => [bridge.network, bridge]));
   for (const network of view.networks) {
     const bridge = bridgeByNetwork.get(network.name);
@@ -109,7 +112,7 @@ export function planLinks(given: KernelGiven): LinkPlan {
     for (const slice of network.slices) {
       const member = memberById.get(slice.node);
       if (slice.node === view.self || member === undefined || !carriesFor(member, network)) continue;
-      const wrong = unreachability(slice, member, { ranges, own: given.overlay.address });
+      const wrong = unreachability(slice, member, near);
       if (wrong !== null) problems.push(`${member.name} is left out of network ${network.name}: ${wrong}`);
       else addHost(underway, { slice, member }, { things, ways });
     }
@@ -203,20 +206,9 @@ function unfitness({ range, range6, vni }: Network, bridge: Bridge): string | nu
 }
 
 /** Why nothing is sent to a member, in words; null when it may be. It says of itself where it is: it may lie. */
-function unreachability(
-  slice: Slice,
-  { overlay }: Member,
-  { ranges, own }: { readonly ranges: readonly Prefix[]; readonly own: string },
-): string | null {
-  const address = overlay?.address ?? "";
+function unreachability(slice: Slice, { overlay }: Member, near: NearEnd): string | null {
   if (prefixOf(slice.prefix) === null) return `its slice is "${slice.prefix}"`;
-  if (!isIpv4(address)) return `its overlay address is "${address}"; expected an IPv4 address`;
-  if (address === own) return `its overlay address, ${address}, is this host's`;
-  const isNoHost = isLocalToHost(address) || ipv4ToNumber(address) >= MULTICAST_FIRST;
-  if (isNoHost) return `its overlay address is ${address}, which means no other host`;
-  const inside = ranges.find((range) => contains(range, address));
-  // A tunnel through another of ours would carry itself.
-  return inside === undefined ? null : `its overlay address, ${address}, lies in the network ${inside.text}`;
+  return farEndFlaw(overlay?.address ?? "", near);
 }
 
 function mtuOf(underlay: number, { encrypted }: Network): number {

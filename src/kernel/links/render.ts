@@ -23,6 +23,8 @@ export interface BatchLine {
 }
 
 const DEVICE = /^sk-[a-z0-9-]{1,12}$/;
+/** The device that a rule says for what this host itself sends (ip-rule(8)). */
+const OWN_PACKETS = "lo";
 const MAC = /^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/;
 
 /** The lines of a command, in their order. @throws Failure `invalid` for what cannot be written safely */
@@ -86,7 +88,8 @@ function routeWords(verb: LinkCommand["verb"], thing: Route): readonly string[] 
 function ruleWords(action: "add" | "del", thing: Rule): readonly string[] {
   const words = ["rule", action, "pref", number(thing.preference)];
   if (thing.inverts) words.push("not");
-  if (thing.device !== null) words.push("iif", device(thing.device));
+  if (thing.device !== null)
+    words.push("iif", thing.device === OWN_PACKETS ? OWN_PACKETS : device(thing.device));
   if (thing.mark !== null) words.push("fwmark", `${hex(thing.mark.value)}/${hex(thing.mark.mask)}`);
   return [...words, ...actionWords(thing), "protocol", String(ROUTE_PROTOCOL)];
 }

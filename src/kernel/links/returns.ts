@@ -3,29 +3,45 @@
  *
  * A replica sees the client's own address, so its answers would leave by the nearest way, past the host whose
  * translation the client waits for. The rules of nftables give them the mark of that host; here each mark of each
- * bridge has a rule and a table with one route. Without the bridge in the rule the tunnel's own outer packets, which
- * inherit the mark, would go round in circles.
+ * bridge has a rule and a table with one route.
  *
- * The kernel tries rules one after the other for each packet. So the first one sends all without a mark of ours past
- * the rest, and the others are sections of up to 32 hosts: a packet meets one rule for each section, then those of its
- * own. Which preferences a section has follows from the network's number, not from its place among others: a new
- * network moves nothing. Two sections may share theirs, which costs some tries and changes nothing else.
+ * The kernel tries rules one by one for each packet, and the host's owner has some too. So one rule before those takes
+ * what has a mark of ours to sections behind all of them, and what finds no way there asks the usual tables. What this
+ * host itself sends is let past: a tunnel's packets carry the marks of what is in them, and are the owner's to route.
+ * Sections are of up to 32 hosts: one rule is met for each, then those of the packet's own. Their preferences follow
+ * from the network's number, so that a new one moves nothing; two may share theirs, which costs some tries.
  *
  * Pure.
  */
 
-import { MARK_MASK, MARK_OURS, ingressMark, returnTable } from "../names.ts";
+import {
+  ingressMark,
+  MARK_MASK,
+  MARK_OURS,
+  returnTable,
+  RULE_PREFERENCE,
+  RULE_PREFERENCE_BEHIND,
+} from "../names.ts";
 
-import { METRIC6, RULES_END, RULES_FIRST, type Route, type Rule, type RuleAction } from "./state.ts";
+import { DEFAULT_TABLE, MAIN_TABLE, METRIC6, type Route, type Rule, type RuleAction } from "./state.ts";
 
-/** Preferences of the rules that lead to sections, of the end of those, and of the sections, two each. */
-const DISPATCH = RULES_FIRST + 1;
-const DISPATCH_END = RULES_FIRST + 2;
-const SECTIONS_FIRST = RULES_FIRST + 10;
+/** Past the gate, the gate, and where it goes on. */
+const PAST = RULE_PREFERENCE;
+const GATE = RULE_PREFERENCE + 1;
+const GOING_ON = RULE_PREFERENCE + 2;
+
+/** Preferences of the rules that lead to sections, of the end of those, of the sections, two each, and of the end. */
+const DISPATCH = RULE_PREFERENCE_BEHIND;
+const DISPATCH_END = DISPATCH + 1;
+const SECTIONS_FIRST = DISPATCH + 10;
 const SECTIONS = 8192;
+const END = SECTIONS_FIRST + 2 * SECTIONS;
 
 const SECTION_BITS = 5;
 const WHOLE = 0xffff_ffff;
+const OURS = { value: MARK_OURS, mask: MARK_MASK };
+/** What this host itself sends. */
+const OWN_PACKETS = "lo";
 
 /** One host's way back on one network, in one family. */
 export interface WayBack {
@@ -43,13 +59,18 @@ export interface WayBack {
 export function planReturns(ways: readonly WayBack[]): readonly (Route | Rule)[] {
   const families = ([4, 6] as const).filter((family) => ways.some((way) => way.family === family));
   const shared = families.flatMap((family) => [
-    ruleOf(family, RULES_FIRST, {
-      action: { kind: "goto", preference: RULES_END },
-      mark: { value: MARK_OURS, mask: MARK_MASK },
-      inverts: true,
+    ruleOf(family, PAST, {
+      action: { kind: "goto", preference: GOING_ON },
+      mark: OURS,
+      device: OWN_PACKETS,
     }),
-    ruleOf(family, DISPATCH_END, { action: { kind: "goto", preference: RULES_END } }),
-    ruleOf(family, RULES_END, { action: { kind: "nop" } }),
+    ruleOf(family, GATE, { action: { kind: "goto", preference: DISPATCH }, mark: OURS }),
+    ruleOf(family, GOING_ON, { action: { kind: "nop" } }),
+    // A jump needs its end to be there: this one always is.
+    ruleOf(family, DISPATCH, { action: { kind: "nop" } }),
+    ruleOf(family, DISPATCH_END, { action: { kind: "goto", preference: END } }),
+    ruleOf(family, END, { action: { kind: "table", table: MAIN_TABLE } }),
+    ruleOf(family, END + 1, { action: { kind: "table", table: DEFAULT_TABLE } }),
   ]);
   const dispatchByKey = new Map<string, Rule>();
   const endByKey = new Map<string, Rule>();
@@ -60,7 +81,7 @@ export function planReturns(ways: readonly WayBack[]): readonly (Route | Rule)[]
     const mark = { value: (ingressMark(way.index) & mask) >>> 0, mask };
     const dispatch = { action: { kind: "goto", preference: at }, mark, device: way.bridge } as const;
     dispatchByKey.set(`${family} ${way.bridge} ${mark.value}`, ruleOf(family, DISPATCH, dispatch));
-    const end = ruleOf(family, at + 1, { action: { kind: "goto", preference: RULES_END } });
+    const end = ruleOf(family, at + 1, { action: { kind: "goto", preference: END } });
     endByKey.set(`${family} ${at}`, end);
   }
   return [...shared, ...dispatchByKey.values(), ...endByKey.values(), ...ways.flatMap(wayOf)];
@@ -94,9 +115,8 @@ function ruleOf(
     readonly action: RuleAction;
     readonly mark?: NonNullable<Rule["mark"]>;
     readonly device?: string;
-    readonly inverts?: boolean;
   },
 ): Rule {
-  const { action, mark = null, device = null, inverts = false } = given;
-  return { kind: "rule", family, preference, inverts, mark, device, action };
+  const { action, mark = null, device = null } = given;
+  return { kind: "rule", family, preference, inverts: false, mark, device, action };
 }

@@ -9,17 +9,19 @@
  * Pure.
  */
 
-import { RULE_PREFERENCE } from "../names.ts";
-
 /** The metric of our refusing routes: whatever else leads to the same prefix goes first. */
 export const REFUSING_METRIC = 2_147_483_647;
 
 /** What the kernel gives an IPv6 route without one (linux/ipv6_route.h, IP6_RT_PRIO_USER). */
 export const METRIC6 = 1024;
 
-/** The last of our rules, where all that is not for them goes on; and their whole range. */
-export const RULES_END = 21_999;
-export const RULES_FIRST = RULE_PREFERENCE;
+/** The range that all our rules are in; what of it is the user's has no protocol number of ours. */
+export const RULES_FIRST = 5300;
+export const RULES_LAST = 59_999;
+
+/** Linux's own tables (ip-route(8)), in the order in which its own rules ask them. */
+export const MAIN_TABLE = 254;
+export const DEFAULT_TABLE = 253;
 
 /** The tables that names.ts gives out. */
 export const TABLES_FIRST = 0x2000_0000;
@@ -101,7 +103,7 @@ export interface Rule {
   /** True for one that fits what does not have the mark. */
   readonly inverts: boolean;
   readonly mark: { readonly value: number; readonly mask: number } | null;
-  /** The bridge that a packet came in by; null for any. */
+  /** The bridge that a packet came in by, `lo` for what this host itself sends; null for any. */
   readonly device: string | null;
   readonly action: RuleAction;
 }

@@ -3,16 +3,19 @@
  *
  * nft takes a script whole or not at all, so packets meet the old table or the new one and nothing between. What is the
  * same is not mentioned: its counters, and whose turn it is, go on. Chains come before what leads to them and go after
- * it. While not all is known nothing is taken away, and a chain of an earlier life of the daemon stands as it is: it
- * knows more than we do yet.
+ * it. While not all is known nothing is taken away, and at first what an earlier life of the daemon left stands as it
+ * is: it knows more than we do yet.
  *
  * Pure.
  */
 
+import { overlaps, parsePrefix } from "../../base/ip.ts";
+import { overlaps6, parsePrefix6 } from "../../base/ip6.ts";
 import type { ServiceKey } from "../../model/ids.ts";
 
 import { TABLE } from "../names.ts";
 import {
+  INTERVALS,
   LAYOUT,
   SELF_FILLED,
   SETS,
@@ -45,6 +48,8 @@ export interface Change {
 export interface ChangeOptions {
   /** False while not all is known. */
   readonly mayRemove: boolean;
+  /** True where what an earlier life of the daemon left may be made another; as `mayRemove` unless told. */
+  readonly mayChange?: boolean;
   /** Chains that were written in this life of the daemon, and may be changed though not all is known. */
   readonly own?: ReadonlySet<string>;
 }
@@ -61,9 +66,16 @@ export function renderRemoval(): string {
   return `add table ${IN_TABLE}\ndelete table ${IN_TABLE}\n`;
 }
 
+/** The script that leaves nothing in these sets. */
+export function renderEmptying(names: readonly SetName[]): string {
+  return names.map((name) => `flush ${SETS[name].split(" ", 1)[0] ?? ""} ${IN_TABLE} ${name}\n`).join("");
+}
+
 /** @param observed  what is there; null for no table */
 export function diffRules(observed: TableState | null, desired: Ruleset, options: ChangeOptions): Change {
   const isFitting = observed !== null && observed.chains.has(LAYOUT) && hasSets(observed);
+  // A table of another layout goes whole, and with it what only an earlier life knows.
+  if (observed !== null && !isFitting && !mayChangeBy(options)) return nothing(observed);
   const lines = isFitting ? [] : foundation(observed !== null);
   const before = isFitting ? observed : { chains: new Map([[LAYOUT, []]]), sets: new Map() };
   const chains = diffChains(before, desired, options);
@@ -75,6 +87,14 @@ export function diffRules(observed: TableState | null, desired: Ruleset, options
     services: chains.services,
     after: { chains: chains.after, sets: sets.after },
   };
+}
+
+function mayChangeBy({ mayRemove, mayChange = mayRemove }: ChangeOptions): boolean {
+  return mayChange;
+}
+
+function nothing(observed: TableState): Change {
+  return { script: "", count: 0, services: new Set(), after: observed };
 }
 
 function hasSets({ sets }: TableState): boolean {
@@ -101,7 +121,7 @@ interface ChainDifference {
   readonly after: ReadonlyMap<string, readonly string[]>;
 }
 
-function diffChains(before: TableState, { chains }: Ruleset, options: ChangeOptions): ChainDifference {
+function diffChains(before: TableState, { chains, left }: Ruleset, options: ChangeOptions): ChainDifference {
   const { mayRemove, own } = options;
   const added: string[] = [];
   const filled: string[] = [];
@@ -111,7 +131,7 @@ function diffChains(before: TableState, { chains }: Ruleset, options: ChangeOpti
   for (const chain of chains.values()) {
     const known = before.chains.get(chain.name);
     const digests = chain.rules.map(({ digest }) => digest);
-    const isKept = known !== undefined && !mayRemove && own?.has(chain.name) !== true;
+    const isKept = known !== undefined && !mayChangeBy(options) && own?.has(chain.name) !== true;
     if (known !== undefined && (isKept || isSame(known, digests))) {
       after.set(chain.name, known);
       continue;
@@ -124,7 +144,14 @@ function diffChains(before: TableState, { chains }: Ruleset, options: ChangeOpti
     count += 1;
   }
   const gone = [...before.chains.keys()].filter((name) => !after.has(name));
-  if (!mayRemove) for (const name of gone) after.set(name, before.chains.get(name) ?? []);
+  for (const name of mayRemove ? [] : gone) {
+    const known = before.chains.get(name) ?? [];
+    // What led here stays, and arrives at the proxy, which knows whom to ask.
+    const isEmptied = left.has(name) && known.length > 0 && (mayChangeBy(options) || own?.has(name) === true);
+    if (isEmptied) filled.push(`flush chain ${IN_TABLE} ${name}`);
+    after.set(name, isEmptied ? [] : known);
+    count += isEmptied ? 1 : 0;
+  }
   const leaving = mayRemove ? gone : [];
   return {
     begin: [...added, ...filled],
@@ -156,7 +183,9 @@ interface SetDifference {
   readonly after: ReadonlyMap<string, Elements>;
 }
 
-function diffSets(before: TableState, { sets }: Ruleset, { mayRemove }: ChangeOptions): SetDifference {
+function diffSets(before: TableState, { sets }: Ruleset, options: ChangeOptions): SetDifference {
+  const { mayRemove } = options;
+  const mayChange = mayChangeBy(options);
   const none: Elements = new Map();
   const removals: string[] = [];
   const additions: string[] = [];
@@ -167,15 +196,33 @@ function diffSets(before: TableState, { sets }: Ruleset, { mayRemove }: ChangeOp
     const desired = SELF_FILLED.has(name) ? known : (sets.get(name) ?? none);
     // Removed before it is added: the value of an element cannot be changed.
     const gone = [...known].filter(([key, value]) => desired.get(key) !== value).map(([key]) => key);
-    const removed = mayRemove ? gone : [];
-    const kept = mayRemove ? none : known;
-    const added = [...desired].filter(([key, value]) => known.get(key) !== value && !kept.has(key));
+    const removed = gone.filter((key) => mayRemove || (mayChange && desired.has(key)));
+    const kept = mayChange ? none : known;
+    const meant = mayRemove || !INTERVALS.has(name) ? desired : withoutOverlaps(desired, known);
+    const added = [...meant].filter(([key, value]) => known.get(key) !== value && !kept.has(key));
     if (removed.length > 0) removals.push(elementsLine("delete", name, removed));
     if (added.length > 0) additions.push(elementsLine("add", name, added.map(elementText)));
-    after.set(name, mayRemove ? desired : new Map([...desired, ...known]));
+    after.set(name, mayRemove ? desired : new Map(mayChange ? [...known, ...meant] : [...meant, ...known]));
     count += new Set([...removed, ...added.map(([key]) => key)]).size;
   }
   return { lines: [...removals, ...additions], count, after };
+}
+
+/** Those that share nothing with one that stays: nft would refuse the whole change. */
+function withoutOverlaps(desired: Elements, known: Elements): Elements {
+  const sharing = (key: string): boolean =>
+    [...known.keys()].some((other) => other !== key && overlap(key, other));
+  return new Map([...desired].filter(([key]) => known.has(key) || !sharing(key)));
+}
+
+function overlap(one: string, other: string): boolean {
+  const [host, prefix = ""] = one.split(" . ");
+  const [otherHost, otherPrefix = ""] = other.split(" . ");
+  if (host !== otherHost) return false;
+  const [four, otherFour] = [parsePrefix(prefix), parsePrefix(otherPrefix)];
+  if (four.ok && otherFour.ok) return overlaps(four.value, otherFour.value);
+  const [six, otherSix] = [parsePrefix6(prefix), parsePrefix6(otherPrefix)];
+  return six.ok && otherSix.ok && overlaps6(six.value, otherSix.value);
 }
 
 function elementText([key, value]: readonly [string, string]): string {

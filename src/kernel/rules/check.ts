@@ -21,7 +21,7 @@ const RULE_MAX = 256 * 1024;
 const ADDRESS = String.raw`\d{1,3}(?:\.\d{1,3}){3}`;
 const ADDRESS6 = "[0-9a-f:]{2,39}";
 const DEVICE = '"[a-zA-Z0-9_.-]{1,15}"';
-const TRANSPORT = "(?:tcp|udp)";
+const TRANSPORT = "(?:6|17)";
 const PORT = String.raw`\d{1,5}`;
 const VERDICT = "jump [a-z][a-z0-9/_-]{0,126}";
 

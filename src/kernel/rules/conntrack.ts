@@ -60,6 +60,8 @@ class Connections implements Flows {
   /** Who may keep flows, by the newest word. */
   #kept: Endpoints = new Map();
   #sweepIsDue = false;
+  /** True until it was looked who of those that wait has flows at all. */
+  #isNew = false;
   #work: Promise<void> | null = null;
   #problem: string | null = null;
 
@@ -75,12 +77,14 @@ class Connections implements Flows {
   forget(before: Endpoints, after: Endpoints): void {
     this.#kept = after;
     for (const endpoint of goneEndpoints(before, after)) this.#pending.add(endpoint);
+    this.#isNew = true;
     this.resume();
   }
 
   sweep(kept: Endpoints): void {
     this.#kept = kept;
     this.#sweepIsDue = true;
+    this.#isNew = true;
     this.resume();
   }
 
@@ -90,11 +94,12 @@ class Connections implements Flows {
       .catch((thrown: unknown) => this.#giveUp(thrown))
       .finally(() => {
         this.#work = null;
+        if (this.#isNew) this.resume();
       });
   }
 
   stop(): void {
-    this.#sweepIsDue = false;
+    this.#sweepIsDue = this.#isNew = false;
     this.#pending.keepOnly(() => false);
   }
 
@@ -107,7 +112,7 @@ class Connections implements Flows {
     let problem: string | null = null;
     let inRow = 0;
     while (inRow < PATIENCE) {
-      await this.#look();
+      if (this.#isNew) await this.#look();
       const endpoint = this.#pending.take();
       if (endpoint === null) break;
       // It may have come back meanwhile.
@@ -119,11 +124,13 @@ class Connections implements Flows {
     }
     for (const endpoint of failed) this.#pending.add(endpoint);
     const lost = this.#pending.takeLost();
-    this.#problem = problem ?? (lost === 0 ? null : `flows of ${lost} upstreams that are gone stay: too many went`);
+    this.#problem =
+      problem ?? (lost === 0 ? null : `flows of ${lost} upstreams that are gone stay: too many went`);
   }
 
   /** Adds what a sweep finds; where many wait, leaves out those without flows. */
   async #look(): Promise<void> {
+    this.#isNew = false;
     if (this.#sweepIsDue) {
       this.#sweepIsDue = false;
       for (const family of FAMILIES) {

@@ -10,18 +10,30 @@
  * Pure.
  */
 
-import type { Network } from "../../model/network.ts";
-
 import type { Bridged } from "../carried.ts";
 import type { Forwarding, KernelGiven } from "../given.ts";
 import { DEVICE_PREFIX, MARK_MASK, MARK_OURS, VXLAN_PORT, vxlanDevice, WIREGUARD_DEVICE } from "../names.ts";
 import { chain, MARK_LED, MARK_LED_MASK, type Chain } from "./ruleset.ts";
-import { addressWord, deviceWord, markWord, prefixWord, vniWord, type Family } from "./words.ts";
+import {
+  addressWord,
+  deviceWord,
+  markWord,
+  prefixWord,
+  protocolWord,
+  vniWord,
+  type Family,
+} from "./words.ts";
 
 /** Marks of connections that came in through another host: ours, and by which (names.ts). */
 const ENTERED = `${markWord(MARK_OURS + 1)}-${markWord(MARK_LED - 1)}`;
 /** Connections that we lead. */
 const IS_LED = `ct status dnat ct mark & ${markWord(MARK_LED_MASK)} == ${markWord(MARK_LED)}`;
+/** Protocols by their numbers (RFC 790, 8200): nft knows their names only where /etc/protocols is. */
+const TCP_UDP = `${protocolWord("tcp")}, ${protocolWord("udp")}`;
+const ICMP = 1;
+const ICMP6 = 58;
+/** Addresses at which there is more than one. */
+const TO_MANY = "fib daddr type { broadcast, multicast, anycast }";
 const OWN = `"${DEVICE_PREFIX}*"`;
 const VXLANS = `"${vxlanDevice(0).slice(0, -1)}*"`;
 /** Bits of a VXLAN packet that hold the network's number (RFC 7348 5): behind 8 bytes of UDP and 4 of its own. */
@@ -40,19 +52,19 @@ export function planFrame({ given, bridged }: FrameGiven): readonly Chain[] {
   const staying = stayingHere(given.forwards, pool, pool6);
   return [
     chain("mask", ["snat ip to oifname map @gateways", "snat ip6 to oifname map @gateways6", "masquerade"]),
+    chain("outside", [`${TO_MANY} counter drop`, "goto mask"]),
     chain("ours", [`meta mark set meta mark & ${inverse(MARK_MASK)} | ${markWord(MARK_OURS)}`, "accept"]),
     chain("questions", questions(bridged, pool, pool6)),
     chain("lead", lead(given.ingressAddress, pool, pool6)),
     chain("led", led()),
-    chain("prerouting", ["meta l4proto { tcp, udp } th dport 53 jump questions", ...staying, "jump lead"], {
+    chain("prerouting", [`meta l4proto { ${TCP_UDP} } th dport 53 jump questions`, ...staying, "jump lead"], {
       hook: hookOf("nat", "prerouting", -105),
     }),
     chain("output", ["jump lead"], { hook: hookOf("nat", "output", -105) }),
     chain("postrouting", postrouting(bridged), { hook: hookOf("nat", "postrouting", 95) }),
     chain("arriving", arriving(), { hook: hookOf("filter", "prerouting", -150) }),
     chain("forward", forward(), { hook: hookOf("filter", "forward", -10) }),
-    chain("input", input(bridged), { hook: hookOf("filter", "input", -10) }),
-    chain("leaving", leaving(bridged), { hook: hookOf("filter", "output", -10) }),
+    chain("input", input(), { hook: hookOf("filter", "input", -10) }),
     chain("tunnels-in", tunnels(bridged), { hook: hookOf("filter", "prerouting", -300) }),
     chain("tunnels-out", tunnels(bridged), { hook: hookOf("filter", "output", -300) }),
   ];
@@ -76,9 +88,9 @@ function questions(bridged: readonly Bridged[], pool: string, pool6: string | nu
     `ip daddr ${pool} return`,
     ...(pool6 === null ? [] : [`ip6 daddr ${pool6} return`]),
     ...others,
-    "meta l4proto { tcp, udp } dnat ip to iifname map @asking",
-    "meta l4proto { tcp, udp } dnat ip6 to iifname map @asking6",
-    "meta l4proto { tcp, udp } dnat ip to ip saddr map @askers",
+    `meta l4proto { ${TCP_UDP} } dnat ip to iifname map @asking`,
+    `meta l4proto { ${TCP_UDP} } dnat ip6 to iifname map @asking6`,
+    `meta l4proto { ${TCP_UDP} } dnat ip to ip saddr map @askers`,
   ];
 }
 
@@ -98,8 +110,8 @@ function lead(ingressAddress: string, pool: string, pool6: string | null): reado
 }
 
 /**
- * What comes from elsewhere in a family that this host does not forward stays with the proxy: led to a replica, it would
- * be lost. No other table may lead a VIP elsewhere for all that.
+ * What comes from elsewhere in a family that this host does not forward stays with the proxy: led to a replica, it
+ * would be lost. No other table may lead a VIP elsewhere for all that.
  */
 function stayingHere({ v4, v6 }: Forwarding, pool: string, pool6: string | null): readonly string[] {
   const six = pool6 === null ? [] : [`ip6 daddr ${pool6} dnat ip6 to ip6 daddr`];
@@ -134,9 +146,8 @@ function led(): readonly string[] {
     "update @selves { oifname . oifname }",
     "iifname . oifname @selves goto mask",
     "ip saddr @hosts ip saddr . ip daddr @homes goto mask",
-    "ip6 saddr . ip6 daddr @homes6 goto mask",
-    `ip daddr . ${key} @masked goto mask`,
-    `ip6 daddr . ${key} @masked6 goto mask`,
+    `ip daddr . ${key} @masked goto outside`,
+    `ip6 daddr . ${key} @masked6 goto outside`,
     "accept",
   ];
 }
@@ -158,12 +169,14 @@ function postrouting(bridged: readonly Bridged[]): readonly string[] {
  * of a network are for those who are on it.
  */
 function arriving(): readonly string[] {
+  // What is cheap to tell comes first: the first two rules are all that most packets meet, and names are dear.
   return [
-    `iifname ${VXLANS} ct state new ct mark set iifname . ether saddr map @entries`,
-    `iifname ${VXLANS} ct state new ct mark != ${ENTERED} counter drop`,
-    `iifname ${OWN} ct direction reply ct mark ${ENTERED} meta mark set ct mark`,
-    'iifname != "lo" ct state new ip daddr vmap @owners',
-    'iifname != "lo" ct state new ip6 daddr vmap @owners6',
+    `ct direction reply ct mark ${ENTERED} iifname ${OWN} meta mark set ct mark accept`,
+    "ct state != new accept",
+    `iifname ${VXLANS} ct mark set iifname . ether saddr map @entries`,
+    `iifname ${VXLANS} ct mark != ${ENTERED} counter drop`,
+    'iifname != "lo" ip daddr vmap @owners',
+    'iifname != "lo" ip6 daddr vmap @owners6',
   ];
 }
 
@@ -174,9 +187,9 @@ function arriving(): readonly string[] {
  */
 function forward(): readonly string[] {
   return [
-    `oifname ${VXLANS} tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu`,
-    `iifname ${OWN} ct state established,related goto ours`,
-    `oifname ${OWN} ct state established,related goto ours`,
+    `tcp flags & (syn | rst) == syn oifname ${VXLANS} tcp option maxseg size set rt mtu`,
+    `ct state established,related iifname ${OWN} goto ours`,
+    `ct state established,related oifname ${OWN} goto ours`,
     `${IS_LED} goto ours`,
     "iifname . oifname @within goto ours",
     `iifname ${OWN} oifname != ${OWN} ct status dnat goto ours`,
@@ -188,34 +201,17 @@ function forward(): readonly string[] {
   ];
 }
 
-/** VXLAN packets are taken from members only, those of encrypted networks only out of WireGuard. */
-function input(bridged: readonly Bridged[]): readonly string[] {
-  const plain = vnisOf(bridged, false);
-  const encrypted = vnisOf(bridged, true);
-  const vxlan = `udp dport ${VXLAN_PORT} ${VNI_BITS}`;
+/**
+ * Over an overlay network nobody reaches the host itself: what comes for it is for containers. Nor does anybody whom we
+ * lead reach all of a LAN at once.
+ */
+function input(): readonly string[] {
   return [
-    ...(plain === null
-      ? []
-      : [
-          `meta nfproto ipv4 ${vxlan} { ${plain} } ip saddr != @hosts counter drop`,
-          `meta nfproto ipv6 ${vxlan} { ${plain} } counter drop`,
-        ]),
-    ...(encrypted === null
-      ? []
-      : [`${vxlan} { ${encrypted} } iifname != "${WIREGUARD_DEVICE}" counter drop`]),
+    `ct state new ${IS_LED} ${TO_MANY} counter drop`,
     `iifname ${VXLANS} ct state established,related accept`,
-    `iifname ${VXLANS} meta l4proto { icmp, ipv6-icmp } accept`,
+    `iifname ${VXLANS} meta l4proto { ${ICMP}, ${ICMP6} } accept`,
     `iifname ${VXLANS} counter drop`,
   ];
-}
-
-/** Packets of an encrypted network leave in WireGuard or not at all. */
-function leaving(bridged: readonly Bridged[]): readonly string[] {
-  const encrypted = vnisOf(bridged, true);
-  const isOther = `oifname != "${WIREGUARD_DEVICE}"`;
-  return encrypted === null
-    ? []
-    : [`udp dport ${VXLAN_PORT} ${VNI_BITS} { ${encrypted} } ${isOther} counter drop`];
 }
 
 /**
@@ -223,20 +219,8 @@ function leaving(bridged: readonly Bridged[]): readonly string[] {
  * to remember these would cost every packet, and fill the table.
  */
 function tunnels(bridged: readonly Bridged[]): readonly string[] {
-  const vnis = networksOf(bridged)
-    .map(({ vni }) => vniWord(vni))
-    .join(", ");
+  const vnis = bridged.flatMap(({ network }) => (network === null ? [] : vniWord(network.vni))).join(", ");
   return vnis === "" ? [] : [`udp dport ${VXLAN_PORT} ${VNI_BITS} { ${vnis} } notrack`];
-}
-
-function vnisOf(bridged: readonly Bridged[], isEncrypted: boolean): string | null {
-  const found = networksOf(bridged).filter(({ encrypted }) => encrypted === isEncrypted);
-  return found.length === 0 ? null : found.map(({ vni }) => vniWord(vni)).join(", ");
-}
-
-/** Carried or not: what must not pass must not pass least of all where something is amiss. */
-function networksOf(bridged: readonly Bridged[]): readonly Network[] {
-  return bridged.flatMap(({ network }) => network ?? []);
 }
 
 function inverse(mask: number): string {

@@ -14,6 +14,7 @@ import type { Member } from "../../model/member.ts";
 import type { Bridge, Network } from "../../model/network.ts";
 
 import { bridgedNetworks, type Bridged, type Carried } from "../carried.ts";
+import { farEndFlaw, nearEnd } from "../far-end.ts";
 import type { Asker, KernelGiven } from "../given.ts";
 import { ingressMark, vtepMac, vxlanDevice } from "../names.ts";
 import { chain, type Chain, type Element } from "./ruleset.ts";
@@ -73,10 +74,13 @@ export function planNetworks(given: KernelGiven, carried: ReadonlyMap<string, Ca
       reached.push(mine);
     });
   }
+  const near = nearEnd(given.view, given.overlay?.address ?? null);
   for (const member of given.view.members) {
     const { overlay, self } = member;
     if (overlay === undefined || self) continue;
     attempt(`host ${member.name}`, () => {
+      const flaw = farEndFlaw(overlay.address, near);
+      if (flaw !== null) throw new Failure("invalid", flaw);
       const address = addressWord("ip", overlay.address);
       elements.push({ set: "hosts", key: address, value: "" }, ...homesOf(member, address, reached));
     });
@@ -98,11 +102,16 @@ function guestsByNetwork({ guests }: KernelGiven): ReadonlyMap<string, readonly 
   return new Map([...byNetwork].map(([network, addresses]) => [network, [...addresses].sort()]));
 }
 
-/** The network's VIPs are for its bridge and its guests; the host itself is not asked here. */
+/**
+ * The network's VIPs are for its bridge and its guests; the host itself is not asked here. A guest is who has its
+ * address and comes from where that one is.
+ */
 function seeing(bridge: Bridge | undefined, guests: readonly string[]): readonly string[] {
   const of = (family: Family, isMeant: (address: string) => boolean): readonly string[] => {
     const words = guests.filter(isMeant).map((address) => addressWord(family, address));
-    return words.length === 0 ? [] : [`${family} saddr { ${words.join(", ")} } accept`];
+    return words.length === 0
+      ? []
+      : [`${family} saddr { ${words.join(", ")} } fib saddr . iif oif exists accept`];
   };
   return [
     ...(bridge === undefined ? [] : [`iifname ${deviceWord(bridge.device)} accept`]),

@@ -41,9 +41,9 @@ export function openNft(command: readonly string[] = ["nft"]): RulesKernel {
   const [program = "nft", ...before] = command;
   return {
     async list() {
-      const { status, stdout, stderr } = await run(program, [...before, "list", "table", "inet", TABLE], {
-        deadlineMs: DEADLINE_MS,
-      });
+      // Protocols by number, whether this host knows their names or not.
+      const args = [...before, "--numeric-protocol", "list", "table", "inet", TABLE];
+      const { status, stdout, stderr } = await run(program, args, { deadlineMs: DEADLINE_MS });
       if (status === 0) return parseListing(stdout);
       if (/No such file or directory/.test(stderr)) return null;
       throw refusal("the table cannot be read", stderr);

@@ -171,7 +171,8 @@ function assemble(
   problems.push(...unforwarded(given, sets));
   const again = services.map(({ againAtMs }) => againAtMs ?? Infinity);
   const againAtMs = again.reduce((soonest, atMs) => Math.min(soonest, atMs), Infinity);
-  return { chains, sets, endpoints, problems, againAtMs: againAtMs === Infinity ? null : againAtMs };
+  const left = new Set(services.flatMap((plan) => plan.left));
+  return { chains, sets, left, endpoints, problems, againAtMs: againAtMs === Infinity ? null : againAtMs };
 }
 
 /** Families in which something would be led here, were they forwarded. */

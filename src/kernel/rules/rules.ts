@@ -10,11 +10,18 @@
  */
 
 import { assert } from "../../base/assert.ts";
-import { Failure } from "../../base/failure.ts";
+import { Failure, textOf } from "../../base/failure.ts";
 import type { ServiceKey } from "../../model/ids.ts";
 
 import type { Applied, KernelPart } from "../part.ts";
-import { diffRules, renderRemoval, withoutServices, type Change, type TableState } from "./changes.ts";
+import {
+  diffRules,
+  renderEmptying,
+  renderRemoval,
+  withoutServices,
+  type Change,
+  type TableState,
+} from "./changes.ts";
 import { openConntrack, type Flows } from "./conntrack.ts";
 import { openNft, type RulesKernel } from "./nft.ts";
 import type { Endpoint, Ruleset } from "./ruleset.ts";
@@ -23,26 +30,54 @@ import type { Endpoint, Ruleset } from "./ruleset.ts";
 export interface RulesParts {
   readonly kernel: RulesKernel;
   readonly flows: Flows;
+  /** Milliseconds from any moment. */
+  readonly nowMs: () => number;
+}
+
+/** Our table. */
+export interface RulesPart extends KernelPart<Ruleset> {
+  /**
+   * Turns nobody's questions for names to us any more: for when nobody is here to answer them. All else stays. Never
+   * rejects.
+   */
+  freeQuestions(): Promise<Applied>;
 }
 
 /** The rules of this network namespace, or of a kernel that is handed in. */
-export function openRules(parts: Partial<RulesParts> = {}): KernelPart<Ruleset> {
-  const rules = new Rules({ kernel: parts.kernel ?? openNft(), flows: parts.flows ?? openConntrack() });
+export function openRules(parts: Partial<RulesParts> = {}): RulesPart {
+  const { kernel = openNft(), flows = openConntrack(), nowMs = () => performance.now() } = parts;
+  const rules = new Rules({ kernel, flows, nowMs });
   return {
     apply: (desired, { mayRemove }) => rules.apply(desired, mayRemove),
     repair: () => rules.repair(),
     remove: () => rules.remove(),
+    freeQuestions: () => rules.freeQuestions(),
   };
 }
+
+/**
+ * For so long the rules of an earlier life of the daemon stand as they are while not all is known: it knew more than we
+ * do yet. After that what is known is nearer to the truth, though nothing is taken away for it.
+ */
+export const HELD_MS = 15_000;
+
+/** Whose questions are turned to us. */
+const QUESTIONS = ["asking", "asking6", "askers"] as const;
+const UNFREED = "questions for names of containers still come here, where nobody answers";
 
 interface Last {
   readonly desired: Ruleset;
   readonly mayRemove: boolean;
+  /** True once the rules of an earlier life may be changed. */
+  readonly mayChange: boolean;
 }
 
 class Rules {
   readonly #kernel: RulesKernel;
   readonly #flows: Flows;
+  readonly #nowMs: () => number;
+  /** Until when the rules of an earlier life stand; null before anything was applied. */
+  #heldUntilMs: number | null = null;
   /** What the table holds as far as we know; undefined while it must be read. */
   #known: TableState | null | undefined = undefined;
   #last: Last | null = null;
@@ -55,26 +90,38 @@ class Rules {
   #isDone = false;
   #problems: readonly string[] = [];
 
-  constructor({ kernel, flows }: RulesParts) {
+  constructor({ kernel, flows, nowMs }: RulesParts) {
     this.#kernel = kernel;
     this.#flows = flows;
+    this.#nowMs = nowMs;
   }
 
   async apply(desired: Ruleset, mayRemove: boolean): Promise<Applied> {
-    const isDone = this.#isDone && this.#last?.desired === desired && this.#last.mayRemove === mayRemove;
-    if (isDone) return { changes: 0, problems: this.#problems };
+    const mayChange = mayRemove || this.#isHeldNoLonger();
+    const last = this.#last;
+    const isSame = last?.desired === desired && last.mayRemove === mayRemove && last.mayChange === mayChange;
+    if (this.#isDone && isSame) return { changes: 0, problems: this.#told() };
     // Until it is: what fails half-way must not pass for done.
     this.#isDone = false;
-    this.#last = { desired, mayRemove };
+    this.#last = { desired, mayRemove, mayChange };
     this.#forgetRefusals(desired);
     const wasRead = this.#known === undefined;
     if (this.#known === undefined) this.#known = await this.#kernel.list();
-    const changes = await this.#make(desired, { mayRemove, isFresh: wasRead });
-    const problems = [...desired.problems, ...this.#refusals()];
-    if (mayRemove) problems.push(...(await this.#settleFlows(desired)));
-    this.#problems = problems;
+    const changes = await this.#make(desired, wasRead);
+    this.#problems = [...desired.problems, ...this.#refusals()];
+    if (mayRemove) this.#settleFlows(desired);
     this.#isDone = true;
-    return { changes, problems };
+    return { changes, problems: this.#told() };
+  }
+
+  #isHeldNoLonger(): boolean {
+    this.#heldUntilMs ??= this.#nowMs() + HELD_MS;
+    return this.#nowMs() >= this.#heldUntilMs;
+  }
+
+  #told(): readonly string[] {
+    const { problem } = this.#flows;
+    return problem === null ? this.#problems : [...this.#problems, problem];
   }
 
   async repair(): Promise<Applied> {
@@ -82,7 +129,23 @@ class Rules {
     if (last === null) return { changes: 0, problems: [] };
     this.#known = undefined;
     this.#isDone = false;
+    this.#flows.resume();
     return this.apply(last.desired, last.mayRemove);
+  }
+
+  async freeQuestions(): Promise<Applied> {
+    this.#flows.stop();
+    this.#known = undefined;
+    this.#isDone = false;
+    try {
+      const there = await this.#kernel.list();
+      const asked = QUESTIONS.filter((name) => (there?.sets.get(name)?.size ?? 0) > 0);
+      const said = asked.length === 0 ? null : await this.#kernel.apply(renderEmptying(asked));
+      if (said === null) return { changes: asked.length, problems: [] };
+      return { changes: 0, problems: [`${UNFREED}: nft says: ${said}`] };
+    } catch (thrown) {
+      return { changes: 0, problems: [`${UNFREED}: ${textOf(thrown)}`] };
+    }
   }
 
   async remove(): Promise<Applied> {
@@ -93,30 +156,29 @@ class Rules {
     this.#last = null;
     this.#own.clear();
     this.#endpoints = null;
+    this.#flows.stop();
     const problems = said === null ? [] : [`table of rules stays: nft says: ${said}`];
     return { changes: wasThere && said === null ? 1 : 0, problems };
   }
 
   /** Puts the difference into the kernel. @returns how many things changed */
-  async #make(
-    desired: Ruleset,
-    { mayRemove, isFresh }: { readonly mayRemove: boolean; readonly isFresh: boolean },
-  ): Promise<number> {
-    const first = this.#difference(desired, mayRemove);
+  async #make(desired: Ruleset, isFresh: boolean): Promise<number> {
+    const first = this.#difference(desired);
     const said = await this.#run(first);
     if (said === null) return first.count;
     if (!isFresh) {
       this.#known = undefined;
       this.#known = await this.#kernel.list();
-      return this.#make(desired, { mayRemove, isFresh: true });
+      return this.#make(desired, true);
     }
-    return this.#makeWithout(first, { desired, mayRemove, said });
+    return this.#makeWithout(first, desired, said);
   }
 
-  #difference(desired: Ruleset, mayRemove: boolean): Change {
-    assert(this.#known !== undefined, "the table is read before it is changed");
+  #difference(desired: Ruleset): Change {
+    assert(this.#known !== undefined && this.#last !== null, "the table is read before it is changed");
+    const { mayRemove, mayChange } = this.#last;
     const meant = withoutServices(desired, new Set(this.#refused.keys()));
-    return diffRules(this.#known, meant, { mayRemove, own: this.#own });
+    return diffRules(this.#known, meant, { mayRemove, mayChange, own: this.#own });
   }
 
   /** Runs a change. @returns what nft said against it; null when it was taken */
@@ -137,13 +199,10 @@ class Rules {
   }
 
   /** Applies all but what is refused: first what needs no changed service, then these by halves. */
-  async #makeWithout(
-    { services }: Change,
-    { desired, mayRemove, said }: { desired: Ruleset; mayRemove: boolean; said: string },
-  ): Promise<number> {
+  async #makeWithout({ services }: Change, desired: Ruleset, said: string): Promise<number> {
     let changes = 0;
     for (const service of services) this.#refuse(desired, service, said);
-    const rest = this.#difference(desired, mayRemove);
+    const rest = this.#difference(desired);
     const saidOfRest = await this.#run(rest);
     if (saidOfRest !== null) {
       this.#refused.clear();
@@ -153,7 +212,7 @@ class Rules {
     const groups: (readonly ServiceKey[])[] = halves([...services]);
     for (let group = groups.pop(); group !== undefined; group = groups.pop()) {
       for (const service of group) this.#refused.delete(service);
-      const change = this.#difference(desired, mayRemove);
+      const change = this.#difference(desired);
       const refusal = await this.#run(change);
       if (refusal === null) {
         changes += change.count;
@@ -181,13 +240,11 @@ class Rules {
     );
   }
 
-  async #settleFlows({ endpoints }: Ruleset): Promise<readonly string[]> {
+  #settleFlows({ endpoints }: Ruleset): void {
     const before = this.#endpoints;
     this.#endpoints = endpoints;
-    if (before === endpoints) return [];
-    const problem =
-      before === null ? await this.#flows.sweep(endpoints) : await this.#flows.forget(before, endpoints);
-    return problem === null ? [] : [problem];
+    if (before === null) this.#flows.sweep(endpoints);
+    else if (before !== endpoints) this.#flows.forget(before, endpoints);
   }
 }
 

@@ -66,7 +66,7 @@ export const SETS = {
   /** The devices of an overlay network to this host's address on it. */
   gateways: "map { type ifname : ipv4_addr; }",
   gateways6: "map { type ifname : ipv6_addr; }",
-  /** Hosts that send us VXLAN packets outside of WireGuard. */
+  /** The hosts that have homes. */
   hosts: "set { type ipv4_addr; }",
   /** Upstreams that must see this host's address, for their answers would go elsewhere. */
   masked: "set { type ipv4_addr . inet_proto . inet_service; }",
@@ -92,6 +92,9 @@ export type SetName = keyof typeof SETS;
 /** All names. */
 export const SET_NAMES = Object.keys(SETS) as readonly SetName[];
 
+/** Sets whose elements may not overlap: an address and a prefix each. */
+export const INTERVALS: ReadonlySet<string> = new Set<SetName>(["homes", "homes6"]);
+
 /** Sets whose elements the rules add themselves. */
 export const SELF_FILLED: ReadonlySet<string> = new Set<SetName>(["selves"]);
 
@@ -113,6 +116,8 @@ export interface Ruleset {
   /** In the order in which they are written. */
   readonly chains: ReadonlyMap<string, Chain>;
   readonly sets: ReadonlyMap<SetName, Elements>;
+  /** Names of chains that there would be, had the proxy not to serve their upstreams. */
+  readonly left: ReadonlySet<string>;
   /**
    * Upstreams that may keep the flows they have, by key. Flows of one that was here and is here no more are forgotten,
    * so that the next packet finds another.

@@ -36,7 +36,15 @@ import {
   type Surroundings,
   type Upstream,
 } from "./upstreams.ts";
-import { addressWord, chainWord, markWord, networkWord, portWord, type Family } from "./words.ts";
+import {
+  addressWord,
+  chainWord,
+  markWord,
+  networkWord,
+  portWord,
+  protocolWord,
+  type Family,
+} from "./words.ts";
 
 /** What the rules of a service are made of beside the service. */
 export interface ServiceGiven {
@@ -54,6 +62,8 @@ export interface ServicePlan {
   readonly service: Service;
   readonly chains: readonly Chain[];
   readonly elements: readonly Element[];
+  /** Names of chains that it has not, though it has upstreams: the proxy serves them. */
+  readonly left: readonly string[];
   readonly endpoints: readonly (readonly [string, Endpoint])[];
   readonly problems: readonly string[];
   /** Ids of its upstreams, and those of them that were doubtful. */
@@ -77,8 +87,8 @@ const FAMILIES: readonly Family[] = ["ip", "ip6"];
 export function planService(service: Service, given: ServiceGiven): ServicePlan {
   const planning = new Planning(service, given);
   const problem = planning.run();
-  const { ids, doubtful, againAtMs } = planning;
-  const known = { service, ids: [...ids], doubtful, againAtMs };
+  const { ids, doubtful, left, againAtMs } = planning;
+  const known = { service, ids: [...ids], doubtful, left, againAtMs };
   if (problem !== null) {
     const problems = [`service ${service.key} is left to the proxy: ${problem}`];
     return { ...known, chains: [], elements: [], endpoints: [], problems };
@@ -91,6 +101,7 @@ export function planService(service: Service, given: ServiceGiven): ServicePlan 
 class Planning {
   readonly chains: Chain[] = [];
   readonly elements: Element[] = [];
+  readonly left: string[] = [];
   readonly endpoints = new Map<string, Endpoint>();
   readonly ids = new Set<string>();
   readonly doubtful = new Set<string>();
@@ -134,7 +145,7 @@ class Planning {
     for (const [family, address] of this.#vips()) {
       const name = this.#chainOf(port, family, "all");
       const set = family === "ip" ? "vips" : "vips6";
-      const key = `${address} . ${transport} . ${portWord(port.port)}`;
+      const key = `${address} . ${protocolWord(transport)} . ${portWord(port.port)}`;
       if (name !== null) this.elements.push({ set, key, value: `jump ${name}` });
     }
   }
@@ -148,7 +159,7 @@ class Planning {
     for (const family of FAMILIES.filter((candidate) => this.#given.publishes[candidate])) {
       const name = this.#chainOf(to, family, mode === "host" ? "local" : "all");
       const set = family === "ip" ? "ports" : "ports6";
-      const key = `${protocol} . ${portWord(published)}`;
+      const key = `${protocolWord(protocol)} . ${portWord(published)}`;
       if (name !== null) this.elements.push({ set, key, value: `jump ${name}` });
     }
   }
@@ -176,7 +187,10 @@ class Planning {
     if (known !== undefined) return known;
     const texts = this.#rulesOf(port, { family, whom, name });
     this.#chainByName.set(name, texts === null ? null : name);
-    if (texts === null) return null;
+    if (texts === null) {
+      if (this.#service.replicas.some(({ tier }) => tier === "eligible")) this.left.push(name);
+      return null;
+    }
     this.chains.push(chain(name, texts, { service: this.#service.key }));
     return name;
   }
@@ -247,7 +261,7 @@ class Planning {
     for (const upstream of upstreams) {
       if (!isAll && !upstream.isOutside) continue;
       const address = addressWord(family, addressIn(upstream, family) ?? "");
-      const key = `${address} . ${transportOf(protocol)} . ${portWord(upstream.port)}`;
+      const key = `${address} . ${protocolWord(transportOf(protocol))} . ${portWord(upstream.port)}`;
       this.elements.push({ set: family === "ip" ? "masked" : "masked6", key, value: "" });
     }
   }
@@ -299,7 +313,7 @@ function leadRules(
   return [
     `ct mark set ${choice}`,
     ...ownCalls(selves, family),
-    `meta l4proto ${transport} dnat ${family} to ct mark map { ${map} }`,
+    `meta l4proto ${protocolWord(transport)} dnat ${family} to ct mark map { ${map} }`,
   ];
 }
 

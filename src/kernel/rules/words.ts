@@ -42,6 +42,11 @@ export function portWord(port: number): string {
   return String(port);
 }
 
+/** A transport by its number (RFC 790): nft knows names only where /etc/protocols is, which many images lack. */
+export function protocolWord(transport: "tcp" | "udp"): string {
+  return transport === "tcp" ? "6" : "17";
+}
+
 /** A network device, in quotes; at most 15 characters (IFNAMSIZ). */
 export function deviceWord(device: string): string {
   if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}$/.test(device))

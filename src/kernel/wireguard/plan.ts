@@ -11,11 +11,11 @@
  * Pure.
  */
 
-import { isIpv4, isLocalToHost } from "../../base/ip.ts";
 import { compareText } from "../../base/sorted.ts";
 import type { NodeId } from "../../model/ids.ts";
 import type { Member } from "../../model/member.ts";
 import { carriesFor, type Network } from "../../model/network.ts";
+import { farEndFlaw, nearEnd, type NearEnd } from "../far-end.ts";
 import type { KernelGiven } from "../given.ts";
 import { WIREGUARD_OVERHEAD, WIREGUARD_PORT } from "../names.ts";
 
@@ -70,7 +70,7 @@ export function planWireguard({ view, overlay }: Pick<KernelGiven, "view" | "ove
   });
   if (wanted.length === 0 || overlay === null || !overlay.encrypts) return { device: null, problems: [] };
   const networks = wanted.map(({ network }) => network);
-  const { peers, problems } = planPeers(view, networks);
+  const { peers, problems } = planPeers(view, { networks, near: nearEnd(view, overlay.address) });
   const device = {
     port: WIREGUARD_PORT,
     mtu: overlay.mtu - WIREGUARD_OVERHEAD,
@@ -82,7 +82,7 @@ export function planWireguard({ view, overlay }: Pick<KernelGiven, "view" | "ove
 
 function planPeers(
   { members, self }: KernelGiven["view"],
-  networks: readonly Network[],
+  { networks, near }: { readonly networks: readonly Network[]; readonly near: NearEnd },
 ): { readonly peers: readonly WireguardPeer[]; readonly problems: readonly string[] } {
   const allowedByNode = allowedAddresses(networks);
   const holderByKey = new Map<string, Member>();
@@ -101,7 +101,7 @@ function planPeers(
       continue;
     }
     // The record's parser refuses such; but what is said here becomes arguments of a program.
-    if (!isWireguardKey(key) || !isIpv4(address) || isLocalToHost(address) || !isPort(port)) {
+    if (!isWireguardKey(key) || farEndFlaw(address, near) !== null || !isPort(port)) {
       problems.push(`${member.name} says no usable WireGuard key, address and port; it is left out`);
       continue;
     }

@@ -31,13 +31,8 @@ const ALL = { mayRemove: true };
 const RANGE6 = "fd12:3456:789a:4d::/64";
 const DUAL: Picture = { networks: [{ ...APP, range6: RANGE6 }, DB] };
 
-/** The links of a kernel; without Docker's firewall, which has tests of its own. */
 function open({ kernel }: Subject): LinksPart {
-  const nothing = async (): Promise<{ changes: number; problems: string[] }> => ({
-    changes: 0,
-    problems: [],
-  });
-  return openLinks({ kernel, dockerUser: { accept: nothing, remove: nothing } });
+  return openLinks({ kernel });
 }
 
 async function withBridges({ around }: Subject): Promise<void> {

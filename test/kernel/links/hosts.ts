@@ -157,6 +157,28 @@ END`);
   assert.equal(await seenFrom("client", `fd00:31::${host}`, { port: 8080 }), CLIENT6);
 }
 
+console.log(
+  "routing rules of the host's owner go on ruling what is not such an answer, and the tunnel's own packets",
+);
+await sh(`
+  ip -n client addr add 198.51.100.1/32 dev lo
+  ip -n client route add 10.160.2.0/24 via 172.31.0.2
+  ip -n h2 rule add pref 10000 from ${containerOf(2)} lookup 100
+  ip -n h2 route add default via ${CLIENT} table 100`);
+await sh(`ip netns exec c2 ping -n -c1 -W2 198.51.100.1`);
+assert.equal(await seenFrom("client", "172.31.0.1", { port: 8080 }), CLIENT, "answers go their own way");
+await sh(`
+  ip -n h2 rule add pref 10001 from 172.31.0.2 lookup 101
+  ip -n h2 route add 172.31.0.0/24 dev eth0 table 101`);
+const marked = `from 172.31.0.2 mark 0x${(0x5300_0002).toString(16)}`;
+for (const packet of ["from 172.31.0.2", marked])
+  assert.match(await sh(`ip -n h2 route get 172.31.0.1 ${packet}`), /table 101/, packet);
+await sh(`
+  ip -n h2 rule del pref 10000
+  ip -n h2 rule del pref 10001
+  ip -n h2 route flush table 100
+  ip -n h2 route flush table 101`);
+
 console.log("a host that is gone is not reached any more; the others are");
 await link(1, { ...PICTURE, hosts: [1, 2] });
 assert.equal(await isSeenFrom("c1", containerOf(3)), false);

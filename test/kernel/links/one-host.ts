@@ -2,14 +2,21 @@
 
 import assert from "node:assert/strict";
 
+import { openGuard } from "../../../src/kernel/guard/guard.ts";
+import { planGuard } from "../../../src/kernel/guard/plan.ts";
 import { openLinks } from "../../../src/kernel/links/links.ts";
 import { planLinks } from "../../../src/kernel/links/plan.ts";
 import { givenOf, type Picture } from "./cluster.ts";
 
 const picture = JSON.parse(process.argv[2] ?? "null") as Picture | null;
-const links = openLinks();
-const { problems } =
-  picture === null
-    ? await links.remove()
-    : await links.apply(planLinks(givenOf(picture)), { mayRemove: true });
-assert.deepEqual(problems, []);
+const [guard, links] = [openGuard(), openLinks()];
+const may = { mayRemove: true };
+const given = picture === null ? null : givenOf(picture);
+const applied =
+  given === null
+    ? [await links.remove(), await guard.remove()]
+    : [await guard.apply(planGuard(given), may), await links.apply(planLinks(given), may)];
+assert.deepEqual(
+  applied.flatMap(({ problems }) => problems),
+  [],
+);

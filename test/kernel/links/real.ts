@@ -1,7 +1,6 @@
 // The contract with Linux: run by links.test.ts in a network of its own.
 
 import assert from "node:assert/strict";
-import { fileURLToPath } from "node:url";
 
 import { openIproute } from "../../../src/kernel/links/iproute.ts";
 import { run } from "../../../src/runtime/exec.ts";
@@ -70,9 +69,17 @@ for (const [sentence, keeps] of Object.entries(CONTRACT)) {
 }
 
 console.log("without the right to any of it, that is said");
-const script = fileURLToPath(import.meta.resolve("./one-host.ts"));
-const unable = ["--bounding-set", "-net_admin", "--inh-caps", "-net_admin", process.execPath, script];
-const told = await run("setpriv", [...unable, JSON.stringify({})], DEADLINE);
+const [links, plan, cluster] = ["links/links", "links/plan", "cluster"].map((name) =>
+  import.meta.resolve(name === "cluster" ? "./cluster.ts" : `../../../src/kernel/${name}.ts`),
+);
+const script = `
+  const { openLinks } = await import(${JSON.stringify(links)});
+  const { planLinks } = await import(${JSON.stringify(plan)});
+  const { givenOf } = await import(${JSON.stringify(cluster)});
+  await openLinks().apply(planLinks(givenOf()), { mayRemove: true });`;
+const rights = ["--bounding-set", "-net_admin", "--inh-caps", "-net_admin"];
+const unable = [...rights, process.execPath, "--input-type=module", "-e", script];
+const told = await run("setpriv", unable, DEADLINE);
 assert.equal(told.status, 1);
 assert.match(told.stderr, /code: 'not-allowed'/);
 assert.match(told.stderr, /NET_ADMIN is wanted/);

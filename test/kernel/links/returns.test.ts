@@ -6,8 +6,8 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 
 import { planReturns, type WayBack } from "../../../src/kernel/links/returns.ts";
-import type { Rule } from "../../../src/kernel/links/state.ts";
-import { ingressMark, returnTable } from "../../../src/kernel/names.ts";
+import { DEFAULT_TABLE, MAIN_TABLE, type Rule } from "../../../src/kernel/links/state.ts";
+import { ingressMark, MARK_MASK, MARK_OURS, returnTable } from "../../../src/kernel/names.ts";
 
 function wayOf(network: number, index: number, family: 4 | 6 = 4): WayBack {
   const via = family === 4 ? `10.160.${index % 256}.0` : "fe80::1";
@@ -28,18 +28,31 @@ function rulesOf(ways: readonly WayBack[], family: 4 | 6 = 4): readonly Rule[] {
     .sort((one, other) => one.preference - other.preference);
 }
 
-/** What becomes of a packet, and how many rules it met: a table of ours, or null for the usual ones. */
+/** Linux's own rules behind the local table's, and one of the host's owner that leads somewhere else. */
+const LINUX = [32_766, 32_767].map((preference): Rule => {
+  const table = preference === 32_766 ? MAIN_TABLE : DEFAULT_TABLE;
+  return { ...ownersRule(preference, null), action: { kind: "table", table } };
+});
+
+function ownersRule(preference: number, device: string | null): Rule {
+  const action = { kind: "table", table: 100 } as const;
+  return { kind: "rule", family: 4, preference, inverts: false, mark: null, device, action };
+}
+
+/** What becomes of a packet, as Linux follows rules: the table that it finds, and how many rules it met. */
 function follow(
-  rules: readonly Rule[],
+  ours: readonly Rule[],
   packet: { readonly mark: number; readonly bridge: string },
+  owners: readonly Rule[] = [],
 ): { readonly table: number | null; readonly met: number } {
+  const rules = [...ours, ...owners, ...LINUX].sort((one, other) => one.preference - other.preference);
   let from = 0;
   let met = 0;
   for (const { preference, inverts, mark, device, action } of rules) {
     if (preference < from) continue;
     met += 1;
     const hasMark = mark === null || (packet.mark & mark.mask) >>> 0 === mark.value;
-    const fits = hasMark !== inverts && (device === null || device === packet.bridge);
+    const fits = (hasMark && (device === null || device === packet.bridge)) !== inverts;
     if (!fits) continue;
     if (action.kind === "table") return { table: action.table, met };
     if (action.kind === "goto") {
@@ -77,15 +90,36 @@ test("returns: every other packet goes its usual way: without a mark, with anoth
     fc.property(waysArbitrary, fc.nat(0xffff_ffff), fc.nat(7), (ways, mark, network) => {
       const isKnown = ways.some((way) => ingressMark(way.index) === mark && way.bridge === `sk-n${network}`);
       fc.pre(!isKnown);
-      assert.equal(follow(rulesOf(ways), { bridge: `sk-n${network}`, mark }).table, null);
+      assert.equal(follow(rulesOf(ways), { bridge: `sk-n${network}`, mark }).table, MAIN_TABLE);
     }),
   );
 });
 
-test("returns: what has no mark of ours meets two rules, however many hosts there are", () => {
+test("returns: the owner's rules go on for all without a mark of ours, and for what the host itself sends", () => {
+  const other = fc.nat(0xffff_ffff).filter((mark) => (mark & MARK_MASK) >>> 0 !== MARK_OURS);
+  const packet = fc.oneof(
+    fc.record({ mark: other, bridge: fc.constantFrom("sk-n0", "eth0", "lo") }),
+    // A tunnel's packets have the marks of what is in them.
+    fc.record({ mark: fc.nat(8191).map(ingressMark), bridge: fc.constant("lo") }),
+  );
+  fc.assert(
+    fc.property(waysArbitrary, packet, fc.integer({ min: 1, max: 32_765 }), (ways, sent, preference) => {
+      const owners = [ownersRule(preference, null)];
+      assert.equal(follow(rulesOf(ways), sent, owners).table, 100);
+    }),
+  );
+});
+
+test("returns: a way back goes before the owner's rules, that have none for it", () => {
+  const answer = { bridge: "sk-n0", mark: ingressMark(7) };
+  const found = follow(rulesOf([wayOf(0, 7)]), answer, [ownersRule(10_000, null)]);
+  assert.equal(found.table, returnTable(4096, 7));
+});
+
+test("returns: what has no mark of ours meets three rules more, however many hosts there are", () => {
   const ways = Array.from({ length: 1000 }, (_, index) => wayOf(0, index));
   for (const mark of [0, 1, 0x4000_0001])
-    assert.equal(follow(rulesOf(ways), { bridge: "sk-n0", mark }).met, 2);
+    assert.equal(follow(rulesOf(ways), { bridge: "sk-n0", mark }).met, 3 + 1);
 });
 
 test("returns: a marked packet meets fewer than seventy rules among a thousand hosts", () => {

@@ -18,7 +18,7 @@ test("words: each kind of thing is named with where it is and what was to be don
     "neighbour 10.160.2.0 on sk-vx4711 cannot be added",
     "route to 10.160.2.0/24 on sk-vx4711 cannot be added",
     "refusal of 10.160.0.0/16 cannot be added",
-    "IPv4 routing rule 5300 cannot be added",
+    "IPv4 routing rule 5301 cannot be added",
   ]) {
     assert.ok(said.includes(words), words);
   }

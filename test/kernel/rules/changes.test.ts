@@ -10,7 +10,7 @@ import { planRules } from "../../../src/kernel/rules/plan.ts";
 import type { Ruleset } from "../../../src/kernel/rules/ruleset.ts";
 
 import { FakeRules } from "./fake.ts";
-import { given, network, onOverlay, replica, service } from "./fixtures.ts";
+import { given, member, network, onOverlay, replica, service } from "./fixtures.ts";
 
 const ALL = { mayRemove: true } as const;
 
@@ -87,7 +87,7 @@ test("withoutServices: the chains of those that are left go, and what led to the
   );
   const rest = withoutServices(planRules(given({ services }), 0), new Set(["default/a"]));
   assert.equal(rest.chains.has("all-default/a/80-tcp"), false);
-  assert.deepEqual([...(rest.sets.get("vips")?.keys() ?? [])], ["10.96.0.2 . tcp . 80"]);
+  assert.deepEqual([...(rest.sets.get("vips")?.keys() ?? [])], ["10.96.0.2 . 6 . 80"]);
 });
 
 test("renderRemoval: takes the table away, there or not", async () => {
@@ -96,4 +96,30 @@ test("renderRemoval: takes the table away, there or not", async () => {
   await kernel.apply(renderRules(planRules(given({}), 0)));
   assert.equal(await kernel.apply(renderRemoval()), null);
   assert.equal(await kernel.list(), null);
+});
+
+test("diffRules: while nothing may go, a range that shares addresses with one that stays is left out", async () => {
+  const slicesOf = (bits: number): Ruleset => {
+    const app = network("app");
+    const slices = app.slices.map((slice) => ({
+      ...slice,
+      prefix: slice.prefix.replace("/24", `/${bits}`),
+      prefix6: `fd12:0:0:10a0:${slice.index}::/${bits + 56}`,
+    }));
+    const members = [member(1), member(2, { host: "2001:db8::2" }), member(3)];
+    const scene = { networks: [{ ...app, slices }], members };
+    const bridges = given({ networks: [app] }).bridges.map((bridge) => ({
+      ...bridge,
+      prefix: slices[0]?.prefix ?? "",
+    }));
+    return planRules(given(scene, { bridges }), 0);
+  };
+  const kernel = new FakeRules();
+  await kernel.apply(renderRules(slicesOf(24)));
+  const before = await kernel.list();
+  assert.deepEqual([before?.sets.get("homes")?.size, before?.sets.get("homes6")?.size], [2, 1]);
+  const { script, after } = diffRules(before, slicesOf(25), { mayRemove: false });
+  assert.doesNotMatch(script, /element inet skein homes/);
+  assert.deepEqual(after.sets.get("homes"), before?.sets.get("homes"));
+  assert.match(diffRules(before, slicesOf(25), ALL).script, /add element inet skein homes6? .*\/25/);
 });

@@ -34,9 +34,9 @@ test("checkChain: names, hooks and rules that end a line or a statement are refu
 
 test("checkElement: an element of another form is refused", () => {
   const wrong: readonly Element[] = [
-    { set: "vips", key: "10.96.0.1 . tcp . 80", value: "jump a }" },
-    { set: "vips", key: "10.96.0.1 . tcp . 80", value: "drop" },
-    { set: "vips", key: "web . tcp . 80", value: "jump a" },
+    { set: "vips", key: "10.96.0.1 . 6 . 80", value: "jump a }" },
+    { set: "vips", key: "10.96.0.1 . 6 . 80", value: "drop" },
+    { set: "vips", key: "web . 6 . 80", value: "jump a" },
     { set: "ports", key: "sctp . 80", value: "jump a" },
     { set: "within", key: '"a" . "b; c"', value: "" },
     { set: "hosts", key: "192.0.2.1", value: "x" },

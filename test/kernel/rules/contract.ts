@@ -5,15 +5,22 @@ import assert from "node:assert/strict";
 import type { Flows } from "../../../src/kernel/rules/conntrack.ts";
 import type { RulesKernel } from "../../../src/kernel/rules/nft.ts";
 import { planRules } from "../../../src/kernel/rules/plan.ts";
-import { openRules } from "../../../src/kernel/rules/rules.ts";
+import { HELD_MS, openRules } from "../../../src/kernel/rules/rules.ts";
 import { chain, type Ruleset } from "../../../src/kernel/rules/ruleset.ts";
 import type { Service } from "../../../src/model/view.ts";
 
 import { UNKNOWN_WORD } from "./fake.ts";
-import { given, network, onOverlay, replica, service } from "./fixtures.ts";
+import { given, HOSTS, network, onOverlay, replica, service } from "./fixtures.ts";
 
 /** No connections, and none forgotten. */
-export const NO_FLOWS: Flows = { forget: () => Promise.resolve(null), sweep: () => Promise.resolve(null) };
+export const NO_FLOWS: Flows = {
+  forget: () => undefined,
+  sweep: () => undefined,
+  resume: () => undefined,
+  stop: () => undefined,
+  problem: null,
+  idle: () => Promise.resolve(),
+};
 
 const ALL = { mayRemove: true } as const;
 const ADDING = { mayRemove: false } as const;
@@ -52,8 +59,8 @@ const BOTH = service("both", {
   replicas: [onOverlay(1, 2, SIX)],
 });
 
-function open(kernel: RulesKernel): ReturnType<typeof openRules> {
-  return openRules({ kernel, flows: NO_FLOWS });
+function open(kernel: RulesKernel, nowMs: () => number = () => 0): ReturnType<typeof openRules> {
+  return openRules({ kernel, flows: NO_FLOWS, nowMs });
 }
 
 async function chainsOf(kernel: RulesKernel): Promise<ReadonlyMap<string, readonly string[]>> {
@@ -89,7 +96,7 @@ export const CONTRACT: Readonly<Record<string, (kernel: RulesKernel) => Promise<
     await rules.apply(plan([web("b", 4)]), ALL);
     const there = await kernel.list();
     assert.ok(!there?.chains.has(CHAIN("a")));
-    assert.deepEqual([...(there?.sets.get("vips")?.keys() ?? [])], ["10.96.0.4 . tcp . 80"]);
+    assert.deepEqual([...(there?.sets.get("vips")?.keys() ?? [])], ["10.96.0.4 . 6 . 80"]);
   },
 
   "a VIP that changes hands leads to its new service": async (kernel) => {
@@ -97,7 +104,7 @@ export const CONTRACT: Readonly<Record<string, (kernel: RulesKernel) => Promise<
     await rules.apply(plan([web("a", 2)]), ALL);
     await rules.apply(plan([web("b", 2)]), ALL);
     const vips = (await kernel.list())?.sets.get("vips");
-    assert.equal(vips?.get("10.96.0.2 . tcp . 80"), `jump ${CHAIN("b")}`);
+    assert.equal(vips?.get("10.96.0.2 . 6 . 80"), `jump ${CHAIN("b")}`);
   },
 
   "what somebody else changed is repaired": async (kernel) => {
@@ -107,7 +114,7 @@ export const CONTRACT: Readonly<Record<string, (kernel: RulesKernel) => Promise<
       kernel,
       `flush chain inet skein ${CHAIN("a")}`,
       "add rule inet skein forward accept",
-      "delete element inet skein vips { 10.96.0.3 . tcp . 80 }",
+      "delete element inet skein vips { 10.96.0.3 . 6 . 80 }",
       "add element inet skein hosts { 192.0.2.99 }",
     );
     assert.equal((await rules.repair()).changes, 4);
@@ -139,6 +146,46 @@ export const CONTRACT: Readonly<Record<string, (kernel: RulesKernel) => Promise<
     await rules.apply(plan([web("a", 2, { replicas }), web("c", 4)]), ALL);
     assert.notDeepEqual((await chainsOf(kernel)).get(CHAIN("a")), before.get(CHAIN("a")));
     assert.ok(!(await chainsOf(kernel)).has(CHAIN("b")));
+  },
+
+  "what an earlier life left is held for a while only, though not all is known for longer": async (
+    kernel,
+  ) => {
+    await open(kernel).apply(plan([web("a", 2), web("b", 3)]), ALL);
+    const before = await chainsOf(kernel);
+    let nowMs = 0;
+    const rules = open(kernel, () => nowMs);
+    const replicas = [replica("a", { address: "172.17.0.77" })];
+    const desired = plan([web("a", 2, { replicas }), web("c", 3)]);
+    await rules.apply(desired, ADDING);
+    assert.deepEqual((await chainsOf(kernel)).get(CHAIN("a")), before.get(CHAIN("a")));
+    nowMs = HELD_MS;
+    await rules.apply(desired, ADDING);
+    const after = await kernel.list();
+    assert.notDeepEqual(after?.chains.get(CHAIN("a")), before.get(CHAIN("a")));
+    assert.ok(after?.chains.has(CHAIN("b")), "nothing is taken away");
+    assert.equal(after?.sets.get("vips")?.get("10.96.0.3 . 6 . 80"), `jump ${CHAIN("c")}`);
+    assert.equal((await rules.apply(desired, ADDING)).changes, 0);
+  },
+
+  "what the proxy must serve by now arrives there after that while": async (kernel) => {
+    await open(kernel).apply(plan([web("a", 2), web("b", 3)]), ALL);
+    let nowMs = 0;
+    const rules = open(kernel, () => nowMs);
+    const streamed = replica("a", { local: false, node: HOSTS[1], reach: "stream" });
+    const desired = plan([web("a", 2, { replicas: [streamed] }), web("b", 3, { replicas: [] })]);
+    await rules.apply(desired, ADDING);
+    assert.notDeepEqual((await chainsOf(kernel)).get(CHAIN("a")), []);
+    nowMs = HELD_MS;
+    assert.equal((await rules.apply(desired, ADDING)).changes, 1);
+    assert.deepEqual((await chainsOf(kernel)).get(CHAIN("a")), []);
+    assert.notDeepEqual(
+      (await chainsOf(kernel)).get(CHAIN("b")),
+      [],
+      "of whom nobody knows more than the rules",
+    );
+    assert.equal((await kernel.list())?.sets.get("vips")?.size, 2);
+    assert.equal((await rules.repair()).changes, 0);
   },
 
   "a chain of this life follows what becomes known": async (kernel) => {
@@ -174,9 +221,28 @@ export const CONTRACT: Readonly<Record<string, (kernel: RulesKernel) => Promise<
       "add set inet skein vips { type ipv4_addr; }",
       "add chain inet skein layout-00000000",
     );
-    await open(kernel).apply(plan([web("a", 2)]), ALL);
+    const rules = open(kernel);
+    assert.equal((await rules.apply(plan([web("a", 2)]), ADDING)).changes, 0, "not while not all is known");
+    assert.ok((await chainsOf(kernel)).has("layout-00000000"));
+    await rules.apply(plan([web("a", 2)]), ALL);
     assert.deepEqual(await open(kernel).apply(plan([web("a", 2)]), ALL), { changes: 0, problems: [] });
     assert.ok(!(await chainsOf(kernel)).has("layout-00000000"));
+  },
+
+  "freed, nobody's questions for names are turned any more, and all else stays": async (kernel) => {
+    const desired = plan([BOTH, web("a", 2)]);
+    const rules = open(kernel);
+    await rules.apply(desired, ALL);
+    const before = await kernel.list();
+    assert.deepEqual(await rules.freeQuestions(), { changes: 3, problems: [] });
+    const after = await kernel.list();
+    const questions = ["asking", "asking6", "askers"];
+    for (const name of questions) assert.equal(after?.sets.get(name)?.size, 0, name);
+    assert.deepEqual(after?.chains, before?.chains);
+    const others = [...(before?.sets ?? [])].filter(([name]) => !questions.includes(name));
+    for (const [name, elements] of others) assert.deepEqual(after?.sets.get(name), elements, name);
+    assert.deepEqual(await rules.freeQuestions(), { changes: 0, problems: [] });
+    assert.equal((await open(kernel).apply(desired, ALL)).changes, 3, "the next life turns them again");
   },
 
   "removed, nothing of it is left, whoever made it": async (kernel) => {

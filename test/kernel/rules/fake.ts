@@ -53,7 +53,13 @@ export class FakeRules implements RulesKernel {
     else if (kind === "chain") this.#runChain(verb, name);
     else if (kind === "rule") this.#runRule(name, more);
     else if (kind === "element") this.#runElement(verb, name, more);
-    else this.#there.sets.set(name, this.#there.sets.get(name) ?? new Map());
+    else this.#runSet(verb, name);
+  }
+
+  #runSet(verb: string, name: string): void {
+    const { sets } = this.#there;
+    if (verb === "flush" && !sets.has(name)) throw new Refused(`no set ${name}`);
+    sets.set(name, verb === "flush" ? new Map() : (sets.get(name) ?? new Map()));
   }
 
   get #there(): Table {

@@ -6,11 +6,9 @@ import { once } from "node:events";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 
-import { openConntrack } from "../../../src/kernel/rules/conntrack.ts";
+import { openConntrack, type Flows } from "../../../src/kernel/rules/conntrack.ts";
 import { openNft } from "../../../src/kernel/rules/nft.ts";
-import { openRules } from "../../../src/kernel/rules/rules.ts";
-import type { Ruleset } from "../../../src/kernel/rules/ruleset.ts";
-import type { KernelPart } from "../../../src/kernel/part.ts";
+import { openRules, type RulesPart } from "../../../src/kernel/rules/rules.ts";
 import { run } from "../../../src/runtime/exec.ts";
 import { until } from "../../support/wait.ts";
 
@@ -60,17 +58,16 @@ function wire(
 
 /** A host that is there. */
 export class Host {
-  readonly rules: KernelPart<Ruleset>;
+  readonly rules: RulesPart;
+  readonly flows: Flows;
   readonly #prefix: string;
   readonly #servers: ChildProcess[] = [];
 
   private constructor(prefix: string) {
     this.#prefix = prefix;
     const within = ["ip", "netns", "exec", this.#name("host")];
-    this.rules = openRules({
-      kernel: openNft([...within, "nft"]),
-      flows: openConntrack([...within, "conntrack"]),
-    });
+    this.flows = openConntrack([...within, "conntrack"]);
+    this.rules = openRules({ kernel: openNft([...within, "nft"]), flows: this.flows });
   }
 
   /** Makes it; taken away when the test ends. */
@@ -104,6 +101,20 @@ export class Host {
     const ran = await run("ip", ["netns", "exec", this.#name(place), program, ...args], DEADLINE);
     assert.equal(ran.status, 0, `${program} ${args.join(" ")}: ${ran.stderr}`);
     return ran;
+  }
+
+  /** Another wire from the host to a place, with an address at either end. */
+  async join(place: Place, device: string, near: string, far: string): Promise<void> {
+    const peer = ["peer", "name", device, "netns", this.#name(place)];
+    await this.in("host", "ip", "link", "add", device, "type", "veth", ...peer);
+    for (const [end, address] of [
+      ["host", near],
+      [place, far],
+    ] as const) {
+      const isSix = address.includes(":");
+      await this.in(end, "ip", "link", "set", device, "up");
+      await this.in(end, "ip", "addr", "add", address, "dev", device, ...(isSix ? ["nodad"] : []));
+    }
   }
 
   /** Whether packets within a bridge meet the rules too, as Docker may have it. @returns false where they never do */

@@ -9,8 +9,8 @@ import { parseListing } from "../../../src/kernel/rules/listing.ts";
 const TEXT = `table inet skein {
   map vips {
     type ipv4_addr . inet_proto . inet_service : verdict
-    elements = { 10.96.0.5 . tcp . 80 : jump all-app/web/80-tcp,
-      10.96.0.6 . udp . 53 : jump all-app/dns/53-udp }
+    elements = { 10.96.0.5 . 6 . 80 : jump all-app/web/80-tcp,
+      10.96.0.6 . 17 . 53 : jump all-app/dns/53-udp }
   }
 
   set within {
@@ -52,8 +52,8 @@ test("parseListing: elements are read over line ends, with what they stand for",
   assert.deepEqual(
     [...(sets.get("vips") ?? [])],
     [
-      ["10.96.0.5 . tcp . 80", "jump all-app/web/80-tcp"],
-      ["10.96.0.6 . udp . 53", "jump all-app/dns/53-udp"],
+      ["10.96.0.5 . 6 . 80", "jump all-app/web/80-tcp"],
+      ["10.96.0.6 . 17 . 53", "jump all-app/dns/53-udp"],
     ],
   );
   assert.deepEqual([...(sets.get("within")?.keys() ?? [])], ['"sk-app" . "sk-app"', '"sk-app" . "sk-vx77"']);

@@ -57,6 +57,7 @@ async function apply(
   const all = given({ services, networks: [APP] }, { bridges, pool6: POOL6, ...changes });
   const { problems } = await host.rules.apply(planRules(all, 0), { mayRemove: true });
   assert.deepEqual(problems, []);
+  await host.flows.idle();
 }
 
 function counted(answers: readonly string[]): Readonly<Record<string, number>> {
@@ -144,6 +145,17 @@ test("packets", { skip }, async (t) => {
     await apply(host, [web()], { guests: [{ address: "172.30.0.2", network: "app" }] });
     assert.match((await host.ask("plain2", VIP))[0] ?? "", /^app\d 172\.30\.0\.2$/);
     assert.deepEqual(await host.ask("plain3", { ...VIP, isSilent: true }), ["silence"]);
+    const seen = async (): Promise<number> => {
+      const listed = await host.in("host", "conntrack", "-L", "-p", "udp", "-s", "172.30.0.2");
+      return listed.stdout.split("\n").filter((line) => line.startsWith("udp")).length;
+    };
+    const loose = ["net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.v-lan.rp_filter=0"];
+    await host.in("host", "sysctl", "-qw", ...loose);
+    await host.in("lan", "ip", "addr", "add", "172.30.0.2/32", "dev", "lo");
+    await host.in("lan", "ip", "route", "add", VIP.address, "via", "198.51.100.1", "src", "172.30.0.2");
+    await host.in("lan", "bash", "-c", `echo x > /dev/udp/${VIP.address}/80`);
+    await host.in("lan", "ip", "addr", "del", "172.30.0.2/32", "dev", "lo");
+    assert.equal(await seen(), 0, "a guest's address from elsewhere is not the guest");
   });
 
   await t.test("into an overlay network comes only what was led there", async () => {
@@ -190,6 +202,64 @@ test("packets", { skip }, async (t) => {
       const six = { protocol, address: "2001:db8::2", port: 53 };
       assert.deepEqual(await host.ask("app2", six), ["dns fd12:3456:789a:10a0:1::2"]);
     }
+    await host.serve("lan", 53, "theirs");
+    await host.rules.freeQuestions();
+    for (const protocol of ["tcp", "udp"] as const) {
+      const question = { protocol, address: "198.51.100.2", port: 53 };
+      for (const place of ["app2", "plain2"] as const)
+        assert.match((await host.ask(place, question))[0] ?? "", /^theirs /, "asked as if we were not here");
+    }
+    assert.match((await host.ask("host", VIP))[0] ?? "", /^app\d /, "all else goes on");
+  });
+
+  await t.test("a network that is not carried keeps its bridge, its VIPs and the world", async () => {
+    await host.serve("lan", 9001);
+    await apply(host, [web()], { broken: new Set(["app"]) });
+    assert.match((await host.ask("app2", { address: "10.160.1.3", port: 8080 }))[0] ?? "", /^app3 /);
+    const names = (await host.ask("app2", VIP, 4)).map((answer) => answer.split(" ")[0] ?? "");
+    assert.deepEqual(counted(names), { app3: 2, proxy: 2 });
+    assert.deepEqual(await host.ask("app2", { address: "198.51.100.2", port: 9001 }), ["lan 198.51.100.1"]);
+    assert.deepEqual(await host.ask("plain2", { ...VIP, isSilent: true }), ["silence"]);
+  });
+
+  await t.test(
+    "where the host does not forward, what comes from elsewhere arrives at the proxy",
+    async () => {
+      await host.serve("host", 8090, "proxy");
+      const publish = [{ published: 8090, port: 80, protocol: "tcp" as const, mode: "ingress" as const }];
+      const changes = { listening: new Set(["8090/tcp"]), ingressAddress: "::" } as const;
+      await host.in("host", "sysctl", "-qw", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0");
+      const all = given(
+        { services: [web({ publish })], networks: [APP] },
+        { pool6: POOL6, ...changes, forwards: { v4: false, v6: false } },
+      );
+      const { problems } = await host.rules.apply(planRules(all, 0), { mayRemove: true });
+      assert.equal(problems.length, 2);
+      assert.deepEqual(await host.ask("lan", { address: "198.51.100.1", port: 8090 }), [
+        "proxy 198.51.100.2",
+      ]);
+      assert.deepEqual(await host.ask("lan", { address: "2001:db8::1", port: 8090 }), ["proxy 2001:db8::2"]);
+      assert.deepEqual(await host.ask("app2", VIP), ["proxy 10.160.1.2"]);
+      const own = (await host.ask("host", VIP, 4)).map((answer) => answer.split(" ")[0] ?? "");
+      assert.deepEqual(counted(own), { app2: 2, app3: 2 }, "what the host itself asks is led on");
+      await host.in("host", "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1");
+    },
+  );
+
+  await t.test("the flows of all UDP upstreams that go are forgotten, however many", async () => {
+    const replicas = Array.from({ length: 200 }, (_, at) =>
+      replica(`u${at}`, { address: `172.30.0.${at + 20}`, ports: PORTS }),
+    );
+    await apply(host, [service("web", { ports: PORTS, replicas })]);
+    const send = `for n in $(seq 200); do echo x > /dev/udp/${VIP.address}/80; done`;
+    await host.in("host", "bash", "-c", send);
+    const led = async (): Promise<number> => {
+      const { stdout } = await host.in("host", "conntrack", "-L", "-p", "udp", "-d", VIP.address);
+      return stdout.split("\n").filter((line) => line.includes("src=172.30.0.")).length;
+    };
+    assert.ok((await led()) > 150, "but those that had the same port by chance");
+    await apply(host, []);
+    assert.equal(await led(), 0);
   });
 
   await t.test(
@@ -201,15 +271,32 @@ test("packets", { skip }, async (t) => {
   );
 
   await t.test("a host that is led back to a container of its own sees the answer", async () => {
+    // By another way than it came, as through a tunnel.
+    await host.join("lan", "tun", "192.0.2.1/30", "192.0.2.2/30");
     await host.in("lan", "ip", "addr", "add", "10.160.2.9/32", "dev", "lo");
-    await host.in("host", "ip", "route", "add", "10.160.2.0/24", "via", "198.51.100.2");
+    await host.in("host", "ip", "route", "add", "10.160.2.0/24", "via", "192.0.2.2");
     await host.serve("lan", 8080);
     const publish = [{ published: 8088, port: 80, protocol: "tcp" as const, mode: "ingress" as const }];
     const members = [member(1), member(2, { overlay: { address: "198.51.100.2", mtu: 1500 } })];
     const services = [web({ publish, replicas: [onOverlay(2, 9, { ports: PORTS })] })];
     const all = given({ services, networks: [APP], members }, { listening: new Set(["8088/tcp"]) });
     await host.rules.apply(planRules(all, 0), { mayRemove: true });
-    assert.deepEqual(await host.ask("lan", { address: "198.51.100.1", port: 8088 }), ["lan 198.51.100.1"]);
+    assert.deepEqual(await host.ask("lan", { address: "198.51.100.1", port: 8088 }), ["lan 192.0.2.1"]);
+  });
+
+  await t.test("and so by IPv6, from the address by which the others reach it", async () => {
+    const address6 = "fd12:3456:789a:10a0:2::9";
+    await host.join("lan", "tun6", "2001:db8:1::1/64", "2001:db8:1::2/64");
+    await host.in("lan", "ip", "addr", "add", `${address6}/128`, "dev", "lo");
+    await host.in("host", "ip", "-6", "route", "add", "fd12:3456:789a:10a0:2::/80", "via", "2001:db8:1::2");
+    const publish = [{ published: 8088, port: 80, protocol: "tcp" as const, mode: "ingress" as const }];
+    const overlay = { address: "198.51.100.2", mtu: 1500 };
+    const members = [member(1), member(2, { overlay, host: "2001:db8::2" })];
+    const services = [web({ publish, replicas: [onOverlay(2, 9, { ports: PORTS, address6 })] })];
+    const changes = { listening: new Set(["8088/tcp"]), ingressAddress: "::", pool6: POOL6 } as const;
+    const all = given({ services, networks: [APP], members }, changes);
+    await host.rules.apply(planRules(all, 0), { mayRemove: true });
+    assert.deepEqual(await host.ask("lan", { address: "2001:db8::1", port: 8088 }), ["lan 2001:db8:1::1"]);
   });
 
   await t.test("a container of an overlay network reaches what Docker publishes on its host", async () => {

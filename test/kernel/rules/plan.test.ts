@@ -157,3 +157,25 @@ test("planRules: where two services want one VIP and port, the lower key has it"
   const { sets } = planRules(given({ services }), 0);
   assert.deepEqual([...(sets.get("vips")?.values() ?? [])], ["jump all-default/a/80-tcp"]);
 });
+
+test("rulesPlanner: a network that becomes encrypted is led to by WireGuard or not at all", () => {
+  const members = [member(1), member(2)];
+  const services = [service("web", { network: "app", replicas: [onOverlay(2, 2)] })];
+  const of = (encrypted: boolean): KernelGiven =>
+    given({ services, members, networks: [{ ...APP, encrypted }] });
+  const plan = rulesPlanner({ nowMs: () => 0 });
+  assert.equal(plan(of(false)).sets.get("vips")?.size, 1);
+  const second = plan(of(true));
+  assert.equal(second.sets.get("vips")?.size, 0, "host-2 has no WireGuard: the proxy serves it");
+  assert.deepEqual(second, planRules(of(true), 0));
+});
+
+test("planRules: what is led and not forwarded is told, in the families where something is", () => {
+  const services = [service("web", { replicas: [replica("a")] })];
+  const { problems } = planRules(given({ services }, { forwards: { v4: false, v6: false } }), 0);
+  assert.deepEqual(problems, [
+    "IPv4 is not forwarded here (net.ipv4.ip_forward, or Docker's firewall): " +
+      "the proxy carries what comes from elsewhere",
+  ]);
+  assert.deepEqual(planRules(given({}, { forwards: { v4: false, v6: false } }), 0).problems, []);
+});

@@ -46,24 +46,23 @@ test("rules: the table is read once, not with each change", async () => {
 
 test("rules: flows of an earlier life are swept once, then those of upstreams that go are forgotten", async () => {
   const calls: string[] = [];
-  const flows: Flows = {
-    sweep: (kept) => {
-      calls.push(`sweep ${[...kept.keys()].join()}`);
-      return Promise.resolve(null);
-    },
-    forget: (before, after) => {
-      calls.push(`forget ${[...before.keys()].filter((key) => !after.has(key)).join()}`);
-      return Promise.resolve("no program");
-    },
+  const flows: Flows & { problem: string | null } = {
+    ...NO_FLOWS,
+    sweep: (kept) => void calls.push(`sweep ${[...kept.keys()].join()}`),
+    forget: (before, after) =>
+      void calls.push(`forget ${[...before.keys()].filter((key) => !after.has(key)).join()}`),
+    problem: null,
   };
   const rules = openRules({ kernel: new FakeRules(), flows });
   const web = service("web", { replicas: [replica("a")] });
   await rules.apply(plan([web]), { mayRemove: false });
   assert.deepEqual(calls, [], "not while not all is known");
   await rules.apply(plan([web]), ALL);
-  const { problems } = await rules.apply(plan([]), ALL);
+  const last = plan([]);
+  assert.deepEqual((await rules.apply(last, ALL)).problems, []);
   assert.deepEqual(calls, ["sweep 172.17.0.2 tcp 8080", "forget 172.17.0.2 tcp 8080"]);
-  assert.deepEqual(problems, ["no program"]);
+  flows.problem = "no program";
+  assert.deepEqual((await rules.apply(last, ALL)).problems, ["no program"], "told when it is known");
 });
 
 test("rules: a kernel that refuses what all lean on is a failure, and is tried again as new", async () => {
@@ -87,6 +86,8 @@ test("rules: a program that is not there is a failure that names it; without con
       thrown.code === "not-found" &&
       /nft-that-is-not-there/.test(thrown.message),
   );
-  const told = await openConntrack(["conntrack-that-is-not-there"]).sweep(new Map());
-  assert.match(told ?? "", /install the program "conntrack"/);
+  const flows = openConntrack(["conntrack-that-is-not-there"]);
+  flows.sweep(new Map());
+  await flows.idle();
+  assert.match(flows.problem ?? "", /install the program "conntrack"/);
 });

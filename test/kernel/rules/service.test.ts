@@ -37,7 +37,7 @@ const CHAIN = "all-app/web/80-tcp";
 
 test("planService: a VIP and the addresses it had before lead to one chain", () => {
   const { vips, owners } = planned({ aliasVips: ["10.96.0.7"] });
-  assert.deepEqual(vips, ["10.96.0.1 . tcp . 80", "10.96.0.7 . tcp . 80"]);
+  assert.deepEqual(vips, ["10.96.0.1 . 6 . 80", "10.96.0.7 . 6 . 80"]);
   assert.deepEqual(owners, ["10.96.0.1", "10.96.0.7"]);
 });
 
@@ -102,20 +102,20 @@ test("planService: a published port is taken where the proxy listens, and only t
   const publish = [{ published: 8080, port: 80, protocol: "tcp" as const, mode: "ingress" as const }];
   assert.deepEqual(planned({ publish }).ports, []);
   const listening = new Set(["8080/tcp"]);
-  assert.deepEqual(planned({ publish }, { listening }).ports, [`tcp . 8080 jump ${CHAIN}`]);
-  assert.deepEqual(planned({ publish, vip: null }, { listening }).ports, [`tcp . 8080 jump ${CHAIN}`]);
+  assert.deepEqual(planned({ publish }, { listening }).ports, [`6 . 8080 jump ${CHAIN}`]);
+  assert.deepEqual(planned({ publish, vip: null }, { listening }).ports, [`6 . 8080 jump ${CHAIN}`]);
 });
 
 test("planService: a port of mode host leads to this host's own replicas", () => {
   const publish = [{ published: 8080, port: 80, protocol: "tcp" as const, mode: "host" as const }];
   const { ports, rules } = planned({ publish }, { listening: new Set(["8080/tcp"]) });
-  assert.deepEqual(ports, ["tcp . 8080 jump local-app/web/80-tcp"]);
+  assert.deepEqual(ports, ["6 . 8080 jump local-app/web/80-tcp"]);
   assert.match(rules("local-app/web/80-tcp")?.at(-1) ?? "", /map \{ 0x53800000 : 10\.160\.1\.2 \. 8080 \}$/);
 });
 
 test("planService: upstreams on the LAN and those of source masquerade see this host's address", () => {
   const outside = replica("s", { local: false, reach: "direct", address: "192.0.2.9" });
-  assert.deepEqual(planned({ replicas: [outside] }).masked, ["192.0.2.9 . tcp . 8080"]);
+  assert.deepEqual(planned({ replicas: [outside] }).masked, ["192.0.2.9 . 6 . 8080"]);
   const traffic = { ...DEFAULT_TRAFFIC, source: "masquerade" as const };
   assert.equal(planned({ traffic }).masked.length, 3);
   assert.deepEqual(planned({}).masked, []);
@@ -125,7 +125,7 @@ test("planService: a service whose name cannot be written is left to the proxy, 
   const wrong = service("x; flush ruleset", { replicas: [replica("a")], vip: "10.96.0.2" });
   const web = service("web", { replicas: [replica("b")] });
   const { sets, problems } = planRules(given({ services: [web, wrong] }), 0);
-  assert.deepEqual([...(sets.get("vips") ?? [])], [["10.96.0.1 . tcp . 80", "jump all-default/web/80-tcp"]]);
+  assert.deepEqual([...(sets.get("vips") ?? [])], [["10.96.0.1 . 6 . 80", "jump all-default/web/80-tcp"]]);
   assert.equal(problems.length, 1);
   assert.match(problems[0] ?? "", /^service default\/x; flush ruleset is left to the proxy: service is/);
 });

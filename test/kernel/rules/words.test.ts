@@ -14,6 +14,7 @@ import {
   networkWord,
   portWord,
   prefixWord,
+  protocolWord,
   socketWord,
   vniWord,
 } from "../../../src/kernel/rules/words.ts";
@@ -83,4 +84,8 @@ test("chainWord: a name too long for the kernel is a hash, and unlike another's"
   assert.ok(one.length <= 120);
   assert.notEqual(one, chainWord("all", long("b"), "80-tcp"));
   assert.equal(chainWord("all", "app/web", "80-tcp"), "all-app/web/80-tcp");
+});
+
+test("words: transports by the numbers that IP has for them", () => {
+  assert.deepEqual([protocolWord("tcp"), protocolWord("udp")], ["6", "17"]);
 });

@@ -1,10 +1,12 @@
 // What WireGuard as a part of the kernel's reconciliation keeps to, with any device: a fake one and this kernel's.
 
 import assert from "node:assert/strict";
+import { readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
 
 import type { Device } from "../../../src/kernel/wireguard/device.ts";
 import type { WireguardPlan } from "../../../src/kernel/wireguard/plan.ts";
-import { openWireguard, type Wireguard } from "../../../src/kernel/wireguard/wireguard.ts";
+import { openNoWireguard, openWireguard, type Wireguard } from "../../../src/kernel/wireguard/wireguard.ts";
 import { keyOf } from "./cluster.ts";
 
 /** What the contract is tried on. */
@@ -81,6 +83,21 @@ export const CONTRACT: Readonly<Record<string, (subject: Subject) => Promise<voi
     const found = await subject.device.observe();
     assert.deepEqual([found?.peers.length, found?.addresses], [2, ["10.160.1.0/32"]]);
     await part.remove();
+  },
+
+  async "what an earlier life left goes without a key: none is made for it"(subject) {
+    await (await open(subject)).apply(planOf([2]), MAY);
+    await rm(join(subject.dataDir, "wireguard.key"));
+    const none = await openNoWireguard(subject.device);
+    assert.deepEqual(await none.apply(null, { mayRemove: false }), { changes: 0, problems: [] });
+    assert.notEqual(await subject.device.observe(), null, "not while the picture is incomplete");
+    assert.deepEqual(await none.apply(null, MAY), { changes: 1, problems: [] });
+    assert.equal(await subject.device.observe(), null);
+    assert.deepEqual(await none.apply(null, MAY), { changes: 0, problems: [] });
+    await (await open(subject)).apply(planOf([2]), MAY);
+    await rm(join(subject.dataDir, "wireguard.key"));
+    assert.deepEqual(await (await openNoWireguard(subject.device)).remove(), { changes: 1, problems: [] });
+    assert.deepEqual(await readdir(subject.dataDir), []);
   },
 
   async "removing leaves nothing, and nothing to remove is no error"(subject) {

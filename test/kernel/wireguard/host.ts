@@ -1,5 +1,7 @@
 // One host of hosts.ts: makes this network namespace what its picture says, as a daemon does that has just started.
 
+import { openGuard } from "../../../src/kernel/guard/guard.ts";
+import { planGuard } from "../../../src/kernel/guard/plan.ts";
 import { openLinks } from "../../../src/kernel/links/links.ts";
 import { planLinks } from "../../../src/kernel/links/plan.ts";
 import type { KernelGiven } from "../../../src/kernel/given.ts";
@@ -37,10 +39,11 @@ const given: KernelGiven = {
   guests: [],
   askers: [],
 };
-const [wireguard, links] = [await openWireguard({ dataDir }), openLinks()];
+const [guard, wireguard, links] = [openGuard(), await openWireguard({ dataDir }), openLinks()];
 const parts = remove
-  ? [await links.remove(), await wireguard.remove()]
+  ? [await links.remove(), await wireguard.remove(), await guard.remove()]
   : [
+      await guard.apply(planGuard(given), { mayRemove: true }),
       await wireguard.apply(planWireguard(given), { mayRemove: true }),
       await links.apply(planLinks(given), { mayRemove: true }),
     ];

@@ -48,6 +48,17 @@ test("wireguard plan: a host that cannot encrypt has no device, whatever network
   }
 });
 
+test("wireguard plan: a member that says it is all of a LAN, or this host, is no peer, and named", () => {
+  for (const address of ["192.0.2.255", "255.255.255.255", "192.0.2.1"]) {
+    const liar = memberOf(2, { overlay: overlayOfHost(2, { address }) });
+    const self = { ...memberOf(1), prefixes: ["192.0.2.0/24"] };
+    const view = viewOf([self, liar], [networkOf("app", 160, [1, 2])]);
+    const { device, problems } = planWireguard({ view, overlay: ownOverlay() });
+    assert.deepEqual(device?.peers, [], address);
+    assert.match(problems.join(), /no usable WireGuard key, address and port/);
+  }
+});
+
 test("wireguard plan: a member that cannot encrypt is no peer, and named", () => {
   const plain = { address: "192.0.2.2", mtu: 1500 };
   const view = viewOf(
