@@ -110,14 +110,15 @@ export function networkOf(address: string): string {
 }
 
 /**
- * True for an address that means another machine on each host that uses it: unspecified, loopback, link-local, and
- * every IPv6 form of an IPv4 address (RFC 1122 3.2.1.3, 3927, 4291 2.5), however it is written.
+ * True for an address that means another machine on each host that uses it, or no single one: unspecified, loopback,
+ * link-local, multicast, what IPv4 has set aside together with its broadcast, and every IPv6 form of an IPv4 address
+ * (RFC 1122 3.2.1.3, 1112 4, 3927, 4291 2.5 and 2.7), however it is written.
  */
 export function isLocalToHost(address: string): boolean {
-  if (isIpv4(address)) return /^(0|127|169\.254)\./.test(address);
+  if (isIpv4(address)) return /^(0|127|169\.254|22[4-9]|2[3-5]\d)\./.test(address);
   if (!isIpv6(address)) return false;
   const [first = 0, ...rest] = groupsOf(address);
-  if ((first & 0xffc0) === 0xfe80) return true;
+  if ((first & 0xffc0) === 0xfe80 || (first & 0xff00) === 0xff00) return true;
   const holdsIpv4 = rest.slice(0, 3).every((group) => group === 0) && [0, 0xffff].includes(rest[3] ?? 0);
   return first === 0 && holdsIpv4;
 }

@@ -15,7 +15,7 @@ import { randomInt } from "node:crypto";
 
 import type { LeaveResult } from "../admin/contract.ts";
 import { Journal } from "../admin/journal.ts";
-import type { HostPort, Prefix } from "../base/ip.ts";
+import { parsePrefix, type HostPort, type Prefix } from "../base/ip.ts";
 import { seededRandom } from "../base/random.ts";
 import type { Config } from "../config/schema.ts";
 import { observePrefixes } from "../kernel/observe.ts";
@@ -158,7 +158,8 @@ async function assemble(base: Base): Promise<Daemon | null> {
   const desk = { identity, credentials, view, advertised: mesh.advertised, feed };
   const doors = { node, driver, consumers, desk, pool: vipPool, onHappenings };
   await openDoors(base, { ...doors, departed: departed.promise });
-  watchRanges(base, { pool: vipPool, told: record.prefixes, feed });
+  const ranges = (): readonly Prefix[] => rangesOf(options, vipPool, view());
+  watchRanges(base, { ranges, told: record.prefixes, feed });
   // All that may well fail is open by now; and no peer has met this life of the node yet.
   await options.predecessor?.relieveOfStreams();
   const sources = openLocal(base, { node, kernel, consumers, feed });
@@ -336,7 +337,7 @@ async function recordOf(
   { host, port, pool, kernel }: HostPort & { readonly pool: Prefix; readonly kernel: Kernel },
 ): Promise<Omit<NodeRecord, "kind">> {
   const { name, zone, labels } = config.node;
-  const prefixes = await observePrefixes(pool);
+  const prefixes = await observePrefixes([pool, config.overlay.pool]);
   const { overlay } = kernel;
   return {
     name,
@@ -348,6 +349,15 @@ async function recordOf(
     prefixes,
     ...(overlay !== null && { overlay }),
   };
+}
+
+/** What is ours, or may be: no host may have other addresses in it. */
+function rangesOf({ config }: DaemonOptions, pool: Prefix, { networks }: View): readonly Prefix[] {
+  const made = networks.flatMap(({ range }) => {
+    const parsed = parsePrefix(range);
+    return parsed.ok ? [parsed.value] : [];
+  });
+  return [pool, config.overlay.pool, ...made];
 }
 
 /** Where a replica of this host is reached on a port that it declares: the wire never names an address. */

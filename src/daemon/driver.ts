@@ -5,8 +5,8 @@
  * carried out in the order in which they were decided. A tick comes each TICK_MS, and sooner when the node asks; once
  * a second it tells how late this process is, for a node that is starved must not judge others by its own watch. The
  * state to keep is written behind the node's back, always the newest and one write at a time: losing the last one
- * costs an address or a drain, and the incarnation is on disk before the first link. Who hears that this node has applied
- * a change may stop a replica, so that word waits until the kernel follows the view as well.
+ * costs an address or a drain, and the incarnation is on disk before the first link. Who hears that this node has
+ * applied a change may stop a replica, so that word waits until the kernel follows the view as well.
  *
  * Touches: timers, probes, the links and the state file it is handed.
  */
@@ -65,16 +65,15 @@ export interface Driver {
 
 /** Makes a driver; nothing happens before `start` or the first `feed`. */
 export function openDriver(options: DriverOptions): Driver {
-  const { node, links, metrics, kernel } = options;
+  const { node, metrics, links } = options;
   const waiting: Input[] = [];
   let isBusy = false;
   let isClosed = false;
   let lastView: View | null = null;
-  /** When the views were made that the kernel does not follow yet. */
-  const aheadMs: number[] = [];
   let ticker: NodeJS.Timeout | null = null;
   let wake: NodeJS.Timeout | null = null;
   const keeper = openKeeper(options);
+  const following = openFollowing(options);
 
   const feed = (input: Input): void => {
     if (isClosed) return;
@@ -94,9 +93,10 @@ export function openDriver(options: DriverOptions): Driver {
     // Before anything is sent: who hears that this node has applied a change may count on its consumers.
     if (effects.view !== lastView) {
       lastView = effects.view;
-      show(effects.view, atMs);
+      options.onView(effects.view);
+      following.shown(atMs);
     }
-    send(effects.send);
+    following.send(effects.send);
     for (const { link, reason } of effects.close) links.close(link, reason);
     for (const address of effects.dial) links.dial(address);
     for (const request of effects.probe) void runProbe(request, feed);
@@ -105,26 +105,9 @@ export function openDriver(options: DriverOptions): Driver {
     if (effects.wakeInMs !== null) wake ??= setTimeout(tickEarly, effects.wakeInMs);
   };
 
-  const send = (frames: Effects["send"]): void => {
-    const { isBehind } = kernel;
-    const held = frames.filter(({ kind }) => isBehind && kind === "applied");
-    for (const frame of frames) if (!held.includes(frame)) links.send(frame);
-    if (held.length === 0) return;
-    void kernel.caughtUp().then(() => {
-      if (!isClosed) for (const frame of held) links.send(frame);
-    });
-  };
-
-  const show = (view: View, atMs: number): void => {
-    options.onView(view);
-    if (!kernel.isBehind) return;
-    aheadMs.push(atMs);
-    void kernel.caughtUp().then(() => aheadMs.shift());
-  };
-
   const tickOf = (): Extract<Input, { kind: "tick" }> => {
-    const [oldestMs] = aheadMs;
-    return { kind: "tick", ...(oldestMs !== undefined && { aheadMs: oldestMs }) };
+    const aheadMs = following.aheadMs();
+    return { kind: "tick", ...(aheadMs !== null && { aheadMs }) };
   };
 
   const tickEarly = (): void => {
@@ -150,8 +133,43 @@ export function openDriver(options: DriverOptions): Driver {
       isClosed = true;
       if (ticker !== null) clearInterval(ticker);
       if (wake !== null) clearTimeout(wake);
+      following.close();
       await keeper.close();
     },
+  };
+}
+
+/** Sends frames; those that say that a change is applied once the kernel follows the view of it. */
+function openFollowing({ kernel, links }: Pick<DriverOptions, "kernel" | "links">): {
+  readonly send: (frames: Effects["send"]) => void;
+  readonly shown: (atMs: number) => void;
+  /** When the oldest view was made that the kernel does not follow yet; null where it follows all. */
+  readonly aheadMs: () => number | null;
+  readonly close: () => void;
+} {
+  const timesMs: number[] = [];
+  let isClosed = false;
+  const sendLater = async (held: Effects["send"]): Promise<void> => {
+    await kernel.caughtUp();
+    if (!isClosed) for (const frame of held) links.send(frame);
+  };
+  const follow = async (atMs: number): Promise<void> => {
+    timesMs.push(atMs);
+    await kernel.caughtUp();
+    timesMs.shift();
+  };
+  return {
+    send(frames) {
+      const { isBehind } = kernel;
+      const held = frames.filter(({ kind }) => isBehind && kind === "applied");
+      for (const frame of frames) if (!held.includes(frame)) links.send(frame);
+      if (held.length > 0) void sendLater(held);
+    },
+    shown(atMs) {
+      if (kernel.isBehind) void follow(atMs);
+    },
+    aheadMs: () => timesMs[0] ?? null,
+    close: () => void (isClosed = true),
   };
 }
 

@@ -75,6 +75,8 @@ export function networkCommands({
     },
     async removeNetwork(name: string, force: boolean): Promise<NetworkRemoval> {
       expectManager(desk, "removing a network");
+      // Before that nobody knows who is on it.
+      await expectComplete(desk.view);
       const { charter } = desk.credentials;
       const view = desk.view();
       const known = charter.networks.find((decision) => decision.name === name);

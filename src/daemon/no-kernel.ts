@@ -102,7 +102,9 @@ export class NoKernel implements Kernel {
     this.#left = told;
     if (left.length === 0 || this.#isHeld) return;
     const waitMs = backoffMs(this.#ground.again ?? AGAIN, attempt, this.#base.random);
-    this.#again = setTimeout(() => (this.#cleaning = this.#clean(attempt + 1)), waitMs);
+    this.#again = setTimeout(() => {
+      this.#cleaning = this.#clean(attempt + 1);
+    }, waitMs);
   }
 
   #ofKernel(): readonly Removal[] {

@@ -24,7 +24,8 @@ const AGAIN_MS = 5000;
 export function watchRanges(
   { lifecycle, options }: Base,
   given: {
-    readonly pool: Prefix;
+    /** The ranges that are ours by now, or may become it. */
+    readonly ranges: () => readonly Prefix[];
     readonly told: readonly string[];
     readonly feed: (input: Input) => void;
   },
@@ -36,7 +37,7 @@ export function watchRanges(
     if (isReading) return;
     isReading = true;
     try {
-      const prefixes = await observePrefixes(given.pool);
+      const prefixes = await observePrefixes(given.ranges());
       hasFailed = false;
       if (prefixes.join(" ") === told) return;
       told = prefixes.join(" ");

@@ -25,10 +25,10 @@ const TABLE_BYTES_MAX = 1024 * 1024;
 /**
  * The prefixes that this host's main routing table leads to.
  *
- * @param pool  the VIP pool: prefixes that share addresses with it are told first
+ * @param ranges  ours, or such as may become it: prefixes that share addresses with one are told first
  * @returns none where there is no such table (another system than Linux)
  */
-export async function observePrefixes(pool: Prefix): Promise<readonly string[]> {
+export async function observePrefixes(ranges: readonly Prefix[]): Promise<readonly string[]> {
   let file: FileHandle;
   try {
     file = await open(TABLE, "r");
@@ -37,7 +37,7 @@ export async function observePrefixes(pool: Prefix): Promise<readonly string[]> 
     return [];
   }
   try {
-    return prefixesFrom(await read(file), { pool, littleEndian: endianness() === "LE" });
+    return prefixesFrom(await read(file), { ranges, littleEndian: endianness() === "LE" });
   } finally {
     await file.close();
   }

@@ -1,9 +1,9 @@
 /**
  * Parts: all kinds of things that we make in the kernel, in the order in which they lean on each other.
  *
- * The guard comes first and goes last: at no moment is there a tunnel that takes clear packets of an encrypted network.
- * What lets our packets pass Docker's firewall is there before anything sends some. Links stand on the encrypted device,
- * and rules lead over links. This is the one place that names them all.
+ * The guard comes first and goes last: at no moment is there a tunnel that takes clear packets of an encrypted
+ * network. What lets our packets pass Docker's firewall is there before anything sends some. Links stand on the
+ * encrypted device, and rules lead over links. This is the one place that names them all.
  *
  * Touches: the kernel, through what it opens.
  */

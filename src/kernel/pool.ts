@@ -3,8 +3,9 @@
  *
  * With NET_ADMIN one local route lets the daemon listen on any VIP, and containers reach it through their bridge's
  * gateway. Without, VIPs come from 127/8, which Linux answers on loopback as it is: enough for processes of the host.
- * A route that was there before is left as it was found; one that was added is taken away on a clean stop. Whether the
- * range is in use for something else, here or on another host, is for the view to tell (view/overlap.ts).
+ * The route carries our protocol number, so that one of an earlier life, of another range than now, is found and taken
+ * away. One of this very range without it, of an older release or made by hand, serves as well and goes with ours.
+ * Whether the range is in use for something else, here or on another host, is for the view to tell (view/overlap.ts).
  *
  * Touches: the routing table, through `ip`.
  */
@@ -13,12 +14,15 @@ import { textOf } from "../base/failure.ts";
 import { parsePrefix, type Prefix } from "../base/ip.ts";
 import { run } from "../runtime/exec.ts";
 
+import { ROUTE_PROTOCOL } from "./names.ts";
 import { removePools6 } from "./pool6.ts";
 import { hasNetAdmin } from "./rights.ts";
 
 const DEADLINE_MS = 2000;
 const WITH_NET_ADMIN = "10.96.0.0/12";
 const WITHOUT = "127.96.0.0/12";
+/** By which our routes are known. */
+const OURS = ["proto", String(ROUTE_PROTOCOL)];
 
 /** The range in use. */
 export interface VipPool {
@@ -27,7 +31,7 @@ export interface VipPool {
   readonly reason: string;
   /** What is wrong with it: a route that could not be set; null for nothing. */
   readonly problem: string | null;
-  /** Takes away what was added, or found as if it had been. Never rejects. @returns what is left, in words */
+  /** Takes away every route of ours. Never rejects. @returns what is left, in words */
   remove(): Promise<readonly string[]>;
 }
 
@@ -47,31 +51,49 @@ export async function openVipPool(setting: Prefix | null, listens: boolean): Pro
         ? "NET_ADMIN is there"
         : "no NET_ADMIN: VIPs serve this host's own processes";
   const isLoopbackPool = pool.text.startsWith("127.");
-  if (!listens || isLoopbackPool) return { pool, reason, problem: null, remove: async () => [] };
-  const added = await addRoute(pool);
-  return {
-    pool,
-    reason,
-    problem: added.problem,
-    remove: async () => (added.isOurs ? removeRoute(pool.text) : []),
-  };
+  if (!listens || !isAdmin) {
+    const problem = listens && !isLoopbackPool ? await addRoute(pool) : null;
+    return { pool, reason, problem, remove: async () => [] };
+  }
+  const remove = async (): Promise<readonly string[]> => [
+    ...(isLoopbackPool ? [] : await removeRoute(pool.text, [])),
+    ...(await removeRoutesBut(null)),
+  ];
+  const stale = await removeRoutesBut(pool.text);
+  if (isLoopbackPool) return { pool, reason, problem: stale[0] ?? null, remove };
+  const lack = await addRoute(pool);
+  return { pool, reason, problem: lack ?? stale[0] ?? null, remove };
 }
 
 /**
- * Takes away the routes of these pools, and every IPv6 pool of ours: for when no daemon runs here that has them open.
+ * Takes away the routes of every pool of ours, of both families: for when no daemon runs here that has them open.
  *
- * @param pools  IPv4 prefixes
+ * @param pools  IPv4 prefixes whose routes an older release may have made, without our number
  * @returns what is left, in words
  */
 export async function removePoolRoutes(pools: readonly string[]): Promise<readonly string[]> {
-  const left = await Promise.all(pools.filter((text) => parsePrefix(text).ok).map(removeRoute));
-  return [...left.flat(), ...(await removePools6())];
+  const known = pools.filter((text) => parsePrefix(text).ok);
+  const left = await Promise.all(known.map((text) => removeRoute(text, [])));
+  return [...left.flat(), ...(await removeRoutesBut(null)), ...(await removePools6())];
+}
+
+/** Takes away our routes to ranges of VIPs but this one. @returns what is left, in words */
+async function removeRoutesBut(wanted: string | null): Promise<readonly string[]> {
+  try {
+    const args = ["-4", "route", "show", "table", "local", ...OURS];
+    const { stdout } = await run("ip", args, { deadlineMs: DEADLINE_MS });
+    const found = Array.from(stdout.matchAll(/^local (\d+\.\d+\.\d+\.\d+(?:\/\d+)?) dev lo\b/gm));
+    const stale = found.map(([, text = ""]) => text).filter((text) => text !== wanted);
+    return (await Promise.all(stale.map((text) => removeRoute(text, OURS)))).flat();
+  } catch (thrown) {
+    return [`routes to ranges of VIPs: ${textOf(thrown)}`];
+  }
 }
 
 /** Gone already is as it should be. @returns what is left, in words */
-async function removeRoute(text: string): Promise<readonly string[]> {
+async function removeRoute(text: string, how: readonly string[]): Promise<readonly string[]> {
   try {
-    const args = ["route", "del", "local", text, "dev", "lo"];
+    const args = ["route", "del", "local", text, "dev", "lo", ...how];
     const { status, stderr } = await run("ip", args, { deadlineMs: DEADLINE_MS });
     return status === 0 || stderr.includes("No such process") ? [] : [`route ${text}: ${stderr.trim()}`];
   } catch (thrown) {
@@ -79,21 +101,18 @@ async function removeRoute(text: string): Promise<readonly string[]> {
   }
 }
 
-async function addRoute(
-  pool: Prefix,
-): Promise<{ readonly isOurs: boolean; readonly problem: string | null }> {
+/** @returns why VIPs of the pool cannot be listened on; null when they can */
+async function addRoute(pool: Prefix): Promise<string | null> {
   const wanted = `give the daemon NET_ADMIN and the program "ip", or set vip.pool to ${WITHOUT}`;
   const remedy = `VIPs cannot be listened on; ${wanted}`;
   try {
-    const { status, stderr } = await run("ip", ["route", "add", "local", pool.text, "dev", "lo"], {
-      deadlineMs: DEADLINE_MS,
-    });
-    if (status === 0) return { isOurs: true, problem: null };
-    // The daemon that added it ended without a word, and its route is as good as ours; so it goes with us.
-    if (stderr.includes("File exists")) return { isOurs: true, problem: null };
-    return { isOurs: false, problem: `no local route for ${pool.text} (${stderr.trim()}): ${remedy}` };
+    const args = ["route", "add", "local", pool.text, "dev", "lo", ...OURS];
+    const { status, stderr } = await run("ip", args, { deadlineMs: DEADLINE_MS });
+    // There already: of an earlier life, or somebody made it for us.
+    if (status === 0 || stderr.includes("File exists")) return null;
+    return `no local route for ${pool.text} (${stderr.trim()}): ${remedy}`;
   } catch (thrown) {
-    return { isOurs: false, problem: `no local route for ${pool.text} (${textOf(thrown)}): ${remedy}` };
+    return `no local route for ${pool.text} (${textOf(thrown)}): ${remedy}`;
   }
 }
 

@@ -5,7 +5,8 @@
  * on them. What is left out leads nowhere in particular: the default route, also in the halves or quarters that VPN
  * clients write it in; loopback, and with it the pool's own local route; routes that refuse; and the bridges and
  * tunnels of our own networks, for what they lead to is no stranger's. Of a router's many thousands, those are kept
- * first that share addresses with the pool, then the widest private ones: a range of ours is always a private one.
+ * first that share addresses with a range of ours, or one that networks are taken from, then the widest private ones:
+ * such a range is always a private one.
  *
  * Pure. observe.ts reads the table.
  */
@@ -29,21 +30,24 @@ const NO_NETWORK: readonly string[] = ["lo", "*"];
  * The prefixes that a routing table leads to, at most `LIMITS.prefixesPerNode`, in the order of their addresses.
  *
  * @param table  text of /proc/net/route, whole or cut off at some line
+ * @param ranges  what is ours, or may be: the pools of VIPs and of networks, and networks made elsewhere
  * @param littleEndian  byte order of this machine, in which the kernel prints addresses
  */
 export function prefixesFrom(
   table: string,
-  { pool, littleEndian }: { readonly pool: Prefix; readonly littleEndian: boolean },
+  { ranges, littleEndian }: { readonly ranges: readonly Prefix[]; readonly littleEndian: boolean },
 ): readonly string[] {
   const prefixByText = new Map<string, Prefix>();
   for (const line of table.split("\n")) {
     const prefix = prefixFrom(line, littleEndian);
     if (prefix !== null) prefixByText.set(prefix.text, prefix);
   }
+  const concerns = (prefix: Prefix): boolean => ranges.some((range) => overlaps(prefix, range));
   const worth = [...prefixByText.values()].filter((prefix) => {
-    return overlaps(prefix, pool) || isPrivate(numberToIpv4(prefix.base));
+    return isPrivate(numberToIpv4(prefix.base)) || concerns(prefix);
   });
-  const rank = (prefix: Prefix): number => (overlaps(prefix, pool) ? 0 : 1);
+  const concerning = new Set(worth.filter(concerns));
+  const rank = (prefix: Prefix): number => (concerning.has(prefix) ? 0 : 1);
   worth.sort((one, other) => rank(one) - rank(other) || one.bits - other.bits || one.base - other.base);
   const kept = worth.slice(0, LIMITS.prefixesPerNode);
   return kept.sort((one, other) => one.base - other.base || one.bits - other.bits).map(({ text }) => text);

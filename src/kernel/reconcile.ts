@@ -4,9 +4,9 @@
  * Views come many times a second and a change costs milliseconds, so what comes within a moment is one change, and only
  * the newest counts. Parts go in the order in which they lean on each other. One that fails altogether is tried again
  * after longer and longer pauses, by itself: the others go on with each change, and nothing is sent over networks that
- * lean on it. Rules that cannot be changed any more are taken away, for rules of yesterday send traffic to what is gone;
- * everything then arrives at the proxy's listeners. Every half a minute all is read back, as somebody else may have
- * changed it.
+ * lean on it. Rules that cannot be changed any more are taken away, for rules of yesterday send traffic to what is
+ * gone; everything then arrives at the proxy's listeners. Every half a minute all is read back, as somebody else may
+ * have changed it.
  *
  * Touches: timers; the kernel, through the parts.
  */

@@ -72,8 +72,9 @@ export function planRoutes(view: View, options: RouteOptions): RouteTable {
   const distanceOf = distancesFrom(view);
   const lifeOf = livesIn(view);
   const isCarried = overlaysIn(view, options.carried ?? new Set());
+  const isUnrelayed = unrelayedIn(view, isCarried);
   for (const service of services) {
-    const planned = new ServicePlan(service, options, { claims, distanceOf, lifeOf, isCarried });
+    const planned = new ServicePlan(service, options, { claims, distanceOf, lifeOf, isCarried, isUnrelayed });
     frontends.push(...planned.frontends);
     routes.push(...planned.routes);
     passthrough.push(...planned.passthrough);
@@ -104,6 +105,15 @@ type LifeOf = (replica: Replica) => number;
 function livesIn(view: View): LifeOf {
   const lifeById = new Map<string, number>(view.members.map(({ id, incarnation }) => [id, incarnation]));
   return ({ node }) => lifeById.get(node) ?? 0;
+}
+
+/** Whether a replica could be reached only by a relay whose daemon is away: the view knows what others can, not we. */
+type IsUnrelayed = (replica: Replica, network: string) => boolean;
+
+function unrelayedIn(view: View, isCarried: IsCarried): IsUnrelayed {
+  const away = new Set<string>(view.members.filter(({ state }) => state === "away").map(({ id }) => id));
+  return (replica, network) =>
+    replica.reach === "overlay" && !replica.local && away.has(replica.node) && !isCarried(replica, network);
 }
 
 /** Whether a replica of a network is reached by its address over an overlay that this host carries. */
@@ -162,6 +172,7 @@ interface Shared {
   readonly distanceOf: DistanceOf;
   readonly lifeOf: LifeOf;
   readonly isCarried: IsCarried;
+  readonly isUnrelayed: IsUnrelayed;
 }
 
 /** The part of the plan that one service makes. */
@@ -317,12 +328,15 @@ class ServicePlan {
         .filter((replica) => isMeant(replica) && !this.#isOwnVip(replica))
         .flatMap((replica) => upstreamOf(of, replica, this.#shared))
         .sort((one, other) => (one.id < other.id ? -1 : 1));
+    const isLost = (replica: Replica): boolean => this.#shared.isUnrelayed(replica, network);
     return {
       service: key,
       port,
       protocol,
-      tiers: TIERS.map((tier) => upstreamsOf((replica) => replica.tier === tier)),
-      resting: upstreamsOf((replica) => replica.tier === "never" && replica.keepsConnections),
+      tiers: TIERS.map((tier) => upstreamsOf((replica) => replica.tier === tier && !isLost(replica))),
+      resting: upstreamsOf(
+        (replica) => isLost(replica) || (replica.tier === "never" && replica.keepsConnections),
+      ),
       traffic,
     };
   }
@@ -332,7 +346,7 @@ class ServicePlan {
 function upstreamOf(
   of: Pick<Pool, "service" | "port" | "protocol"> & { readonly network: string },
   replica: Replica,
-  { distanceOf, lifeOf, isCarried }: Omit<Shared, "claims">,
+  { distanceOf, lifeOf, isCarried }: Pick<Shared, "distanceOf" | "lifeOf" | "isCarried">,
 ): readonly Upstream[] {
   const transport = transportOf(of.protocol);
   const own = replica.ports.find(

@@ -77,7 +77,8 @@ export function networkRanges({
 }: Pick<Charter, "clusterId" | "networks">): readonly NetworkRange[] {
   return networks
     .toSorted((one, other) => one.order - other.order || compareText(one.name, other.name))
-    .flatMap(({ name, definition }) => (definition === null ? [] : [rangeOf(name, definition, clusterId)]));
+    .flatMap(({ name, definition }) => (definition === null ? [] : [rangeOf(name, definition, clusterId)]))
+    .slice(0, LIMITS.networksMax);
 }
 
 /** A network as the view knows it. @throws Failure for a range that was not checked */

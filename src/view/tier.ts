@@ -6,7 +6,8 @@
  * nothing, not even in an emergency: it has not earned its first traffic. A suspect node's replicas are kept for the
  * emergency, and so are those of a node that came and went until it has settled; a dead node's are not worth a try, but
  * stay in the picture so that people see why. A daemon that is away relays nothing, so what it would relay gets
- * nothing; what is reached without it goes on as if it were there.
+ * nothing; what is reached without it goes on as if it were there. A host that does not carry the overlay would have to
+ * have it relayed all the same: only it knows that, and its own routes leave such a replica out (proxy/plan.ts).
  *
  * Pure.
  */

@@ -241,7 +241,12 @@ test("ip: an address that means the host itself, or its own link, is known in wh
   ];
   for (const address of [...local, ...written, ...mapped, "::ffff:0:127.0.0.1", "fe80::1", "FEBF::1%eth0"])
     assert.ok(isLocalToHost(address), address);
+  for (const address of ["224.0.0.1", "239.1.2.3", "240.0.0.1", "255.255.255.255", "ff02::1", "FF0E::5"])
+    assert.ok(isLocalToHost(address), `${address} is no single host`);
   const others = [
+    "223.255.255.254",
+    "22.4.0.1",
+    "fe00::1",
     "10.0.0.1",
     "192.168.169.254",
     "128.0.0.1",

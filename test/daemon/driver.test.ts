@@ -191,13 +191,11 @@ test("driver: closed, it takes nothing more and shows nothing more", async () =>
   assert.deepEqual([views.length, sent.length], before);
 });
 
-test("driver: who leads traffic here is told that a drain is over only once this host's kernel follows it", async () => {
-  let follow = (): void => undefined;
-  const kernel = {
-    isBehind: true,
-    caughtUp: () => new Promise<void>((resolve) => (follow = resolve)),
-  };
+test("driver: a drain is told to be over only once this host's kernel follows it", async (t) => {
+  const { promise, resolve: follow } = Promise.withResolvers<void>();
+  const kernel = { isBehind: true, caughtUp: () => promise };
   const { driver, node } = rig({ kernel });
+  t.after(() => driver.close());
   const isApplied = (): boolean => node.view.services[0]?.replicas[0]?.drainApplied === true;
   driver.feed(discovered("web-1"));
   driver.start();
@@ -207,11 +205,8 @@ test("driver: who leads traffic here is told that a drain is over only once this
   for (let count = 0; count < 50; count += 1) driver.feed({ kind: "tick", aheadMs: 0 });
   assert.equal(isApplied(), false);
   kernel.isBehind = false;
-  await until(() => {
-    follow();
-    return isApplied();
-  });
-  await driver.close();
+  follow();
+  await until(isApplied);
 });
 
 test("driver: an acknowledgement waits for the kernel, and everything else goes at once", async () => {

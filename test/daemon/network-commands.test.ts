@@ -104,6 +104,17 @@ test("network commands: none is made before it is known what others have", async
   assert.match(refused.message, /overlaps 10\.50\.1\.0\/24 of host-2/);
 });
 
+test("network commands: none is removed before it is known who is on it", async (t) => {
+  const { credentials } = await newManager(t, { nowMs: Date.now() });
+  await commandsOf(credentials, view(), { fed: [] }).createNetwork(WISH);
+  const web = service("app", "web", { replicas: [replica({ reach: "overlay" })] });
+  const looks = [view({ complete: false }), view({ complete: false })];
+  const shown = (): View => looks.shift() ?? view({ services: [web] });
+  const commands = commandsOf(credentials, shown, { fed: [] });
+  const refused = await failureOf(commands.removeNetwork("app", false));
+  assert.equal(refused.code, "busy");
+});
+
 test("network commands: a removed network is gone, may be made anew, and is not removed twice", async (t) => {
   const { credentials, commands } = await openDesk(t);
   await commands.createNetwork(WISH);

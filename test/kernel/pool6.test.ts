@@ -188,6 +188,27 @@ function defineTests(): void {
     assert.equal(automatic.pool.text, "10.96.0.0/12");
     await automatic.remove();
   });
+
+  test("pool: the range of an earlier life goes when another is configured, and with a clean-up", async () => {
+    const before = await made();
+    const [old, next] = ["10.112.0.0/16", "10.113.0.0/16"].map((text) => parsePrefix(text));
+    assert.ok(old?.ok === true && next?.ok === true);
+    await openVipPool(old.value, true);
+    await openVipPool(next.value, true);
+    const routes = await made();
+    assert.match(routes, /local 10\.113\.0\.0\/16 dev lo/);
+    assert.doesNotMatch(routes, /10\.112\.0\.0/);
+    assert.deepEqual(await removePoolRoutes(["10.96.0.0/12"]), [], "whatever is configured by then");
+    assert.equal(await made(), before);
+  });
+
+  test("pool: a route of the host's owner to another range is left alone", async () => {
+    await ip("route", "add", "local", "10.120.0.0/16", "dev", "lo");
+    const opened = await openVipPool(null, true);
+    await opened.remove();
+    assert.match(await made(), /local 10\.120\.0\.0\/16 dev lo/);
+    await ip("route", "del", "local", "10.120.0.0/16", "dev", "lo");
+  });
 }
 
 async function whyNot(): Promise<string | false> {

@@ -34,7 +34,7 @@ function prefix(text: string): Prefix {
 const POOL = prefix("10.96.0.0/12");
 
 function read(...lines: readonly string[]): readonly string[] {
-  return prefixesFrom(HEAD + lines.join(""), { pool: POOL, littleEndian: true });
+  return prefixesFrom(HEAD + lines.join(""), { ranges: [POOL], littleEndian: true });
 }
 
 test("prefixes: the networks of a host: its LAN, a VPN, Docker's bridges", () => {
@@ -61,8 +61,8 @@ test("prefixes: the text that Linux prints is understood, on machines of either 
   const little = `${HEAD}eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n`;
   const big = `${HEAD}eth0\tC0000200\t00000000\t0001\t0\t0\t0\tFFFFFF00\t0\t0\t0\n`;
   const pool = prefix("192.0.2.0/24");
-  assert.deepEqual(prefixesFrom(little, { pool, littleEndian: true }), ["192.0.2.0/24"]);
-  assert.deepEqual(prefixesFrom(big, { pool, littleEndian: false }), ["192.0.2.0/24"]);
+  assert.deepEqual(prefixesFrom(little, { ranges: [pool], littleEndian: true }), ["192.0.2.0/24"]);
+  assert.deepEqual(prefixesFrom(big, { ranges: [pool], littleEndian: false }), ["192.0.2.0/24"]);
 });
 
 test("prefixes: what leads nowhere in particular does not count", () => {
@@ -81,7 +81,10 @@ test("prefixes: what leads nowhere in particular does not count", () => {
 test("prefixes: public routes matter only where they share addresses with the pool", () => {
   assert.deepEqual(read(line("8.8.8.0/24"), line("11.0.0.0/8")), []);
   const pool = prefix("8.8.0.0/16");
-  const told = prefixesFrom(HEAD + line("8.8.8.0/24") + line("11.0.0.0/8"), { pool, littleEndian: true });
+  const told = prefixesFrom(HEAD + line("8.8.8.0/24") + line("11.0.0.0/8"), {
+    ranges: [pool],
+    littleEndian: true,
+  });
   assert.deepEqual(told, ["8.8.8.0/24"]);
 });
 
@@ -98,6 +101,16 @@ test("prefixes: of too many those that share addresses with the pool are kept, t
   const told = read(...narrow, line("172.16.0.0/12"), line("10.111.255.255/32"));
   assert.equal(told.length, LIMITS.prefixesPerNode);
   assert.deepEqual(told.slice(0, 2), ["10.111.255.255/32", "172.16.0.0/12"]);
+});
+
+test("prefixes: what is in the way of a network, or may be, is kept before all else, as well", () => {
+  const narrow = Array.from({ length: LIMITS.prefixesPerNode + 50 }, (_, index) => {
+    return line(`172.16.${index}.0/24`);
+  });
+  const table = HEAD + [...narrow, line("192.168.7.8/32"), line("10.165.0.0/30")].join("");
+  const ranges = [POOL, prefix("10.160.0.0/11"), prefix("192.168.0.0/16")];
+  const told = prefixesFrom(table, { ranges, littleEndian: true });
+  assert.ok(told.includes("10.165.0.0/30") && told.includes("192.168.7.8/32"));
 });
 
 test("prefixes: the order of the table does not matter, so that the same routes are not told as news", () => {
@@ -132,10 +145,12 @@ test("prefixes: text that is no routing table is none, whatever it holds", () =>
     "eth0\tzz\t0\t1\t0\t0\t0\tff",
     line("10.0.0.0/8").slice(0, 40),
   ])
-    assert.deepEqual(prefixesFrom(text, { pool: POOL, littleEndian: true }), []);
+    assert.deepEqual(prefixesFrom(text, { ranges: [POOL], littleEndian: true }), []);
   // A mask with a gap, and host bits that its mask does not cover.
   const gap = `eth0\t${hex(ipv4ToNumber("10.0.0.0"))}\t0\t0001\t0\t0\t0\t${hex(0xff00_ff00)}\t0\n`;
   const rest = `eth0\t${hex(ipv4ToNumber("10.0.0.1"))}\t0\t0001\t0\t0\t0\t${hex(0xffff_ff00)}\t0\n`;
   assert.deepEqual(read(gap, rest), []);
-  fc.assert(fc.property(fc.string(), (text) => void prefixesFrom(text, { pool: POOL, littleEndian: true })));
+  fc.assert(
+    fc.property(fc.string(), (text) => void prefixesFrom(text, { ranges: [POOL], littleEndian: true })),
+  );
 });

@@ -28,6 +28,7 @@ import type { LabProgram } from "./program.ts";
 import { cgroupName } from "./removal.ts";
 import { RUN_MARK } from "./run.ts";
 import type { Run } from "./run.ts";
+import { takeStock } from "./stock.ts";
 import type { LabSwitch } from "./switch.ts";
 import { findProgram } from "./requirements.ts";
 
@@ -38,6 +39,8 @@ export type HostPlan = {
   readonly address: string;
   readonly subnet: BridgeSubnet;
   readonly engineArguments: readonly string[];
+  /** What its engine begins with; null for nothing. */
+  readonly stock: string | null;
 };
 
 export type SpawnOptions = {
@@ -60,7 +63,8 @@ const PRIVATE_FOLDERS = { "/run": "run", "/var/run": "run", "/etc": "etc", "/var
 
 // /run comes first: mount itself writes there. /sys is mounted anew to show this host's interfaces; that hides the
 // cgroups, without which no container starts, so they are carried over. What programs leave in shared memory, by the
-// number of their process, must not meet what those of other hosts left there.
+// number of their process, must not meet what those of other hosts left there. Forwarding is off, whatever the machine
+// has: an engine that has to turn it on also drops by default what is forwarded, as on most machines.
 const INIT = `
 mount --bind "$1/run" /run
 mount --rbind /sys/fs/cgroup "$1/cgroup"
@@ -72,7 +76,7 @@ mount --bind "$1/var-lib" /var/lib
 mount -t tmpfs tmpfs /dev/shm
 hostname "$2"
 ip link set lo up
-echo 1 > /proc/sys/net/ipv4/ip_forward`;
+echo 0 > /proc/sys/net/ipv4/ip_forward`;
 
 export class LabHost {
   readonly name: string;
@@ -106,6 +110,11 @@ export class LabHost {
   /** The engine's socket, for use from outside; inside it is /var/run/docker.sock. */
   get dockerSocket(): string {
     return this.path("/run/docker.sock");
+  }
+
+  /** What the engine keeps on disk, as seen from outside. */
+  get engineFolder(): string {
+    return this.path("/var/lib/docker");
   }
 
   /** The engine's process, to be frozen or killed. */
@@ -185,6 +194,12 @@ export class LabHost {
     return await mustRun(argv, { timeoutMs: DOCKER_MS, env });
   }
 
+  /** Imports the lab's image from a tarball, unless the engine has it. */
+  async ensureImage(tarball: string): Promise<void> {
+    if ((await this.docker("images", "--quiet", LAB_IMAGE)) !== "") return;
+    await this.docker("import", tarball, LAB_IMAGE);
+  }
+
   /** Starts a container of the lab's replica program (replica.mjs), named and answering as `name`; returns its id. */
   async runReplica(name: string, options: ReplicaOptions = {}): Promise<string> {
     const labels = Object.entries(options.labels ?? {}).map(([key, value]) => `--label=${key}=${value}`);
@@ -239,6 +254,7 @@ export class LabHost {
     }
     const etc = join(this.folder, "etc");
     if (existsSync(etc)) return;
+    if (this.#plan.stock !== null) await takeStock(this.#plan.stock, this.engineFolder);
     await mustRun(["cp", "--archive", "/etc", etc]);
     // The machine's own settings for an engine or for us are not this host's, and its resolv.conf may be a symlink.
     for (const name of ["docker", "skein", "machine-id", "resolv.conf"]) {

@@ -2,8 +2,8 @@
  * Tests of traffic at kernel speed between three real Docker hosts: what goes on without the daemon, what a replica
  * that fails costs, and what is left to Docker.
  *
- * One cluster for all tests of this file, in the order written. Service `web` on overlay network `app` has a replica on
- * each host; a test that breaks something mends it.
+ * One cluster for all tests of this file, in the order written. After the first one service `web` on overlay network
+ * `app` has a replica on each host; a test that breaks something mends it.
  *
  * Touches: a lab of three hosts.
  */
@@ -17,15 +17,18 @@ import { until } from "../support/wait.ts";
 import type { Tally } from "./client.ts";
 import { exchange } from "./exchange.ts";
 import { LAB_IMAGE } from "./host.ts";
-import type { LabClient } from "./lab-client.ts";
+import { duringAll, type LabClient } from "./lab-client.ts";
 import {
   agreedVip,
+  askersSeen,
   BOTH_PORTS,
   createNetwork,
+  meetingsIn,
   rulesOf,
   untilFinds,
   untilLed,
   untilQuiet,
+  type Meeting,
 } from "./overlay.ts";
 import type { LabProgram } from "./program.ts";
 import { skipReason } from "./requirements.ts";
@@ -38,6 +41,8 @@ const WEB = ["web-1", "web-2", "web-3"];
 const EVEN = { "web-1": 4, "web-2": 4, "web-3": 4 };
 const PUBLISHED = 18_080;
 const LABELS = { ...BOTH_PORTS, "skein.publish": `${PUBLISHED}:80,${PUBLISHED}:80/udp` };
+/** The published port of a service without an overlay network. */
+const LONE = 18_082;
 /** A port of Docker's own. */
 const DOCKERS = 18_099;
 
@@ -54,16 +59,7 @@ describe("kernel", { timeout: 300_000 }, () => {
   };
 
   before(async () => {
-    if (skip !== false) return;
-    const cluster = await openCluster();
-    opened = cluster;
-    await createNetwork(cluster, "app");
-    await cluster.runReplicas("web", [1, 2, 3], LABELS, "--network=app");
-    asker = await cluster.node(1).runPlainClient("asker", "--network=app");
-    await cluster.untilEligible("app/web", WEB);
-    vip = await agreedVip(cluster, "app/web");
-    await untilFinds(asker, "web", vip);
-    await untilLed(cluster, "app/web");
+    if (skip === false) opened = await openCluster();
   });
 
   afterEach((context) => {
@@ -72,8 +68,36 @@ describe("kernel", { timeout: 300_000 }, () => {
 
   after(async () => await opened?.close());
 
+  test(
+    "kernel: without any overlay network who asks at a published port is led to a container on docker0",
+    { skip },
+    async () => {
+      const cluster = open();
+      const { host } = cluster.node(2);
+      assert.match(await host.mustExec(["iptables", "-S", "FORWARD"]), /^-P FORWARD DROP$/m);
+      const labels = { "skein.port": "80:8080", "skein.publish": `${LONE}:80` };
+      await cluster.untilEligible("lone", await cluster.runReplicas("lone", [2], labels));
+      // The daemon would be seen asking in place of this machine.
+      const isLed = async (): Promise<boolean> => {
+        const { text } = await exchange({ host: host.address, port: LONE, path: "/whoami", method: "GET" });
+        return (JSON.parse(text) as Meeting).client.address === cluster.lab.machineAddress;
+      };
+      await until(isLed, { what: "lone-1 sees who asks" });
+      await cluster.remove(["lone-1"]);
+    },
+  );
+
   test("kernel: it is what carries traffic where it can, and status says so", { skip }, async () => {
-    for (const node of open().nodes) {
+    const cluster = open();
+    await createNetwork(cluster, "app");
+    const started = cluster.runReplicas("web", [1, 2, 3], LABELS, "--network=app");
+    asker = await cluster.node(1).runPlainClient("asker", "--network=app");
+    await started;
+    await cluster.untilEligible("app/web", WEB);
+    vip = await agreedVip(cluster, "app/web");
+    await untilFinds(asker, "web", vip);
+    await untilLed(cluster, "app/web");
+    for (const node of cluster.nodes) {
       const { dataPlane, problems } = await node.status();
       assert.equal(dataPlane.mode, "kernel", dataPlane.reason);
       assert.deepEqual(problems, [], node.name);
@@ -123,6 +147,29 @@ describe("kernel", { timeout: 300_000 }, () => {
     });
     assertUnharmed(tally);
   });
+
+  test(
+    "kernel: a replica that is drained and then stopped costs no new connection, of 200 a second",
+    { skip },
+    async () => {
+      const cluster = open();
+      const node = cluster.node(2);
+      const drain = async (flag: string): Promise<void> => {
+        const { code, stdout, stderr } = await node.cli("drain", "web-2", flag);
+        assert.equal(code, 0, `${stdout}${stderr}`);
+      };
+      const tally = await underNewConnections(async () => {
+        await drain("--wait");
+        await node.host.docker("stop", "web-2");
+        await cluster.untilEligible("app/web", ["web-1", "web-3"]);
+        await node.host.docker("start", "web-2");
+        await until(async () => (await node.explain("app/web"))?.replicas.length === 3);
+        await drain("--undo");
+        await cluster.untilEligible("app/web", WEB);
+      });
+      assertUnharmed(tally);
+    },
+  );
 
   test("kernel: a replica that is cut off costs no new connection, of 200 a second", { skip }, async () => {
     const cluster = open();
@@ -231,12 +278,31 @@ describe("kernel", { timeout: 300_000 }, () => {
     const answered = await tallyFromMachine(node, PUBLISHED, { count: 12 });
     assert.deepEqual(Object.keys(answered).toSorted(), WEB);
     await node.stop();
-    await node.start();
+    // Both families, for the next test too.
+    await node.start({ settings: { SKEIN_INGRESS_ADDRESS: "::" } });
     await untilMode(node, "kernel", /./);
     await cluster.untilEligible("app/web", WEB);
     await untilLed(cluster, "app/web");
     assert.deepEqual(await tallyFromMachine(node, PUBLISHED, { count: 12 }), EVEN);
   });
+
+  test(
+    "kernel: with ingress.address :: the ports are open in IPv6 too, and replicas see who asks",
+    { skip },
+    async () => {
+      const [asking, asked] = [open().node(2), open().node(3)];
+      const [own, at] = ["fd53::2", "fd53::3"];
+      await asking.host.mustExec(["ip", "addr", "add", `${own}/64`, "dev", "eth0", "nodad"]);
+      await asked.host.mustExec(["ip", "addr", "add", `${at}/64`, "dev", "eth0", "nodad"]);
+      const url = `http://[${at}]:${PUBLISHED}/whoami`;
+      const meetings = meetingsIn(await asking.process.get(url, 12));
+      console.error(meetings.map(({ name, client }) => `${name} ${client.address}`));
+      assert.deepEqual([...new Set(meetings.map(({ name }) => name))].toSorted(), WEB);
+      assert.deepEqual(askersSeen(meetings), [own]);
+      const { failures } = await asking.process.get(`http://[${at}]:8080/`);
+      assert.match(failures.join(), /status 404/, "the HTTP ingress answers, and has no such host");
+    },
+  );
 
   const askerThere = (): LabClient => {
     assert.ok(asker !== null, "there is a container that asks");
@@ -247,12 +313,13 @@ describe("kernel", { timeout: 300_000 }, () => {
   const underNewConnections = async (action: () => Promise<void>): Promise<readonly Tally[]> => {
     const { process, host } = open().node(2);
     const perSecond = 100;
-    let inner: Tally | null = null;
-    const outer = await askerThere().during({ url: `http://${vip}/`, perSecond }, async () => {
-      inner = await process.during({ url: `http://${host.address}:${PUBLISHED}/`, perSecond }, action);
-    });
-    assert.ok(inner !== null);
-    return [outer, inner];
+    return await duringAll(
+      [
+        { client: askerThere(), load: { url: `http://${vip}/`, perSecond } },
+        { client: process, load: { url: `http://${host.address}:${PUBLISHED}/`, perSecond } },
+      ],
+      action,
+    );
   };
 });
 

@@ -123,6 +123,40 @@ export class LabClient {
   }
 }
 
+/** One that sends, and what. */
+export interface Sending {
+  readonly client: LabClient;
+  readonly load: LoadWanted;
+}
+
+/**
+ * Runs `action` while all of them send, as `LabClient.during` has it.
+ *
+ * @returns a tally for each, in their order, whole once the last answer has come
+ */
+export async function duringAll(
+  sendings: readonly Sending[],
+  action: () => Promise<void>,
+): Promise<readonly Tally[]> {
+  const begun = sendings.map((sending) => ({ ...sending, ...Promise.withResolvers<void>() }));
+  const acted = Promise.all(begun.map(async ({ promise }) => await promise)).then(action);
+  // Each of them awaits it, but for one that fails before.
+  acted.catch(() => undefined);
+  return await Promise.all(
+    begun.map(async ({ client, load, resolve, reject }) => {
+      try {
+        return await client.during(load, async () => {
+          resolve();
+          await acted;
+        });
+      } catch (error) {
+        reject(error);
+        throw error;
+      }
+    }),
+  );
+}
+
 /** The failure of an action with what was seen meanwhile; the failure first, for actions are nested deep. */
 function told(error: unknown, seen: string): Error {
   const { message, cause } = error instanceof Error ? error : new Error(String(error));

@@ -24,6 +24,7 @@ import { ensureBaseImage } from "./image.ts";
 import { removeRun, removeRunNow, sweepStaleRuns } from "./removal.ts";
 import { claimRun, newRunId } from "./run.ts";
 import type { Run } from "./run.ts";
+import { keepStock, stockOf } from "./stock.ts";
 import { openSwitch } from "./switch.ts";
 import type { Direction, LabSwitch } from "./switch.ts";
 
@@ -116,12 +117,13 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
   const callOff = guardExit(() => removeRunNow(run));
   try {
     const wire = await openSwitch(run);
-    const hosts = planHosts(run, wire, options);
+    const tarball = (options.image ?? true) ? await ensureBaseImage() : null;
+    const stock = tarball === null ? null : await stockOf(tarball);
+    const hosts = planHosts(run, wire, { ...options, stock });
     await allSettled(hosts.map(async (host) => await host.boot()));
-    if (options.image ?? true) {
-      const tarball = await ensureBaseImage();
-      await allSettled(hosts.map(async (host) => void (await host.docker("import", tarball, LAB_IMAGE))));
-    }
+    if (tarball !== null) await allSettled(hosts.map(async (host) => await host.ensureImage(tarball)));
+    const [first] = hosts;
+    if (stock !== null && first !== undefined) await keepStock(stock, first.engineFolder);
     return new Lab(run, { wire, hosts, callOff });
   } catch (error) {
     await removeRun(run);
@@ -130,13 +132,17 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
   }
 }
 
-function planHosts(run: Run, wire: LabSwitch, options: LabOptions): LabHost[] {
-  const { hosts = 3, bridgeSubnets = "distinct", engineArguments = [] } = options;
+function planHosts(
+  run: Run,
+  wire: LabSwitch,
+  options: LabOptions & { readonly stock: string | null },
+): LabHost[] {
+  const { hosts = 3, bridgeSubnets = "distinct", engineArguments = [], stock } = options;
   return Array.from({ length: hosts }, (_, index) => {
     const nth = index + 1;
     const address = `${wire.range.prefix}.${10 + nth}`;
     const subnet = bridgeSubnet(bridgeSubnets, nth);
-    return new LabHost(run, wire, { name: `h${nth}`, address, subnet, engineArguments });
+    return new LabHost(run, wire, { name: `h${nth}`, address, subnet, engineArguments, stock });
   });
 }
 

@@ -9,7 +9,6 @@
  */
 
 import assert from "node:assert/strict";
-import { createSocket } from "node:dgram";
 import { after, afterEach, before, describe, test } from "node:test";
 
 import { until } from "../support/wait.ts";
@@ -24,17 +23,22 @@ import {
   BOTH_PORTS,
   createNetwork,
   kernelOf,
+  meetAt,
   meetingsIn,
+  reachable,
   removeNetworks,
   retransmitsIn,
   untilFinds,
   untilLed,
+  untilOnHost,
   type Meeting,
 } from "./overlay.ts";
 import { skipReason } from "./requirements.ts";
 import { prepareCluster, type SkeinCluster, type SkeinNode } from "./skein.ts";
 import { assertSpread } from "./spread.ts";
 
+/** Of a network with four slices of five addresses. */
+const SMALL = "10.77.0.0/27";
 const WEB = ["web-1", "web-2", "web-3"];
 const EVEN = { "web-1": 4, "web-2": 4, "web-3": 4 };
 const PUBLISHED = 18_080;
@@ -51,6 +55,7 @@ describe("overlay", { timeout: 300_000 }, () => {
   let opened: SkeinCluster | null = null;
   let untouched: readonly Kernel[] = [];
   let askers: readonly LabClient[] = [];
+  let inBlue: LabClient | null = null;
   let vip = "";
   const open = (): SkeinCluster => {
     assert.ok(opened !== null, "the cluster is open");
@@ -140,7 +145,7 @@ describe("overlay", { timeout: 300_000 }, () => {
         const meetings6 = meetingsIn(await asker.get(`http://[${vip6}]/whoami`, 6));
         const byDatagrams6 = meetingsIn(await asker.datagrams(vip6, 80, WHO));
         assertSeen([...meetings6, ...byDatagrams6], own.address6, `${node.name} by IPv6`);
-        const outside = await meetAt(node.host.address);
+        const outside = await meetAt(node.host.address, PUBLISHED);
         assertSeen(outside, machineAddress, `this machine, through ${node.name}`);
         for (const other of open().nodes.filter((one) => one !== node)) {
           const url = `http://${other.host.address}:${PUBLISHED}/whoami`;
@@ -180,38 +185,85 @@ describe("overlay", { timeout: 300_000 }, () => {
     { skip },
     async () => {
       const cluster = open();
-      await createNetwork(cluster, "blue");
+      await createNetwork(cluster, "blue", "--subnet", SMALL);
       const labels = { ...BOTH_PORTS, "skein.service": "web" };
       const twins = await cluster.runReplicas("twin", [1, 2, 3], labels, "--network=blue");
       await cluster.untilEligible("blue/web", twins);
       const other = await agreedVip(cluster, "blue/web");
       assert.notEqual(other, vip);
       const node = cluster.node(1);
-      const inBlue = await node.runPlainClient("in-blue", "--network=blue");
+      inBlue = await node.runPlainClient("in-blue", "--network=blue");
       await untilFinds(inBlue, "web", other);
       await untilLed(cluster, "blue/web");
       const thirds = { "twin-1": 2, "twin-2": 2, "twin-3": 2 };
       assertSpread(await inBlue.get("http://web/", 6), thirds, "in blue");
       assertSpread(await askerOf(1).get("http://web/", 12), EVEN, "in app");
       const closed = [other, ...Object.values(await addressesOf(cluster, "blue/web"))];
-      const reached = await Promise.all(
-        closed.map(async (address) => await reachable(node, "asker", address)),
-      );
-      assert.deepEqual(
-        reached,
-        closed.map(() => false),
-        `from app: ${closed.join(" ")}`,
-      );
       const closedToo = [vip, ...Object.values(await addressesOf(cluster, "app/web"))];
-      const back = await Promise.all(
-        closedToo.map(async (address) => await reachable(node, "in-blue", address)),
-      );
+      const reached = await Promise.all([
+        ...closed.map(async (address) => [address, await reachable(node, "asker", address)]),
+        ...closedToo.map(async (address) => [address, await reachable(node, "in-blue", address)]),
+      ]);
       assert.deepEqual(
-        back,
-        closedToo.map(() => false),
-        `from blue: ${closedToo.join(" ")}`,
+        reached.filter(([, isReached]) => isReached),
+        [],
       );
-      await cluster.remove([...twins, "in-blue"]);
+    },
+  );
+
+  test(
+    "overlay: a container on two networks is found in both, and finds what is in both",
+    { skip },
+    async () => {
+      const cluster = open();
+      const node = cluster.node(2);
+      const labels = { "skein.service": "both", "skein.port": "80:8080" };
+      await node.host.runReplica("both-1", { labels, arguments: ["--network=app"] });
+      await node.host.docker("network", "connect", "blue", "both-1");
+      for (const [network, client] of [
+        ["app", askerOf(1)],
+        ["blue", inBlueThere()],
+      ] as const) {
+        await cluster.untilEligible(`${network}/both`, ["both-1"]);
+        await untilFinds(client, "both", await agreedVip(cluster, `${network}/both`));
+        assertSpread(await client.get("http://both/", 2), { "both-1": 2 }, `in ${network}`);
+      }
+      const asked = async (name: string): Promise<string> =>
+        await node.inContainer("both-1", "curl", "-sS", "-m5", `http://${name}/`);
+      assert.match(await asked("web.app"), /^web-\d$/);
+      assert.match(await asked("web.blue"), /^twin-\d$/);
+      assert.match(await asked("web"), /^web-\d$/, "the network it was made with comes first");
+      await cluster.remove(["both-1"]);
+    },
+  );
+
+  test(
+    "overlay: a range that a host uses, or that is too small, is refused, and one that is used up is told",
+    { skip },
+    async () => {
+      const cluster = open();
+      const [one, other, third] = [cluster.node(1), cluster.node(2), cluster.node(3)];
+      const used = other.host.bridgeGateway.replace(/\.1$/, ".0/24");
+      const clash = await one.cli("network", "create", "clash", "--subnet", used);
+      assert.notEqual(clash.code, 0);
+      assert.match(clash.stderr, new RegExp(`${used} overlaps ${used} of h2; expected a range`));
+      const tooSmall = await one.cli("network", "create", "clash", "--subnet", "10.78.0.0/28");
+      assert.notEqual(tooSmall.code, 0);
+      assert.match(tooSmall.stderr, /10\.78\.0\.0\/28 .*3 hosts; expected at least a \/27/);
+      // A /29 has five addresses for containers; one has its twin already.
+      const names = ["full-1", "full-2", "full-3", "full-4"];
+      const labels = { "skein.service": "full", "skein.port": "80:8080" };
+      const run = async (name: string): Promise<unknown> =>
+        await third.host.runReplica(name, { labels, arguments: ["--network=blue"] });
+      await Promise.all(names.map(run));
+      await cluster.untilEligible("blue/full", names);
+      const told = await one.cli("network", "ls");
+      assert.match(
+        `${told.stdout}${told.stderr}`,
+        /h3 has no address left .* of 10\.77\.0\.0\/27; .*larger range/,
+      );
+      const twins = ["twin-1", "twin-2", "twin-3"];
+      await cluster.remove([...twins, ...names, "in-blue"]);
       await removeNetworks(cluster, "blue");
     },
   );
@@ -277,30 +329,34 @@ describe("overlay", { timeout: 300_000 }, () => {
   });
 
   test(
-    "overlay: a Docker network that somebody removed, and an engine that restarts, are mended",
+    "overlay: a Docker network that somebody removed is made again, and a host that was off has all again",
     { skip },
     async () => {
       const cluster = open();
       const node = cluster.node(3);
       await cluster.remove(["asker", "web-3"]);
-      await node.host.docker("network", "rm", "app").catch(() => null);
-      await node.stop();
-      await node.host.stopEngine();
-      await node.host.startEngine();
-      await node.start();
-      await createNetwork(cluster, "app");
-      askers = await Promise.all(
-        cluster.nodes.map(async (one) => await one.runPlainClient("asker", "--network=app")),
-      );
+      await node.host.docker("network", "rm", "app");
+      await untilOnHost(node, "app");
+      const words = ["--network=app", "--restart=always"];
       await node.host.runReplica("web-3", {
         labels: { "skein.service": "web", ...LABELS },
-        arguments: ["--network=app"],
+        arguments: words,
       });
+      const others = [cluster.node(1), cluster.node(2)];
+      askers = await Promise.all([
+        ...others.map(async (one) => await one.runPlainClient("asker", "--network=app")),
+        node.runPlainClient("asker", ...words),
+      ]);
+      await cluster.untilEligible("app/web", WEB);
+      await node.host.powerOff();
+      await cluster.untilEligible("app/web", ["web-1", "web-2"], { nodes: others });
+      await node.host.boot();
+      await node.start();
       await cluster.untilEligible("app/web", WEB);
       await untilFinds(askerOf(3), "web", vip);
       await untilLed(cluster, "app/web");
-      assertSpread(await askerOf(3).get("http://web/", 12), EVEN, "from the host that was away");
-      assertSpread(await askerOf(1).get("http://web/", 12), EVEN, "to the host that was away");
+      assertSpread(await askerOf(3).get("http://web/", 12), EVEN, "from the host that was off");
+      assertSpread(await askerOf(1).get("http://web/", 12), EVEN, "to the host that was off");
     },
   );
 
@@ -321,6 +377,11 @@ describe("overlay", { timeout: 300_000 }, () => {
     assert.deepEqual(now, untouched);
   });
 
+  const inBlueThere = (): LabClient => {
+    assert.ok(inBlue !== null, "there is a container on blue that asks");
+    return inBlue;
+  };
+
   const WHO = { count: 6, text: "whoami" };
 
   const askerOf = (nth: number): LabClient => {
@@ -330,39 +391,8 @@ describe("overlay", { timeout: 300_000 }, () => {
   };
 });
 
-/** What replicas say to this machine, asked at the published port of a host, over TCP and UDP. */
-async function meetAt(host: string): Promise<readonly Meeting[]> {
-  const meetings: Meeting[] = [];
-  for (let sent = 0; sent < 6; sent += 1) {
-    const { text } = await exchange({ host, port: PUBLISHED, path: "/whoami", method: "GET" });
-    meetings.push(JSON.parse(text) as Meeting, JSON.parse(await datagramTo(host)) as Meeting);
-  }
-  return meetings;
-}
-
-async function datagramTo(host: string): Promise<string> {
-  const socket = createSocket("udp4");
-  try {
-    let answer: string | null = null;
-    socket.on("message", (message) => (answer ??= message.toString()));
-    socket.send("whoami", PUBLISHED, host);
-    return await until(() => answer, { what: `a datagram to ${host} is answered`, deadlineMs: 5000 });
-  } finally {
-    socket.close();
-  }
-}
-
 /** All replicas answered, and saw this address alone. */
 function assertSeen(meetings: readonly Meeting[], address: string, who: string): void {
   assert.deepEqual([...new Set(meetings.map(({ name }) => name))].toSorted(), WEB, who);
   assert.deepEqual(askersSeen(meetings), [address], who);
-}
-
-/** Whether a container gets any answer from an address, at a VIP's port or a replica's. */
-async function reachable(node: SkeinNode, container: string, address: string): Promise<boolean> {
-  const tried = [`http://${address}/`, `http://${address}:8080/`].map(async (url) => {
-    const argv = ["docker", "exec", container, "curl", "-sS", "-m1", url];
-    return (await node.host.exec(argv)).code === 0;
-  });
-  return (await Promise.all(tried)).includes(true);
 }

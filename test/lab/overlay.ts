@@ -9,10 +9,12 @@
  */
 
 import assert from "node:assert/strict";
+import { createSocket } from "node:dgram";
 
 import { until } from "../support/wait.ts";
 
 import type { Tally } from "./client.ts";
+import { exchange } from "./exchange.ts";
 import type { LabHost } from "./host.ts";
 import type { LabClient } from "./lab-client.ts";
 import type { SkeinCluster, SkeinNode } from "./skein.ts";
@@ -111,6 +113,41 @@ export async function addressesOn(
   return { address, address6 };
 }
 
+/** Whether a container gets any answer from an address, at a VIP's port or a replica's. */
+export async function reachable(node: SkeinNode, container: string, address: string): Promise<boolean> {
+  const tried = [`http://${address}/`, `http://${address}:8080/`].map(async (url) => {
+    const argv = ["docker", "exec", container, "curl", "-sS", "-m1", url];
+    return (await node.host.exec(argv)).code === 0;
+  });
+  return (await Promise.all(tried)).includes(true);
+}
+
+/** What replicas say to this machine, asked at the published port of a host, over TCP and UDP. */
+export async function meetAt(host: string, port: number): Promise<readonly Meeting[]> {
+  const meetings: Meeting[] = [];
+  for (let sent = 0; sent < 6; sent += 1) {
+    const { text } = await exchange({ host, port, path: "/whoami", method: "GET" });
+    meetings.push(
+      JSON.parse(text) as Meeting,
+      JSON.parse(await askDatagram(host, port, "whoami")) as Meeting,
+    );
+  }
+  return meetings;
+}
+
+/** What this machine is answered to a datagram. */
+async function askDatagram(host: string, port: number, text: string): Promise<string> {
+  const socket = createSocket("udp4");
+  try {
+    let answer: string | null = null;
+    socket.on("message", (message) => (answer ??= message.toString()));
+    socket.send(text, port, host);
+    return await until(() => answer, { what: `a datagram to ${host} is answered`, deadlineMs: 5000 });
+  } finally {
+    socket.close();
+  }
+}
+
 /** How often TCP sent something again in a container: what a lost packet leaves behind. */
 export async function retransmitsIn(node: SkeinNode, container: string): Promise<number> {
   const snmp = await node.inContainer(container, "cat", "/proc/net/snmp");
@@ -125,8 +162,12 @@ export async function retransmitsIn(node: SkeinNode, container: string): Promise
  */
 export async function rulesOf(host: LabHost): Promise<string> {
   const listed = await host.mustExec(["nft", "--handle", "list", "table", "inet", "skein"]);
-  return withoutCounters(listed).replaceAll(/(flags dynamic\n)\s*elements = \{[^}]*\}/g, "$1");
+  return withoutCounters(listed).replaceAll(LEARNT, "$1");
 }
+
+/** What passing packets add to a set: all that stands in a set which rules may write to. */
+const LEARNT =
+  /(\n\s*flags [^\n]*dynamic[^\n]*\n(?:\s*(?:size|timeout|gc-interval) [^\n]*\n)*)\s*elements = \{[^}]*\}/g;
 
 /** Waits until the kernel of every host leads to all replicas of a service, and its rules are quiet. */
 export async function untilLed(cluster: SkeinCluster, service: string): Promise<void> {

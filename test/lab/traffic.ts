@@ -15,7 +15,7 @@ import { until } from "../support/wait.ts";
 
 import type { Tally } from "./client.ts";
 import { LAB_IMAGE } from "./host.ts";
-import type { LabClient, LoadWanted } from "./lab-client.ts";
+import { duringAll, type Sending } from "./lab-client.ts";
 import type { LabProgram } from "./program.ts";
 import type { SkeinCluster, SkeinNode } from "./skein.ts";
 
@@ -35,11 +35,9 @@ export interface AppService {
 /** What became of a load, by who sent it. */
 export type Tallies = ReadonlyMap<string, Tally>;
 
-/** One that sends, and where to. */
-interface Sender {
+/** One that sends, and where it is. */
+interface Sender extends Sending {
   readonly name: string;
-  readonly client: LabClient;
-  readonly load: LoadWanted;
 }
 
 /** Starts a plain app as `name` on a host, as a replica of a service. */
@@ -85,16 +83,8 @@ export function sendersOn(
 
 /** Runs `action` while all senders send; the tallies are whole once the last answer has come. */
 export async function underLoad(senders: readonly Sender[], action: () => Promise<void>): Promise<Tallies> {
-  const [first, ...others] = senders;
-  if (first === undefined) {
-    await action();
-    return new Map();
-  }
-  let inner: Tallies = new Map();
-  const tally = await first.client.during(first.load, async () => {
-    inner = await underLoad(others, action);
-  });
-  return new Map([[first.name, tally], ...inner]);
+  const tallies = await duringAll(senders, action);
+  return new Map(tallies.map((tally, index) => [senders[index]?.name ?? "", tally]));
 }
 
 /** Waits until the senders have sent so many requests together, as far as they came by now. */

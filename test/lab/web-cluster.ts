@@ -10,7 +10,7 @@
 
 import assert from "node:assert/strict";
 
-import type { LabClient } from "./lab-client.ts";
+import { duringAll, type LabClient } from "./lab-client.ts";
 import type { LabOptions } from "./lab.ts";
 import { openCluster, type SkeinCluster, type SkeinNode } from "./skein.ts";
 import { until } from "../support/wait.ts";
@@ -70,12 +70,13 @@ export class WebCluster {
     action: () => Promise<void>,
     load: Load = { perSecond: 50 },
   ): Promise<void> {
-    const [first, ...others] = nodes;
-    if (first === undefined) return await action();
-    const tally = await first.client.during({ url: "http://web/", ...load }, async () => {
-      await this.unharmed(others, action, { ...load, keepsConnections: true });
+    const sendings = nodes.map(({ client }, index) => {
+      const kept = index === 0 ? {} : { keepsConnections: true };
+      return { client, load: { url: "http://web/", ...load, ...kept } };
     });
-    assert.deepEqual(tally.failures, [], `asked from ${first.name}: ${JSON.stringify(tally)}`);
+    for (const [index, tally] of (await duringAll(sendings, action)).entries()) {
+      assert.deepEqual(tally.failures, [], `asked from ${nodes[index]?.name}: ${JSON.stringify(tally)}`);
+    }
   }
 
   /** Waits until only these are told of by `tasks.web` and take traffic, on each of `nodes`. */

@@ -397,3 +397,22 @@ test("planRoutes: a replica on an overlay network is dialled where both hosts ca
   assert.deepEqual(ways(["app"], { encrypted: true }), relayed, "it cannot encrypt");
   assert.deepEqual(ways(["app"], { isSound: false }), relayed);
 });
+
+test("planRoutes: what only a daemon that is away could relay gets nothing new, and keeps what it has", () => {
+  const there = { id: "b".repeat(20), name: "host-2", incarnation: 7, zone: "", overlay: OVERLAY };
+  const where = { local: false, node: there.id, nodeName: "host-2", reach: "overlay" } as const;
+  const far = replica("a", { ...where, address: "10.160.2.5" });
+  const web = service("web", { network: "app", replicas: [far] });
+  const slice = { node: there.id, nodeName: "host-2", index: 2, prefix: "10.160.2.0/24", tentative: false };
+  const wire = { range: "10.160.0.0/16", sliceBits: 24, vni: 5000, encrypted: false, isSound: true };
+  const app: Network = { name: "app", ...wire, slices: [slice], problems: [] };
+  const poolOf = (state: Member["state"], carried: readonly string[]) => {
+    const members = [{ ...there, state } as unknown as Member];
+    const seen = { ...view([web]), networks: [app], members };
+    const pool = planRoutes(seen, { ...OPTIONS, carried: new Set(carried) }).frontends[0]?.pool;
+    return [pool?.tiers.flat().length, pool?.resting.length];
+  };
+  assert.deepEqual(poolOf("alive", []), [1, 0], "its daemon relays");
+  assert.deepEqual(poolOf("away", ["app"]), [1, 0], "its kernel goes on");
+  assert.deepEqual(poolOf("away", []), [0, 1]);
+});

@@ -49,6 +49,16 @@ const decision: fc.Arbitrary<NetworkDecision> = plain({
 
 const decisions = fc.array(decision, { maxLength: 8 }).map(boundDecisions);
 
+test("networks: more than may be at once are not made real, however they came together; the first stay", () => {
+  const count = LIMITS.networksMax + 3;
+  const networks = Array.from({ length: count }, (_, order) => {
+    return { name: `n-${order}`, order, definition: FRONT };
+  });
+  const ranges = networkRanges({ clusterId: CLUSTER, networks: networks.toReversed() });
+  assert.equal(ranges.length, LIMITS.networksMax);
+  assert.deepEqual([ranges[0]?.name, ranges.at(-1)?.name], ["n-0", `n-${LIMITS.networksMax - 1}`]);
+});
+
 test("networks: whoever hears what first, all end with the same decisions, and again changes nothing", () => {
   fc.assert(
     fc.property(decisions, decisions, decisions, (one, other, third) => {

@@ -142,12 +142,13 @@ function led(): readonly string[] {
   // Of homes there is a costly look-up, for hosts alone.
   return [
     'oifname "lo" accept',
+    `ip daddr . ${key} @masked goto outside`,
+    `ip6 daddr . ${key} @masked6 goto outside`,
     "fib saddr type local goto mask",
     "update @selves { oifname . oifname }",
     "iifname . oifname @selves goto mask",
     "ip saddr @hosts ip saddr . ip daddr @homes goto mask",
-    `ip daddr . ${key} @masked goto outside`,
-    `ip6 daddr . ${key} @masked6 goto outside`,
+    "ip6 saddr . ip6 daddr @homes6 goto mask",
     "accept",
   ];
 }

@@ -130,14 +130,15 @@ function basisOf(given: KernelGiven, carried: ReadonlyMap<string, Carried>): str
 }
 
 /** What the frame and the rules of networks depend on beyond that. */
-function frameBasisOf({ view, bridges, guests, askers, forwards }: KernelGiven): string {
+function frameBasisOf({ view, bridges, guests, askers, forwards, overlay }: KernelGiven): string {
   const hosts = view.members.map(({ name, host, overlay }) => `${name} ${host} ${overlay?.address ?? ""}`);
   const networks = view.networks.map(({ range, vni, slices }) => [
     range,
     vni,
     slices.map(({ index }) => index),
   ]);
-  return JSON.stringify([bridges, guests, askers, forwards, hosts, networks]);
+  const own = [overlay?.address, view.members.find(({ self }) => self)?.prefixes];
+  return JSON.stringify([bridges, guests, askers, forwards, own, hosts, networks]);
 }
 
 function assemble(

@@ -339,6 +339,15 @@ test("packets", { skip }, async (t) => {
     assert.deepEqual(await host.ask("plain2", VIP), ["lan 198.51.100.1"]);
   });
 
+  await t.test("nobody is led to all of a LAN at once", async () => {
+    const all = { address: "198.51.100.255", local: false, reach: "direct", ports: PORTS } as const;
+    await apply(host, [service("web", { ports: PORTS, replicas: [replica("s", all)] })]);
+    const send = `for n in 1 2 3; do echo x > /dev/udp/${VIP.address}/80 || true; done`;
+    for (const place of ["plain2", "host"] as const) await host.in(place, "bash", "-c", send);
+    const { stdout } = await host.in("host", "conntrack", "-L", "-p", "udp", "-d", VIP.address);
+    assert.doesNotMatch(stdout, /src=198\.51\.100\.255/);
+  });
+
   await t.test("without the table everything arrives at the proxy", async () => {
     await host.rules.remove();
     assert.deepEqual(await host.ask("app2", VIP), ["proxy 10.160.1.2"]);

@@ -179,3 +179,17 @@ test("planRules: what is led and not forwarded is told, in the families where so
   ]);
   assert.deepEqual(planRules(given({}, { forwards: { v4: false, v6: false } }), 0).problems, []);
 });
+
+test("rulesPlanner: what this host has learned of itself counts for the addresses of others", () => {
+  const of = (prefixes: readonly string[], address: string): KernelGiven => {
+    const overlay = { address, device: "eth0", mtu: 1500, encrypts: true };
+    return given({ networks: [APP], members: [member(1, { prefixes }), member(3)] }, { overlay });
+  };
+  const plan = rulesPlanner({ nowMs: () => 0 });
+  const steps = [of([], "192.0.2.1"), of(["192.0.2.0/30"], "192.0.2.1"), of([], "192.0.2.3")];
+  assert.deepEqual(
+    steps.map((each) => plan(each).sets.get("hosts")?.size),
+    [1, 0, 0],
+  );
+  for (const each of steps) assert.deepEqual(plan(each), planRules(each, 0));
+});
