@@ -139,10 +139,10 @@ export class RunningKernel implements Kernel {
     report.kernelFacts = () => this.#facts();
   }
 
-  /** None while the proxy carries all, either: nothing here would lead on what others send. */
+  /** None while no rules are left, either: nothing here would lead on what others send. */
   get overlay(): NodeOverlay | null {
     const { underlay } = this.#way;
-    if (underlay === null || this.#reconciler.state.mode === "proxy") return null;
+    if (underlay === null || !this.#reconciler.state.hasRules) return null;
     const { address, mtu } = underlay;
     const { part, works } = this.#encryption;
     if (part === null || !works) return { address, mtu };
@@ -191,6 +191,8 @@ export class RunningKernel implements Kernel {
   }
 
   async hold(): Promise<void> {
+    // Once: what hung the first time would be waited for twice.
+    if (this.#isHeld) return;
     this.#isHeld = true;
     if (this.#watch !== null) clearInterval(this.#watch);
     if (this.#waiting !== null) clearTimeout(this.#waiting);

@@ -27,8 +27,10 @@ export interface KernelState {
   readonly mode: "kernel" | "proxy";
   /** Why it is the proxy; empty for the kernel. */
   readonly reason: string;
-  /** The overlay networks that work here, none where the proxy carries all; null before the first change set. */
+  /** The overlay networks that work here, none where no rules are left; null before the first change set. */
   readonly carried: ReadonlySet<string> | null;
+  /** True while rules lead traffic: also in mode `proxy`, where those of before cannot be taken away. */
+  readonly hasRules: boolean;
 }
 
 /** What is known at a moment. */
@@ -129,7 +131,7 @@ export class Reconciler {
   /** True once something was applied: before, there is nothing to compare the kernel with. */
   #hasBegun = false;
   #isClosed = false;
-  #state: KernelState = { mode: "kernel", reason: "", carried: null };
+  #state: KernelState = { mode: "kernel", reason: "", carried: null, hasRules: true };
 
   constructor(options: ReconcileOptions) {
     this.#options = options;
@@ -289,7 +291,7 @@ export class Reconciler {
     const carried = new Set(carriedNetworks(given).keys());
     if (isMade) {
       if (this.#state.mode === "proxy") this.#options.log.info("kernel data plane works again");
-      return this.#become({ mode: "kernel", reason: "", carried });
+      return this.#become({ mode: "kernel", reason: "", carried, hasRules: true });
     }
     if (failure !== null && (rules.isHopeless || rules.failures >= PATIENCE))
       return await this.#giveUp(rules, given);
@@ -298,24 +300,30 @@ export class Reconciler {
 
   /**
    * The proxy serves all from now on; rules that can still be taken away are. With each failure anew: what took too
-   * long may have been done after all. What other hosts would send over the overlay comes to the daemon instead.
+   * long may have been done after all. What other hosts would send over the overlay comes to the daemon instead. Not
+   * while rules of before cannot be taken away: they go on leading over it, so those networks go on as they were.
    */
-  async #giveUp({ part, problems }: Standing, { bridges }: KernelGiven): Promise<void> {
+  async #giveUp({ part, problems }: Standing, given: KernelGiven): Promise<void> {
     const left = await part.remove().then(
       (removed) => removed.problems,
       (thrown: unknown) => [textOf(thrown)],
     );
-    const stale = left.length === 0 ? [] : [`rules of before may be left (${left[0]})`];
-    const lost = bridges.length === 0 ? [] : ["containers of overlay networks reach no outside address"];
-    const reason = [problems.join("; "), ...stale, ...lost].join("; ");
-    if (this.#isClosed || (this.#state.mode === "proxy" && this.#state.reason === reason)) return;
-    this.#become({ mode: "proxy", reason, carried: NONE });
-    this.#options.log.warn(`the proxy carries all traffic: ${reason}`);
+    const hasRules = left.length > 0;
+    const lost =
+      given.bridges.length === 0 ? "" : "; containers of overlay networks reach no outside address";
+    const price = hasRules ? `; rules of before may be left (${left[0]})` : lost;
+    const reason = `${problems.join("; ")}${price}`;
+    const before = this.#state;
+    // Of networks that came since, those rules know nothing.
+    const known = [...carriedNetworks(given).keys()].filter((name) => before.carried?.has(name) !== false);
+    if (this.#isClosed) return;
+    this.#become({ mode: "proxy", reason, carried: hasRules ? new Set(known) : NONE, hasRules });
+    if (before.reason !== reason) this.#options.log.warn(`the proxy carries all traffic: ${reason}`);
   }
 
   #become(state: KernelState): void {
-    const { mode, reason, carried } = this.#state;
-    const isSame = mode === state.mode && reason === state.reason;
+    const { mode, reason, carried, hasRules } = this.#state;
+    const isSame = mode === state.mode && reason === state.reason && hasRules === state.hasRules;
     if (isSame && isSameSet(carried, state.carried)) return;
     this.#state = state;
     this.#options.onState(state);

@@ -25,6 +25,8 @@ export class Kept implements PlannedPart {
   removals = 0;
   failure: Error | null = null;
   left: readonly string[] = [];
+  /** True where it can be taken away though it cannot be made. */
+  canGo = false;
   readonly name: PartName;
 
   constructor(name: PartName) {
@@ -45,7 +47,7 @@ export class Kept implements PlannedPart {
 
   async remove(): Promise<Applied> {
     this.removals += 1;
-    if (this.failure !== null) throw this.failure;
+    if (this.failure !== null && !this.canGo) throw this.failure;
     return { changes: 0, problems: this.left };
   }
 }

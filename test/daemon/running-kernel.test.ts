@@ -264,14 +264,18 @@ test("running kernel: an engine that comes back has its things read back", async
   await until(() => scene.rules.repairs === 1);
 });
 
-test("running kernel: while the proxy carries all, members send nothing over the overlay", async (t) => {
+test("running kernel: once no rules are left, members send nothing over the overlay", async (t) => {
   const scene = open(t, { networks: [networkOf("app")] });
   scene.bridges = [bridgeOf("app")];
   await applied(scene);
   await until(() => scene.kernel.carriedIn(scene.view).has("app"));
-  scene.rules.failure = new Failure("not-found", 'program "nft" is not installed');
+  scene.rules.failure = new Failure("not-allowed", "nft may not change rules any more");
   scene.kernel.note();
   await until(() => scene.report.dataPlane().mode === "proxy");
+  assert.deepEqual(scene.fed, [], "rules of before are left, and lead over the overlay");
+  assert.ok(scene.kernel.carriedIn(scene.view).has("app"));
+  scene.rules.canGo = true;
+  await until(() => scene.kernel.overlay === null);
   assert.deepEqual([scene.kernel.overlay, scene.kernel.carriedIn(scene.view).size], [null, 0]);
   assert.deepEqual(scene.fed.at(-1), { kind: "overlay", overlay: null });
   scene.rules.failure = null;

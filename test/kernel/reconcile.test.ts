@@ -39,6 +39,8 @@ class FakePart implements PlannedPart {
   gate: Promise<void> = Promise.resolve();
   repaired: Applied = { changes: 0, problems: [] };
   mayRemove: boolean | null = null;
+  /** True where a removal works though it cannot be applied. */
+  staysAway = false;
 
   constructor(name: PlannedPart["name"], calls: string[]) {
     this.name = name;
@@ -62,7 +64,7 @@ class FakePart implements PlannedPart {
 
   async remove(): Promise<Applied> {
     this.calls.push(`remove ${this.name}`);
-    if (this.failure !== null) throw this.failure;
+    if (this.failure !== null && !this.staysAway) throw this.failure;
     return FINE;
   }
 }
@@ -278,9 +280,25 @@ test("reconcile: the mode is the kernel again once rules work, whatever else fai
   assert.match(bench.reconciler.problems.join(), /wireguard cannot be changed/);
 });
 
+test("reconcile: while rules of before cannot be taken away, what they lead over goes on", async (t) => {
+  const bench = open(t);
+  await applied(bench);
+  bench.rules.failure = new Failure("not-found", 'program "nft" is not installed');
+  bench.reconciler.note();
+  await until(() => bench.reconciler.state.mode === "proxy");
+  const app = networkOf("app");
+  const blue = { ...networkOf("blue"), vni: 4101 };
+  bench.gathered = { given: givenOf({ networks: [app, blue] }), mayRemove: true };
+  await until(() => bench.links.given.at(-1)?.view.networks.length === 2);
+  await until(() => bench.rules.given.at(-1)?.view.networks.length === 2);
+  assert.deepEqual([...(bench.reconciler.state.carried ?? [])], ["app"], "of later ones they know nothing");
+  assert.equal(bench.reconciler.state.hasRules, true);
+});
+
 test("reconcile: where the proxy carries all, no network is carried, and what is lost is told", async (t) => {
   const bench = open(t);
   await applied(bench);
+  bench.rules.staysAway = true;
   bench.rules.failure = new Failure("not-found", 'program "nft" is not installed');
   bench.reconciler.note();
   await until(() => bench.reconciler.state.mode === "proxy");
