@@ -10,6 +10,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 
+import { untilSettled } from "./overlay.ts";
 import { skipReason } from "./requirements.ts";
 import { openCluster, type SkeinCluster } from "./skein.ts";
 import { until } from "../support/wait.ts";
@@ -43,6 +44,7 @@ describe("cluster of hosts alike", { timeout: 120_000 }, () => {
         const labels = { "skein.port": `80:8080/${protocol}`, "skein.publish": "8088:80" };
         const replicas = await cluster.runReplicas("web", [1, 2], labels);
         await cluster.untilEligible("web", replicas);
+        await untilSettled(cluster);
         const explained = (await cluster.node(1).explain("web"))?.replicas ?? [];
         assert.equal(new Set(explained.map(({ address }) => address)).size, 1, "they have one address");
         for (const { name, host, client } of cluster.nodes) {

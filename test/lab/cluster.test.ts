@@ -9,6 +9,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 
+import { untilSettled } from "./overlay.ts";
 import { skipReason } from "./requirements.ts";
 import { askFromMachine, openCluster, type SkeinCluster } from "./skein.ts";
 import { assertSpread, tallyFromMachine } from "./spread.ts";
@@ -129,6 +130,7 @@ describe("cluster", { timeout: 300_000 }, () => {
         const labels = { "skein.port": `80:8080/${protocol}`, "skein.publish": "8088:80" };
         const replicas = await cluster.runReplicas("web", [1, 2, 3], labels);
         await cluster.untilEligible("web", replicas);
+        await untilSettled(cluster);
         const even = { "web-1": 4, "web-2": 4, "web-3": 4 };
         for (const node of cluster.nodes) {
           const where = `from ${node.name}`;

@@ -187,7 +187,7 @@ export async function untilLed(cluster: SkeinCluster, service: string): Promise<
 }
 
 /** Waits until a host's rules have been the same for some looks: replicas take turns anew where rules are made anew. */
-export async function untilQuiet({ host, name }: SkeinNode): Promise<void> {
+export async function untilQuiet({ host, name }: SkeinNode, everyMs = 200): Promise<void> {
   let last = "";
   let looks = 0;
   const isQuiet = async (): Promise<boolean> => {
@@ -196,7 +196,15 @@ export async function untilQuiet({ host, name }: SkeinNode): Promise<void> {
     last = now;
     return looks >= 5;
   };
-  await until(isQuiet, { what: `the rules of ${name} are quiet`, everyMs: 200 });
+  await until(isQuiet, { what: `the rules of ${name} are quiet`, everyMs });
+}
+
+/**
+ * Waits until what became eligible last is in the rules of all hosts, or out of them: where the kernel led to those that
+ * were there first and the daemon goes on with all of them, neither knows whose turn it was.
+ */
+export async function untilSettled({ nodes }: SkeinCluster): Promise<void> {
+  await Promise.all(nodes.map(async (node) => await untilQuiet(node, 40)));
 }
 
 /** Of containers, which come and go; and what is said of a link only because nobody is on it. */

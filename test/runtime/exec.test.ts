@@ -64,8 +64,8 @@ describe("exec", () => {
       stdout
         .trim()
         .split("\n")
-        .map((line) => line.split("=")[0])
-        .sort(),
+        .map((line) => line.split("=")[0] ?? "")
+        .toSorted((one, other) => (one < other ? -1 : 1)),
       ["LC_ALL", "PATH"],
     );
   });
