@@ -200,8 +200,8 @@ export async function untilQuiet({ host, name }: SkeinNode, everyMs = 200): Prom
 }
 
 /**
- * Waits until what became eligible last is in the rules of all hosts, or out of them: where the kernel led to those that
- * were there first and the daemon goes on with all of them, neither knows whose turn it was.
+ * Waits until what became eligible last is in the rules of all hosts, or out of them: where the kernel led to those
+ * that were there first and the daemon goes on with all of them, neither knows whose turn it was.
  */
 export async function untilSettled({ nodes }: SkeinCluster): Promise<void> {
   await Promise.all(nodes.map(async (node) => await untilQuiet(node, 40)));
