@@ -65,6 +65,7 @@ export function planFrame({ given, bridged }: FrameGiven): readonly Chain[] {
     chain("arriving", arriving(), { hook: hookOf("filter", "prerouting", -150) }),
     chain("forward", forward(), { hook: hookOf("filter", "forward", -10) }),
     chain("input", input(), { hook: hookOf("filter", "input", -10) }),
+    chain("telling", telling(), { hook: hookOf("filter", "output", -150) }),
     chain("tunnels-in", tunnels(bridged), { hook: hookOf("filter", "prerouting", -300) }),
     chain("tunnels-out", tunnels(bridged), { hook: hookOf("filter", "output", -300) }),
   ];
@@ -212,6 +213,19 @@ function input(): readonly string[] {
     `iifname ${VXLANS} ct state established,related accept`,
     `iifname ${VXLANS} meta l4proto { ${ICMP}, ${ICMP6} } accept`,
     `iifname ${VXLANS} counter drop`,
+  ];
+}
+
+/**
+ * A replica that is gone from its network is not told of to who was led to it (ICMP host unreachable, RFC 1812 5.2.7.1;
+ * address unreachable, RFC 4443 3.1): a client gives up for it, while its next SYN finds another replica as soon as
+ * this one is known to be gone.
+ */
+function telling(): readonly string[] {
+  const isOurs = `ct mark & ${markWord(MARK_MASK)} == ${markWord(MARK_OURS)}`;
+  return [
+    `icmp type 3 icmp code 1 ${isOurs} counter drop`,
+    `icmpv6 type 1 icmpv6 code 3 ${isOurs} counter drop`,
   ];
 }
 

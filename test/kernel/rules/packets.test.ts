@@ -9,6 +9,7 @@ import { DEFAULT_TRAFFIC } from "../../../src/model/service.ts";
 import type { Service } from "../../../src/model/view.ts";
 
 import { whyNotApart } from "../../support/apart.ts";
+import { until } from "../../support/wait.ts";
 import { given, member, network, onOverlay, replica, service } from "./fixtures.ts";
 import { Host } from "./hosts.ts";
 
@@ -132,6 +133,18 @@ test("packets", { skip }, async (t) => {
     await apply(host, [web()], { ejected: new Set(["r1-2:8080"]) });
     const names = (await host.ask("host", VIP, 12)).map((answer) => answer.split(" ")[0] ?? "");
     assert.deepEqual(counted(names), { app3: 6, proxy: 6 });
+  });
+
+  await t.test("who was led to a replica that is gone is not refused, but led to another", async () => {
+    const publish = [{ published: 8088, port: 80, protocol: "tcp" as const, mode: "ingress" as const }];
+    const open = { listening: new Set(["8088/tcp"]) };
+    await apply(host, [web({ publish, replicas: [onOverlay(1, 9, { ports: PORTS })] })], open);
+    const asked = host.ask("lan", { address: "198.51.100.1", port: 8088 });
+    const isGone = async (): Promise<boolean> =>
+      (await host.in("host", "ip", "neigh", "show", "10.160.1.9")).stdout.includes("FAILED");
+    await until(isGone, { what: "nobody has the address", deadlineMs: 10_000 });
+    await apply(host, [web({ publish })], open);
+    assert.match((await asked)[0] ?? "", /^app[23] 198\.51\.100\.2$/);
   });
 
   await t.test("a VIP of an overlay network is for those who are on it", async () => {
