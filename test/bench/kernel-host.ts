@@ -27,6 +27,8 @@ export type HostOrder =
   | { readonly kind: "rules"; readonly services: number; readonly replicas: number }
   /** A replica of the nth service of those comes or goes. */
   | { readonly kind: "change"; readonly index: number }
+  /** Rules go, links stay. */
+  | { readonly kind: "clear" }
   | { readonly kind: "remove" };
 
 /** What it took, in milliseconds, and what the part said. */
@@ -57,6 +59,8 @@ async function obey(order: HostOrder): Promise<Obeyed> {
     case "change":
       services = services.map((service, index) => (index === order.index ? changed(service) : service));
       return await applyRules();
+    case "clear":
+      return { planMs: 0, applyMs: 0, applied: await rules.remove() };
     case "remove": {
       const applied = await rules.remove();
       await links.remove();

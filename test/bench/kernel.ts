@@ -206,6 +206,8 @@ interface Seen {
 }
 
 async function scaleOnce(wire: Wire, services: number): Promise<Seen> {
+  // From nothing: of so many upstreams that go at once not all flows are looked for, and that would be told.
+  await wire.hosts[0].order({ kind: "clear" });
   const { applyMs } = await wire.hosts[0].order({ kind: "rules", services, replicas: MANY_REPLICAS });
   const { perSecond } = await loadOnce(wire, "vip", { load: "new", seconds: SECONDS });
   const { medianMs } = await loadOnce(wire, "vip", { load: "new", seconds: SECONDS, connections: 1 });
