@@ -19,6 +19,7 @@ import { exchange } from "./exchange.ts";
 import { LAB_IMAGE } from "./host.ts";
 import { duringAll, type LabClient } from "./lab-client.ts";
 import {
+  addressesOf,
   agreedVip,
   askersSeen,
   BOTH_PORTS,
@@ -27,6 +28,7 @@ import {
   rulesOf,
   untilFinds,
   untilLed,
+  untilNotLed,
   untilQuiet,
   untilSettled,
   type Meeting,
@@ -176,9 +178,11 @@ describe("kernel", { timeout: 300_000 }, () => {
     const cluster = open();
     const { host } = cluster.node(3);
     const port = await portOf(cluster.node(3), "web-3");
+    const cutOff = await addressOf(cluster, "web-3");
     const tally = await underNewConnections(async () => {
       await host.mustExec(["ip", "link", "set", port, "down"]);
       await cluster.untilEligible("app/web", ["web-1", "web-2"]);
+      await untilNotLed(cluster.nodes, cutOff);
       await host.mustExec(["ip", "link", "set", port, "up"]);
       await cluster.untilEligible("app/web", WEB);
     });
@@ -191,9 +195,11 @@ describe("kernel", { timeout: 300_000 }, () => {
     async () => {
       const cluster = open();
       const [one, two, cut] = [cluster.node(1), cluster.node(2), cluster.node(3)];
+      const cutOff = await addressOf(cluster, "web-3");
       const tally = await underNewConnections(async () => {
         await cut.host.cutLink();
         await cluster.untilEligible("app/web", ["web-1", "web-2"], { nodes: [one, two] });
+        await untilNotLed([one, two], cutOff);
         await cut.host.healLink();
         await cluster.untilEligible("app/web", WEB);
       });
@@ -354,6 +360,12 @@ async function untilMode(node: SkeinNode, mode: "kernel" | "proxy", reason: RegE
 }
 
 /** The port of the bridge that a container is plugged into. */
+async function addressOf(cluster: SkeinCluster, replica: string): Promise<string> {
+  const address = (await addressesOf(cluster, "app/web"))[replica];
+  assert.ok(address !== undefined, `${replica} has an address`);
+  return address;
+}
+
 async function portOf(node: SkeinNode, container: string): Promise<string> {
   const index = Number(await node.inContainer(container, "cat", "/sys/class/net/eth0/iflink"));
   const links = JSON.parse(await node.host.mustExec(["ip", "-json", "link", "show"])) as {

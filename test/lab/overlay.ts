@@ -186,6 +186,21 @@ export async function untilLed(cluster: SkeinCluster, service: string): Promise<
   );
 }
 
+/**
+ * Waits until nothing of these hosts leads to an address any more, connections that wait for its answer included: who
+ * comes back in the very moment in which those are forgotten answers one that is not there a moment later.
+ */
+export async function untilNotLed(nodes: readonly SkeinNode[], address: string): Promise<void> {
+  const waiting = ["conntrack", "-L", "-p", "tcp", "--state", "SYN_SENT", "--reply-src", address];
+  const isNotLed = async ({ host }: SkeinNode): Promise<boolean> =>
+    !(await rulesOf(host)).includes(` ${address} . `) && (await host.mustExec(waiting)) === "";
+  await Promise.all(
+    nodes.map(async (node) => {
+      await until(async () => await isNotLed(node), { what: `${node.name} leads away from ${address}` });
+    }),
+  );
+}
+
 /** Waits until a host's rules have been the same for some looks: replicas take turns anew where rules are made anew. */
 export async function untilQuiet({ host, name }: SkeinNode, everyMs = 200): Promise<void> {
   let last = "";

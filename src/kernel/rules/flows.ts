@@ -4,7 +4,8 @@
  * A client of UDP that keeps its port is led to the same upstream for as long as it sends, whatever the rules say by
  * then; one of TCP that waits for an answer repeats itself to the same one. When an upstream goes, or becomes doubtful,
  * both are forgotten, and the next packet finds another. Connections that are established go on: the upstream may
- * finish what it has begun.
+ * finish what it has begun. One that is answered within the few milliseconds between being listed and being forgotten
+ * is lost, for the kernel forgets by name and not by state; who did not answer for seconds seldom does so then.
  *
  * Pure. conntrack.ts runs the words.
  */
