@@ -11,6 +11,7 @@
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 
+import { MARK_LED, MARK_LED_MASK } from "../../src/kernel/rules/ruleset.ts";
 import { until } from "../support/wait.ts";
 
 import type { Tally } from "./client.ts";
@@ -191,7 +192,9 @@ export async function untilLed(cluster: SkeinCluster, service: string): Promise<
  * comes back in the very moment in which those are forgotten answers one that is not there a moment later.
  */
 export async function untilNotLed(nodes: readonly SkeinNode[], address: string): Promise<void> {
-  const waiting = ["conntrack", "-L", "-p", "tcp", "--state", "SYN_SENT", "--reply-src", address];
+  // Only what was led there: the daemon beside the replica goes on probing it.
+  const led = ["-m", `${MARK_LED}/${MARK_LED_MASK}`];
+  const waiting = ["conntrack", "-L", "-p", "tcp", "--state", "SYN_SENT", "--reply-src", address, ...led];
   const isNotLed = async ({ host }: SkeinNode): Promise<boolean> =>
     !(await rulesOf(host)).includes(` ${address} . `) && (await host.mustExec(waiting)) === "";
   await Promise.all(
