@@ -11,6 +11,7 @@
 import { createHash } from "node:crypto";
 
 import type { NodeId } from "../model/ids.ts";
+import { shortNumber } from "../model/network.ts";
 
 /** The nftables table of ours, family `inet`. */
 export const TABLE = "skein";
@@ -78,5 +79,5 @@ export function ingressMark(index: number): number {
 /** The routing table by which replies on a network go back to the host that has slice `index` of it. */
 export function returnTable(vni: number, index: number): number {
   // 16 and 13 bits (LIMITS.slicesPerNetwork), above all numbers that people give tables.
-  return 0x2000_0000 + (vni & 0xffff) * 0x2000 + index;
+  return 0x2000_0000 + shortNumber(vni) * 0x2000 + index;
 }

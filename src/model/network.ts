@@ -28,6 +28,11 @@ export interface NetworkRange {
   readonly range6?: string;
 }
 
+/** The bits of a VNI that tell networks apart where there is no room for all: IPv6 ranges, routing tables. Never 0. */
+export function shortNumber(vni: number): number {
+  return vni & 0xffff;
+}
+
 /** A slice and who has it. */
 export interface Slice {
   readonly node: NodeId;
@@ -75,21 +80,29 @@ export interface Bridge {
   readonly gateway6?: string;
 }
 
+/** The networks and members of a view, each by what it is called in records. */
+export interface Overlays {
+  readonly networkByName: ReadonlyMap<string, Network>;
+  readonly memberById: ReadonlyMap<NodeId, Pick<Member, "overlay">>;
+}
+
 /**
- * The network by which a replica is reached by its address from every host that carries it: where its owner says so,
- * and its address lies in its owner's own slice. A member may say what it likes of itself, but not send others
- * anywhere else.
+ * The network by which a replica is reached by its address from every host that carries it: where its owner says so
+ * and carries the network itself, and its address lies in its owner's own slice. A member may say what it likes of
+ * itself, but not send others anywhere else.
  *
- * @returns null for a replica of no overlay network
+ * @returns null for a replica of no overlay network, and for one that is reached through its daemon
  */
 export function overlayOf(
-  networkByName: ReadonlyMap<string, Network>,
+  { networkByName, memberById }: Overlays,
   { reach, node, address }: { readonly reach: Reach; readonly node: NodeId; readonly address: string },
   network: string,
 ): Network | null {
   if (reach !== "overlay") return null;
   const found = networkByName.get(network);
-  if (found === undefined || !found.isSound) return null;
+  const member = memberById.get(node);
+  if (found === undefined || member === undefined || !found.isSound || !carriesFor(member, found))
+    return null;
   const prefix = prefixesOf(found).get(node);
   return prefix !== undefined && contains(prefix, address) ? found : null;
 }

@@ -12,7 +12,7 @@
 
 import { isLocalToHost, isLoopback, isWildcard } from "../base/ip.ts";
 import type { Member } from "../model/member.ts";
-import { carriesFor, overlayOf } from "../model/network.ts";
+import { overlayOf } from "../model/network.ts";
 import {
   httpPortOf,
   transportOf,
@@ -124,12 +124,7 @@ function overlaysIn(view: View, carried: ReadonlySet<string>): IsCarried {
     view.networks.filter(({ name }) => carried.has(name)).map((network) => [network.name, network]),
   );
   const memberById = new Map<string, Member>(view.members.map((member) => [member.id, member]));
-  return (replica, name) => {
-    if (replica.reach !== "overlay" || networkByName.size === 0) return false;
-    const network = overlayOf(networkByName, replica, name);
-    const member = memberById.get(replica.node);
-    return network !== null && member !== undefined && carriesFor(member, network);
-  };
+  return (replica, name) => overlayOf({ networkByName, memberById }, replica, name) !== null;
 }
 
 /** Keeps as many listeners as the host can afford: those somebody can be reached through before those of nobody. */

@@ -18,7 +18,7 @@ import type { Charter, NetworkDecision, NetworkDefinition } from "../model/chart
 import { DEFAULT_NETWORK } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 import { sharedPrefixes, type Member } from "../model/member.ts";
-import type { NetworkRange } from "../model/network.ts";
+import { shortNumber, type NetworkRange } from "../model/network.ts";
 
 import {
   decisionsFor,
@@ -193,10 +193,10 @@ function sliceBitsOf(range: Prefix, members: readonly Member[]): Result<number> 
 
 /** A number whose low 16 bits no other network has; they are 0 for none, as subnet 0 is the VIPs'. */
 function freeNumber(seed: string, networks: readonly NetworkRange[]): number | null {
-  const taken = new Set([0, ...networks.map(({ vni }) => vni & 0xffff)]);
+  const taken = new Set([0, ...networks.map(({ vni }) => shortNumber(vni))]);
   for (let at = 0; at < NUMBERS_TRIED; at += 1) {
     const vni = VNI_MIN + (hash48(`vni ${seed}#${at}`) % (VNI_MAX - VNI_MIN + 1));
-    if (!taken.has(vni & 0xffff)) return vni;
+    if (!taken.has(shortNumber(vni))) return vni;
   }
   return null;
 }

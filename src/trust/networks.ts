@@ -12,13 +12,13 @@
  * Pure. network-plan.ts works out what a new network is to be; charter.ts carries the decisions.
  */
 
-import { contains, overlaps, parsePrefix, type Prefix } from "../base/ip.ts";
+import { contains, parsePrefix, type Prefix } from "../base/ip.ts";
 import { ulaPrefix } from "../base/ip6.ts";
 import { compareText } from "../base/sorted.ts";
 import type { Charter, NetworkDecision, NetworkDefinition } from "../model/charter.ts";
 import { isObject, isWhole, type Fields } from "../model/fields.ts";
 import { LIMITS } from "../model/limits.ts";
-import type { NetworkRange } from "../model/network.ts";
+import { shortNumber, type NetworkRange } from "../model/network.ts";
 import { ORDER_MAX } from "../model/record.ts";
 
 /** Numbers of networks on the wire: those below 4096 are left to what people number by hand. */
@@ -87,7 +87,7 @@ export function rangeOf(name: string, definition: NetworkDefinition, clusterId: 
   const parsed = parsePrefix(text);
   if (!parsed.ok) throw parsed.failure;
   const range = { name, range: parsed.value, sliceBits, vni, encrypted };
-  return ipv6 ? { ...range, range6: ulaPrefix(clusterId, vni & 0xffff) } : range;
+  return ipv6 ? { ...range, range6: ulaPrefix(clusterId, shortNumber(vni)) } : range;
 }
 
 /**
@@ -131,20 +131,12 @@ export function decisionFrom(name: unknown, fields: Fields): NetworkDecision | u
   return definition === undefined ? undefined : { name, order, definition };
 }
 
-/** Whether two networks cannot both be: they share addresses, or the bits of their numbers that tell them apart. */
-export function doClash(
-  one: Pick<NetworkRange, "range" | "vni">,
-  other: Pick<NetworkRange, "range" | "vni">,
-): boolean {
-  return overlaps(one.range, other.range) || (one.vni & 0xffff) === (other.vni & 0xffff);
-}
-
 function definitionFrom({ range, sliceBits, vni, encrypted, ipv6 }: Fields): NetworkDefinition | undefined {
   const parsed = typeof range === "string" ? parsePrefix(range) : null;
   if (parsed?.ok !== true || parsed.value.text !== range || !isPrivateRange(parsed.value)) return undefined;
   if (!isWhole(sliceBits, SLICE_BITS_MAX) || sliceBits <= parsed.value.bits) return undefined;
   if (2 ** (sliceBits - parsed.value.bits) > LIMITS.slicesPerNetwork) return undefined;
-  if (!isWhole(vni, VNI_MAX) || vni < VNI_MIN || (vni & 0xffff) === 0) return undefined;
+  if (!isWhole(vni, VNI_MAX) || vni < VNI_MIN || shortNumber(vni) === 0) return undefined;
   if (typeof encrypted !== "boolean" || typeof ipv6 !== "boolean") return undefined;
   return { range, sliceBits, vni, encrypted, ipv6 };
 }

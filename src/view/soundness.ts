@@ -11,7 +11,7 @@
 
 import { ipv4ToNumber, overlaps, type Prefix } from "../base/ip.ts";
 import { sharedPrefixes, type Member } from "../model/member.ts";
-import type { NetworkRange } from "../model/network.ts";
+import { shortNumber, type NetworkRange } from "../model/network.ts";
 import type { SubnetRecord } from "../model/record.ts";
 
 import { listed } from "./overlap.ts";
@@ -67,7 +67,7 @@ export function networkFaults(
 function clashText({ range, vni }: NetworkRange, earlier: NetworkRange): readonly string[] {
   const first = `network ${earlier.name}, which was made before; remove it and make it anew`;
   if (overlaps(range, earlier.range)) return [`${range.text} overlaps ${earlier.range.text} of ${first}`];
-  return (vni & 0xffff) === (earlier.vni & 0xffff) ? [`number ${vni} is that of ${first}`] : [];
+  return shortNumber(vni) === shortNumber(earlier.vni) ? [`number ${vni} is that of ${first}`] : [];
 }
 
 function overlapTexts(

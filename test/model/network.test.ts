@@ -19,8 +19,11 @@ const BLUE: Network = {
   isSound: true,
 };
 
+const CARRYING = new Map(["a", "b", "c"].map((id) => [id, { overlay: { address: "192.0.2.1", mtu: 1500 } }]));
+
 const nameOf = (network: Network, replica: Parameters<typeof overlayOf>[1], name = "blue") =>
-  overlayOf(new Map([[network.name, network]]), replica, name)?.name ?? null;
+  overlayOf({ networkByName: new Map([[network.name, network]]), memberById: CARRYING }, replica, name)
+    ?.name ?? null;
 
 test("network: a replica is reached by its address where that lies in its owner's own slice", () => {
   const replica = { reach: "overlay", node: "a", address: "10.160.3.7" } as const;
@@ -31,6 +34,9 @@ test("network: a replica is reached by its address where that lies in its owner'
   assert.equal(nameOf(BLUE, { ...replica, reach: "stream" }), null);
   assert.equal(nameOf(BLUE, replica, "green"), null);
   assert.equal(nameOf({ ...BLUE, isSound: false }, replica), null);
+  assert.equal(nameOf({ ...BLUE, encrypted: true }, replica), null, "its host has no WireGuard");
+  const networkByName = new Map([["blue", BLUE]]);
+  assert.equal(overlayOf({ networkByName, memberById: new Map([["a", {}]]) }, replica, "blue"), null);
 });
 
 test("network: a member is sent packets where it carries overlays, of an encrypted one where it encrypts", () => {

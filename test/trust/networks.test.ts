@@ -11,7 +11,6 @@ import {
   boundDecisions,
   decisionFrom,
   decisionsFor,
-  doClash,
   isNetworkName,
   mergeDecisions,
   networkRanges,
@@ -165,13 +164,6 @@ test("networks: of too many decisions old removals are forgotten, never a networ
     assert.ok(known.length <= LIMITS.networkDecisionsMax);
   }
   assert.deepEqual(known.find(({ name }) => name === "first")?.definition, FRONT);
-});
-
-test("networks: two clash that share addresses, or the bits of their numbers that tell them apart", () => {
-  const of = (range: string, vni: number) => rangeOf("x", { ...FRONT, range, vni }, CLUSTER);
-  assert.ok(doClash(of("10.160.0.0/16", 5000), of("10.160.4.0/24", 5001)));
-  assert.ok(doClash(of("10.160.0.0/16", 5000), of("10.161.0.0/16", 5000 + 65_536)));
-  assert.equal(doClash(of("10.160.0.0/16", 5000), of("10.161.0.0/16", 5001)), false);
 });
 
 test("networks: a name is what devices, Docker and DNS take alike", () => {

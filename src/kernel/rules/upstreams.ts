@@ -12,7 +12,7 @@
 import { contains, isIpv4, isIpv6, isLocalToHost, type Prefix } from "../../base/ip.ts";
 import { contains6, parsePrefix6, type Prefix6 } from "../../base/ip6.ts";
 import type { Member } from "../../model/member.ts";
-import { carriesFor, overlayOf, type Network } from "../../model/network.ts";
+import { overlayOf, type Network } from "../../model/network.ts";
 import { transportOf, type ServicePort, type TrafficPolicy } from "../../model/service.ts";
 import type { Replica, Service } from "../../model/view.ts";
 
@@ -83,10 +83,8 @@ function reachedAt(
   const own = { address: isIpv4(address) ? address : null, address6: isIpv6(address) ? address : null };
   if (local) return { address: own.address, address6: replica.address6 ?? own.address6, isOutside: false };
   if (reach === "direct") return { ...own, isOutside: true };
-  const network = overlayOf(around.networkByName, replica, networkName);
-  const member = around.memberById.get(replica.node);
-  if (network === null || member === undefined || !around.carried.has(network.name)) return NOWHERE;
-  if (!carriesFor(member, network)) return NOWHERE;
+  const network = overlayOf(around, replica, networkName);
+  if (network === null || !around.carried.has(network.name)) return NOWHERE;
   return { address: own.address, address6: overlayAddress6(replica, network), isOutside: false };
 }
 
