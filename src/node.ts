@@ -18,22 +18,16 @@ import { below } from "./base/random.ts";
 import { Acknowledgements } from "./catalog/acknowledgement.ts";
 import { planCatalog } from "./catalog/catalog.ts";
 import { Discoveries } from "./catalog/discoveries.ts";
-import {
-  activateReplica,
-  drainDaemon,
-  drainReplica,
-  forgetEnded,
-  NO_DRAINS,
-  type Drains,
-} from "./catalog/drain.ts";
-import { Keeping } from "./catalog/keeping.ts";
+import { activateReplica, drainDaemon, drainHost, drainReplica, forgetEnded } from "./catalog/drain.ts";
+import type { Drains } from "./catalog/drain.ts";
+import { drainsKept, Keeping } from "./catalog/keeping.ts";
 import { writesFor } from "./catalog/publication.ts";
 import { PAUSE_MS } from "./gossip/awareness.ts";
 import { Gossip } from "./gossip/gossip.ts";
 import { ProbeSchedule } from "./health/schedule.ts";
 import type { Discovery, Problem } from "./model/endpoint.ts";
 import type { Happening } from "./model/event.ts";
-import { serviceKey, type NodeId, type ReplicaId } from "./model/ids.ts";
+import { EVERY_REPLICA, serviceKey, type NodeId, type ReplicaId } from "./model/ids.ts";
 import type { KeptState } from "./model/kept.ts";
 import { LIMITS } from "./model/limits.ts";
 import { recordWith, type NodeRecord, type ReplicaRecord } from "./model/record.ts";
@@ -92,8 +86,7 @@ export class Node {
     this.#discoveries = new Discoveries(options.sources);
     this.#claims = new Claims({ self: id, pool, kept, nowMs });
     this.#schedule = new ProbeSchedule(LIMITS.probesInFlight, trusted);
-    const drained = kept.drains.map((run) => [run.id, run.startedAtMs] as const);
-    this.#drains = { ...NO_DRAINS, startedAtMsById: new Map(drained) };
+    this.#drains = drainsKept(kept);
     this.#gossip = new Gossip({
       self: { id, name: record.name, host: record.host, port: record.port },
       // Not just the next: a data dir restored from a backup would give a number again that was used since, and who
@@ -206,6 +199,9 @@ export class Node {
         return this.#gossip.frame(input.link, input.frame, nowMs);
       case "drain":
         return this.#drainAnywhere(input.replica, input.draining);
+      case "drainNode":
+        if (input.node === this.#options.id) return this.#drain(EVERY_REPLICA, input.draining);
+        return void this.#gossip.askDrain(input.node, EVERY_REPLICA, input.draining);
       case "prefixes":
       case "overlay":
         this.#record = recordWith(this.#record, input);
@@ -234,6 +230,10 @@ export class Node {
   }
 
   #drain(id: ReplicaId, draining: boolean): void {
+    if (id === EVERY_REPLICA) {
+      this.#drains = drainHost(this.#drains, draining);
+      this.#catalogIsDue = true;
+    }
     for (const copy of this.#discoveries.copiesOf(id)) {
       this.#drains = draining ? drainReplica(this.#drains, copy) : activateReplica(this.#drains, copy.id);
       this.#catalogIsDue = true;
@@ -304,7 +304,7 @@ export class Node {
       published: this.#published,
     });
     this.#problems = catalog.problems;
-    const node: NodeRecord = { kind: "node", ...this.#record };
+    const node: NodeRecord = { kind: "node", ...this.#record, ...(this.#drains.host && { draining: true }) };
     const writes = writesFor({ node, records: catalog.records, published: this.#published });
     this.#published = catalog.records;
     // The first claims must not be made of a picture in which others' are still to come.
@@ -391,8 +391,7 @@ export class Node {
 
   #toKeep(): KeptState | null {
     const { incarnation, addressesRevision } = this.#gossip;
-    const drained = this.#drains.startedAtMsById;
-    const now = { incarnation, addressesRevision, claims: this.#claims.kept, drained };
+    const now = { incarnation, addressesRevision, claims: this.#claims.kept, drains: this.#drains };
     return this.#keeping.due(now, () => this.#gossip.addresses);
   }
 }

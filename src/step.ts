@@ -43,6 +43,8 @@ export type Input =
   | { readonly kind: "frame"; readonly link: number; readonly frame: Uint8Array }
   /** A drain of any replica of the cluster: published here, or asked of its owner. */
   | { readonly kind: "drain"; readonly replica: ReplicaId; readonly draining: boolean }
+  /** The same of all that a node runs, now and later, until it is taken back. */
+  | { readonly kind: "drainNode"; readonly node: NodeId; readonly draining: boolean }
   /** What this host's routing table leads to, as prefixes; told again when it changes. */
   | { readonly kind: "prefixes"; readonly prefixes: readonly string[] }
   /** How this host is reached by others' overlay networks, and whether it encrypts; null where it carries none. */

@@ -80,7 +80,7 @@ test("main: environment and flags go before the file, and a wrong one is named a
   assert.equal(await name([], { SKEIN_NODE_NAME: "from-env" }), "from-env");
   assert.equal(await name(["--node.name", "from-flag"], { SKEIN_NODE_NAME: "from-env" }), "from-flag");
   const wrong = await run([MAIN, "run", "--config", file], { SKEIN_LOG_LEVEL: "loud", SKEIN_NOSUCH: "1" });
-  assert.equal(wrong.code, 1);
+  assert.equal(wrong.code, 2);
   assert.match(
     wrong.stderr,
     /environment SKEIN_LOG_LEVEL: "log\.level" is "loud"; expected debug, info, warn or error/,

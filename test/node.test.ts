@@ -286,6 +286,30 @@ test("node: a drain of what is in several networks is of its copies in all of th
   );
 });
 
+test("node: all of a host is drained from any host, what starts there later too, until it is activated", () => {
+  const net = settled();
+  const drain = (asked: string, draining: boolean): void =>
+    net.feed(asked, { kind: "drainNode", node: net.host("a").id, draining });
+  const isDraining = (id: string): boolean =>
+    NAMES.every((name) => replicaIn(net.view(name), id)?.drainApplied === true);
+  const isMarked = (name: string): boolean =>
+    net.view(name).members.find((member) => member.name === "a")?.draining === true;
+  drain("b", true);
+  assert.ok(net.until(() => isDraining("web-a") && NAMES.every(isMarked), 3000));
+  assert.equal(replicaIn(net.view("c"), "web-b")?.tier, "eligible");
+  net.discover("a", [...endpointsOf("a"), endpoint("web", "late")]);
+  assert.ok(net.until(() => isDraining("late"), 3000));
+  net.crash("a");
+  net.start("a");
+  net.run(200);
+  net.discover("a", [...endpointsOf("a"), endpoint("web", "late", { startedAtMs: 3000 })]);
+  expectAgreement(net);
+  assert.equal(replicaIn(net.view("b"), "late")?.state, "draining", "over a restart");
+  drain("b", false);
+  const isBack = (): boolean => ["web-a", "late"].every((id) => eligibleIds(net.view("c")).includes(id));
+  assert.ok(net.until(() => isBack() && !NAMES.some(isMarked), 3000));
+});
+
 test("node: a drain is not called applied while an alive member is silent about it", () => {
   const net = settled();
   // Its links stay, its daemon hangs: nothing it gets is worked on, but it is not suspected yet.

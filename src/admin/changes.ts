@@ -6,13 +6,10 @@
  * of it. Who may ask at all was decided before (app.ts). Nothing of a body is told in an answer or a log: it may hold a
  * token or a passphrase.
  *
- * Touches: requests and responses.
+ * Touches: requests.
  */
 
 import type { IncomingMessage } from "node:http";
-
-import type { HttpBindings } from "@hono/node-server";
-import type { Context } from "hono";
 
 import { Failure } from "../base/failure.ts";
 import { parseHostPort, type HostPort } from "../base/ip.ts";
@@ -21,7 +18,8 @@ import { isNodeId, type NodeId, type ReplicaId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 import { MESH_PORT } from "../model/mesh-port.ts";
 
-import { json, problem, valueOf, within } from "./answers.ts";
+import { json, problem, valueOf, within, type Answer } from "./answers.ts";
+import { paramOf, queryOf, type Call } from "./call.ts";
 import type {
   AuthorityReport,
   BackupReport,
@@ -29,6 +27,7 @@ import type {
   RemoveResult,
   TokenReport,
 } from "./contract-trust.ts";
+import type { NodeDrainResult } from "./contract-live.ts";
 import type { NetworkRemoval, NetworkResult } from "./contract-network.ts";
 import { problemOf, type DrainResult, type LeaveResult } from "./contract.ts";
 import type { Snapshot } from "./handlers.ts";
@@ -43,6 +42,11 @@ export interface Commands {
   readonly drain: (replica: ReplicaId, wait: boolean) => Promise<DrainResult>;
   /** Takes a drain back; settles when it is. */
   readonly undrain: (replica: ReplicaId) => Promise<DrainResult>;
+  /** Drains all that a member runs, now and later, or takes that back; settles as `drain` does. */
+  readonly drainMember: (
+    member: NodeId,
+    how: { readonly draining: boolean; readonly waits: boolean },
+  ) => Promise<NodeDrainResult>;
   /** Leaves the cluster for good; settles when farewell is said, and then the daemon ends. */
   readonly leave: (force: boolean) => Promise<LeaveResult>;
   /** Gets a certificate of another cluster; settles when it is on disk, and then the daemon opens itself anew. */
@@ -67,12 +71,10 @@ export interface NetworkWish {
   readonly ipv6: boolean;
 }
 
-/** As much of a call as this file needs. */
-type Call = Pick<Context<{ readonly Bindings: HttpBindings }>, "req" | "env">;
-type Handler = (call: Call) => Response | Promise<Response>;
+type Handler = (call: Call) => Answer | Promise<Answer>;
 
-/** Above the 10 s after which a waiting drain tells who is missing. */
-const DRAIN_DEADLINE_MS = 12_000;
+/** Above the 2 s in which an owner takes the order, and the 10 s after which a waiting drain tells who is missing. */
+const DRAIN_DEADLINE_MS = 13_000;
 /** Above the 6 s within which a daemon has drained and said farewell. */
 const LEAVE_DEADLINE_MS = 10_000;
 /** Above what asking one host after the other takes to join. */
@@ -84,6 +86,7 @@ const TRUST_DEADLINE_MS = 20_000;
 export type ChangeId = Extract<
   RouteId,
   | "drain"
+  | "drainMember"
   | "leave"
   | "handover"
   | "join"
@@ -99,10 +102,11 @@ export type ChangeId = Extract<
 
 /** A handler for each of them. */
 export function changesOf(commands: Commands): Readonly<Record<ChangeId, Handler>> {
-  const trust = async (begun: Promise<unknown>, what: string): Promise<Response> =>
+  const trust = async (begun: Promise<unknown>, what: string): Promise<Answer> =>
     json(await within(begun, TRUST_DEADLINE_MS, what));
   return {
     drain: (call) => drain(call, commands),
+    drainMember: (call) => drainMember(call, commands),
     async leave(call) {
       const force = (await fieldsOf(call, LIMITS.adminBodyBytes))["force"] ?? false;
       if (typeof force !== "boolean") throw misfit('{"force": true or false}');
@@ -122,7 +126,7 @@ export function changesOf(commands: Commands): Readonly<Record<ChangeId, Handler
     token: (call) => trust(commands.token(roleAsked(call)), "the token"),
     rotateToken: (call) => trust(commands.rotateToken(roleAsked(call)), "rotating the token"),
     remove(call) {
-      const name = call.req.param("name") ?? "";
+      const name = paramOf(call, "name");
       checkName(name);
       const found = findMember(commands.snapshot().view, name);
       // An id in full may be of one that is forgotten by now: whoever finds its disk must not come back with it.
@@ -146,9 +150,9 @@ export function changesOf(commands: Commands): Readonly<Record<ChangeId, Handler
       return trust(commands.createNetwork(wish), `making network "${wish.name}"`);
     },
     removeNetwork(call) {
-      const name = call.req.param("name") ?? "";
+      const name = paramOf(call, "name");
       checkName(name);
-      const force = call.req.query("force") ?? "false";
+      const force = queryOf(call, "force") ?? "false";
       if (force !== "true" && force !== "false")
         throw new Failure("usage", `force is "${force}"; expected true or false`);
       return trust(commands.removeNetwork(name.toLowerCase(), force === "true"), `removing "${name}"`);
@@ -171,7 +175,7 @@ export function checkName(name: string): void {
   throw new Failure("usage", `name has ${name.length} characters; expected 1 to ${LIMITS.nameBytes}`);
 }
 
-async function drain(call: Call, commands: Commands): Promise<Response> {
+async function drain(call: Call, commands: Commands): Promise<Answer> {
   const { replica: name, wait = false, undo = false } = await fieldsOf(call, LIMITS.adminBodyBytes);
   if (typeof name !== "string" || typeof wait !== "boolean" || typeof undo !== "boolean") {
     throw misfit('{"replica": "web-1", "wait": true or false}');
@@ -183,8 +187,20 @@ async function drain(call: Call, commands: Commands): Promise<Response> {
   return json(result, result.applied ? 200 : 202);
 }
 
+async function drainMember(call: Call, commands: Commands): Promise<Answer> {
+  const { wait = false, undo = false } = await fieldsOf(call, LIMITS.adminBodyBytes);
+  if (typeof wait !== "boolean" || typeof undo !== "boolean")
+    throw misfit('{"wait": true or false, "undo": true or false}');
+  const name = paramOf(call, "name");
+  checkName(name);
+  const { id } = valueOf(findMember(commands.snapshot().view, name));
+  const begun = commands.drainMember(id, { draining: !undo, waits: wait });
+  const result = await within(begun, DRAIN_DEADLINE_MS, `${undo ? "activating" : "draining"} "${name}"`);
+  return json(result, result.applied ? 200 : 202);
+}
+
 function roleAsked(call: Call): Role {
-  const role = call.req.param("role") ?? "";
+  const role = paramOf(call, "role");
   if (role === "worker" || role === "manager") return role;
   throw new Failure("usage", `role is "${role}"; expected worker or manager`);
 }
@@ -196,16 +212,15 @@ function misfit(expected: string): Failure {
 /** A body that is more than a route takes. */
 export class TooLarge extends Error {
   /** The answer to it. */
-  answer(): Response {
-    // Not `connection: close`: a socket that is closed while the caller still writes loses it the answer. The adapter
-    // reads on for half a second and throws away what comes, then closes.
+  answer(): Answer {
+    // Not `connection: close`: a socket that is closed while the caller still writes loses it the answer (call.ts).
     return problem(problemOf("usage", `${this.message}; expected a smaller one`, 413));
   }
 }
 
 /** The fields of a JSON body. @throws Failure `usage` when it is no object; TooLarge */
 async function fieldsOf(call: Call, bytesMax: number): Promise<Readonly<Record<string, unknown>>> {
-  const body = await bodyOf(call.env.incoming, bytesMax);
+  const body = await bodyOf(call.incoming, bytesMax);
   let value: unknown;
   try {
     value = body === "" ? {} : JSON.parse(body);

@@ -42,6 +42,8 @@ export interface MemberLine {
   readonly via: string | null;
   /** Until when it settles after it came and went too often, its replicas not eligible; null when it does not. */
   readonly settlesAtMs: number | null;
+  /** All that it runs is drained by command, now and later. */
+  readonly draining: boolean;
 }
 
 /** `node inspect NAME`: all that is known of a member. */
@@ -175,25 +177,29 @@ export interface SourceLine {
   readonly stale: string | null;
 }
 
+/** What a problem is about: ProblemLine tells what each means. */
+export const PROBLEM_AREAS = [
+  "label",
+  "port",
+  "bind",
+  "state",
+  "service",
+  "source",
+  "network",
+  "trust",
+  "tls",
+  "log",
+  "upstream",
+  "kernel",
+] as const;
+
 /**
  * Something wrong that the daemon lives with. `area`: where to look: `label`, `port`, `bind`, `state`, `service`,
  * `source`, `network` (ranges of addresses), `trust` (certificates of nodes), `tls` (those of the HTTPS ingress), `log`
  * (of traffic), `upstream` (a server for foreign names), `kernel` (rules and links of the data plane).
  */
 export interface ProblemLine {
-  readonly area:
-    | "label"
-    | "port"
-    | "bind"
-    | "state"
-    | "service"
-    | "source"
-    | "network"
-    | "trust"
-    | "tls"
-    | "log"
-    | "upstream"
-    | "kernel";
+  readonly area: (typeof PROBLEM_AREAS)[number];
   readonly subject: string;
   readonly text: string;
 }
@@ -241,29 +247,6 @@ export interface StatusReport {
   /** This node's own certificate, and the generation of the newest authority of its cluster. */
   readonly certificate: CertificateLine;
   readonly authorityGeneration: number;
-}
-
-/** How a check came out: as it should be; it costs something; something that is there to work does not. */
-export type CheckState = "ok" | "warn" | "fail";
-
-/**
- * One check of `doctor`. `area` is that of a problem (ProblemLine) or one of: `listener`, `gateway` (of a bridge
- * network: where its containers ask for names), `vip`, `container` (how it asks for names), `mtu` (how large a packet
- * gets to another host).
- */
-export interface DoctorCheck {
-  readonly area: ProblemLine["area"] | "listener" | "gateway" | "vip" | "container" | "mtu";
-  readonly subject: string;
-  readonly state: CheckState;
-  readonly text: string;
-  /** What to do about it, in words; null where there is nothing to do, or the text says it. */
-  readonly remedy: string | null;
-}
-
-/** `doctor`: what works here and what does not. */
-export interface DoctorReport {
-  /** By area, what runs first. */
-  readonly checks: readonly DoctorCheck[];
 }
 
 /** One event. In the stream (server-sent events) it is the data of a message. */
@@ -344,10 +327,12 @@ const PHRASES: Readonly<Record<number, string>> = {
   403: "Forbidden",
   404: "Not Found",
   405: "Method Not Allowed",
+  408: "Request Timeout",
   409: "Conflict",
   413: "Content Too Large",
   422: "Unprocessable Content",
   429: "Too Many Requests",
+  431: "Request Header Fields Too Large",
   500: "Internal Server Error",
   502: "Bad Gateway",
   503: "Service Unavailable",
@@ -371,6 +356,10 @@ export function failureFrom(value: unknown): Failure | null {
     ? new Failure(value.code as FailureCode, value.detail)
     : new Failure("invalid", value.detail);
 }
+
+/** On every answer, so that nobody takes something else behind the socket for a daemon; and what it says. */
+export const API_HEADER = "skein-api";
+export const API_VERSION = "1";
 
 /** What decides where the admin socket is; `runtimeDir` is XDG_RUNTIME_DIR. */
 export interface SocketPlace {

@@ -10,7 +10,9 @@
 
 import type { Network } from "../model/network.ts";
 
-import type { DoctorCheck, ProblemLine } from "./contract.ts";
+import { listed, made } from "./checks/catalogue.ts";
+import type { DoctorCheck } from "./contract-doctor.ts";
+import type { ProblemLine } from "./contract.ts";
 import type { Snapshot } from "./handlers.ts";
 
 /** What this host's kernel does for its networks. */
@@ -45,9 +47,6 @@ export interface PathFacts {
     | { readonly kind: "unknown"; readonly reason: string };
 }
 
-/** Hosts that one row names; beyond, they are counted. */
-const NAMED_MAX = 8;
-
 /** All checks of it. @param facts  null where the proxy carries all traffic */
 export function judgePlane(
   snapshot: Snapshot,
@@ -56,7 +55,7 @@ export function judgePlane(
 ): readonly DoctorCheck[] {
   const { networks } = snapshot.view;
   return [
-    ofMode(snapshot),
+    judgeMode(snapshot.dataPlane),
     ...(facts === null ? [] : [...ofForwarding(facts), ...ofUnderlay(facts), ...ofEncryption(facts)]),
     ...networks.map((network) => ofNetwork(network, { snapshot, facts, problems })),
     ...(facts === null ? [] : ofPaths(facts)),
@@ -68,22 +67,19 @@ export function isOfNetwork({ area, subject }: ProblemLine, networks: readonly N
   return area === "network" && networks.some(({ name }) => subject === name || subject === `network ${name}`);
 }
 
-function ofMode({ dataPlane: { mode, reason } }: Snapshot): DoctorCheck {
-  const check = { area: "kernel", subject: "data plane" } as const;
+/** Who carries traffic, and what it costs where that is the proxy. */
+export function judgeMode({ mode, reason }: Snapshot["dataPlane"]): DoctorCheck {
+  const subject = "data plane";
   if (mode === "kernel") {
-    return { ...check, state: "ok", text: `traffic goes at kernel speed: ${reason}`, remedy: null };
+    const text = `traffic goes at kernel speed: ${reason}`;
+    return made("kernel.data-plane", { subject, state: "ok", text });
   }
   const text = `the proxy carries all traffic: ${reason}`;
   // Said so in the configuration: then nothing is missing.
-  if (reason === "configured" || reason.startsWith("vip.listen")) {
-    return { ...check, state: "ok", text, remedy: null };
-  }
-  return {
-    ...check,
-    state: "warn",
-    text: `${text}; that takes more of the processor`,
-    remedy: remedyFor(reason),
-  };
+  if (reason === "configured" || reason.startsWith("vip.listen"))
+    return made("kernel.data-plane", { subject, state: "ok", text });
+  const cost = `${text}; that takes more of the processor`;
+  return made("kernel.data-plane", { subject, state: "warn", text: cost, remedy: remedyFor(reason) });
 }
 
 function remedyFor(reason: string): string | null {
@@ -93,24 +89,27 @@ function remedyFor(reason: string): string | null {
 }
 
 function ofForwarding({ forwards }: PlaneFacts): readonly DoctorCheck[] {
-  const check = { area: "kernel", subject: "net.ipv4.ip_forward" } as const;
+  const subject = "net.ipv4.ip_forward";
   if (forwards === null) return [];
-  if (forwards) return [{ ...check, state: "ok", text: "this host forwards packets", remedy: null }];
+  if (forwards)
+    return [made("kernel.forwarding", { subject, state: "ok", text: "this host forwards packets" })];
   const text = "this host forwards no packets: containers reach no VIPs and no other hosts";
-  return [{ ...check, state: "fail", text, remedy: "sysctl -w net.ipv4.ip_forward=1" }];
+  return [
+    made("kernel.forwarding", { subject, state: "fail", text, remedy: "sysctl -w net.ipv4.ip_forward=1" }),
+  ];
 }
 
 function ofUnderlay({ overlay }: PlaneFacts): readonly DoctorCheck[] {
   if (overlay === null) return [];
   const { device, address, mtu } = overlay;
   const text = `overlay networks go over ${device} (${address}) in packets of at most ${mtu} bytes`;
-  return [{ area: "kernel", subject: "underlay", state: "ok", text, remedy: null }];
+  return [made("kernel.underlay", { subject: "underlay", state: "ok", text })];
 }
 
 function ofEncryption({ overlay, encryption }: PlaneFacts): readonly DoctorCheck[] {
   // Where it does not work that is told of each network that needs it.
   if (overlay?.encrypts !== true) return [];
-  return [{ area: "kernel", subject: "encryption", state: "ok", text: encryption, remedy: null }];
+  return [made("kernel.encryption", { subject: "encryption", state: "ok", text: encryption })];
 }
 
 interface Around {
@@ -120,24 +119,26 @@ interface Around {
 }
 
 function ofNetwork(network: Network, around: Around): DoctorCheck {
-  const check = { area: "network", subject: network.name, remedy: null } as const;
+  const subject = network.name;
   const told = around.problems.filter((problem) => isOfNetwork(problem, [network])).map(({ text }) => text);
   const bridge = around.facts?.bridges.find((one) => one.network === network.name);
   if (around.facts?.carried.has(network.name) === true && bridge !== undefined) {
     const others = network.slices.filter(({ node }) => node !== around.snapshot.view.self).length;
     const way = network.encrypted ? "VXLAN in WireGuard" : "VXLAN";
     const text = `${bridge.prefix} on ${bridge.device}, ${way} to ${counted(others, "host")}`;
-    return { ...check, state: told.length === 0 ? "ok" : "warn", text: [text, ...told].join("; ") };
+    const state = told.length === 0 ? "ok" : "warn";
+    return made("network.carried", { subject, state, text: [text, ...told].join("; ") });
   }
   const { facts } = around;
   if (network.encrypted && facts !== null && facts.overlay?.encrypts !== true) {
     const text = `it is encrypted and not carried here, never in clear: ${facts.encryption}`;
     const remedy =
       "install the packages wireguard-tools and, where the kernel has no WireGuard, wireguard-go";
-    return { ...check, state: "fail", text: [...new Set([text, ...told])].join("; "), remedy };
+    const whole = [...new Set([text, ...told])].join("; ");
+    return made("network.carried", { subject, state: "fail", text: whole, remedy });
   }
   const text = `not carried here, only reached through daemons: ${whyNot(network, around)}`;
-  return { ...check, state: "warn", text: [text, ...told].join("; ") };
+  return made("network.carried", { subject, state: "warn", text: [text, ...told].join("; ") });
 }
 
 function whyNot(network: Network, { snapshot, facts }: Around): string {
@@ -165,7 +166,7 @@ function ofPaths({ paths, overlay }: PlaneFacts): readonly DoctorCheck[] {
     const device = overlay?.device ?? "<device>";
     const link = `ip link set dev ${device} mtu ${finding.mtu}`;
     const remedy = `set the MTU of the links to what gets through (here: ${link}), or mend the way between`;
-    return [{ area: "mtu", subject: name, state: "warn", text, remedy }];
+    return [made("mtu.path", { subject: name, state: "warn", text, remedy })];
   });
   const whole = paths.filter(({ finding }) => finding.kind === "whole");
   const silent = paths.filter(({ finding }) => finding.kind === "silent");
@@ -196,9 +197,7 @@ function rowOf(
   text: string,
 ): readonly DoctorCheck[] {
   if (paths.length === 0) return [];
-  const named = paths.slice(0, NAMED_MAX).map(({ name }) => name);
-  const more = paths.length > NAMED_MAX ? ` and ${paths.length - NAMED_MAX} more` : "";
-  return [{ area: "mtu", subject: `${named.join(", ")}${more}`, state, text, remedy: null }];
+  return [made("mtu.path", { subject: listed(paths.map(({ name }) => name)), state, text })];
 }
 
 function counted(count: number, thing: string): string {

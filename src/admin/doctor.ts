@@ -3,13 +3,21 @@
  *
  * What `status` calls a problem is told here in the same words; what is added are checks that come out well, too, so
  * that a reader sees what was looked at, and a remedy where one can be named. What works less well than it could is a
- * warning; what is there to work and does not is a failure, and only that makes the command fail. How a container asks
- * for names is judged in name-path.ts, the data plane in data-plane.ts.
+ * warning; what is there to work and does not is a failure, and only that makes the command fail. What the host has is
+ * judged in checks/, how a container asks for names in name-path.ts, the data plane in data-plane.ts.
  *
  * Pure. The daemon gathers the facts.
  */
 
-import type { DoctorCheck, DoctorReport, ProblemLine } from "./contract.ts";
+import type { Prefix } from "../base/ip.ts";
+
+import { listed, made, problemCheck } from "./checks/catalogue.ts";
+import { DEFAULT_ENGINE_POOLS, judgeEngine, type EngineFacts } from "./checks/engine.ts";
+import { judgeHost, type HostFacts, type HostNeeds } from "./checks/host.ts";
+import { judgePeers, type PeerFacts } from "./checks/peers.ts";
+import { judgeRanges } from "./checks/ranges.ts";
+import type { DoctorCheck, DoctorReport } from "./contract-doctor.ts";
+import type { ProblemLine } from "./contract.ts";
 import { isOfNetwork, judgePlane, type PlaneFacts } from "./data-plane.ts";
 import { statusOf, type Snapshot } from "./handlers.ts";
 import { judgeNamePath, placeOf, type Answering, type AskingContainer } from "./name-path.ts";
@@ -29,10 +37,23 @@ export interface DoctorFacts extends Answering {
   readonly holderByPlace: ReadonlyMap<string, string>;
   /** What the kernel does for this host's networks; null where the proxy carries all. */
   readonly plane: PlaneFacts | null;
+  /** What this host has, and what is asked of it; null where that was not found out in time. */
+  readonly host: { readonly facts: HostFacts; readonly needs: HostNeeds } | null;
+  /** Null where it was not found out in time. */
+  readonly engine: EngineFacts | null;
+  /** The other members, but for those that left. */
+  readonly peers: readonly PeerFacts[];
+  /** What the cluster's addresses are taken from. */
+  readonly pools: { readonly vip: Prefix; readonly overlay: Prefix } | null;
+  /** What could not be looked at in time, in words. */
+  readonly unseen: readonly string[];
 }
 
-/** Addresses of one part that are named; beyond, they are counted. */
-const NAMED_MAX = 8;
+const UNSEEN = {
+  state: "warn",
+  text: "could not be looked at",
+  remedy: "ask again; if it stays so, the daemon's log may say why",
+} as const;
 
 /** Areas of problems in which something does not work at all. */
 const FAILING: ReadonlySet<ProblemLine["area"]> = new Set(["bind", "state", "trust"]);
@@ -49,17 +70,21 @@ export function diagnose(snapshot: Snapshot, facts: DoctorFacts): DoctorReport {
   return {
     checks: [
       ...ofListeners(snapshot),
+      ...(facts.host === null ? [] : judgeHost(facts.host.facts, facts.host.needs)),
+      ...(facts.engine === null ? [] : judgeEngine(facts.engine, facts.host?.needs.kernel ?? false)),
+      ...ofSources(snapshot),
+      ...ofCertificate(snapshot),
       ...ofVips(snapshot),
+      ...ofRanges(snapshot, facts),
       ...judgePlane(snapshot, facts.plane, problems),
+      ...ofPeers(snapshot, facts),
       ...facts.gateways.map((gateway) => ofGateway(gateway, facts, problems)),
       ...ofUpstreams(snapshot, facts),
-      ...ofSources(snapshot),
       ...facts.containers.flatMap((container) => judgeNamePath(container, facts, problems) ?? []),
-      ...others.map(({ area, subject, text }): DoctorCheck => {
-        return { area, subject, state: FAILING.has(area) ? "fail" : "warn", text, remedy: null };
-      }),
-      ...warnings.map((text): DoctorCheck => {
-        return { area: "state", subject: snapshot.nodeName, state: "warn", text, remedy: null };
+      ...others.map((problem) => problemCheck(problem, FAILING.has(problem.area) ? "fail" : "warn")),
+      ...facts.unseen.map((subject) => made("daemon.unseen", { subject, ...UNSEEN })),
+      ...warnings.map((text) => {
+        return made("daemon.warning", { subject: snapshot.nodeName, state: "warn", text });
       }),
     ],
   };
@@ -67,13 +92,29 @@ export function diagnose(snapshot: Snapshot, facts: DoctorFacts): DoctorReport {
 
 function ofListeners({ listen }: Snapshot): readonly DoctorCheck[] {
   return Object.entries(listen).flatMap(
-    ([subject, addresses]: [string, readonly string[]]): DoctorCheck[] => {
+    ([subject, addresses]: [string, readonly string[]]): readonly DoctorCheck[] => {
       if (addresses.length === 0) return [];
-      return [
-        { area: "listener", subject, state: "ok", text: `listens on ${listed(addresses)}`, remedy: null },
-      ];
+      return [made("listener.open", { subject, state: "ok", text: `listens on ${listed(addresses)}` })];
     },
   );
+}
+
+const DAY_MS = 86_400_000;
+
+/** What is wrong with it is a problem of status; here is told until when it is good. */
+function ofCertificate({ trust, atMs, nodeName: subject }: Snapshot): readonly DoctorCheck[] {
+  const { endsAtMs, issuerGeneration } = trust.certificate;
+  const leftMs = endsAtMs - atMs;
+  if (leftMs <= 0) {
+    const remedy = "set this host's clock if it is wrong; else join again: skein join HOST --token TOKEN";
+    const text = `its certificate ended on ${new Date(endsAtMs).toISOString()}: no other host takes it`;
+    return [made("trust.certificate", { subject, state: "fail", text, remedy })];
+  }
+  const issuer = issuerGeneration === null ? "" : `, of authority generation ${issuerGeneration}`;
+  const left =
+    leftMs < 2 * DAY_MS ? `${Math.floor(leftMs / 3_600_000)} h` : `${Math.floor(leftMs / DAY_MS)} days`;
+  const text = `its certificate is good for another ${left}${issuer}, and is renewed in time by itself`;
+  return [made("trust.certificate", { subject, state: "ok", text })];
 }
 
 /** Without NET_ADMIN VIPs are loopback addresses, which is the dearest thing that a missing privilege costs. */
@@ -83,39 +124,62 @@ function ofVips({ choices, view }: Snapshot): readonly DoctorCheck[] {
   const subject = picked?.value ?? "vip.pool";
   const text = `services with an address of it: ${count}`;
   if (picked === undefined || !picked.value.startsWith("127.")) {
-    return [{ area: "vip", subject, state: "ok", text, remedy: null }];
+    return [made("vip.reach", { subject, state: "ok", text })];
   }
   const cost = `${picked.reason}; containers and other hosts do not reach them`;
   const remedy = "give the daemon NET_ADMIN (in Docker: --cap-add NET_ADMIN)";
-  return [{ area: "vip", subject, state: "warn", text: `${text}; ${cost}`, remedy }];
+  return [made("vip.reach", { subject, state: "warn", text: `${text}; ${cost}`, remedy })];
+}
+
+function ofRanges({ view }: Snapshot, { pools, engine }: DoctorFacts): readonly DoctorCheck[] {
+  if (pools === null) return [];
+  const told = engine?.kind === "there" ? engine.description.pools : null;
+  const enginePools = told?.length === 0 ? DEFAULT_ENGINE_POOLS : (told ?? []);
+  const { members, networks } = view;
+  return judgeRanges({
+    vipPool: pools.vip,
+    overlayPool: pools.overlay,
+    enginePools,
+    members,
+    networks,
+    tellsVips: false,
+  });
+}
+
+/** Of others that were not looked at nothing is known: then this host is not said to be alone. */
+function ofPeers(snapshot: Snapshot, { peers }: DoctorFacts): readonly DoctorCheck[] {
+  const { node } = statusOf(snapshot);
+  const isAlone = snapshot.view.members.every(({ self, state }) => self || state === "left");
+  if (peers.length === 0 && !isAlone) return [];
+  return judgePeers(peers, { name: node.name, version: node.version, address: node.address });
 }
 
 function ofGateway(gateway: string, facts: DoctorFacts, problems: readonly ProblemLine[]): DoctorCheck {
   const subject = placeOf(gateway);
-  const check = { area: "gateway", subject, remedy: null } as const;
-  if (facts.dnsPlaces.includes(subject)) return { ...check, state: "ok", text: "answers containers" };
+  if (facts.dnsPlaces.includes(subject))
+    return made("gateway.answers", { subject, state: "ok", text: "answers containers" });
   const problem = problems.find((one) => one.area === "bind" && one.subject === subject);
   const holder = facts.holderByPlace.get(subject);
   const held = holder === undefined ? "" : `; ${holder} has it`;
-  return { ...check, state: "warn", text: `${problem?.text ?? "does not answer yet"}${held}` };
+  const text = `${problem?.text ?? "does not answer yet"}${held}`;
+  return made("gateway.answers", { subject, state: "warn", text });
 }
 
 function ofUpstreams({ choices }: Snapshot, { upstreams }: DoctorFacts): readonly DoctorCheck[] {
-  const area = "upstream";
   if (upstreams.length === 0) {
     const isAuto = choices.some(({ key }) => key === "dns.upstream");
     const text = "none: names outside the zone are refused";
     const remedy = isAuto
       ? "name a server in dns.upstream: the host's resolver is none but this daemon"
       : null;
-    return [{ area, subject: "dns.upstream", state: isAuto ? "warn" : "ok", text, remedy }];
+    const state = isAuto ? "warn" : "ok";
+    return [made("upstream.answers", { subject: "dns.upstream", state, text, remedy })];
   }
   const mayWork = upstreams.some(({ state }) => state === "alive" || state === "unknown");
   return upstreams.map(({ address: subject, state }): DoctorCheck => {
-    if (state === "alive") return { area, subject, state: "ok", text: "answers", remedy: null };
-    if (state === "unknown") return { area, subject, state: "warn", text: UNKNOWN, remedy: null };
-    const { text, remedy } = AILMENTS[state];
-    return { area, subject, state: mayWork ? "warn" : "fail", text, remedy };
+    if (state === "alive") return made("upstream.answers", { subject, state: "ok", text: "answers" });
+    if (state === "unknown") return made("upstream.answers", { subject, state: "warn", text: UNKNOWN });
+    return made("upstream.answers", { subject, state: mayWork ? "warn" : "fail", ...AILMENTS[state] });
   });
 }
 
@@ -141,13 +205,8 @@ export function upstreamProblems(upstreams: readonly UpstreamFacts[]): readonly 
 }
 
 function ofSources({ sources }: Snapshot): readonly DoctorCheck[] {
-  return sources.map(({ name, endpoints, stale }): DoctorCheck => {
-    if (stale !== null) return { area: "source", subject: name, state: "fail", text: stale, remedy: null };
-    return { area: "source", subject: name, state: "ok", text: `${endpoints} endpoints`, remedy: null };
+  return sources.map(({ name: subject, endpoints, stale }) => {
+    if (stale !== null) return made("source.fresh", { subject, state: "fail", text: stale });
+    return made("source.fresh", { subject, state: "ok", text: `${endpoints} endpoints` });
   });
-}
-
-function listed(addresses: readonly string[]): string {
-  const named = addresses.slice(0, NAMED_MAX).join(", ");
-  return addresses.length > NAMED_MAX ? `${named} and ${addresses.length - NAMED_MAX} more` : named;
 }

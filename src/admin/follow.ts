@@ -12,11 +12,11 @@
 
 import type { ServerResponse } from "node:http";
 
-import { Failure } from "../base/failure.ts";
 import type { Event } from "../model/event.ts";
 import { LIMITS } from "../model/limits.ts";
 import type { Log } from "../runtime/log.ts";
 
+import { Full } from "./answers.ts";
 import type { EventGap } from "./contract.ts";
 import { eventLine, eventsAfter } from "./handlers.ts";
 
@@ -40,11 +40,15 @@ export interface FollowRequest {
   readonly afterId: number;
   /** Headers to send with the stream. */
   readonly headers: Readonly<Record<string, string>>;
+  /** True at the loopback port, which has a share of its own: anybody on this host may hold connections to it. */
+  readonly isAtPort: boolean;
 }
 
 /** All open streams of a daemon. */
 export interface Followers {
-  /** Answers with a stream, beginning with the events kept; throws Failure `busy` when there are too many. */
+  /** @throws Full when there are as many as may be. */
+  admit(request: Pick<FollowRequest, "isAtPort">): void;
+  /** Answers with a stream, beginning with the events kept; throws as `admit`. */
   follow(request: FollowRequest, response: ServerResponse): void;
   /** Sends an event to every follower that has not seen it. */
   publish(event: Event): void;
@@ -54,6 +58,7 @@ export interface Followers {
 
 interface Follower {
   readonly response: ServerResponse;
+  readonly isAtPort: boolean;
   lastId: number;
 }
 
@@ -74,17 +79,24 @@ export function openFollowers(options: FollowOptions): Followers {
   }, COMMENT_INTERVAL_MS);
   timer.unref();
 
+  const admit: Followers["admit"] = ({ isAtPort }) => {
+    const atPort = isAtPort ? [...followers].filter((one) => one.isAtPort).length : 0;
+    if (followers.size >= LIMITS.eventStreamsMax || atPort >= LIMITS.eventStreamsOfPortMax) {
+      throw new Full(`event stream has ${followers.size} followers`);
+    }
+  };
+
   return {
+    admit,
     follow(request, response) {
-      if (followers.size >= LIMITS.eventStreamsMax) {
-        throw new Failure("busy", `event stream has ${followers.size} followers; expected fewer`);
-      }
+      const { isAtPort } = request;
+      admit({ isAtPort });
       const kept = options.kept();
       const newestId = kept.at(-1)?.id ?? 0;
       const startId = startOf(request, epoch);
       response.writeHead(200, { ...request.headers, "content-type": "text/event-stream" });
       // Not the asked number as it is: one from the future would hide the events until then.
-      const follower = { response, lastId: newestId };
+      const follower = { response, isAtPort, lastId: newestId };
       followers.add(follower);
       response.once("close", () => followers.delete(follower));
       // An error is always followed by 'close'; without a listener it would end the daemon.

@@ -77,6 +77,8 @@ export interface Snapshot {
   /** This daemon's health in its own eyes: 0, well, to 7. */
   readonly healthScore: number;
   readonly ejections: readonly Ejection[];
+  /** Services for whose names Docker's own server answers on this host, and the container that it answers with. */
+  readonly hiderByService: ReadonlyMap<ServiceKey, string>;
   /** The last ones, oldest first, ids rising by one. */
   readonly events: readonly Event[];
 }
@@ -85,9 +87,16 @@ export interface Snapshot {
 export function statusOf(snapshot: Snapshot): StatusReport {
   const { view, version } = snapshot;
   const self = view.members.find((member) => member.self);
-  const replicas = view.services.flatMap((service) => service.replicas);
+  let replicas = 0;
+  let ready = 0;
+  for (const service of view.services) {
+    replicas += service.replicas.length;
+    ready += readyOf(service.replicas);
+  }
   const ofServices = view.services.flatMap((service) =>
-    service.problems.map((text): ProblemLine => ({ area: "service", subject: service.key, text })),
+    [...service.problems, ...hiddenHere(snapshot, service)].map((text): ProblemLine => {
+      return { area: "service", subject: service.key, text };
+    }),
   );
   return {
     node: {
@@ -99,8 +108,8 @@ export function statusOf(snapshot: Snapshot): StatusReport {
       address: self === undefined ? "" : addressOf(self),
       healthScore: snapshot.healthScore,
     },
-    startedAtMs: snapshot.startedAtMs,
-    uptimeMs: Math.max(0, snapshot.atMs - snapshot.startedAtMs),
+    startedAtMs: Math.round(snapshot.startedAtMs),
+    uptimeMs: uptimeOf(snapshot),
     dataPlane: snapshot.dataPlane,
     choices: snapshot.choices,
     listen: snapshot.listen,
@@ -109,8 +118,8 @@ export function statusOf(snapshot: Snapshot): StatusReport {
       version: view.version,
       complete: view.complete,
       services: view.services.length,
-      replicas: replicas.length,
-      ready: readyOf(replicas),
+      replicas,
+      ready,
     },
     sources: snapshot.sources,
     problems: [...snapshot.problems, ...ofRanges(view), ...ofServices],
@@ -148,9 +157,8 @@ function ofRanges({ problems, networks }: View): readonly ProblemLine[] {
 /** `node ls`, in the view's order: by name, then id. */
 export function membersOf(snapshot: Snapshot): readonly MemberLine[] {
   const countByNode = new Map<string, number>();
-  for (const replica of snapshot.view.services.flatMap((service) => service.replicas)) {
-    countByNode.set(replica.node, (countByNode.get(replica.node) ?? 0) + 1);
-  }
+  for (const { replicas } of snapshot.view.services)
+    for (const { node } of replicas) countByNode.set(node, (countByNode.get(node) ?? 0) + 1);
   return snapshot.view.members.map((member) => lineOf(snapshot, member, countByNode.get(member.id) ?? 0));
 }
 
@@ -179,11 +187,12 @@ function lineOf({ view, roundTripMs }: Snapshot, member: Member, replicas: numbe
     zone: member.zone,
     version: member.software,
     rttMs: roundTripMs(member.id),
-    sinceMs: member.sinceMs,
+    sinceMs: Math.round(member.sinceMs),
     self: member.self,
     incarnation: member.incarnation,
     via: member.via === null ? null : nameOf(view, member.via),
-    settlesAtMs: member.settlesAtMs,
+    settlesAtMs: member.settlesAtMs === null ? null : Math.round(member.settlesAtMs),
+    draining: member.draining === true,
   };
 }
 
@@ -200,7 +209,12 @@ export function servicesOf(snapshot: Snapshot, network: string | null): readonly
   const services = snapshot.view.services.filter(
     (service) => network === null || service.network === network,
   );
-  return services.map((service) => ({
+  return services.map(serviceLine);
+}
+
+/** One line of `service ls`. */
+export function serviceLine(service: Service): ServiceLine {
+  return {
     network: service.network,
     name: service.name,
     vip: service.vip,
@@ -212,7 +226,7 @@ export function servicesOf(snapshot: Snapshot, network: string | null): readonly
     publish: service.publish,
     http: service.http,
     problems: service.problems,
-  }));
+  };
 }
 
 /** `service inspect`. Names are found as lookup.ts tells; fails as findService does. */
@@ -244,10 +258,15 @@ export function eventsAfter(events: readonly Event[], afterId: number): readonly
   return events.filter((event) => event.id > afterId).map(eventLine);
 }
 
+/** How long the daemon has run, whole milliseconds. Not below 0, whatever the clock does. */
+export function uptimeOf({ atMs, startedAtMs }: Pick<Snapshot, "atMs" | "startedAtMs">): number {
+  return Math.max(0, Math.round(atMs - startedAtMs));
+}
+
 /** One event in the shape of the contract. */
 export function eventLine(event: Event): EventLine {
   const { id, atMs, kind, level, subject, text } = event;
-  return { id, atMs, kind, level, subject, text };
+  return { id, atMs: Math.round(atMs), kind, level, subject, text };
 }
 
 function explained(snapshot: Snapshot, service: Service): Explanation {
@@ -258,16 +277,35 @@ function explained(snapshot: Snapshot, service: Service): Explanation {
   return { network, name, vip, replicas, problems, ...addresses };
 }
 
-/** What only this host knows to be wrong with a service: labels of its copies here, ports it cannot serve. */
-function foundHere(snapshot: Snapshot, { key, name, replicas }: Service): readonly string[] {
+/**
+ * What only this host knows to be wrong with a service: labels of its copies here, ports it cannot serve, and that
+ * Docker's own server answers for its name with one copy where there are several.
+ */
+export function foundHere(
+  snapshot: Pick<Snapshot, "problems" | "hiderByService">,
+  service: Service,
+): readonly string[] {
+  const { key, name, replicas } = service;
   const copies = replicas.filter((replica) => replica.local).map((replica) => replica.name);
   const subjects = new Set([
     `service ${name}`,
     ...copies.flatMap((copy) => [`container ${copy}`, `replica ${copy}`]),
   ]);
-  return snapshot.problems
+  const told = snapshot.problems
     .filter(({ subject, text }) => subjects.has(subject) || text.startsWith(`service ${key}: `))
     .map(({ subject, text }) => (text.startsWith(`service ${key}: `) ? text : `${subject}: ${text}`));
+  return [...told, ...hiddenHere(snapshot, service)];
+}
+
+/** Docker's own server asks nobody for names of the containers, and of compose services, that it has itself. */
+function hiddenHere(
+  { hiderByService }: Pick<Snapshot, "hiderByService">,
+  { key, network, name, replicas }: Service,
+): readonly string[] {
+  const container = hiderByService.get(key);
+  if (container === undefined || replicas.length < 2) return [];
+  const whom = `Docker itself answers containers of this host for "${name}", with ${container} and no other replica`;
+  return [`${whom}: ask for the full name in ${network}, or call the container or compose service otherwise`];
 }
 
 function reportOf(snapshot: Snapshot, replica: Replica): ReplicaReport {
@@ -278,7 +316,7 @@ function reportOf(snapshot: Snapshot, replica: Replica): ReplicaReport {
     address: replica.address,
     eligible: replica.tier === "eligible",
     reason: replica.reason,
-    sinceMs: replica.sinceMs,
+    sinceMs: Math.round(replica.sinceMs),
     saidBy: replica.saidBy,
     tier: replica.tier,
     state: replica.state,
@@ -290,12 +328,15 @@ function reportOf(snapshot: Snapshot, replica: Replica): ReplicaReport {
     ports: replica.ports,
     drainApplied: replica.drainApplied,
     drainPending: replica.drainPending,
-    ejected: ejection === undefined ? null : { reason: ejection.reason, untilMs: ejection.untilMs },
+    ejected:
+      ejection === undefined ? null : { reason: ejection.reason, untilMs: Math.round(ejection.untilMs) },
   };
 }
 
 function readyOf(replicas: readonly Replica[]): number {
-  return replicas.filter((replica) => replica.tier === "eligible").length;
+  let count = 0;
+  for (const { tier } of replicas) if (tier === "eligible") count += 1;
+  return count;
 }
 
 function addressOf(member: Member): string {

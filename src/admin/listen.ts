@@ -9,12 +9,13 @@
  * Touches: the socket's file and folder, a TCP port.
  */
 
-import { chmod, lstat, mkdir, rename, rm, unlink } from "node:fs/promises";
+import { chmod, lstat, rename, rm, unlink } from "node:fs/promises";
 import { connect, type Server } from "node:net";
 import { dirname } from "node:path";
 
 import { Failure, systemCodeOf, textOf, type FailureCode } from "../base/failure.ts";
 import { isLoopback, renderHostPort, type HostPort } from "../base/ip.ts";
+import { makeFolder } from "../runtime/files.ts";
 
 const SOCKET_MODE = 0o660;
 /** Suffix of the name under which the socket is bound. */
@@ -47,7 +48,7 @@ export async function openSocket(server: Server, path: string): Promise<() => Pr
   }
   const boundPath = `${path}${NEW}`;
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path), 0o777);
     await checkFree(path);
     await rm(boundPath, { force: true });
     await listening(server, () => server.listen(boundPath));

@@ -27,7 +27,11 @@ export function findService(view: View, text: string, network: string | null): R
   const exact = seen.filter((service) => service.key === wanted || service.name === wanted);
   const found = exact.length > 0 ? exact : seen.filter((service) => answersTo(service, wanted));
   const first = found.find((service) => service.network === DEFAULT_NETWORK) ?? found[0];
-  if (first === undefined) return missing("service", text, seen.flatMap(namesOf));
+  if (first === undefined) {
+    if (network !== null && !view.services.some((service) => service.network === network))
+      return failed("not-found", `no service of a network "${network}"; expected one of skein service ls`);
+    return missing("service", text, seen.flatMap(namesOf));
+  }
   if (found.length > 1 && first.network !== DEFAULT_NETWORK) {
     const keys = found.map((service) => service.key);
     // What DNS tells a process of the host, for the same reason.
@@ -106,9 +110,16 @@ function startsId({ id }: { readonly id: string }, text: string): boolean {
   return text.length >= 4 && id.startsWith(text);
 }
 
-function missing(thing: string, text: string, names: readonly string[]): Result<never> {
+/** Where the names stand that somebody may mean. */
+const LISTED_BY = {
+  service: "one of skein service ls",
+  replica: "one that skein node inspect or skein explain lists",
+  member: "one of skein node ls",
+} as const;
+
+function missing(thing: keyof typeof LISTED_BY, text: string, names: readonly string[]): Result<never> {
   const near = nearest(text, names);
-  const known = `expected a known ${thing}`;
+  const known = `expected ${LISTED_BY[thing]}`;
   return failed("not-found", `no ${thing} "${text}"; ${near === null ? known : `did you mean "${near}"?`}`);
 }
 

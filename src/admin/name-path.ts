@@ -16,7 +16,9 @@
 import { isLoopback, renderHostPort } from "../base/ip.ts";
 import type { HeldAddress, NamePath, NameServer } from "../model/endpoint.ts";
 
-import type { DoctorCheck, ProblemLine } from "./contract.ts";
+import { made } from "./checks/catalogue.ts";
+import type { DoctorCheck } from "./contract-doctor.ts";
+import type { ProblemLine } from "./contract.ts";
 
 /** How a check came out, in words. */
 type Judgement = Pick<DoctorCheck, "state" | "text" | "remedy">;
@@ -64,7 +66,7 @@ export function judgeNamePath(
   problems: readonly ProblemLine[],
 ): DoctorCheck | null {
   if (container.stack === "none") return null;
-  return { area: "container", subject: container.name, ...judged(container, answering, problems) };
+  return made("container.names", { subject: container.name, ...judged(container, answering, problems) });
 }
 
 function judged(

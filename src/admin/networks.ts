@@ -48,7 +48,7 @@ export function missingNetwork(view: View, name: string): Result<never> {
     name,
     networksOf(view).map((line) => line.name),
   );
-  const expected = near === null ? "expected a known network" : `did you mean "${near}"?`;
+  const expected = near === null ? "expected one of skein network ls" : `did you mean "${near}"?`;
   return failed("not-found", `no network "${name}"; ${expected}`);
 }
 

@@ -12,16 +12,16 @@
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { Duplex } from "node:stream";
 
-import { getRequestListener } from "@hono/node-server";
-
 import type { HostPort } from "../base/ip.ts";
 import type { Event } from "../model/event.ts";
 import { LIMITS } from "../model/limits.ts";
 
-import { buildApp, unreadable, type AdminParts, type Door } from "./app.ts";
-import { openFollowers, type Followers } from "./follow.ts";
-import { HANDOVER_PATH, HANDOVER_PROTOCOL } from "./contract.ts";
+import { buildApp, type AdminParts, type Door, type Streams } from "./app.ts";
+import { openFollowers } from "./follow.ts";
+import { API_HEADER, API_VERSION, HANDOVER_PATH, HANDOVER_PROTOCOL } from "./contract.ts";
 import { openPort, openSocket } from "./listen.ts";
+import { answerUnread } from "./unread.ts";
+import { openWatchers } from "./watch.ts";
 
 /** Where to listen and what to serve. */
 export interface AdminOptions extends AdminParts {
@@ -62,7 +62,14 @@ const CLOSE_SOON_MS = 100;
 export async function openAdmin(options: AdminOptions): Promise<Admin> {
   const { startedAtMs } = options.snapshot();
   const kept = (): readonly Event[] => options.snapshot().events;
-  const followers = openFollowers({ epochMs: startedAtMs, kept, log: options.log });
+  const { snapshot, log } = options;
+  const followers = openFollowers({ epochMs: startedAtMs, kept, log });
+  const watchers = openWatchers({ snapshot, traffic: () => options.traffic("cluster"), log });
+  const streams = { followers, watchers };
+  const endStreams = (): void => {
+    followers.close();
+    watchers.close();
+  };
   const closers: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
     for (const closer of closers.splice(0).reverse()) await closer();
@@ -72,7 +79,7 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
     closers.push(async () => unsubscribe());
     const socket = options.socket;
     if (socket !== null) {
-      const server = serverOf(options, followers, { kind: "socket" });
+      const server = serverOf(options, streams, { kind: "socket" });
       const handedOver = handsOver(server, options.onHandover);
       const remove = await openSocket(server, socket).catch((thrown: unknown) => abandon(server, thrown));
       closers.push(() => closeServer(server, handedOver), remove);
@@ -80,43 +87,39 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
     }
     let tcp: HostPort | null = null;
     if (options.tcp !== null) {
-      const server = serverOf(options, followers, { kind: "tcp", token: options.adminToken });
+      const server = serverOf(options, streams, { kind: "tcp", token: options.adminToken });
       tcp = await openPort(server, options.tcp);
       closers.push(() => closeServer(server));
       // Out of file descriptors, for one: a caller is lost, the listener goes on.
       server.on("error", (error) => options.log.warn("admin listener failed", { error: error.message }));
     }
-    closers.push(async () => followers.close());
+    closers.push(async () => endStreams());
     return { addresses: { tcp, socket }, close };
   } catch (thrown) {
-    followers.close();
+    endStreams();
     await close();
     throw thrown;
   }
 }
 
-function serverOf(parts: AdminParts, followers: Followers, door: Door): Server {
-  const app = buildApp(parts, followers, door);
-  const listener = getRequestListener(app.fetch, {
-    // It would put its own Request and Response in place of the platform's, for the whole process.
-    overrideGlobalObjects: false,
-    hostname: "localhost",
-    errorHandler: unreadable,
-  });
+function serverOf(parts: AdminParts, streams: Streams, door: Door): Server {
+  const app = buildApp(parts, streams, door);
   const server = createServer(
     {
       headersTimeout: HEAD_DEADLINE_MS,
       requestTimeout: REQUEST_DEADLINE_MS,
       connectionsCheckingInterval: 1000,
       maxHeaderSize: 16 * 1024,
+      // callOf asks for it, and answers as the API does.
+      requireHostHeader: false,
       // Only what asks for just this: curl's --http2 offers an upgrade with any request, and gets a plain answer.
       shouldUpgradeCallback: (request) => door.kind === "socket" && isHandover(request),
     },
-    (incoming, outgoing) => {
-      // It answers its own errors and never rejects.
-      void listener(incoming, outgoing);
-    },
+    (incoming, outgoing) => void app(incoming, outgoing),
   );
+  // Whatever is expected beyond 100 may be overlooked (RFC 9110 10.1.1).
+  server.on("checkExpectation", (incoming, outgoing) => void app(incoming, outgoing));
+  answerUnread(server);
   server.setTimeout(IDLE_DEADLINE_MS);
   server.maxConnections = LIMITS.adminConnectionsMax;
   return server;
@@ -136,9 +139,8 @@ function handsOver(server: Server, onHandover: (connection: Duplex) => void): Re
     socket.on("error", () => undefined);
     // Not the idle deadline of the door: taking over lasts as long as it lasts.
     if ("setTimeout" in socket && typeof socket.setTimeout === "function") socket.setTimeout(0);
-    socket.write(
-      `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${HANDOVER_PROTOCOL}\r\n\r\n`,
-    );
+    const heads = ["Connection: Upgrade", `Upgrade: ${HANDOVER_PROTOCOL}`, `${API_HEADER}: ${API_VERSION}`];
+    socket.write(["HTTP/1.1 101 Switching Protocols", ...heads, "", ""].join("\r\n"));
     onHandover(socket);
   });
   return open;

@@ -66,3 +66,24 @@ export function systemCodeOf(thrown: unknown): string | null {
   if (typeof thrown !== "object" || thrown === null || !("code" in thrown)) return null;
   return typeof thrown.code === "string" ? thrown.code : null;
 }
+
+/** Why a file cannot be used, in words; the system's own text where there are none better. */
+export function fileFaultOf(thrown: unknown): string {
+  switch (systemCodeOf(thrown) ?? "") {
+    case "ENOENT":
+      return "there is no such file";
+    case "EISDIR":
+      return "it is a folder; expected a file";
+    case "ENOTDIR":
+      return "a part of its path is no folder";
+    case "EACCES":
+    case "EPERM":
+      return "this user has no right to it";
+    case "EROFS":
+      return "it lies on a read-only file system";
+    case "ENOSPC":
+      return "its disk is full";
+    default:
+      return textOf(thrown);
+  }
+}

@@ -11,7 +11,9 @@
 export interface Latest<T> {
   /** Offers a value; the consumer sees it unless a newer one comes before it is free. */
   set(value: T): void;
-  /** Settles when every value set so far has been consumed or skipped. Never rejects. */
+  /** Settles when every value set so far has been consumed or skipped, however many follow. Never rejects. */
+  soFar(): Promise<void>;
+  /** Settles when nothing is left to consume, of what is set meanwhile either. Never rejects. */
   idle(): Promise<void>;
 }
 
@@ -27,16 +29,26 @@ export function latest<T>(
 ): Latest<T> {
   let waiting: { readonly value: T } | null = null;
   let running: Promise<void> | null = null;
+  let setCount = 0;
+  let awaited: { readonly count: number; readonly resolve: () => void }[] = [];
+
+  const tellConsumed = (upTo: number): void => {
+    const told = awaited.filter(({ count }) => count <= upTo);
+    awaited = awaited.filter(({ count }) => count > upTo);
+    for (const { resolve } of told) resolve();
+  };
 
   const drain = async (): Promise<void> => {
     while (waiting !== null) {
       const { value } = waiting;
+      const count = setCount;
       waiting = null;
       try {
         await consume(value);
       } catch (thrown) {
         failed(thrown);
       }
+      tellConsumed(count);
     }
     running = null;
   };
@@ -44,8 +56,15 @@ export function latest<T>(
   return {
     set(value) {
       waiting = { value };
+      setCount += 1;
       // Not drain() itself: `running` must be set before the consumer runs, or a set from within it runs a second one.
       running ??= Promise.resolve().then(drain);
+    },
+    soFar() {
+      if (running === null) return Promise.resolve();
+      return new Promise((resolve) => {
+        awaited.push({ count: setCount, resolve });
+      });
     },
     idle: () => running ?? Promise.resolve(),
   };

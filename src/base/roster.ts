@@ -45,4 +45,9 @@ export class Roster<T extends Placed> {
   filter(test: (member: T) => boolean): readonly T[] {
     return this.#members.filter(test);
   }
+
+  /** Shows each member, as they are now; none may join or leave meanwhile. */
+  forEach(see: (member: T) => void): void {
+    this.#members.forEach(see);
+  }
 }

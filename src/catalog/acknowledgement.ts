@@ -6,7 +6,7 @@
  * says so in the replica's record, and
  * whoever asked for the drain, on whichever host, sees it in its own view. A drain that takes longer than a moment
  * names those who are missing the same way, once a second where they change: somebody waits, and only the owner knows.
- * Not when very many drain at once, as with a whole host: nobody waits for one of those by name.
+ * When very many drain at once, as with a whole host, one of them tells for all: they lack the same members.
  *
  * Pure.
  */
@@ -17,7 +17,7 @@ import { NOBODY, type ReplicaRecord } from "../model/record.ts";
 
 /** How long a drain is given before those who have not applied it are named, and between two such lists. */
 const NAMED_EVERY_MS = 1000;
-/** More draining replicas than this are not told of by name. */
+/** Of more draining replicas than this only one tells who is missing. */
 const NAMED_REPLICAS_MAX = 32;
 
 /** A drain that is under way. */
@@ -83,6 +83,7 @@ export class Acknowledgements {
   ): boolean {
     let hasNew = false;
     const isNamed = this.#pendingById.size <= NAMED_REPLICAS_MAX;
+    const [first] = this.#pendingById.keys();
     const namesByVersion = new Map<number, readonly string[]>();
     for (const [id, pending] of this.#pendingById) {
       const { version, sinceMs } = pending;
@@ -94,7 +95,7 @@ export class Acknowledgements {
         this.#pendingById.delete(id);
         this.#appliedVersionById.set(id, version);
         hasNew = true;
-      } else if (isNamed && nowMs - pending.namedAtMs >= NAMED_EVERY_MS) {
+      } else if ((isNamed || id === first) && nowMs - pending.namedAtMs >= NAMED_EVERY_MS) {
         pending.namedAtMs = nowMs;
         hasNew = rename(pending, names) || hasNew;
       }

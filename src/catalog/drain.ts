@@ -15,6 +15,8 @@ import type { ReplicaId } from "../model/ids.ts";
 export interface Drains {
   /** By `skein drain`: the start of the run that is meant, in Unix milliseconds. */
   readonly startedAtMsById: ReadonlyMap<ReplicaId, number>;
+  /** By `skein node drain`: all of this host, whatever starts there, until `skein node activate`. */
+  readonly host: boolean;
   /**
    * The daemon stops: for good, then nothing of this host is offered any more; or for a while, then only what it
    * relays for others has to go, and what is reached without it stays in service.
@@ -23,7 +25,7 @@ export interface Drains {
 }
 
 /** Nothing is drained. */
-export const NO_DRAINS: Drains = { startedAtMsById: new Map(), daemon: "runs" };
+export const NO_DRAINS: Drains = { startedAtMsById: new Map(), host: false, daemon: "runs" };
 
 /** A run of a copy: what `skein drain` is about. */
 export type Run = Pick<Discovered, "id" | "startedAtMs">;
@@ -41,6 +43,11 @@ export function activateReplica(drains: Drains, id: ReplicaId): Drains {
     ...drains,
     startedAtMsById: new Map([...drains.startedAtMsById].filter(([other]) => other !== id)),
   };
+}
+
+/** Drains all of this host until further notice, or takes that back; what was drained by itself stays so. */
+export function drainHost(drains: Drains, draining: boolean): Drains {
+  return drains.host === draining ? drains : { ...drains, host: draining };
 }
 
 /** Drains what ends with the daemon, since it stops. There is no way back. */
@@ -67,6 +74,7 @@ export function drainReason(
   if (endpoint.lifecycle === "stopping") return "docker: stop signal sent";
   if (drains.daemon === "stops") return "its daemon is stopping";
   if (drains.daemon === "stopsForAWhile" && endpoint.reach === "stream") return "its daemon is restarting";
+  if (drains.host) return "its node is drained by command";
   const drained = drains.startedAtMsById.get(endpoint.id) === endpoint.startedAtMs;
   return drained ? "drained by command" : null;
 }

@@ -7,8 +7,9 @@
  * Pure.
  */
 
-import type { ReplicaId } from "../model/ids.ts";
 import type { KeptState } from "../model/kept.ts";
+
+import { NO_DRAINS, type Drains } from "./drain.ts";
 
 /** What the state is made of. */
 export interface Keepable {
@@ -16,8 +17,7 @@ export interface Keepable {
   /** Rises when the addresses change. */
   readonly addressesRevision: number;
   readonly claims: Pick<KeptState, "claims" | "slices" | "releases">;
-  /** Replicas drained by command, with the start of the run that is meant. */
-  readonly drained: ReadonlyMap<ReplicaId, number>;
+  readonly drains: Pick<Drains, "startedAtMsById" | "host">;
 }
 
 /** Remembers what was kept last. */
@@ -31,15 +31,22 @@ export class Keeping {
 
   /** The state to be on disk soon; null when it is there already. */
   due(now: Keepable, addresses: () => KeptState["addresses"]): KeptState | null {
-    const { incarnation, addressesRevision, claims, drained } = now;
+    const { incarnation, addressesRevision, claims, drains } = now;
     const isSame =
       this.#last?.incarnation === incarnation &&
       this.#last.addressesRevision === addressesRevision &&
       this.#last.claims === claims &&
-      this.#last.drained === drained;
+      this.#last.drains.startedAtMsById === drains.startedAtMsById &&
+      this.#last.drains.host === drains.host;
     if (isSame) return null;
     this.#last = now;
-    const drains = Array.from(drained, ([id, startedAtMs]) => ({ id, startedAtMs }));
-    return { incarnation, ...claims, addresses: addresses(), drains };
+    const runs = Array.from(drains.startedAtMsById, ([id, startedAtMs]) => ({ id, startedAtMs }));
+    return { incarnation, ...claims, addresses: addresses(), drains: runs, isDrained: drains.host };
   }
+}
+
+/** The drains that a state remembers: those by command, for a daemon that stops is another one when it starts. */
+export function drainsKept({ drains, isDrained }: Pick<KeptState, "drains" | "isDrained">): Drains {
+  const startedAtMsById = new Map(drains.map(({ id, startedAtMs }) => [id, startedAtMs] as const));
+  return { ...NO_DRAINS, startedAtMsById, host: isDrained };
 }

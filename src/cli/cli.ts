@@ -11,10 +11,12 @@
 
 import { Command, CommanderError, Option } from "commander";
 
-import { CODES, Failure, textOf } from "../base/failure.ts";
+import { CODES, Failure, fileFaultOf, systemCodeOf, textOf } from "../base/failure.ts";
+import { nearest } from "../base/nearest.ts";
 
 import { openClient, socketCandidates } from "./client.ts";
 import { addAuthority } from "./commands/authority.ts";
+import { addCompletion } from "./commands/completion.ts";
 import { addConfig } from "./commands/config.ts";
 import { addDoctor } from "./commands/doctor.ts";
 import { addDrain } from "./commands/drain.ts";
@@ -30,6 +32,7 @@ import { addRun } from "./commands/run.ts";
 import { addService } from "./commands/service.ts";
 import { addStatus } from "./commands/status.ts";
 import { addToken } from "./commands/token.ts";
+import { addTop } from "./commands/top.ts";
 import { addVersion } from "./commands/version.ts";
 import type { Act, Format, Session, Surroundings } from "./context.ts";
 import { printableLines } from "./render.ts";
@@ -44,6 +47,7 @@ Examples:
   skein explain web                  why each replica of web takes traffic, or does not
   skein resolve web --as my-app-1    what DNS answers to a container
   skein drain web-1 --wait           take a replica out before it is stopped
+  skein node drain host-2 --wait     take all of a host out before it is restarted
 
 Exit status: 0 ok, 1 failure, 2 usage, 3 not found, 4 unreachable or timeout, 5 not allowed.`;
 
@@ -63,7 +67,8 @@ interface SharedOptions {
  */
 export async function runCli(argv: readonly string[], given: Surroundings): Promise<number> {
   let status = 0;
-  const surroundings = { ...given, interrupted: interruptedOf(given) };
+  const output = watchOutput(given);
+  const surroundings = { ...given, interrupted: output.interrupted };
   const act: Act =
     (action) =>
     async (...called) => {
@@ -73,24 +78,47 @@ export async function runCli(argv: readonly string[], given: Surroundings): Prom
     };
   try {
     await programOf(act, surroundings).parseAsync([...argv], { from: "user" });
-    return status;
+    return output.failure() === null ? status : statusOf(output.failure(), surroundings);
   } catch (thrown) {
-    return statusOf(thrown, surroundings);
+    // What was written for nobody says nothing of the command.
+    if (output.failure() === null) return output.isUnread() ? 0 : statusOf(thrown, surroundings);
+    return statusOf(output.failure(), surroundings);
   }
 }
 
-/**
- * Aborted by the user or when nobody reads the output any more (`skein events -f | head`). The listeners stay: output
- * may fail after the command's end, and an error without a listener would end the process with a stack.
- */
-function interruptedOf({ stdout, stderr, interrupted }: Surroundings): AbortSignal {
-  const unread = new AbortController();
-  stdout.on("error", () => unread.abort());
-  stderr.on("error", () => unread.abort());
-  return AbortSignal.any([interrupted, unread.signal]);
+/** What becomes of what is printed. */
+interface Output {
+  /** Aborted by the user, or when printing fails. */
+  readonly interrupted: AbortSignal;
+  /** Nobody reads it any more (`skein events -f | head`), which is no mistake. */
+  readonly isUnread: () => boolean;
+  /** Why it could not be written; null while it can. */
+  readonly failure: () => Failure | null;
 }
 
-function programOf(act: Act, surroundings: Surroundings): Command {
+/**
+ * Watches both streams. The listeners stay: output may fail after the command's end, and an error without a listener
+ * would end the process with a stack.
+ */
+function watchOutput({ stdout, stderr, interrupted }: Surroundings): Output {
+  const broken = new AbortController();
+  let failure: Failure | null = null;
+  let isUnread = false;
+  stdout.on("error", (thrown) => {
+    if (systemCodeOf(thrown) === "EPIPE") isUnread = true;
+    else failure ??= new Failure("invalid", `standard output cannot be written: ${fileFaultOf(thrown)}`);
+    broken.abort();
+  });
+  stderr.on("error", () => broken.abort());
+  return {
+    interrupted: AbortSignal.any([interrupted, broken.signal]),
+    isUnread: () => isUnread,
+    failure: () => failure,
+  };
+}
+
+/** The program with all its commands; what they do is `act`'s matter. */
+export function programOf(act: Act, surroundings: Surroundings): Command {
   const { stdout, stderr, columns } = surroundings;
   const program = new Command("skein");
   program
@@ -130,10 +158,50 @@ function programOf(act: Act, surroundings: Surroundings): Command {
   addResolve(program, act);
   addDrain(program, act);
   addEvents(program, act);
+  addTop(program, act);
   addAuthority(program, act);
   addConfig(program, act, surroundings.configKeys);
+  addCompletion(program, act);
   addVersion(program, act);
+  showTheWay(program, "skein");
   return program;
+}
+
+/** Who mistypes a command is told where all that it takes is told. */
+function showTheWay(command: Command, at: string): void {
+  command.showHelpAfterError(`see: ${at} --help`);
+  for (const below of command.commands) showTheWay(below, `${at} ${below.name()}`);
+  if (command.commands.length > 0) addHelp(command, at);
+}
+
+/** Commander's own shows the help of `command` for a name that is none, without a word about it. */
+function addHelp(command: Command, at: string): void {
+  command
+    .helpCommand(false)
+    .command("help [command...]")
+    .description("display help for command")
+    .showHelpAfterError(`see: ${at} --help`)
+    .action((words: readonly string[]) => {
+      let found = command;
+      for (const word of words) {
+        const next = found.commands.find((one) => one.name() === word);
+        found = next ?? unknownCommand(found, word);
+      }
+      found.help();
+    });
+}
+
+/** Says it as commander does where the name stands without `help` in front. Never returns. */
+function unknownCommand(command: Command, word: string): never {
+  const near = nearest(
+    word,
+    command
+      .createHelp()
+      .visibleCommands(command)
+      .map((one) => one.name()),
+  );
+  const guess = near === null ? "" : `\n(Did you mean ${near}?)`;
+  return command.error(`error: unknown command '${word}'${guess}`, { code: "commander.unknownCommand" });
 }
 
 function sessionOf(command: Command, surroundings: Surroundings): Session {

@@ -14,10 +14,12 @@ import type { Writable } from "node:stream";
 
 import type { Command } from "commander";
 
+import type { DoctorReport } from "../admin/contract-doctor.ts";
 import type { JoinRequest, JoinResult } from "../admin/contract-trust.ts";
 
 import type { Client } from "./client.ts";
 import { printableLines, renderJson, type Style } from "./render.ts";
+import type { Terminal } from "./screen.ts";
 
 /** Flags that stand for configuration. */
 export interface ConfigFlags {
@@ -25,6 +27,12 @@ export interface ConfigFlags {
   readonly file: string | null;
   /** Config key to the text given for it: `mesh.join` to `a:7650,b:7650`. */
   readonly values: Readonly<Record<string, string>>;
+}
+
+/** That no daemon answers: why, and what is to be done, null where that is a start. */
+export interface Absence {
+  readonly why: string;
+  readonly remedy: string | null;
 }
 
 /** The world around a run of the CLI. */
@@ -37,6 +45,12 @@ export interface Surroundings {
   readonly isTty: boolean;
   /** Characters in a line of that terminal; 0 when unknown. */
   readonly columns: number;
+  /** Characters in a line of the terminal that stderr is; 0 when it is none. */
+  readonly stderrColumns: number;
+  /** True where this command runs in the container of a daemon, and so ends when that does. */
+  readonly endsWithDaemon: () => boolean;
+  /** The terminal that stdout is; null when it is none. */
+  readonly terminal: Terminal | null;
   readonly nowMs: () => number;
   /** Version of Skein, and of what runs it: `v24.21.0`. */
   readonly version: string;
@@ -56,6 +70,8 @@ export interface Surroundings {
   readonly forgetCluster: (flags: ConfigFlags) => Promise<string>;
   /** Takes away what daemons of this host left in its kernel. @returns what is still left, in words */
   readonly cleanHost: (flags: ConfigFlags) => Promise<readonly string[]>;
+  /** Looks at what a daemon would need here. */
+  readonly examineHost: (flags: ConfigFlags, absence: Absence) => Promise<DoctorReport>;
   /** Runs the daemon until it ends and returns its exit status. */
   readonly runDaemon: (flags: ConfigFlags, how: RunDaemon) => Promise<number>;
   /** Throws Failure with a line for each mistake; null for the default file. */

@@ -9,6 +9,7 @@
 
 import type { Explanation, ReplicaReport } from "../admin/contract.ts";
 import { renderDuration } from "../base/duration.ts";
+import { Failure } from "../base/failure.ts";
 import type { HttpRoute, PublishedPort, ServicePort, TrafficPolicy } from "../model/service.ts";
 
 import { agoText, durationText, renderTable, type Cell, type Column, type Style } from "./render.ts";
@@ -80,10 +81,23 @@ export function replicaTable(replicas: readonly ReplicaReport[], style: Style): 
   return renderTable(COLUMNS, replicas, style);
 }
 
+/**
+ * Path of the API for one thing by its name.
+ *
+ * @throws Failure `usage` for what no thing can be called and would make another path
+ */
+export function pathTo(kind: "members" | "networks" | "services" | "explain", name: string): string {
+  if (/^\.{0,2}$/.test(name)) {
+    const expected = "expected one that a list shows, such as skein node ls";
+    throw new Failure("usage", `"${name}" is no name; ${expected}`);
+  }
+  return `/api/v1/${kind}/${encodeURIComponent(name)}`;
+}
+
 /** Path of the API for one service; the name may hold its network and a slash. */
 export function servicePath(what: "services" | "explain", name: string, network: string | null): string {
   const query = network === null ? "" : `?${new URLSearchParams({ network }).toString()}`;
-  return `/api/v1/${what}/${encodeURIComponent(name)}${query}`;
+  return `${pathTo(what, name)}${query}`;
 }
 
 /** With the port where there is one only: static replicas may differ in nothing else. */
@@ -99,12 +113,14 @@ function trafficCell({ eligible, ejected, tier }: ReplicaReport): Cell {
 }
 
 function reasonText(
-  { reason, ejected, tier, drainApplied, drainPending }: ReplicaReport,
+  { reason, eligible, ejected, tier, drainApplied, drainPending }: ReplicaReport,
   style: Style,
 ): string {
-  if (ejected !== null) {
-    const restMs = Math.max(0, ejected.untilMs - style.nowMs);
-    return `${ejected.reason} (this node's proxy, for ${durationText(restMs)})`;
+  // What keeps it out everywhere says more than what this proxy met of it.
+  if (eligible && ejected !== null) {
+    const restMs = ejected.untilMs - style.nowMs;
+    const term = restMs > 0 ? `for ${durationText(restMs)}` : "until it answers";
+    return `${ejected.reason} (this node's proxy, ${term})`;
   }
   if (tier !== "draining") return reason;
   if (drainApplied) return `${reason} (applied everywhere)`;

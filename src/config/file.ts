@@ -8,11 +8,11 @@
  * Touches: the config file.
  */
 
-import { readFileSync, statSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 
 import { isMap, isNode, isScalar, LineCounter, parseDocument, visit, type Document, type Pair } from "yaml";
 
-import { Failure, systemCodeOf, textOf } from "../base/failure.ts";
+import { Failure, fileFaultOf, systemCodeOf } from "../base/failure.ts";
 import { LIMITS } from "../model/limits.ts";
 
 import { withoutSecrets } from "./secrets.ts";
@@ -70,15 +70,32 @@ export function readConfigFile(path: string): ConfigFile | null {
 }
 
 function textAt(path: string): { readonly text: string; readonly changedAtMs: number } | null {
+  let file: number | null = null;
   try {
-    const { size, mtimeMs } = statSync(path);
-    if (size <= LIMITS.configBytes) return { text: readFileSync(path, "utf8"), changedAtMs: mtimeMs };
-    throw new Failure("invalid", `config ${path} has ${size} bytes; expected at most ${LIMITS.configBytes}`);
+    file = openSync(path, "r");
+    const { mtimeMs } = fstatSync(file);
+    return { text: textIn(file, path), changedAtMs: mtimeMs };
   } catch (thrown) {
     if (systemCodeOf(thrown) === "ENOENT") return null;
     if (thrown instanceof Failure) throw thrown;
-    throw new Failure("invalid", `config ${path} cannot be read: ${textOf(thrown)}`, { cause: thrown });
+    throw new Failure("invalid", `config ${path} cannot be read: ${fileFaultOf(thrown)}`, { cause: thrown });
+  } finally {
+    if (file !== null) closeSync(file);
   }
+}
+
+/** Read to the bound, whatever size the file is said to have: a device or a pipe has none. */
+function textIn(file: number, path: string): string {
+  const bytes = Buffer.alloc(LIMITS.configBytes + 1);
+  let sizeBytes = 0;
+  for (let read = -1; read !== 0 && sizeBytes < bytes.length; sizeBytes += read) {
+    read = readSync(file, bytes, sizeBytes, bytes.length - sizeBytes, null);
+  }
+  if (sizeBytes <= LIMITS.configBytes) return bytes.toString("utf8", 0, sizeBytes);
+  throw new Failure(
+    "invalid",
+    `config ${path} has more than ${LIMITS.configBytes} bytes; expected at most that`,
+  );
 }
 
 function sectionOf(pair: Pair, document: Document): Section {

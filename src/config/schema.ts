@@ -33,6 +33,8 @@ import {
   WEIGHT_MAX,
 } from "../source/traffic.ts";
 
+import { TRACING_DEFAULTS, TRACING_SCHEMA } from "./tracing.ts";
+
 /** What some defaults depend on. */
 export interface Ambience {
   /** A DNS label made of the host's name. */
@@ -86,6 +88,7 @@ export function defaults({ hostName, stateDir }: Ambience) {
       accessSample: 100,
       accessFile: "",
     },
+    tracing: TRACING_DEFAULTS,
     services: [] as unknown[],
   };
 }
@@ -202,7 +205,7 @@ function secret(form: RegExp, expected: string) {
 }
 
 /** An entry of `services:`. */
-export const STATIC_SERVICE_SCHEMA = v.strictObject({
+const STATIC_SERVICE_SCHEMA = v.strictObject({
   name: label,
   network: v.optional(label, DEFAULT_NETWORK),
   ports: v.optional(
@@ -345,6 +348,7 @@ export const CONFIG_SCHEMA = v.strictObject({
     ),
     accessFile: filePath,
   }),
+  tracing: TRACING_SCHEMA,
   services: listOf(STATIC_SERVICE_SCHEMA, "services", LIMITS.replicasPerNode),
 });
 

@@ -9,7 +9,7 @@
 
 import { createReadStream } from "node:fs";
 
-import { Failure, systemCodeOf, textOf, type FailureCode } from "../base/failure.ts";
+import { Failure, fileFaultOf, systemCodeOf, type FailureCode } from "../base/failure.ts";
 import { LIMITS } from "../model/limits.ts";
 
 const CODE_BY_SYSTEM_CODE: Readonly<Record<string, FailureCode>> = {
@@ -44,7 +44,7 @@ export async function readSecretFile(path: string, what: string): Promise<string
   } catch (thrown) {
     if (thrown instanceof Failure) throw thrown;
     const code = CODE_BY_SYSTEM_CODE[systemCodeOf(thrown) ?? ""] ?? "invalid";
-    throw new Failure(code, `${thing} cannot be read: ${textOf(thrown)}`, { cause: thrown });
+    throw new Failure(code, `${thing} cannot be read: ${fileFaultOf(thrown)}`, { cause: thrown });
   }
   const secret = Buffer.concat(chunks).toString("utf8").split("\n", 1)[0]?.trim() ?? "";
   if (secret !== "") return secret;

@@ -9,7 +9,7 @@
  */
 
 /** Dotted keys whose value is a secret; each has a sibling with `File` behind its name. */
-export const SECRET_KEYS: readonly string[] = ["mesh.token", "admin.token"];
+export const SECRET_KEYS: readonly string[] = ["mesh.token", "admin.token", "tracing.headers"];
 
 /** What stands for a secret that is set. */
 export const REDACTED = "(redacted)";
@@ -46,10 +46,10 @@ export function redacted(tree: Readonly<Record<string, unknown>>): Readonly<Reco
 
 /**
  * A text about a config file, such as a parser's, without the secrets that it quotes: join tokens wherever they stand,
- * and whole lines that speak of a token.
+ * and whole lines that speak of a token or of headers.
  */
 export function withoutSecrets(text: string): string {
   const [first = "", ...quoted] = text.split("\n");
-  const kept = quoted.some((line) => /token/i.test(line)) ? [] : quoted;
+  const kept = quoted.some((line) => /token|headers/i.test(line)) ? [] : quoted;
   return [first, ...kept].join("\n").replace(/SKTKN-[A-Za-z0-9-]+/g, REDACTED);
 }

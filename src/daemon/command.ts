@@ -12,6 +12,7 @@
 
 import { once } from "node:events";
 import type { Duplex } from "node:stream";
+import { setTimeout as pause } from "node:timers/promises";
 
 import type { JoinRequest } from "../admin/contract-trust.ts";
 import { defaultSocketPath } from "../admin/contract.ts";
@@ -19,15 +20,15 @@ import { Failure, textOf } from "../base/failure.ts";
 import { loadConfig, type LoadedConfig, type Surroundings } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { redacted } from "../config/secrets.ts";
+import { nowMs } from "../runtime/clock.ts";
 import { watchCrashes, watchSignals } from "../runtime/lifecycle.ts";
 import { openLog, type Log } from "../runtime/log.ts";
 import type { Farewell } from "../step.ts";
 
 import { openDaemon, type Daemon } from "./daemon.ts";
 import { askHandover, openSuccessor, type Predecessor, type Successor } from "./handover.ts";
-import type { Lingering } from "./lingering.ts";
 import { forgetOffline, initOffline, joinOffline, type Place } from "./offline.ts";
-import type { Opening, TrustPace } from "./options.ts";
+import type { DaemonOptions, Opening, TrustPace } from "./options.ts";
 import { purgeOffline } from "./purge.ts";
 
 /** What was given on the command line in place of configuration. */
@@ -39,6 +40,8 @@ export interface Flags {
 /** The process around a daemon. */
 export interface Process extends Surroundings {
   readonly version: string;
+  /** Folder of the built dashboard; none unless told. */
+  readonly dashboardDir?: string;
   readonly exit: (status: number) => void;
   /** For tests; see TrustPace. */
   readonly pace?: TrustPace;
@@ -55,11 +58,20 @@ type End =
   /** Another daemon of this host asks to take over. */
   | { readonly kind: "handover"; readonly connection: Duplex };
 
-/** Runs a daemon until a signal ends it. @returns the exit status @throws Failure when it cannot start */
+/** For a daemon to take back what it gave, and between two tries. */
+const AGAIN_MS = 30_000;
+const AGAIN_EVERY_MS = 500;
+
+/**
+ * Runs a daemon until a signal ends it.
+ *
+ * @returns the exit status
+ * @throws Failure when it cannot start: `usage` for a configuration with mistakes
+ */
 export async function runDaemon(flags: Flags, process_: Process): Promise<number> {
   const load = (): LoadedConfig =>
     loadConfig({ surroundings: process_, file: flags.file, flags: flags.values });
-  const { config, changedAtMs: configChangedAtMs } = load();
+  const { config, changedAtMs: configChangedAtMs } = loadedOrUsage(load);
   const log = openLog(config.log);
   watchCrashes(log, () => process_.exit(1));
   const ends = openEnds();
@@ -70,15 +82,17 @@ export async function runDaemon(flags: Flags, process_: Process): Promise<number
     stopNow: () => process_.exit(1),
     reload: () => reload(),
   });
-  const { env, version, pace = {}, replaces = false, purges = false } = process_;
-  const given = { configChangedAtMs, env, version, socket: socketOf(config, process_), log, pace };
+  const { env, version, dashboardDir = null, pace = {}, replaces = false, purges = false } = process_;
+  const socket = socketOf(config, process_);
+  const given = { configChangedAtMs, env, version, socket, dashboardDir, log, pace };
   const { stopping, onAnew, onHandover } = ends;
   const told = { stopping, onAnew, onHandover, onLeave: () => ends.stop("skein leave", "left") };
   let running = config;
   let opening: Opening = { kind: "usual" };
   let predecessor = replaces ? await predecessorAt(given.socket, log) : null;
-  for (;;) {
-    const daemon = await openDaemon({ ...given, ...told, config: running, opening, predecessor });
+  for (let takesBack = false; ; takesBack = predecessor !== null) {
+    const options = { ...given, ...told, config: running, opening, predecessor };
+    const daemon = await (takesBack ? openAgain(options, process_.exit) : openDaemon(options));
     if (daemon === null) break;
     reload = () => {
       try {
@@ -99,6 +113,41 @@ export async function runDaemon(flags: Flags, process_: Process): Promise<number
   // A probe that waits for its answer must not hold up the end: all that matters is closed.
   process_.exit(0);
   return 0;
+}
+
+/**
+ * Opens a daemon that takes back what it gave. Others may be in its way for a moment, of those that were to take over;
+ * past a while the process ends, for half a daemon is worse than none: nobody would start another.
+ */
+async function openAgain(options: DaemonOptions, exit: Process["exit"]): Promise<Daemon | null> {
+  const untilMs = nowMs() + AGAIN_MS;
+  for (;;) {
+    try {
+      return await openDaemon(options);
+    } catch (thrown) {
+      if (options.stopping.aborted) return null;
+      if (nowMs() >= untilMs) {
+        options.log.error(`not opened anew: ${textOf(thrown)}`);
+        exit(1);
+        return null;
+      }
+      options.log.warn(`not opened anew yet: ${textOf(thrown)}`);
+      await pause(AGAIN_EVERY_MS, null, { signal: options.stopping }).catch(() => null);
+    }
+  }
+}
+
+/**
+ * A configuration with mistakes is to `run` what wrong usage is: another start would end as this one did, and who
+ * starts it again and again (systemd) goes by the exit status.
+ */
+function loadedOrUsage(load: () => LoadedConfig): LoadedConfig {
+  try {
+    return load();
+  } catch (thrown) {
+    if (!(thrown instanceof Failure) || thrown.code !== "invalid") throw thrown;
+    throw new Failure("usage", thrown.message, { cause: thrown });
+  }
 }
 
 /** How the next daemon of this process opens. */
@@ -142,7 +191,12 @@ async function handedOver(
   const successor = openSuccessor(connection);
   const lingering = await daemon.handOver();
   successor.give(lingering.legacy);
-  const said = await toldBy(successor, lingering, stopping);
+  let isRelaying = true;
+  const stopRelaying = (): void => {
+    isRelaying = false;
+    lingering.stopRelaying();
+  };
+  const said = await toldBy(successor, stopRelaying, stopping);
   if (said !== "gone") {
     if (said === "stopped") log.info("told to stop before the daemon that takes over serves");
     if (said === "late") log.warn("the daemon that takes over is not ready in time: this one stops");
@@ -157,7 +211,10 @@ async function handedOver(
     opening: { kind: "usual" },
     predecessor: {
       legacy: lingering.legacy,
-      relieveOfStreams: async () => lingering.stopRelaying(),
+      get isRelaying() {
+        return isRelaying;
+      },
+      relieveOfStreams: async () => stopRelaying(),
       async relieve() {
         await lingering.stopListening();
         // In its own time, beside what is opened now.
@@ -172,7 +229,7 @@ async function handedOver(
 /** What ends the wait for a successor: its word, its end, or the order to stop. What it says on the way is done. */
 async function toldBy(
   successor: Successor,
-  lingering: Lingering,
+  stopRelaying: () => void,
   stopping: AbortSignal,
 ): Promise<"ready" | "gone" | "late" | "stopped"> {
   if (stopping.aborted) return "stopped";
@@ -180,7 +237,7 @@ async function toldBy(
   for (;;) {
     const said = await Promise.race([successor.next(), stopped]);
     if (said !== "relays") return said;
-    lingering.stopRelaying();
+    stopRelaying();
     successor.done();
   }
 }

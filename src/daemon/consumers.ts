@@ -2,12 +2,11 @@
  * Consumers: each new view becomes a zone and a route table, and DNS and the proxy serve them.
  *
  * A projection an engine, all of the same view: what DNS answers and where the proxy leads never disagree. Each
- * table's pools count at once; its listeners follow, since opening them takes time.
+ * table's pools count at once; its listeners follow, since opening them takes time, and so does DNS where it would tell
+ * of an address that nothing listens on yet.
  *
  * Touches: DNS and proxy sockets, through their shells.
  */
-
-import { readFileSync } from "node:fs";
 
 import { Failure } from "../base/failure.ts";
 import { renderHostPort } from "../base/ip.ts";
@@ -29,10 +28,12 @@ import type { Dial, GivenOf } from "../proxy/connect.ts";
 import { openProxy, type Proxy } from "../proxy/proxy.ts";
 import { planRoutes, type RouteOptions } from "../proxy/plan.ts";
 import { listenerKey, type Upstream } from "../proxy/routes.ts";
+import type { Tracing } from "../proxy/trace/tracing.ts";
 import type { DialDatagrams } from "../proxy/udp/ways.ts";
 import { openCertificates, type Certificates } from "../proxy/tls/certificates.ts";
 import { nowMs } from "../runtime/clock.ts";
 import type { Metrics } from "../runtime/metrics.ts";
+import { openFilesMax } from "../runtime/self.ts";
 
 import { Askers } from "./askers.ts";
 import type { Base } from "./base.ts";
@@ -41,6 +42,7 @@ import type { Pools } from "./pools.ts";
 import { sharedWith } from "./options.ts";
 import { routeTo } from "./relay.ts";
 import type { Served } from "./served.ts";
+import { traceTo } from "./traces.ts";
 import { findUpstreams, followUpstreams } from "./upstreams.ts";
 
 /** DNS and the proxy of one daemon. */
@@ -87,11 +89,17 @@ export async function openConsumers(
     return { view, zone: zoneOf(view, zone), table };
   };
   let served = project(given.node.view, null);
+  metrics.readyReplicas.readFrom(() => readyIn(served.view));
   const askers = new Askers(given.node.found);
-  const dns = await openDns(base, askers, served.zone);
+  let opened: Proxy | null = null;
+  const opensInMs = (address: string): number => opened?.opensInMs(address) ?? 0;
+  const dns = await openDns(base, { askers, zone: served.zone, opensInMs });
   const dials = dialsIn(() => served.view, given.openStream);
   const access = openAccess(base);
-  const proxy = await openTraffic(base, { ...given, access }, dials);
+  const tracing = await traceTo(base, given.node.view.self);
+  const onListening = (): void => dns.listenersTold();
+  const proxy = await openTraffic(base, { ...given, access, tracing, onListening }, dials);
+  opened = proxy;
   const begun = Promise.withResolvers<void>();
   let isServing = base.options.predecessor === null;
   if (isServing) begun.resolve();
@@ -107,8 +115,10 @@ export async function openConsumers(
     if (view.complete) void listening.then(() => kernel.listens());
     if (isServing) return;
     isServing = true;
-    const answering = base.options.config.dns.listen.map((address) => dns.listenOn(address));
-    Promise.all([listening, ...answering]).then(() => begun.resolve(), begun.reject);
+    const answers = (): Promise<unknown> =>
+      Promise.all(base.options.config.dns.listen.map((address) => dns.listenOn(address)));
+    // DNS last: until then the other one answers, and nobody waits for a listener of ours.
+    listening.then(answers).then(() => begun.resolve(), begun.reject);
   };
   const sourcesTold = (): void => {
     served = { ...served, zone: zoneOf(served.view, served.zone) };
@@ -161,30 +171,30 @@ const DNS_CONNECTIONS_SHARE = 8;
 /** The part of them that questions to upstream name servers may take. */
 const DNS_EXCHANGES_SHARE = 8;
 
+/** Where the system does not tell. */
+const OPEN_FILES_USUAL = 1024;
+
 /** One of `parts` equal parts of the files that this process may have open. */
 function openFilesShare(parts: number): number {
-  return Math.floor(openFilesMax() / parts);
+  return Math.floor((openFilesMax() ?? OPEN_FILES_USUAL) / parts);
 }
 
-/** The soft limit of open files (getrlimit(2)); a usual one where the system does not tell. */
-function openFilesMax(): number {
-  try {
-    const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
-    return soft === undefined ? 1024 : Number(soft);
-  } catch {
-    // No /proc on this system.
-    return 1024;
-  }
-}
-
-async function openDns(base: Base, askers: Askers, zone: Zone): Promise<DnsServer> {
+async function openDns(
+  base: Base,
+  given: {
+    readonly askers: Askers;
+    readonly zone: Zone;
+    readonly opensInMs: (address: string) => number;
+  },
+): Promise<DnsServer> {
   const { options, lifecycle, metrics, report, random } = base;
+  const { askers, ...answering } = given;
   const { dns } = options.config;
   const server = await openDnsServer({
     // Beside another daemon only once there is something to answer.
     listen: options.predecessor === null ? dns.listen : [],
     shared: sharedWith(options),
-    zone,
+    ...answering,
     askerOf: (address) => askers.askerOf(address),
     onStranger: () => report.onStranger(),
     isAllowed: allowOf(dns.allow),
@@ -219,8 +229,10 @@ async function openTraffic(
     readonly node: Node;
     readonly vipPool: string;
     readonly access: AccessLog;
+    readonly tracing: Tracing;
     readonly kernel: Kernel;
     readonly pools: Pick<Pools, "pool6">;
+    readonly onListening: () => void;
   },
   dials: Dials,
 ): Promise<Proxy> {
@@ -239,10 +251,12 @@ async function openTraffic(
     proxyProtocol: options.config.ingress.proxyProtocol,
     vipPool: given.vipPool,
     access: given.access,
+    tracing: given.tracing,
     ...(certificates && { certificates }),
     shared: sharedWith(options),
     times: timesOf(options.config),
     onChanged: () => given.kernel.note(),
+    onListening: given.onListening,
     hold: (addresses, holding) => given.pools.pool6.hold(addresses, holding),
   });
   // The grace is spent before, while peers still see this node; what is left ends at once.
@@ -318,6 +332,12 @@ function askFor(view: View, upstream: Upstream, deadlineMs: number): Parameters<
 
 const TIERS: readonly Tier[] = ["eligible", "draining", "panic", "never"];
 const STATES: readonly MemberState[] = ["alive", "suspect", "dead", "away", "left"];
+
+/** How many replicas of each service take new traffic. */
+function* readyIn({ services }: View): Iterable<readonly [string, number]> {
+  for (const { key, replicas } of services)
+    yield [key, replicas.filter(({ tier }) => tier === "eligible").length];
+}
 
 function gauge(view: View, metrics: Metrics): void {
   metrics.viewVersion.set(view.version);

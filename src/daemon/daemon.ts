@@ -55,7 +55,7 @@ import { forgetOffline } from "./offline.ts";
 import type { DaemonOptions } from "./options.ts";
 import { openPools, type Pools } from "./pools.ts";
 import { purge } from "./purge.ts";
-import { wayTo } from "./relay.ts";
+import { addressIn, wayTo } from "./relay.ts";
 import { watchRanges } from "./ranges.ts";
 import { Report } from "./report.ts";
 import { sourceNames, type Sources } from "./sources.ts";
@@ -64,6 +64,9 @@ import { openUpkeep } from "./upkeep.ts";
 
 /** All of a clean stop but its graces: Docker kills ten seconds after its signal. */
 const CLOSE_MS = 2500;
+
+/** For the data dir of a predecessor, or of a successor that was killed: a process is there longer than it acts. */
+const LOCK_MS = 5000;
 
 /** A running daemon. */
 export interface Daemon {
@@ -156,12 +159,13 @@ async function assemble(base: Base): Promise<Daemon | null> {
   const { feed } = driver;
   const view = (): View => consumers.served().view;
   const desk = { identity, credentials, view, advertised: mesh.advertised, feed };
-  const doors = { node, driver, consumers, desk, pool: vipPool, onHappenings };
+  const { delayMs: loopDelayMs } = eventLoop;
+  const doors = { node, driver, consumers, desk, mesh, kernel, pool: vipPool, loopDelayMs, onHappenings };
   await openDoors(base, { ...doors, departed: departed.promise });
   const ranges = (): readonly Prefix[] => rangesOf(options, vipPool, view());
   watchRanges(base, { ranges, told: record.prefixes, feed });
   // All that may well fail is open by now; and no peer has met this life of the node yet.
-  await options.predecessor?.relieveOfStreams();
+  await takeStreams(base, mesh);
   const sources = openLocal(base, { node, kernel, consumers, feed });
   driver.start();
   mesh.admit();
@@ -184,6 +188,12 @@ async function assemble(base: Base): Promise<Daemon | null> {
     departed,
     name: record.name,
   });
+}
+
+/** Relays from now on, in place of the predecessor. */
+async function takeStreams({ options }: Base, mesh: Mesh): Promise<void> {
+  await mesh.listen();
+  await options.predecessor?.relieveOfStreams();
 }
 
 /** What a daemon is made of once it serves. */
@@ -265,7 +275,8 @@ async function openGround(base: Base): Promise<Ground | null> {
   const { options, lifecycle, report } = base;
   const { node, mesh } = options.config;
   await ensureFolder(node.dataDir);
-  const lock = await lockFolder(node.dataDir);
+  const waitMs = options.predecessor === null ? 0 : LOCK_MS;
+  const lock = await lockFolder(node.dataDir, { waitMs });
   lifecycle.opened({ name: "data dir lock", close: () => lock.release() });
   const membership = await openMembership(base);
   if (membership === null) return null;
@@ -306,6 +317,7 @@ async function openMeshOf(
     onJoin: (request, response, caller) => void enrol(request, response, caller),
     onInput,
     onHappenings,
+    addressOf: (id) => addressIn(id, members()),
     nameOf: (id) => members().find((member) => member.id === id)?.name ?? null,
   });
   advertised = mesh.advertised;

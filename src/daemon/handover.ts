@@ -38,6 +38,8 @@ const DONE_MS = 5000;
 /** The old daemon, in the eyes of the new one. */
 export interface Predecessor {
   readonly legacy: Legacy;
+  /** False when nobody listens on the mesh port any more: another successor was to, and is gone. */
+  readonly isRelaying: boolean;
   /** Tells it that streams are relayed here. Settles when it takes no new ones, or is gone. Never rejects. */
   relieveOfStreams(): Promise<void>;
   /** Tells it that all is served here. Settles when it listens no more, or is gone. Never rejects. */
@@ -79,6 +81,7 @@ export async function askHandover(socketPath: string): Promise<Predecessor | nul
   }
   return {
     legacy: legacy.value,
+    isRelaying: true,
     async relieveOfStreams() {
       connection.write("relays\n");
       await lines.next(DONE_MS);

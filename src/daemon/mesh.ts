@@ -10,15 +10,17 @@
 
 import { renderHostPort, type HostPort } from "../base/ip.ts";
 import { chooseAdvertised } from "../mesh/advertise.ts";
-import { openDialler } from "../mesh/dial.ts";
+import { openDialler, type DialMember } from "../mesh/dial.ts";
 import { openLanes } from "../mesh/lanes.ts";
 import type { Link } from "../mesh/link.ts";
 import { openLinks, type Links } from "../mesh/links.ts";
 import { openListener, type ListenerOptions } from "../mesh/listener.ts";
+import { openAsking, type Answer, type Answers, type AskMember } from "../mesh/questions.ts";
 import { openRefusals, type MeshRefusal } from "../mesh/refusals.ts";
 import type { OpenStream } from "../mesh/stream.ts";
 import { openStreams } from "../mesh/streams.ts";
 import type { MeshTrust, Objection } from "../mesh/trust.ts";
+import { openWayBack } from "../mesh/way-back.ts";
 import type { Credential } from "../model/credential.ts";
 import type { Happening } from "../model/event.ts";
 import type { NodeId } from "../model/ids.ts";
@@ -39,8 +41,14 @@ export interface Mesh {
   readonly advertised: HostPort;
   readonly streamCount: () => number;
   readonly openStream: OpenStream;
+  /** Asks a member what only one asks, now and then. */
+  readonly ask: AskMember;
+  /** What members are answered who ask for this host's traffic; nothing before it was set. */
+  readonly trafficIs: (answer: Answer) => void;
   /** Ends all that goes to or comes from members who do not count any more; done now and then by itself. */
   readonly recheck: () => void;
+  /** Listens, where a predecessor does until now; harmless elsewhere. @throws Failure as openListener does */
+  readonly listen: () => Promise<void>;
   /** Takes links from now on; those that came before waited, unread. */
   readonly admit: () => void;
   /** Ends all links and takes none any more: a successor has them. Streams are relayed as before. */
@@ -56,11 +64,20 @@ export interface MeshParts extends Pick<ListenerOptions, "resolve" | "wayTo" | "
   readonly credentialOf: (member: NodeId) => Credential | undefined;
   readonly onInput: Driver["feed"];
   readonly onHappenings: (happenings: readonly Happening[]) => void;
+  /** Where a member listens; null for one that is not known. */
+  readonly addressOf: (id: NodeId) => HostPort | null;
   /** What a member is called, by its id; null for one that is not known. */
   readonly nameOf: (id: NodeId) => string | null;
 }
 
-/** Opens the mesh port and the links. @throws Failure as openListener does */
+/**
+ * Opens the mesh port and the links.
+ *
+ * Beside a predecessor the port is open only once `listen` was called: half of all streams would come here from the
+ * first moment on, to a daemon that has its hands full with starting, and end with it if it fails to start.
+ *
+ * @throws Failure as openListener does
+ */
 export async function openMesh(base: Base, parts: MeshParts): Promise<Mesh> {
   const { resolve, wayTo, onJoin, onInput } = parts;
   const { options, lifecycle, metrics, report } = base;
@@ -76,6 +93,7 @@ export async function openMesh(base: Base, parts: MeshParts): Promise<Mesh> {
   const streams = openStreams({ dialMember });
   lifecycle.opened({ name: "relayed streams", close: () => streams.close(), handover: "serves" });
   const links = openLinks({ onInput, log, metrics, lanes, dialMember, refusals });
+  const { answers, trafficIs } = answersBy(dialMember, parts);
   const early: Link[] = [];
   let isAdmitting = false;
   const listener = await openListener({
@@ -89,16 +107,15 @@ export async function openMesh(base: Base, parts: MeshParts): Promise<Mesh> {
     wayTo,
     streams,
     onJoin,
+    answers,
     log,
     metrics,
     shared: sharedWith(options),
+    // Who lets the system choose has another port than the predecessor, and has to know which.
+    isLate: options.predecessor?.isRelaying === true && listen.port !== 0,
   });
-  lifecycle.opened({
-    name: "mesh listener",
-    close: () => listener.close(),
-    deadlineMs: 2500,
-    handover: "serves",
-  });
+  const close = (): Promise<void> => listener.close();
+  lifecycle.opened({ name: "mesh listener", close, deadlineMs: 2500, handover: "serves" });
   const { address, streamCount } = listener;
   report.listen("mesh", () => [renderHostPort(address)]);
   const objection = objectionOf(parts);
@@ -112,7 +129,10 @@ export async function openMesh(base: Base, parts: MeshParts): Promise<Mesh> {
     address,
     streamCount,
     openStream: streams.open,
+    ask: openAsking(dialMember),
+    trafficIs,
     recheck,
+    listen: () => listener.listen(),
     admit(): void {
       isAdmitting = true;
       for (const link of early.splice(0)) links.accept(link);
@@ -130,6 +150,22 @@ export async function openMesh(base: Base, parts: MeshParts): Promise<Mesh> {
   return { ...opened, advertised };
 }
 
+/** What members are answered; of traffic nothing before it is known whom to ask: the port is open before the proxy. */
+function answersBy(
+  dialMember: DialMember,
+  { addressOf }: Pick<MeshParts, "addressOf">,
+): { readonly answers: Answers } & Pick<Mesh, "trafficIs"> {
+  let traffic: Answer = () => null;
+  return {
+    answers: {
+      here: () => true,
+      path: openWayBack({ ask: openAsking(dialMember), addressOf }),
+      traffic: (asker, from) => traffic(asker, from),
+    },
+    trafficIs: (answer) => void (traffic = answer),
+  };
+}
+
 /** What the mesh needs of trust. */
 export function meshTrustOf(credentials: Credentials): MeshTrust {
   return {
@@ -143,7 +179,7 @@ export function meshTrustOf(credentials: Credentials): MeshTrust {
  * Judges who was let in a while ago. A connection goes on with the certificate that it was opened with, and streams may
  * live for months: who has renewed meanwhile, as his log shows, has done so for the same key, and is cut for nothing.
  */
-export function objectionOf({
+function objectionOf({
   credentials: { admission },
   credentialOf,
 }: Pick<MeshParts, "credentials" | "credentialOf">): Objection {

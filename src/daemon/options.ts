@@ -43,6 +43,8 @@ export interface DaemonOptions {
   readonly version: string;
   /** Path of the admin socket; null for none. */
   readonly socket: string | null;
+  /** Folder of the built dashboard; null where there is none. */
+  readonly dashboardDir: string | null;
   readonly log: Log;
   readonly opening: Opening;
   readonly pace: TrustPace;

@@ -35,6 +35,12 @@ export function wayTo(node: NodeId, members: readonly Member[]): OwnerWay {
   return isReached(member) ? { kind: "peer", address: addressOf(member) } : { kind: "unlinked" };
 }
 
+/** Where a member listens, whether this node reaches it or not; null for one that is gone or has not said. */
+export function addressIn(node: NodeId, members: readonly Member[]): HostPort | null {
+  const member = members.find(({ id }) => id === node);
+  return member === undefined || member.state === "left" || member.host === "" ? null : addressOf(member);
+}
+
 function isReached({ state, via, host }: Member): boolean {
   return state === "alive" && via === null && host !== "";
 }

@@ -63,6 +63,8 @@ export class Report {
   kernelFacts: () => KernelFacts | null = () => null;
   /** Why the access log cannot be written at the moment; null when it can. */
   accessProblem: () => string | null = () => null;
+  /** Why the collector does not take spans at the moment; null when it does. */
+  tracingProblem: () => string | null = () => null;
   /** Why the state cannot be kept at the moment; null when it is. */
   saveProblem: string | null = null;
   /** What is wrong with the certificates of the HTTPS ingress at the moment. */
@@ -154,6 +156,9 @@ export class Report {
       trust: trustOf(node, credentials),
       roundTripMs: (id) => node.gossip.standing(id)?.rttMs ?? null,
       healthScore: node.gossip.healthScore,
+      hiderByService: new Map(
+        node.found.clients.flatMap(({ name, hides = [] }) => hides.map((key) => [key, name] as const)),
+      ),
       ejections: stats.ejected.map(({ id, untilMs, reason }) => {
         return { replica: replicaOf(id), reason: EJECTION_TEXT[reason], untilMs };
       }),
@@ -168,8 +173,11 @@ export class Report {
   }
 
   #ofAccess(): ProblemLine[] {
-    const text = this.accessProblem();
-    return text === null ? [] : [{ area: "log", subject: "log.access", text }];
+    const [access, tracing] = [this.accessProblem(), this.tracingProblem()];
+    const problems: ProblemLine[] = [];
+    if (access !== null) problems.push({ area: "log", subject: "log.access", text: access });
+    if (tracing !== null) problems.push({ area: "log", subject: "tracing.endpoint", text: tracing });
+    return problems;
   }
 
   #ofTrust({ view }: Served, { clusterId }: Credentials): ProblemLine[] {
@@ -218,8 +226,8 @@ function trustOf(node: Node, credentials: Credentials): TrustSnapshot {
   };
 }
 
-/** An upstream's id is `<replica>:<port>`; replica ids hold no colon. */
-function replicaOf(upstreamId: string): string {
+/** Whose port an upstream is: its id is `<replica>:<port>`, and replica ids hold no colon. */
+export function replicaOf(upstreamId: string): string {
   return upstreamId.slice(0, upstreamId.lastIndexOf(":"));
 }
 

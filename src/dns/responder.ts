@@ -6,6 +6,10 @@
  * forwarded one takes time. `recall` is the first step alone, without a closure or an object a query: by it most
  * queries are answered at hardly more than the price of the socket.
  *
+ * An answer must not be ahead of the listeners at the address that it tells: who tries it at once would be refused. So
+ * the query for a new name waits until they were opened, or could not be (`opensInMs`), and past a moment gets
+ * SERVFAIL: "not yet", for which clients ask again.
+ *
  * UDP and TCP listeners share one responder, so nothing here knows sockets: it is given bytes, the client's address and
  * a function to reply with.
  *
@@ -17,7 +21,7 @@ import { LIMITS } from "../model/limits.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import type { Cell } from "../runtime/tally.ts";
 
-import { answer, basisOf, isForeign } from "./names/answer.ts";
+import { answer, basisOf, isForeign, type Answer } from "./names/answer.ts";
 import { spend } from "./budget.ts";
 import { AnswerCache, bytesFor, restamp, type Entry } from "./cache.ts";
 import { Clients, type KnownClient } from "./clients.ts";
@@ -28,7 +32,7 @@ import type { Forwarded, Forwarder } from "./forward/forward.ts";
 import { isIsolated, type Asker, type Stranger } from "./names/lookup.ts";
 import { decodeQuery } from "./packet.ts";
 import type { Query } from "./query.ts";
-import { Strangers } from "./strangers.ts";
+import { Waiting } from "./waiting.ts";
 import type { Zone } from "./names/zone.ts";
 
 /** Where a query came from; the address as the socket tells it. */
@@ -47,6 +51,11 @@ export interface ResponderOptions {
   readonly askerOf: (address: string) => Asker | Stranger;
   /** Told when a stranger's query waits. */
   readonly onStranger?: () => void;
+  /**
+   * For how long at most an answer with this address waits for listeners there (milliseconds): 0 where they are open,
+   * or nobody opens any. Such answers wait until that changes (`listenersTold`). All are 0 unless told.
+   */
+  readonly opensInMs?: (address: string) => number;
   /** Whose foreign names are forwarded; the others' are refused. */
   readonly isAllowed: (address: string) => boolean;
   /** Null where there is no upstream: foreign names are refused, too. */
@@ -62,8 +71,10 @@ export interface Responder {
   /** Never throws, whatever the bytes. */
   serve(bytes: Buffer, client: Client, reply: Reply): void;
   setZone(zone: Zone): void;
-  /** Who stands behind addresses has changed: strangers' queries are looked at again. */
+  /** Who stands behind addresses has changed: all queries that wait are looked at again. */
   askersTold(): void;
+  /** Listeners were opened, or tried: queries that wait for them are looked at again. */
+  listenersTold(): void;
   /** Gives up the queries that wait. */
   close(): void;
   /** When an address (IPv4 never in its IPv6 form) last asked, monotonic; null when it did not, or long ago. */
@@ -89,9 +100,20 @@ export function openResponder(options: ResponderOptions): Responder {
   return new ZoneResponder(options);
 }
 
+/** For one whose answer is ahead of the listeners: below what clients wait before they ask again (RFC 8767 5). */
+const OPENING_MS = 1800;
+
+/** For a stranger's query: engines tell of a container within some 20 ms, and clients ask again after seconds. */
+const STRANGER_MS = 1000;
+
+/** By so much the clocks of timers and of `opensInMs` may differ, generously. */
+const CLOCKS_MS = 50;
+
 /** One query being answered. */
 interface Asking {
   readonly bytes: Buffer;
+  /** As the socket tells it. */
+  readonly address: string;
   readonly client: KnownClient;
   readonly transport: Transport;
   readonly recursive: boolean;
@@ -99,11 +121,20 @@ interface Asking {
   readonly reply: Reply;
 }
 
+/** The same of somebody who is known. */
+interface KnownAsking extends Asking {
+  readonly asker: Asker;
+}
+
 class ZoneResponder implements Responder {
   readonly #options: ResponderOptions;
   readonly #clients: Clients;
   readonly #cache: AnswerCache<Cell>;
-  readonly #strangers = new Strangers();
+  readonly #strangers = new Waiting({
+    max: LIMITS.dnsStrangersMax,
+    perAddress: LIMITS.dnsStrangersPerAddress,
+  });
+  readonly #opening = new Waiting({ max: LIMITS.dnsOpeningMax, perAddress: LIMITS.dnsOpeningPerAddress });
   #zone: Zone;
   /** Of the zone; finished answers of older ones have to be looked at again. */
   #generation = 0;
@@ -135,11 +166,15 @@ class ZoneResponder implements Responder {
   }
 
   askersTold(): void {
-    this.#strangers.retry();
+    for (const waiting of [this.#strangers, this.#opening]) waiting.retry();
+  }
+
+  listenersTold(): void {
+    this.#opening.retry();
   }
 
   close(): void {
-    this.#strangers.close();
+    for (const waiting of [this.#strangers, this.#opening]) waiting.close();
   }
 
   lastAskedMs(address: string): number | null {
@@ -166,14 +201,14 @@ class ZoneResponder implements Responder {
     }
     const client = this.#clients.of(address, startMs);
     const recursive = this.#isRecursive(client);
-    const asking: Asking = { bytes, client, transport, recursive, startMs, reply };
+    const asking: Asking = { bytes, address, client, transport, recursive, startMs, reply };
     if (decoded.kind === "query") {
       const { asker } = client;
       if (asker.kind !== "unknown") return this.#answer({ ...asking, asker }, decoded.query);
       // Whoever it is, he is told the same of what is foreign to who sees all.
       if (!asker.isolated && isForeign(this.#zone, decoded.query.question))
         return this.#forward(asking, decoded.query);
-      return this.#wait(asking, decoded.query, address);
+      return this.#wait(asking, decoded.query);
     }
     if (recursive) markRecursion(decoded.bytes);
     this.#send(asking, { bytes: decoded.bytes, qtype: "other", rcode: decoded.rcode, source: "edge" });
@@ -184,8 +219,8 @@ class ZoneResponder implements Responder {
   }
 
   /** Until it is known who asks. */
-  #wait(asking: Asking, query: Query, address: string): void {
-    const { transport, recursive, reply } = asking;
+  #wait(asking: Asking, query: Query): void {
+    const { address, transport, recursive, reply } = asking;
     const qtype = typeLabelOf(query.question.typeCode);
     // A copy: over TCP the query is a view of all that came with it.
     const bytes = Buffer.from(asking.bytes);
@@ -196,24 +231,68 @@ class ZoneResponder implements Responder {
       this.serve(bytes, { address, transport }, reply);
       return true;
     };
-    if (!this.#strangers.hold({ address, again, late })) return late();
+    if (!this.#strangers.hold({ address, waitMs: STRANGER_MS, again, late })) return late();
     this.#options.onStranger?.();
   }
 
-  #answer(asking: Asking & { readonly asker: Asker }, query: Query): void {
+  #answer(asking: KnownAsking, query: Query): void {
     const { bytes, client, transport, recursive, asker } = asking;
-    const variant = variantOf(client, transport, recursive);
-    const entry = this.#cache.find(bytes, variant);
+    const entry = this.#cache.find(bytes, variantOf(client, transport, recursive));
     if (entry !== null && this.#holds(entry, query, asker))
       return asking.reply(this.#recalled(entry, asking));
-    const qtype = typeLabelOf(query.question.typeCode);
-    const sizeBytesMax = bytesMax(query, transport);
+    const given = this.#answerOf(asking, query);
+    const waitMs = this.#opensInMs(given);
+    if (waitMs > 0) this.#waitForListeners(asking, query, waitMs);
+    else this.#tell(asking, query, given);
+  }
+
+  #answerOf({ asker, transport }: KnownAsking, query: Query): Answer {
     const { random } = this.#options;
-    const given = answer(this.#zone, query.question, asker, { random, sizeBytesMax });
+    return answer(this.#zone, query.question, asker, { random, sizeBytesMax: bytesMax(query, transport) });
+  }
+
+  /** A service's address stands alone in its answer. */
+  #opensInMs(given: Answer): number {
+    const { opensInMs } = this.#options;
+    if (opensInMs === undefined || given.kind === "forward") return 0;
+    const [record] = given.records;
+    return record?.type === "A" || record?.type === "AAAA" ? opensInMs(record.address) : 0;
+  }
+
+  /** Until what the answer leads to is served. */
+  #waitForListeners(asking: KnownAsking, { questionBytes, ...asked }: Query, waitMs: number): void {
+    // Copies: over TCP the query is a view of all that came with it.
+    const held = { ...asking, bytes: Buffer.from(asking.bytes) };
+    const query = { ...asked, questionBytes: Buffer.from(questionBytes) };
+    const { address } = asking;
+    const tellBefore = (leftMs: number): boolean => {
+      // Looked up anew: it may be another's address by now, or be on other networks.
+      const client = this.#clients.of(address, performance.now());
+      const { asker } = client;
+      if (asker.kind === "unknown") return false;
+      const now = { ...held, client, asker, recursive: this.#isRecursive(client) };
+      const given = this.#answerOf(now, query);
+      if (this.#opensInMs(given) > leftMs) return false;
+      this.#tell(now, query, given);
+      return true;
+    };
+    const again = (): boolean => tellBefore(0);
+    const late = (): void => {
+      if (tellBefore(CLOCKS_MS)) return;
+      const qtype = typeLabelOf(query.question.typeCode);
+      this.#send(held, { ...bare(query, "SERVFAIL", asking.recursive), qtype, source: "zone" });
+    };
+    if (!this.#opening.hold({ address, waitMs: Math.min(waitMs, OPENING_MS), again, late })) late();
+  }
+
+  #tell(asking: KnownAsking, query: Query, given: Answer): void {
     if (given.kind === "forward") return this.#forward(asking, query);
+    const { bytes, client, transport, recursive } = asking;
+    const variant = variantOf(client, transport, recursive);
+    const qtype = typeLabelOf(query.question.typeCode);
     const { rcode, basis } = given;
     const response = { ...given, recursionAvailable: recursive };
-    const encoded = encodeResponse(query, response, sizeBytesMax);
+    const encoded = encodeResponse(query, response, bytesMax(query, transport));
     const label = this.#options.metrics.dnsQueries.cell({ qtype, rcode, source: "cache" });
     this.#cache.put(bytes, variant, { encoded, basis, generation: this.#generation, label });
     this.#send(asking, { bytes: encoded.bytes, qtype, rcode, source: "zone" });
@@ -232,7 +311,7 @@ class ZoneResponder implements Responder {
   /** A finished answer for this query, counted. */
   #recalled(
     entry: Entry<Cell>,
-    { bytes, client, transport, recursive, startMs }: Omit<Asking, "reply">,
+    { bytes, client, transport, recursive, startMs }: Omit<Asking, "reply" | "address">,
   ): Buffer {
     const excessBytes = entry.encoded.bytes.length - bytes.length;
     const isWhole = transport === "tcp" || mayGet(client, excessBytes, startMs);

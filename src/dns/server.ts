@@ -39,6 +39,8 @@ export interface DnsServerOptions extends Pick<ListenersOptions, "ownAddresses" 
   readonly askerOf: (address: string) => Asker | Stranger;
   /** Told when the query of a stranger waits for `askersTold`. */
   readonly onStranger?: () => void;
+  /** For how long at most an answer with this address waits for `listenersTold`, milliseconds; 0 unless told. */
+  readonly opensInMs?: (address: string) => number;
   /** Whose foreign names are forwarded; the others' are refused. */
   readonly isAllowed: (address: string) => boolean;
   /** In the order in which they are asked; none: foreign names are refused. */
@@ -73,6 +75,8 @@ export interface DnsServer {
   setZone(zone: Zone): void;
   /** To be called when who stands behind addresses has changed. */
   askersTold(): void;
+  /** To be called when what `opensInMs` tells has become 0 for some addresses. */
+  listenersTold(): void;
   /** Forwards to these from now on; those that are this server are left out for as long as they are. */
   setUpstreams(upstreams: readonly HostPort[]): void;
   /**
@@ -122,11 +126,6 @@ export async function openDnsServer(options: DnsServerOptions): Promise<DnsServe
     return address;
   };
 
-  const stopListening = async (address: HostPort): Promise<void> => {
-    await listeners.remove(address);
-    chooseUpstreams();
-  };
-
   const close = async (): Promise<void> => {
     for (const part of [forwarder, responder]) part.close();
     await listeners.close();
@@ -157,12 +156,16 @@ export async function openDnsServer(options: DnsServerOptions): Promise<DnsServe
     },
     setZone: (zone) => responder.setZone(zone),
     askersTold: () => responder.askersTold(),
+    listenersTold: () => responder.listenersTold(),
     setUpstreams: (upstreams) => {
       wished = upstreams;
       chooseUpstreams();
     },
     listenOn,
-    stopListening,
+    async stopListening(address) {
+      await listeners.remove(address);
+      chooseUpstreams();
+    },
     lastAskedMs: (address) => responder.lastAskedMs(address),
     stats: () => ({
       serial: responder.serial,

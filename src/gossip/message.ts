@@ -104,7 +104,7 @@ export interface AppliedReport {
   readonly by: readonly Reporter[];
 }
 
-/** Asks the owner of a replica to take it out, or back in. */
+/** Asks the owner of a replica, or of all that a node runs (EVERY_REPLICA), to take it out, or back in. */
 export interface DrainAsk {
   readonly owner: NodeId;
   /** The owner's log as the asker holds it: an ask that was kept back is told by it from a new one. */

@@ -35,6 +35,17 @@ export interface VipPool {
   remove(): Promise<readonly string[]>;
 }
 
+/** Chooses the pool, and changes nothing. @param setting  the configured one; null for the automatic choice */
+export async function chooseVipPool(
+  setting: Prefix | null,
+): Promise<Pick<VipPool, "pool" | "reason"> & { readonly isAdmin: boolean }> {
+  const isAdmin = await hasNetAdmin();
+  if (setting !== null) return { pool: setting, reason: "configured", isAdmin };
+  const pool = prefixOf(isAdmin ? WITH_NET_ADMIN : WITHOUT);
+  const reason = isAdmin ? "NET_ADMIN is there" : "no NET_ADMIN: VIPs serve this host's own processes";
+  return { pool, reason, isAdmin };
+}
+
 /**
  * Chooses the pool and makes the host accept it.
  *
@@ -42,14 +53,7 @@ export interface VipPool {
  * @param listens  false where another daemon of this network stack holds the VIPs: then nothing is changed
  */
 export async function openVipPool(setting: Prefix | null, listens: boolean): Promise<VipPool> {
-  const isAdmin = await hasNetAdmin();
-  const pool = setting ?? prefixOf(isAdmin ? WITH_NET_ADMIN : WITHOUT);
-  const reason =
-    setting !== null
-      ? "configured"
-      : isAdmin
-        ? "NET_ADMIN is there"
-        : "no NET_ADMIN: VIPs serve this host's own processes";
+  const { pool, reason, isAdmin } = await chooseVipPool(setting);
   const isLoopbackPool = pool.text.startsWith("127.");
   if (!listens || !isAdmin) {
     const problem = listens && !isLoopbackPool ? await addRoute(pool) : null;

@@ -22,9 +22,10 @@ import type { NodeId } from "../model/ids.ts";
 import { nowMs } from "../runtime/clock.ts";
 import { connectTcp } from "../runtime/connect.ts";
 import { startDeadline } from "../runtime/deadline.ts";
+import { resettable } from "../runtime/pump.ts";
 
 import type { RefusalReason, Refusals } from "./refusals.ts";
-import { openContexts, resettable, TLS_OPTIONS, vouch, type MeshProtocol } from "./secure.ts";
+import { openContexts, TLS_OPTIONS, vouch, type MeshProtocol } from "./secure.ts";
 import type { MeshTrust } from "./trust.ts";
 
 /**

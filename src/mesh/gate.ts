@@ -24,13 +24,13 @@ import { JOIN_ALPN } from "../model/mesh-port.ts";
 import { nowMs } from "../runtime/clock.ts";
 import { KEEPALIVE_MS } from "../runtime/connect.ts";
 import { startDeadline, type RunningDeadline } from "../runtime/deadline.ts";
+import { resettable } from "../runtime/pump.ts";
 
 import type { RefusalReason, Refusals } from "./refusals.ts";
 import {
   contextOptions,
   GOSSIP_ALPN,
   refusalOf,
-  resettable,
   STREAM_ALPN,
   TLS_OPTIONS,
   vouch,

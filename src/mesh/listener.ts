@@ -1,10 +1,11 @@
 /**
  * Listener: the one port that hosts need between them.
  *
- * Gossip links and relayed streams share it, each as an HTTP/1.1 upgrade within its own protocol of TLS, so one parser
- * with one set of limits stands before both. Requests of hosts that want to join come in a third protocol and are
- * handed on. Who is let in at all the gate decides; what is decided here is what a caller may ask for, and how many of
- * each there may be. Whatever is not a request we know is refused in a line, counted and told of.
+ * Gossip links and relayed streams share it, each as an HTTP/1.1 upgrade within its own protocol of TLS, so one
+ * parser with one set of limits stands before both. Requests of hosts that want to join come in a third protocol and
+ * are handed on; so are questions of members, which come in that of streams (questions.ts). Who is let in at all the
+ * gate decides; what is decided here is what a caller may ask for, and how many of each there may be. Whatever is not
+ * a request we know is refused in a line, counted and told of.
  *
  * A request with an Origin is refused: a browser sends one, a daemon never, and no web page may speak to a
  * daemon.
@@ -18,24 +19,25 @@ import {
   type Server as HttpServer,
   type ServerResponse,
 } from "node:http";
-import type { Server } from "node:net";
 import type { Duplex } from "node:stream";
 
-import { Failure, systemCodeOf, textOf } from "../base/failure.ts";
-import { renderHostPort, type HostPort } from "../base/ip.ts";
+import { systemCodeOf, textOf } from "../base/failure.ts";
+import type { HostPort } from "../base/ip.ts";
 import type { Credential } from "../model/credential.ts";
 import type { NodeId } from "../model/ids.ts";
 import { LIMITS } from "../model/limits.ts";
 import { JOIN_ALPN, JOIN_BINDING_BYTES, JOIN_BINDING_LABEL } from "../model/mesh-port.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
-import { survey, type SharedSockets } from "../runtime/sharing.ts";
+import type { SharedSockets } from "../runtime/sharing.ts";
 
 import { DatagramDesk } from "./datagram-desk.ts";
 import { openGate, type Caller, type Gate } from "./gate.ts";
 import { Guests } from "./guests.ts";
 import type { Lanes } from "./lanes.ts";
 import type { Link } from "./link.ts";
+import { addressOf, listen } from "./listening.ts";
+import { QUESTION_PATH, QuestionDesk, type Answers } from "./questions.ts";
 import { Receipts } from "./receipts.ts";
 import type { RefusalReason, Refusals } from "./refusals.ts";
 import { GOSSIP_ALPN, refusalOf, STREAM_ALPN, vouch } from "./secure.ts";
@@ -85,18 +87,26 @@ export interface ListenerOptions {
   readonly streams: Pick<Streams, "open">;
   /** Answers whoever asks to join. A request has at most LIMITS.enrolBodyBytes. */
   readonly onJoin: (request: IncomingMessage, response: ServerResponse, caller: JoinCaller) => void;
+  /** Answers what members ask; nothing where none is told. */
+  readonly answers?: Answers;
   readonly log: Log;
   readonly metrics: Pick<Metrics, "streams" | "relayedDropped">;
   /** How long a connection may take to say what it wants; HANDSHAKE_MS unless told. */
   readonly handshakeMs?: number;
+  /** How long a connection of somebody who asks to join may last; JOIN_MS unless told. */
+  readonly joinMs?: number;
   /** Those of the daemon that this one takes over from: what they hold may be listened on beside them. */
   readonly shared?: SharedSockets;
+  /** True to listen not before it is told to: beside another daemon each takes its share of what comes. */
+  readonly isLate?: boolean;
 }
 
 /** An open mesh port. */
 export interface Listener {
-  /** Where it listens, with the port the system chose. */
+  /** Where it listens, with the port the system chose; where it is to listen until then. */
   readonly address: HostPort;
+  /** Listens, if it does not yet. To be called once where it is late, before it is closed. @throws as openListener */
+  listen(): Promise<void>;
   /** How many streams it relays now. */
   readonly streamCount: () => number;
   /** How many connections members keep ready here. */
@@ -115,7 +125,7 @@ export interface Listener {
 }
 
 /**
- * Opens the mesh port.
+ * Opens the mesh port, unless it is to be late.
  *
  * @throws Failure `busy` when the address is taken, `not-allowed` when the port needs privileges, `invalid`
  *   when the address is none of this host's
@@ -124,12 +134,17 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   const guests = new Guests();
   const door = new Door(options, guests);
   const { server } = door.gate;
-  await listen(server, options);
-  server.on("error", (thrown) => options.log.warn("mesh listener", { error: textOf(thrown) }));
+  const open = async (): Promise<void> => {
+    if (server.listening) return;
+    await listen(server, options);
+    server.on("error", (thrown) => options.log.warn("mesh listener", { error: textOf(thrown) }));
+  };
+  if (options.isLate !== true) await open();
 
   let closing: Promise<void> | null = null;
   return {
     address: addressOf(server, options.listen),
+    listen: open,
     streamCount: () => guests.streamCount,
     readyCount: () => guests.readyCount,
     cut: (objection) => guests.cut(objection),
@@ -159,6 +174,7 @@ class Door {
   readonly #http: HttpServer;
   readonly #desk: DatagramDesk;
   readonly #receipts = new Receipts();
+  readonly #questions: QuestionDesk;
   /** Of the connections that node:http reads. */
   readonly #callers = new WeakMap<Duplex, Caller>();
   #isRetired = false;
@@ -168,6 +184,7 @@ class Door {
     this.#guests = guests;
     this.#acceptor = openLinkAcceptor(options.lanes);
     this.#desk = new DatagramDesk({ dropped: () => options.metrics.relayedDropped.inc() });
+    this.#questions = new QuestionDesk(options.answers ?? {});
     this.#http = this.#openHttp();
     const { trust, refusals, handshakeMs = HANDSHAKE_MS } = options;
     this.gate = openGate({ trust, refusals, handshakeMs, onCaller: (caller) => this.#take(caller) });
@@ -188,6 +205,7 @@ class Door {
     http.on("request", (request: IncomingMessage, response: ServerResponse) =>
       with_(request.socket, (caller) => {
         if (caller.protocol === JOIN_ALPN) this.#join(caller, request, response);
+        else if (isQuestion(caller, request)) this.#answer(caller, request, response);
         else this.#turnAway(caller, "request", NO_UPGRADE);
       }),
     );
@@ -271,6 +289,15 @@ class Door {
     });
   }
 
+  /** It counts as a stream, and is over at once. */
+  #answer(caller: Caller, request: IncomingMessage, response: ServerResponse): void {
+    const vouched = vouch(caller.socket, this.#options.trust);
+    if (!vouched.ok) return this.#turnAway(caller, vouched.reason, refusalOf(vouched.text));
+    if (!this.#guests.hasRoomFor(caller.socket)) return this.#turnAway(caller, "streams", FULL);
+    this.#guests.addStream(caller.socket);
+    void this.#questions.answer({ request, response }, vouched.credential);
+  }
+
   #join(caller: Caller, request: IncomingMessage, response: ServerResponse): void {
     const { socket, credential, problem, address } = caller;
     const isKnown = this.#guests.isJoining(socket);
@@ -287,7 +314,7 @@ class Door {
       const oldest = this.#guests.addJoin(socket, address);
       const late = oldest === null ? undefined : this.#callers.get(oldest);
       if (late !== undefined) this.#tell(late, "joins", "too many ask to join, and it was the slowest");
-      const timer = setTimeout(() => socket.destroy(), JOIN_MS);
+      const timer = setTimeout(() => socket.destroy(), this.#options.joinMs ?? JOIN_MS);
       socket.once("close", () => clearTimeout(timer));
     }
     const binding = socket.exportKeyingMaterial(JOIN_BINDING_BYTES, JOIN_BINDING_LABEL, Buffer.alloc(0));
@@ -328,6 +355,12 @@ const NO_UPGRADE: Refusal = {
   reason: "this is the mesh port of a skein daemon; it takes upgrades only",
 };
 
+/** A request of a member for an answer, by which it was not sent by a browser. */
+function isQuestion({ protocol }: Caller, { url = "", method, headers }: IncomingMessage): boolean {
+  if (protocol !== STREAM_ALPN || headers.origin !== undefined) return false;
+  return method === "GET" && url.startsWith(QUESTION_PATH);
+}
+
 /** What an upgrade request is for, or why it is refused. */
 function wantedBy(request: IncomingMessage): "link" | "stream" | Refusal {
   const { headers, method, url = "" } = request;
@@ -341,50 +374,4 @@ function wantedBy(request: IncomingMessage): "link" | "stream" | Refusal {
     status: 404,
     reason: `expected ${GOSSIP_PATH}, /stream/, /datagrams/ or /receipts/ with its own protocol`,
   };
-}
-
-async function listen(
-  server: Server,
-  { listen: at, shared }: Pick<ListenerOptions, "listen" | "shared">,
-): Promise<void> {
-  try {
-    await (await survey(shared)).expectShareable(at, "tcp");
-  } catch (thrown) {
-    throw listenFailure(at, thrown);
-  }
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (thrown) => reject(listenFailure(at, thrown)));
-    const { host, port } = at;
-    // So that a successor can listen beside it; see runtime/sharing.ts.
-    server.listen({ host, port, exclusive: true, reusePort: port !== 0 }, () => {
-      server.removeAllListeners("error");
-      resolve();
-    });
-  });
-}
-
-function listenFailure(at: HostPort, cause: unknown): Failure {
-  const thing = `mesh.listen is ${renderHostPort(at)}`;
-  const isBusy = cause instanceof Failure && cause.code === "busy";
-  switch (isBusy ? "EADDRINUSE" : (systemCodeOf(cause) ?? "")) {
-    case "EADDRINUSE":
-      return new Failure(
-        "busy",
-        `${thing}, which is taken by another program; stop it, or set mesh.listen to another port`,
-        { cause },
-      );
-    case "EACCES":
-      return new Failure("not-allowed", `${thing}; without root expected a port from 1024 up`, { cause });
-    case "EADDRNOTAVAIL":
-      return new Failure("invalid", `${thing}; expected an address of this host`, { cause });
-    default:
-      return new Failure("invalid", `${thing}: ${textOf(cause)}`, { cause });
-  }
-}
-
-function addressOf(server: Server, asked: HostPort): HostPort {
-  const address = server.address();
-  return typeof address === "object" && address !== null
-    ? { host: address.address, port: address.port }
-    : asked;
 }

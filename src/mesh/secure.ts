@@ -10,7 +10,6 @@
  */
 
 import { constants } from "node:crypto";
-import type { Socket } from "node:net";
 import { createSecureContext, type SecureContext, type TLSSocket } from "node:tls";
 
 import type { Credential } from "../model/credential.ts";
@@ -85,19 +84,4 @@ export function vouch(socket: TLSSocket, trust: MeshTrust): Vouched {
 /** What a peer is told whose certificate does not count. */
 export function refusalOf(text: string): Refusal {
   return { status: 403, reason: printable(`you are refused: ${text}`) };
-}
-
-/**
- * Makes a TLS socket end with RST as a plain one does.
- *
- * It inherits `resetAndDestroy` and throws there, for its own handle is none of TCP's; the socket below can do it. What
- * is merely destroyed ends with FIN, and the other side would take a cut answer for a whole one.
- */
-export function resettable(secure: TLSSocket, below: Socket): TLSSocket {
-  return Object.assign(secure, {
-    resetAndDestroy() {
-      below.resetAndDestroy();
-      return secure;
-    },
-  });
 }

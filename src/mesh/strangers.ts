@@ -22,8 +22,8 @@ import { networkOf } from "../base/ip.ts";
 import { LIMITS } from "../model/limits.ts";
 
 /** Handshakes that may be begun at once, and that many more in a second: some fifth of a core at most. */
-const ALL_CREDIT = 400;
-const ALL_PER_MS = 0.2;
+export const ALL_CREDIT = 400;
+export const ALL_PER_MS = 0.2;
 /** The same for one address: a full mesh of 24 hosts behind one translator that starts in one moment fits. */
 const ADDRESS_CREDIT = 200;
 const ADDRESS_PER_MS = 0.05;

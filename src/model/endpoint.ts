@@ -7,7 +7,7 @@
  * Pure.
  */
 
-import type { ReplicaId } from "./ids.ts";
+import type { ReplicaId, ServiceKey } from "./ids.ts";
 import type { Delivery, ServiceDeclaration } from "./service.ts";
 
 /** An active check of one endpoint. Times in milliseconds; `rise` and `fall` are results in a row, at least 1. */
@@ -90,6 +90,8 @@ export interface LocalClient {
   readonly isolated: boolean;
   /** It has a label of ours, so that it counts on us for names, whomever it asks. */
   readonly labelled?: true;
+  /** Services of overlay networks for whose names Docker's own server answers containers beside it with this one. */
+  readonly hides?: readonly ServiceKey[];
 }
 
 /** A server that a client's resolver asks. */

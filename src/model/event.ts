@@ -14,6 +14,8 @@ export type EventKind =
   | "member.dead"
   | "member.away"
   | "member.left"
+  | "member.draining"
+  | "member.activated"
   | "member.refused"
   | "member.revoked"
   | "mesh.refused"

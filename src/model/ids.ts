@@ -24,6 +24,9 @@ export type ReplicaId = string;
 /** The network of services that name none. */
 export const DEFAULT_NETWORK = "default";
 
+/** Stands for all that a node runs, now and later, where a drain names what it is about: no replica's id. */
+export const EVERY_REPLICA = "*";
+
 const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
 
 /** The key of a service in its network. */

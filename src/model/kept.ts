@@ -51,6 +51,8 @@ export interface KeptState {
   readonly addresses: readonly HostPort[];
   /** Replicas drained by command, with the start of the run that is meant. */
   readonly drains: readonly { readonly id: ReplicaId; readonly startedAtMs: number }[];
+  /** All that runs here is drained by command, now and later. */
+  readonly isDrained: boolean;
 }
 
 /** The state of a node that never ran. */
@@ -61,6 +63,7 @@ export const NOTHING_KEPT: KeptState = {
   releases: [],
   addresses: [],
   drains: [],
+  isDrained: false,
 };
 
 /** Schema of the state file; raised when an older version could not read it. */
@@ -69,15 +72,16 @@ export const KEPT_SCHEMA = 1;
 /** Checks what a state file holds. */
 export function parseKept(value: unknown): Result<KeptState> {
   if (!isObject(value)) return refuse("the whole", value);
-  // A state file of an earlier version has no slices and no releases.
-  const { incarnation, claims, slices = [], releases = [], addresses, drains } = value;
+  // A state file of an earlier version has no slices, no releases, and drains of replicas only.
+  const { incarnation, claims, slices = [], releases = [], addresses, drains, isDrained = false } = value;
   if (!isCount(incarnation)) return refuse("incarnation", incarnation);
   if (!isListOf(claims, LIMITS.claimsRemembered, isClaim)) return refuse("claims", claims);
   if (!isListOf(slices, LIMITS.slicesRemembered, isSlice)) return refuse("slices", slices);
   if (!isListOf(releases, LIMITS.quarantined, isRelease)) return refuse("releases", releases);
   if (!isListOf(addresses, LIMITS.ownersMax, isAddress)) return refuse("addresses", addresses);
   if (!isListOf(drains, LIMITS.replicasPerNode, isDrain)) return refuse("drains", drains);
-  return success({ incarnation, claims, slices, releases, addresses, drains });
+  if (typeof isDrained !== "boolean") return refuse("isDrained", isDrained);
+  return success({ incarnation, claims, slices, releases, addresses, drains, isDrained });
 }
 
 function refuse(field: string, value: unknown): Result<never> {

@@ -132,6 +132,20 @@ export const LIMITS = {
   /** A backup of the authority: a few keys, and the charter. */
   backupBytes: 2 * 1024 * 1024,
 
+  /** Questions of one member being answered at once: a daemon asks one of each kind a second at most. */
+  questionsPerMember: 8,
+  /** An answer to one: of the largest, traffic, all that may be told in numbers of full length, some 1.4 MB. */
+  questionAnswerBytes: 2 * 1024 * 1024,
+
+  /** Services, replicas and links that one host tells of each second: the busiest, mostly 300 kB of text in all. */
+  servicesTold: 1000,
+  replicasTold: 2000,
+  linksTold: 256,
+  /** Links in a report of the whole cluster: those of some 200 hosts, 400 kB. */
+  linksReported: 4096,
+  /** Hosts asked for their traffic each second; of more each is asked every few seconds. */
+  trafficAskedPerSecond: 10,
+
   /** Relayed streams at once through one daemon, each two sockets. */
   streamsMax: 16_384,
   /** Connections kept ready for streams to one member, and to all: each costs some 40 KiB here and there. */
@@ -195,6 +209,15 @@ export const LIMITS = {
   accessFieldChars: 512,
   /** Lines of the access log that wait to be written: a second of the busiest proxy, or a short stall of the disk. */
   accessQueueBytes: 4 * 1024 * 1024,
+  /** Attempts of one request that its trace tells of; the first ones say why there were so many. */
+  spansPerRequest: 16,
+  /** Spans in one message to the collector, and their bytes: collectors commonly take 4 MiB. */
+  spanBatchMax: 512,
+  spanBatchBytes: 1024 * 1024,
+  /** Spans that wait to be sent: some seconds of a busy proxy, while the collector restarts. */
+  spanQueueBytes: 2 * 1024 * 1024,
+  /** What is read of a collector's answer. */
+  collectorAnswerBytes: 64 * 1024,
   /** Retries a service may have saved up; an outage is multiplied by at most this many, once. */
   retryTokensMax: 1000,
   /** Ejections remembered at once by one proxy. */
@@ -234,6 +257,9 @@ export const LIMITS = {
   /** Queries that wait until it is known which container asks; in all, and of one address. */
   dnsStrangersMax: 1024,
   dnsStrangersPerAddress: 32,
+  /** Queries for names whose addresses this host does not serve yet; one host's programs share an address. */
+  dnsOpeningMax: 1024,
+  dnsOpeningPerAddress: 256,
   /** A query: room for one question, EDNS options and a signature; longer ones only cost time to parse. */
   dnsQueryBytes: 1500,
   /** Records in one answer: as many A (16 bytes each) as a message of 64 kB holds; the encoder tells what fits. */
@@ -265,8 +291,18 @@ export const LIMITS = {
   adminAnswerBytes: 64 * 1024 * 1024,
   /** Followers of the event stream at once, each of them a connection held open. */
   eventStreamsMax: 64,
+  /** Of these at the loopback port, where every local user may knock: the socket's callers always find room. */
+  eventStreamsOfPortMax: 48,
   /** A follower with more than this unsent is dropped: above all the events kept, so that a replay fits. */
   eventStreamBufferedBytes: 1024 * 1024,
+  /** Followers of `watch` at once: pages that people look at. Each may hold one whole picture that it does not read. */
+  watchersMax: 32,
+  /** Of these at the loopback port. */
+  watchersOfPortMax: 24,
+  /** A watcher with more than this unsent gets no further changes, but a new picture when it has read them. */
+  watchBufferedBytes: 256 * 1024,
+  /** Events in a picture, and in one change: what a page shows before somebody asks for more. */
+  watchEventsMax: 256,
 
   /** One line of Docker's event stream. */
   dockerEventBytes: 1024 * 1024,

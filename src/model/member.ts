@@ -35,6 +35,8 @@ export interface Member {
   readonly prefixes: readonly string[];
   /** How it carries overlay networks; nothing where it cannot. */
   readonly overlay?: NodeOverlay;
+  /** Said only while all that it runs is drained by command; it lives all the same. */
+  readonly draining?: true;
   readonly state: MemberState;
   readonly incarnation: number;
   /** When the state last changed, by this node's clock, Unix milliseconds. */

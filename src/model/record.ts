@@ -31,6 +31,8 @@ export interface NodeRecord {
   readonly prefixes: readonly string[];
   /** How it carries overlay networks; nothing where it cannot. */
   readonly overlay?: NodeOverlay;
+  /** Said only while all that it runs is drained by command. */
+  readonly draining?: true;
 }
 
 /** How a node is reached by the overlay networks of others. */
@@ -186,8 +188,9 @@ function nodeFrom(fields: Fields): NodeRecord | null {
   if (!Object.values(labels).every(isShort)) return null;
   const named = { name, host, port, zone, labels: labels as Record<string, string> };
   const overlay = overlayFrom(fields["overlay"]);
+  const draining = fields["draining"] === true ? { draining: true as const } : null;
   const record: NodeRecord = { kind: "node", ...named, software, prefixes };
-  return overlay === null ? record : { ...record, overlay };
+  return { ...record, ...(overlay !== null && { overlay }), ...draining };
 }
 
 /**

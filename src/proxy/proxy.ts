@@ -25,7 +25,7 @@ import type { Metrics } from "../runtime/metrics.ts";
 import type { SharedSockets } from "../runtime/sharing.ts";
 
 import { NO_ACCESS_LOG, type AccessLog } from "./access/entry.ts";
-import { Active } from "./choice/active.ts";
+import { Active, type Carried } from "./choice/active.ts";
 import type { Times, Traffic } from "./choice/attempts.ts";
 import { openConnector, type Dial, type GivenOf } from "./connect.ts";
 import { Arrivals, type HeaderMode } from "./listen/arrival.ts";
@@ -36,10 +36,12 @@ import { openWebSockets } from "./http/websockets.ts";
 import { openWireForwarder } from "./http/wire/forwarder.ts";
 import { UpstreamPools } from "./http/wire/pool.ts";
 import { Listeners, type HoldAddresses, type ListenFailure, type OpenListener } from "./listen/listeners.ts";
+import { Opening } from "./listen/opening.ts";
 import { Ejections, type EjectionReason } from "./choice/outlier.ts";
 import { Readmission } from "./choice/readmission.ts";
 import { Frontends } from "./frontends.ts";
 import type { RouteTable } from "./routes.ts";
+import { NO_TRACING, type Tracing } from "./trace/tracing.ts";
 import { Udp } from "./udp/udp.ts";
 import type { DialDatagrams } from "./udp/ways.ts";
 import type { Certificates } from "./tls/certificates.ts";
@@ -69,9 +71,13 @@ export interface ProxyOptions {
   readonly hold?: HoldAddresses;
   /** Called when what `stats` tells of listeners or of ejections has changed; often, and not with each change. */
   readonly onChanged?: () => void;
+  /** Called when the listeners of a table were opened, or could not be: `opensInMs` is 0 for its addresses. */
+  readonly onListening?: () => void;
   /** Whether connections of trusted proxies begin with a PROXY protocol header; off unless told. */
   readonly proxyProtocol?: HeaderMode;
   readonly access?: AccessLog;
+  /** Takes part in traces; in none unless told. */
+  readonly tracing?: Tracing;
   /** What HTTPS is served with; without any it only passes TLS on to services that want it so. */
   readonly certificates?: Certificates;
   /** Sockets of the daemon that this one takes over from: where they listen this one may listen as well. */
@@ -106,7 +112,16 @@ export interface Proxy {
    * @returns what could not be listened on, once every listener has been tried; it is tried again from time to time
    */
   set(table: RouteTable): Promise<readonly ListenFailure[]>;
+  /**
+   * For how long at most who would tell of a service's address is to wait for its listeners, milliseconds; 0 where they
+   * are open, could not be, or are not this proxy's.
+   */
+  opensInMs(address: string): number;
+  /** Settles when there is nothing to wait for at any of these addresses. Never rejects; takes as long as opening. */
+  listening(addresses: readonly string[]): Promise<void>;
   stats(): ProxyStats;
+  /** What each upstream was given so far; forgotten with the upstream. Metrics of bytes are up to date after it. */
+  carried(): readonly Carried[];
   /** Stops listening; what is open goes on, and clients that keep connections are told to end them. */
   stopListening(): Promise<void>;
   /** Stops listening, lets what is under way end for at most `graceMs`, and resets the rest. */
@@ -144,13 +159,17 @@ export async function openProxy(options: ProxyOptions): Promise<Proxy> {
   const deadlines = new Deadlines();
   const connect = openConnector({ dial, deadlines, nowMs, ...times });
   const own = {
-    active: new Active(),
+    active: new Active((service) => ({
+      received: metrics.proxyReceivedBytes.cell({ service }),
+      sent: metrics.proxySentBytes.cell({ service }),
+    })),
     ejections: new Ejections(options.onChanged),
     deadlines,
     connect,
     times,
   };
-  const traffic = { ...own, access: options.access ?? NO_ACCESS_LOG, metrics, log, random, nowMs };
+  const { access = NO_ACCESS_LOG, tracing = NO_TRACING } = options;
+  const traffic = { ...own, access, tracing, metrics, log, random, nowMs };
   const { streamMs } = times;
   const { givenOf = notKnown } = options;
   const pools = new UpstreamPools({ connect, deadlines, nowMs, streamMs, givenOf, newReceipt });
@@ -174,6 +193,7 @@ class ServingProxy implements Proxy {
   readonly #connections: Connections;
   readonly #arrivals: Arrivals;
   readonly #listeners: Listeners;
+  readonly #opening = new Opening();
   readonly #binding: Latest<RouteTable>;
   readonly #timer: NodeJS.Timeout;
   readonly #frontends: Frontends;
@@ -235,9 +255,18 @@ class ServingProxy implements Proxy {
     if (this.#isClosing) return [];
     this.#swap(table);
     this.#table = table;
+    this.#opening.want(table, this.#options.nowMs());
     this.#binding.set(table);
-    await this.#binding.idle();
+    await this.#binding.soFar();
     return this.#listeners.failures;
+  }
+
+  opensInMs(address: string): number {
+    return this.#opening.leftMs(address, this.#options.nowMs());
+  }
+
+  async listening(addresses: readonly string[]): Promise<void> {
+    if (addresses.some((address) => this.opensInMs(address) > 0)) await this.#binding.soFar();
   }
 
   stats(): ProxyStats {
@@ -249,6 +278,10 @@ class ServingProxy implements Proxy {
       upstreamConnections: this.#pools.sizes,
       ejected: this.#traffic.ejections.current,
     };
+  }
+
+  carried(): readonly Carried[] {
+    return this.#traffic.active.carried();
   }
 
   async stopListening(): Promise<void> {
@@ -295,6 +328,8 @@ class ServingProxy implements Proxy {
       await this.#listen(table);
     } finally {
       this.#isBinding = false;
+      this.#opening.tried(table, this.#options.nowMs());
+      this.#options.onListening?.();
     }
   }
 

@@ -28,3 +28,24 @@ export function startDeadline(ms: number, passed: () => void): RunningDeadline {
     },
   };
 }
+
+/** What came of work that was waited for only so long. */
+export type Outcome<T> =
+  | { readonly kind: "whole"; readonly value: T }
+  | { readonly kind: "failed"; readonly thrown: unknown }
+  | { readonly kind: "late" };
+
+/** Waits for work, so many milliseconds at most. Never rejects; what fails after that is nobody's any more. */
+export async function outcomeWithin<T>(work: Promise<T>, ms: number): Promise<Outcome<T>> {
+  const passed = Promise.withResolvers<Outcome<T>>();
+  const deadline = startDeadline(ms, () => passed.resolve({ kind: "late" }));
+  const done = work.then(
+    (value): Outcome<T> => ({ kind: "whole", value }),
+    (thrown: unknown): Outcome<T> => ({ kind: "failed", thrown }),
+  );
+  try {
+    return await Promise.race([done, passed.promise]);
+  } finally {
+    deadline.clear();
+  }
+}

@@ -15,7 +15,7 @@
  */
 
 import { createHash } from "node:crypto";
-import { mkdir, open, rename, rm } from "node:fs/promises";
+import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 
 import { assert } from "../base/assert.ts";
@@ -133,10 +133,40 @@ export async function readBounded(path: string): Promise<string | null> {
  */
 export async function ensureFolder(path: string): Promise<void> {
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makeFolder(path, 0o700);
   } catch (thrown) {
-    throw fileFailure(path, "created", thrown);
+    if (!["ENOENT", "ENOTDIR", "EEXIST"].includes(systemCodeOf(thrown) ?? ""))
+      throw fileFailure(path, "created", thrown);
+    const text = `${path} cannot be a folder: a file, or what takes no folders, is in its way`;
+    throw new Failure("invalid", `${text}; expected another --data-dir`, { cause: thrown });
   }
+}
+
+/**
+ * Makes a folder with the folders above it; one that is there already is left as it is.
+ *
+ * Not by mkdir's `recursive`: Node goes round for ever where the folder above is there and takes none (/proc).
+ *
+ * @throws the system's own error, ENOTDIR where a file stands in the way
+ */
+export async function makeFolder(path: string, mode: number): Promise<void> {
+  try {
+    await mkdir(path, { mode });
+  } catch (thrown) {
+    const code = systemCodeOf(thrown);
+    if (code === "EEXIST" && (await stat(path)).isDirectory()) return;
+    const above = dirname(path);
+    if (code !== "ENOENT" || above === path || (await isThere(above))) throw thrown;
+    await makeFolder(above, mode);
+    await makeFolder(path, mode);
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await stat(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /**

@@ -15,9 +15,11 @@
 
 import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 
 import { Failure, systemCodeOf } from "../base/failure.ts";
 
+import { nowMs } from "./clock.ts";
 import { fileFailure } from "./files.ts";
 
 /** A lock that is held. */
@@ -29,15 +31,34 @@ export interface Lock {
 /** Stale locks met in a row before giving up: each try removes one, and others are starting as well. */
 const TRIES_MAX = 8;
 
+/** Between two looks at a lock that is waited for. */
+const LOOK_MS = 50;
+
 /**
  * Takes the lock of a data dir, which must exist.
  *
+ * @param options.waitMs  for how long a holder that lives is waited for, 0 unless told
  * @throws Failure `busy`, which names the pid of the holder, when another daemon that lives holds it
  */
-export async function lockFolder(dataDir: string): Promise<Lock> {
+export async function lockFolder(
+  dataDir: string,
+  { waitMs = 0 }: { readonly waitMs?: number } = {},
+): Promise<Lock> {
+  const untilMs = nowMs() + waitMs;
+  for (;;) {
+    try {
+      return await lockedNow(dataDir);
+    } catch (thrown) {
+      if (nowMs() >= untilMs || !(thrown instanceof Failure) || thrown.code !== "busy") throw thrown;
+      await delay(LOOK_MS);
+    }
+  }
+}
+
+async function lockedNow(dataDir: string): Promise<Lock> {
   const path = join(dataDir, "skein.lock");
   const minePath = `${path}.${process.pid}`;
-  const mine = `${process.pid} ${await startOf(process.pid)}\n`;
+  const mine = `${process.pid} ${await startIn(await statOf(process.pid))}\n`;
   try {
     await writeFile(minePath, mine, { mode: 0o600 });
     for (let tries = 0; tries < TRIES_MAX; tries += 1) {
@@ -96,20 +117,31 @@ async function lives(pid: number, start: string): Promise<boolean> {
     // EPERM: it runs, as another user.
     if (systemCodeOf(thrown) !== "EPERM") return false;
   }
-  const now = await startOf(pid);
+  const stat = await statOf(pid);
+  // It has ended, and its parent was not told yet.
+  if (stat[STAT_STATE] === "Z" || stat[STAT_STATE] === "X") return false;
+  const now = await startIn(stat);
   return now === UNKNOWN_START || start === UNKNOWN_START || now === start;
 }
 
 const UNKNOWN_START = "-";
 
+/** Where the fields of proc_pid_stat(5) stand in `statOf`: the third and the 22nd of them. */
+const STAT_STATE = 0;
+const STAT_START = 19;
+
+/** What /proc tells of a process behind its name, which stands in parentheses and may hold anything; none of nobody. */
+async function statOf(pid: number): Promise<readonly string[]> {
+  const stat = await textAt(`/proc/${pid}/stat`);
+  return stat === null ? [] : stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+}
+
 /**
  * When a process started, as a token to compare: the boot's id and the start in clock ticks since (proc(5)).
  */
-async function startOf(pid: number): Promise<string> {
+async function startIn(stat: readonly string[]): Promise<string> {
   const boot = await textAt("/proc/sys/kernel/random/boot_id");
-  const stat = await textAt(`/proc/${pid}/stat`);
-  // The second field is the program's name in parentheses and may hold anything; the start is the 22nd.
-  const ticks = stat?.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+  const ticks = stat[STAT_START];
   return boot === null || ticks === undefined ? UNKNOWN_START : `${boot.trim()}:${ticks}`;
 }
 

@@ -4,6 +4,9 @@
  * Pino without transports: a transport is a worker thread, and a log line must be out before the process that wrote
  * it dies. Logs go to stderr; stdout belongs to the data of a command. Nothing secret is ever passed here.
  *
+ * The fields of a JSON line are a contract: `level` (debug, info, warn, error), `time` (ISO 8601, UTC), `msg`, and what
+ * goes with it under names of its own.
+ *
  * Touches: stderr.
  */
 
@@ -15,7 +18,7 @@ export interface LogOptions {
   readonly format: "auto" | "text" | "json";
 }
 
-/** Fields that go with a line: flat, small, JSON-able. */
+/** Fields that go with a line: flat, small, JSON-able; none is called as those that every line has. */
 export type LogFields = Readonly<Record<string, string | number | boolean | null>>;
 
 /** Where parts of the daemon write what they saw. */
@@ -33,7 +36,12 @@ export function openLog(options: LogOptions): Log {
   const isText = options.format === "text" || (options.format === "auto" && process.stderr.isTTY);
   if (isText) return textLog(options.level);
   const logger = pino(
-    { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime, messageKey: "text" },
+    {
+      level: options.level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (word) => ({ level: word }) },
+    },
     destination({ dest: 2, sync: true }),
   );
   return jsonLog(logger);

@@ -11,11 +11,21 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
-import { openTalliedCounter, openTalliedHistogram, ServiceTallies } from "./tally.ts";
+import { openExposition } from "./exposition.ts";
+import { addSelf } from "./self.ts";
+import { openTalliedCounter, openTalliedHistogram, registerRead, ServiceTallies } from "./tally.ts";
 
 const FAST_SECONDS = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 ];
+
+type MakeCounter = <L extends string>(name: string, help: string, labelNames?: readonly L[]) => Counter<L>;
+type MakeGauge = <L extends string>(name: string, help: string, labelNames?: readonly L[]) => Gauge<L>;
+type MakeHistogram = <L extends string>(
+  name: string,
+  help: string,
+  labelNames?: readonly L[],
+) => Histogram<L>;
 
 /** All metrics of a daemon; a test makes its own. */
 export type Metrics = ReturnType<typeof openMetrics>;
@@ -37,9 +47,12 @@ export function openMetrics() {
     });
 
   const perService = new ServiceTallies(registry);
+  addSelf(registry);
   return {
     registry,
     perService,
+    /** All of it as Prometheus reads it. */
+    text: openExposition(registry),
     buildInfo: gauge("build_info", "1, labelled with the version that runs.", ["version", "node"]),
     members: gauge("members", "Members of the cluster as this node sees them.", ["state"]),
     gossipMessages: counter("gossip_messages_total", "Gossip frames.", ["kind", "direction"]),
@@ -63,16 +76,30 @@ export function openMetrics() {
     viewVersion: gauge("view_version", "Version of the current view; rises with each change."),
     services: gauge("services", "Services in the current view."),
     replicas: gauge("replicas", "Replicas in the current view, by how they may be used.", ["state"]),
+    readyReplicas: readyReplicas(registry),
     ...dnsMetrics(registry),
     ...proxyMetrics(perService),
     proxyFlows: gauge("proxy_udp_flows", "UDP flows that are remembered now."),
     proxyRefused: counter("proxy_refused_total", "Connections and requests refused at the edge.", ["reason"]),
     accessDropped: counter("access_log_dropped_total", "Lines of the access log that had no room."),
+    spansExported: counter("trace_spans_exported_total", "Spans that the collector took."),
+    spansDropped: counter("trace_spans_dropped_total", "Spans that were not sent, or not taken.", ["reason"]),
     relayedDropped: counter(
       "relayed_datagrams_dropped_total",
       "Answers of replicas here that found no room on the way to another host.",
     ),
     streams: counter("relayed_streams_total", "Relayed streams served for other hosts.", ["result"]),
+    ...kernelMetrics(counter, gauge, histogram),
+    ...sourceMetrics(gauge),
+    eventLoopDelay: gauge("event_loop_delay_seconds", "Event loop delay since the last scrape.", [
+      "quantile",
+    ]),
+  };
+}
+
+/** Of the kernel's part of the data plane. */
+function kernelMetrics(counter: MakeCounter, gauge: MakeGauge, histogram: MakeHistogram) {
+  return {
     kernelMode: gauge(
       "kernel_mode",
       "1 while the kernel carries what it can, 0 while the proxy carries all.",
@@ -82,14 +109,32 @@ export function openMetrics() {
     kernelRepairs: counter("kernel_repairs_total", "Things of ours in the kernel that others had changed.", [
       "part",
     ]),
+  };
+}
+
+/** Of what tells of replicas here. */
+function sourceMetrics(gauge: MakeGauge) {
+  return {
     sourceProblems: gauge("source_problems", "Things wrong with labels or config of services.", ["source"]),
     sourceStale: gauge("source_stale", "1 while a source cannot be read and its last set is used.", [
       "source",
     ]),
-    eventLoopDelay: gauge("event_loop_delay_seconds", "Event loop delay since the last scrape.", [
-      "quantile",
-    ]),
   };
+}
+
+/** How many replicas of each service take new traffic; looked up when somebody asks. */
+function readyReplicas(registry: Registry) {
+  let read = (): Iterable<readonly [service: string, count: number]> => [];
+  const about = {
+    name: "skein_service_ready_replicas",
+    help: "Replicas that take new traffic, on all hosts, as this node sees them.",
+    labelNames: ["service"],
+    type: "gauge",
+  } as const;
+  registerRead(registry, about, function* () {
+    for (const [service, value] of read()) yield { labels: { service }, value };
+  });
+  return { readFrom: (next: typeof read): void => void (read = next) };
 }
 
 /** Of the proxy, by service: counted with each request, and forgotten some time after their service has left. */
@@ -106,9 +151,26 @@ function proxyMetrics(tallies: ServiceTallies) {
       },
       FAST_SECONDS,
     ),
+    proxyReceivedBytes: tallies.counter({
+      name: "skein_proxy_received_bytes_total",
+      help: "Bytes that clients sent: bodies of requests, all of TCP connections and datagrams.",
+    }),
+    proxySentBytes: tallies.counter({
+      name: "skein_proxy_sent_bytes_total",
+      help: "Bytes that clients were sent: bodies of answers, all of TCP connections and datagrams.",
+    }),
+    proxyUdpFlows: tallies.counter({ name: "skein_proxy_udp_flows_total", help: "UDP flows begun." }),
+    kernelConnections: tallies.counter({
+      name: "skein_kernel_connections_total",
+      help: "Connections and flows that the kernel led to a replica by itself.",
+    }),
     proxyRetries: counter("proxy_retries_total", "Attempts moved on to another replica.", "reason"),
     proxyDatagrams: counter("proxy_datagrams_total", "Datagrams of UDP frontends, both ways.", "result"),
     proxyCut: counter("proxy_cut_total", "HTTP answers cut after their head was sent.", "reason"),
+    proxyCutErrors: tallies.counter({
+      name: "skein_proxy_cut_errors_total",
+      help: "Of the HTTP answers cut, those whose status told of an error (5xx) already.",
+    }),
     ejections: tallies.counter({
       name: "skein_upstream_ejections_total",
       help: "Replicas ejected by this proxy.",

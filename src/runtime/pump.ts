@@ -11,6 +11,7 @@
 
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import type { TLSSocket } from "node:tls";
 
 import type { Intake } from "./intake.ts";
 
@@ -82,6 +83,21 @@ export function reset(stream: Duplex): void {
   const timer = setTimeout(() => stream.destroy(), SHUTTING_MS);
   stream.once("close", () => clearTimeout(timer));
   stream.once("finish", () => resetNow(stream));
+}
+
+/**
+ * Makes a TLS socket end with RST as a plain one does.
+ *
+ * It inherits `resetAndDestroy` and throws there, for its own handle is none of TCP's; the socket below can do it. What
+ * is merely destroyed ends with FIN, and the other side would take a cut answer for a whole one.
+ */
+export function resettable(secure: TLSSocket, below: Socket): TLSSocket {
+  return Object.assign(secure, {
+    resetAndDestroy() {
+      below.resetAndDestroy();
+      return secure;
+    },
+  });
 }
 
 function resetNow(stream: Duplex): void {

@@ -54,6 +54,7 @@ export async function survey(shared: SharedSockets = new Set()): Promise<Survey>
   const [tcp, udp] = await Promise.all([readTables("tcp"), readTables("udp")]);
   const tables: Readonly<Record<Transport, Inodes>> = { tcp, udp };
   const nameOf = namesOfHolders();
+  const isOwn = ownSocketsAsked();
   const inodesAt = (address: string, { port }: HostPort, transport: Transport): readonly string[] => {
     const portText = port.toString(16).toUpperCase().padStart(4, "0");
     return tables[transport].get(`${address}:${portText}`) ?? [];
@@ -66,7 +67,7 @@ export async function survey(shared: SharedSockets = new Set()): Promise<Survey>
       const every = isWildcard(at.host) ? [] : inodesAt(isIpv4(at.host) ? EVERY_V4 : EVERY_V6, at, transport);
       // Who is there beside the predecessor was let in by it.
       if ([...exact, ...every].some((inode) => shared.has(inode))) return;
-      const inTheWay = exact[0] ?? (await firstOfOthers(every));
+      const inTheWay = exact[0] ?? (await firstOfOthers(every, isOwn));
       if (inTheWay === undefined) return;
       const where = `${renderHostPort(at)}${transport === "udp" ? "/udp" : ""}`;
       throw new Failure("busy", `${where} is held by ${await nameOf(inTheWay)}`);
@@ -89,15 +90,29 @@ export async function ownSockets(): Promise<readonly string[]> {
 }
 
 /** The first that is not of this process. */
-async function firstOfOthers(inodes: readonly string[]): Promise<string | undefined> {
-  for (const inode of inodes) if (!(await hasSocket("self", inode))) return inode;
+async function firstOfOthers(
+  inodes: readonly string[],
+  isOwn: (inode: string) => Promise<boolean>,
+): Promise<string | undefined> {
+  for (const inode of inodes) if (!(await isOwn(inode))) return inode;
   return undefined;
 }
 
-async function hasSocket(pid: string, wanted: string): Promise<boolean> {
-  // Listeners are opened early and have low numbers: ours is found long before the last connection.
-  for await (const inode of socketsOf(pid)) if (inode === wanted) return true;
-  return false;
+/**
+ * Tells whether this process has a socket. Its descriptors are looked through once for all that is asked, however many
+ * connections there are, and only as far as needed: listeners are opened early and have low numbers.
+ */
+function ownSocketsAsked(): (inode: string) => Promise<boolean> {
+  const seen = new Set<string>();
+  const unseen = socketsOf("self");
+  return async (inode) => {
+    while (!seen.has(inode)) {
+      const next = await unseen.next();
+      if (next.done === true) return seen.has(inode);
+      seen.add(next.value);
+    }
+    return true;
+  };
 }
 
 async function readTables(transport: Transport): Promise<Inodes> {

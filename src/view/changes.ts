@@ -13,6 +13,8 @@ import { compareText } from "../base/sorted.ts";
 import type { EventKind, Happening } from "../model/event.ts";
 import type { Replica, Service, Tier, View } from "../model/view.ts";
 
+import { compareMembers } from "./ranges.ts";
+
 /** More happenings than this from one pair of views are told as one line a kind. */
 const TOLD_MAX = 100;
 
@@ -49,6 +51,7 @@ class Tale {
 export function changesBetween(before: View | null, after: View, nowMs: number): Happening[] {
   const tale = new Tale(nowMs);
   rangeChanges(before, after, tale);
+  memberChanges(before, after, tale);
   const gone: Service[] = [];
   const compare = (one: Service, other: Service): number => compareText(one.key, other.key);
   sideBySide(before?.services ?? NONE, after.services, compare, (last, service) => {
@@ -98,6 +101,17 @@ function sideBySide<T extends object>(
   for (const last of before.slice(at)) tell(last, undefined);
 }
 
+/** Hosts that are drained or activated by command; whether they live is told by gossip. */
+function memberChanges(before: View | null, after: View, tale: Tale): void {
+  sideBySide(before?.members ?? NONE, after.members, compareMembers, (last, member) => {
+    if (last === undefined || member === undefined || last.draining === member.draining) return;
+    const { name: subject } = member;
+    if (member.draining === true)
+      tale.tell("member.draining", "info", { subject, text: "all that runs there drains, by command" });
+    else tale.tell("member.activated", "info", { subject, text: "its drain by command is over" });
+  });
+}
+
 /** Networks that come and go; ranges that overlap, slices that two nodes want: told once, when they show. */
 function rangeChanges(before: View | null, after: View, tale: Tale): void {
   const known = new Set(before?.problems.map(({ text }) => text));
@@ -118,11 +132,15 @@ function rangeChanges(before: View | null, after: View, tale: Tale): void {
   }
 }
 
+function counted(replicas: number): string {
+  return `${replicas} ${replicas === 1 ? "replica" : "replicas"}`;
+}
+
 function serviceChanges(last: Service | undefined, service: Service, tale: Tale): void {
   const tell = (kind: EventKind, level: Happening["level"], text: string): void => {
     tale.tell(kind, level, { subject: service.key, text });
   };
-  if (last === undefined) tell("service.added", "info", `${service.replicas.length} replicas`);
+  if (last === undefined) tell("service.added", "info", counted(service.replicas.length));
   if (service.vip !== null && service.vip !== last?.vip) {
     const was = last?.vip ?? null;
     const kept =

@@ -194,6 +194,7 @@ function memberOf(
     software: said.software,
     prefixes: said.prefixes.length === 0 ? NO_PREFIXES : said.prefixes,
     ...(said.overlay === undefined ? null : { overlay: said.overlay }),
+    ...(said.draining === undefined ? null : { draining: said.draining }),
     state: standing.state,
     incarnation,
     sinceMs: standing.sinceMs,

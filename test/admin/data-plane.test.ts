@@ -3,11 +3,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import type { DoctorCheck, ProblemLine } from "../../src/admin/contract.ts";
+import type { DoctorCheck } from "../../src/admin/contract-doctor.ts";
+import type { ProblemLine } from "../../src/admin/contract.ts";
 import { judgePlane, type PathFacts, type PlaneFacts } from "../../src/admin/data-plane.ts";
 import { diagnose } from "../../src/admin/doctor.ts";
 import type { Snapshot } from "../../src/admin/handlers.ts";
 import type { Network, Slice } from "../../src/model/network.ts";
+import { NOTHING } from "./facts.ts";
 import { OTHER, SELF, snapshot, view } from "./picture.ts";
 
 const KERNEL = { mode: "kernel", reason: "NET_ADMIN and nftables are there" } as const;
@@ -124,8 +126,7 @@ test("doctor: a problem of a network is told in its row and nowhere else", () =>
     view: view({ networks: [network({ problems: [text] })] }),
     problems: [problem, { area: "network", subject: "vip.pool", text: "it overlaps eth0's" }],
   });
-  const nobody = { dnsPlaces: [], gateways: [], upstreams: [], containers: [], holderByPlace: new Map() };
-  const { checks } = diagnose(given, { ...nobody, plane: WORKS });
+  const { checks } = diagnose(given, { ...NOTHING, plane: WORKS });
   for (const told of [text, problem.text]) {
     const found = checks.filter((check) => check.text.includes(told));
     assert.deepEqual(

@@ -3,20 +3,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import type { DoctorCheck, ProblemLine } from "../../src/admin/contract.ts";
+import type { DoctorCheck } from "../../src/admin/contract-doctor.ts";
+import type { ProblemLine } from "../../src/admin/contract.ts";
 import { diagnose, upstreamProblems, type DoctorFacts } from "../../src/admin/doctor.ts";
 import type { Snapshot } from "../../src/admin/handlers.ts";
 import { statusOf } from "../../src/admin/handlers.ts";
-import { service, snapshot, view } from "./picture.ts";
-
-const NOTHING: DoctorFacts = {
-  dnsPlaces: [],
-  gateways: [],
-  upstreams: [],
-  containers: [],
-  holderByPlace: new Map(),
-  plane: null,
-};
+import { parsePrefix } from "../../src/base/ip.ts";
+import { NOTHING } from "./facts.ts";
+import { member, OTHER, service, snapshot, view } from "./picture.ts";
 
 function checksOf(given: Partial<Snapshot>, facts: Partial<DoctorFacts> = {}): readonly DoctorCheck[] {
   return diagnose(snapshot(given), { ...NOTHING, ...facts }).checks;
@@ -111,4 +105,70 @@ test("doctor: a source that lost its origin fails, with the reason", () => {
     { name: "static", endpoints: 1, stale: null },
   ];
   assert.deepEqual(states(inArea(checksOf({ sources }), "source")), ["fail", "ok"]);
+});
+
+test("doctor: every check has a name that begins with its area, or is that of a problem, and a reason", () => {
+  const problems: readonly ProblemLine[] = [
+    { area: "label", subject: "web", text: "skein.prot means nothing" },
+  ];
+  for (const { id, area, why } of checksOf({ problems, warnings: ["it is slow"] })) {
+    assert.ok(id.startsWith(`${area}.`) || id === `problem.${area}`, id);
+    assert.notEqual(why, "", id);
+  }
+});
+
+test("doctor: a certificate is told with the time it has left; one that has ended fails", () => {
+  const { trust, atMs } = snapshot();
+  const of = (endsAtMs: number): DoctorCheck | undefined => {
+    const certificate = { endsAtMs, issuerGeneration: 2 };
+    return checksOf({ trust: { ...trust, certificate } }).find(({ id }) => id === "trust.certificate");
+  };
+  assert.match(of(atMs + 10 * 86_400_000)?.text ?? "", /good for another 10 days, of authority generation 2/);
+  assert.match(of(atMs + 7_200_000)?.text ?? "", /another 2 h/);
+  assert.equal(of(atMs + 1)?.state, "ok");
+  assert.equal(of(atMs - 1)?.state, "fail");
+  assert.match(of(atMs - 1)?.remedy ?? "", /clock/);
+});
+
+test("doctor: what was not looked at in time is a warning, and the rest is told", () => {
+  const checks = checksOf({}, { unseen: ["docker"] });
+  const [unseen] = checks.filter(({ id }) => id === "daemon.unseen");
+  assert.deepEqual([unseen?.subject, unseen?.state], ["docker", "warn"]);
+  assert.ok(checks.length > 3);
+});
+
+test("doctor: the ranges that an engine falls back to are looked at where it tells none of its own", () => {
+  const parsed = (text: string) => {
+    const prefix = parsePrefix(text);
+    assert.ok(prefix.ok, text);
+    return prefix.value;
+  };
+  const pools = { vip: parsed("172.16.0.0/16"), overlay: parsed("10.160.0.0/11") };
+  const description = {
+    version: "28",
+    api: "1.50",
+    operatingSystem: "",
+    firewall: "",
+    liveRestore: null,
+    isRootless: false,
+    inSwarm: false,
+    pools: ["10.161.0.0/16"],
+  };
+  const engine = { kind: "there", at: "/run/docker.sock", description, options: null } as const;
+  const ill = (facts: Partial<DoctorFacts>): readonly string[] =>
+    checksOf({}, { pools, ...facts })
+      .filter(({ area, state }) => area === "range" && state === "warn")
+      .map(({ id }) => id);
+  assert.deepEqual(ill({ engine }), ["range.overlay"]);
+  assert.deepEqual(ill({ engine: { ...engine, description: { ...description, pools: [] } } }), ["range.vip"]);
+  assert.deepEqual(ill({ engine: null }), []);
+});
+
+test("doctor: a host is said to be alone only where it knows of no other", () => {
+  const other = member({ id: OTHER, name: "host-2", self: false });
+  const of = (members: readonly ReturnType<typeof member>[]): readonly DoctorCheck[] =>
+    inArea(checksOf({ view: view({ members }) }), "peer");
+  assert.match(of([member()])[0]?.text ?? "", /no other host/);
+  assert.match(of([member(), { ...other, state: "left" }])[0]?.text ?? "", /no other host/);
+  assert.deepEqual(of([member(), other]), [], "they were not looked at in time");
 });

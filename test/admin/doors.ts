@@ -16,6 +16,8 @@ import type { DoctorFacts } from "../../src/admin/doctor.ts";
 import { openAdmin, type Admin, type AdminOptions } from "../../src/admin/server.ts";
 import type { Event } from "../../src/model/event.ts";
 import type { Log } from "../../src/runtime/log.ts";
+import { NOTHING } from "./facts.ts";
+import { QUIET } from "./quiet.ts";
 import { CLUSTER, snapshot } from "./picture.ts";
 
 /** A daemon that a test can turn the knobs of. */
@@ -34,6 +36,7 @@ export interface FakeDaemon {
   /** Connections on which a handover was asked. */
   readonly handovers: Duplex[];
   resolved: (name: string, type: string, as: string | null) => ResolveReport;
+  traffic: AdminOptions["traffic"];
   facts: DoctorFacts;
   /** Adds an event to the snapshot, keeping 1024, and tells the server. */
   readonly emit: (event: Event) => void;
@@ -83,14 +86,8 @@ export async function openDoors(t: TestContext, given: Partial<AdminOptions> = {
     drainResult: (replica) => Promise.resolve({ replica, applied: true, pending: [] }),
     leaveResult: () => Promise.resolve({ node: "host-1", farewell: "left", pending: [] }),
     resolved: (name, type, as) => ({ name, type, rcode: "NOERROR", answers: [], as: as ?? "this host" }),
-    facts: {
-      dnsPlaces: [],
-      gateways: [],
-      upstreams: [],
-      containers: [],
-      holderByPlace: new Map(),
-      plane: null,
-    },
+    traffic: (scope) => Promise.resolve({ ...QUIET, scope }),
+    facts: NOTHING,
     emit(event) {
       daemon.snapshot = { ...daemon.snapshot, events: [...daemon.snapshot.events, event].slice(-1024) };
       for (const subscriber of subscribers) subscriber(event);
@@ -102,6 +99,7 @@ export async function openDoors(t: TestContext, given: Partial<AdminOptions> = {
     tcp: { host: "127.0.0.1", port: 0 },
     socket: socketPath,
     snapshot: () => daemon.snapshot,
+    listening: () => Promise.resolve(),
     resolve: (name, type, as) => daemon.resolved(name, type, as),
     drain(replica, wait) {
       daemon.drains.push({ replica, wait });
@@ -117,6 +115,9 @@ export async function openDoors(t: TestContext, given: Partial<AdminOptions> = {
     onRefused: (refusal) => daemon.refusals.push(refusal),
     onHandover: (connection) => daemon.handovers.push(connection),
     doctorFacts: () => Promise.resolve(daemon.facts),
+    traffic: (scope) => daemon.traffic(scope),
+    dashboardDir: null,
+    openapi: () => Promise.resolve({ openapi: "3.1.0" }),
     metricsText: () => Promise.resolve("skein_services 3\n"),
     subscribe(onEvent) {
       subscribers.add(onEvent);
@@ -144,6 +145,15 @@ function trustOf(daemon: FakeDaemon): Omit<Commands, "snapshot" | "drain" | "und
     token: (role) => answer(["token", role], { ...token, role, generation: 1 }),
     rotateToken: (role) => answer(["rotateToken", role], { ...token, role, generation: 2 }),
     remove: (id) => answer(["remove", id], { node: "host-2", id, role: "worker" }),
+    drainMember: (id, how) =>
+      answer(["drainMember", id, how], {
+        node: "host-2",
+        id,
+        draining: how.draining,
+        replicas: 2,
+        applied: true,
+        pending: [],
+      }),
     createNetwork: (wish) =>
       answer(["createNetwork", wish], {
         name: wish.name,
@@ -167,6 +177,7 @@ function trustOf(daemon: FakeDaemon): Omit<Commands, "snapshot" | "drain" | "und
     token: (role) => now().token(role),
     rotateToken: (role) => now().rotateToken(role),
     remove: (id) => now().remove(id),
+    drainMember: (...given) => now().drainMember(...given),
     backup: (passphrase) => now().backup(passphrase),
     restore: (...given) => now().restore(...given),
     rotateAuthority: () => now().rotateAuthority(),
@@ -186,9 +197,44 @@ export function askTcp({ admin }: Doors, path: string, asked: Ask = {}): Promise
   return ask({ host, port, path }, asked);
 }
 
+/** Asks for a stream: what its head says; then the connection is ended. */
+export function headOf(
+  { admin, socketPath }: Doors,
+  path: string,
+  { isSocket = false, ...asked }: Ask & { readonly isSocket?: boolean } = {},
+): Promise<Answer> {
+  const { host, port } = admin.addresses.tcp ?? { host: "", port: 0 };
+  const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+  const target = isSocket ? { socketPath, path } : { host, port, path };
+  const request = httpRequest({ ...target, ...asked, agent: false }, (answer) => {
+    const { statusCode, headers } = answer;
+    if (headers["content-type"] === "text/event-stream") {
+      resolve({ status: statusCode ?? 0, headers, body: "" });
+      answer.destroy();
+      return;
+    }
+    let body = "";
+    answer.setEncoding("utf8").on("data", (chunk: string) => {
+      body += chunk;
+    });
+    answer.on("end", () => resolve({ status: statusCode ?? 0, headers, body }));
+  });
+  request.on("error", reject);
+  request.end();
+  return promise;
+}
+
 /** Opens the unix socket bare, sends `text`, and collects what comes; destroyed after the test. */
-export function openRaw(t: TestContext, path: string, text: string): { socket: Socket; read: () => string } {
-  const socket = connect(path);
+export function openRaw(t: TestContext, path: string, text: string): Raw {
+  return rawOver(t, connect(path), text);
+}
+
+interface Raw {
+  readonly socket: Socket;
+  readonly read: () => string;
+}
+
+function rawOver(t: TestContext, socket: Socket, text: string): Raw {
   let received = "";
   socket.setEncoding("utf8").on("data", (chunk: string) => {
     received += chunk;
@@ -197,6 +243,13 @@ export function openRaw(t: TestContext, path: string, text: string): { socket: S
   socket.write(text);
   t.after(() => socket.destroy());
   return { socket, read: () => received };
+}
+
+/** Opens as many streams at the loopback port, and keeps them. */
+export function holdAtPort(t: TestContext, { admin }: Doors, path: string, count: number): readonly Raw[] {
+  const { host = "", port = 0 } = admin.addresses.tcp ?? {};
+  const ask = `GET ${path} HTTP/1.1\r\nhost: localhost\r\n\r\n`;
+  return Array.from({ length: count }, () => rawOver(t, connect({ host, port }), ask));
 }
 
 /** The code of a problem in an answer's body. */

@@ -6,7 +6,7 @@ import { test, type TestContext } from "node:test";
 import type { EventLine } from "../../src/admin/contract.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import { until } from "../support/wait.ts";
-import { askSocket, codeOf, openDoors, openRaw, type Doors } from "./doors.ts";
+import { askSocket, askTcp, codeOf, holdAtPort, openDoors, openRaw, type Doors } from "./doors.ts";
 import { event, NOW_MS } from "./picture.ts";
 
 /** The epoch of the snapshots of picture.ts. */
@@ -35,13 +35,13 @@ test("events: a follower gets what is kept and then what happens, each once and 
   assert.match(stream.read(), /content-type: text\/event-stream/i);
 });
 
-test("events: Accept alone asks for the stream, and HEAD never does", async (t) => {
+test("events: Accept alone asks for the stream, and HEAD gets the head of what GET would get", async (t) => {
   const doors = await openDoors(t);
   doors.daemon.emit(event(1));
   const stream = follow(t, doors, { path: "/api/v1/events", headers: "accept: text/event-stream\r\n" });
   await until(() => stream.ids().length === 1);
   const head = await askSocket(doors, "/api/v1/events?follow", { method: "HEAD" });
-  assert.deepEqual([head.status, head.headers["content-type"]], [200, "application/json"]);
+  assert.deepEqual([head.status, head.headers["content-type"], head.body], [200, "text/event-stream", ""]);
 });
 
 test("events: a follower that comes back gets what it missed and no more", async (t) => {
@@ -102,12 +102,25 @@ test("events: a follower that does not read is dropped, and the others get every
   assert.ok(stuck.ids().length < count);
 });
 
+test("events: callers of the port have a share, and leave room to those of the socket", async (t) => {
+  const doors = await openDoors(t);
+  const held = holdAtPort(t, doors, "/api/v1/events?follow", LIMITS.eventStreamsOfPortMax);
+  await until(() => held.every((one) => one.read().includes("retry:")));
+  const refused = await askTcp(doors, "/api/v1/events?follow");
+  assert.deepEqual([refused.status, codeOf(refused), refused.headers["retry-after"]], [503, "busy", "5"]);
+  const looked = await askTcp(doors, "/api/v1/events?follow", { method: "HEAD" });
+  assert.deepEqual([looked.status, looked.headers["retry-after"], looked.body], [503, "5", ""]);
+  assert.equal((await askSocket(doors, "/api/v1/events?follow", { method: "HEAD" })).status, 200);
+  const local = follow(t, doors);
+  await until(() => local.read().includes("retry:"));
+});
+
 test("events: followers are bounded, and one that leaves makes room", async (t) => {
   const doors = await openDoors(t);
   const streams = Array.from({ length: LIMITS.eventStreamsMax }, () => follow(t, doors));
   await until(() => streams.every((stream) => stream.read().includes("retry:")));
   const refused = await askSocket(doors, "/api/v1/events?follow");
-  assert.deepEqual([refused.status, codeOf(refused)], [409, "busy"]);
+  assert.deepEqual([refused.status, codeOf(refused), refused.headers["retry-after"]], [503, "busy", "5"]);
   streams[0]?.socket.destroy();
   const next = await until(() => {
     const stream = follow(t, doors);

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 
 import {
+  eventLine,
   eventsAfter,
   explain,
   memberOf,
@@ -273,6 +274,26 @@ test("status: a clock that went back gives no negative uptime", () => {
   assert.equal(statusOf(snapshot({ startedAtMs: NOW_MS + 5 })).uptimeMs, 0);
 });
 
+test("times leave in whole milliseconds, however finely this host's clock tells them", () => {
+  const at = NOW_MS + 0.7;
+  const members = [member({ sinceMs: at, settlesAtMs: at })];
+  const services = [service("default", "web", { replicas: [replica({ sinceMs: at })] })];
+  const told = snapshot({ atMs: at + 10.4, startedAtMs: at, view: view({ members, services }) });
+  const { startedAtMs, uptimeMs } = statusOf(told);
+  const [line] = membersOf(told);
+  const times = [
+    startedAtMs,
+    uptimeMs,
+    line?.sinceMs,
+    line?.settlesAtMs,
+    eventLine({ ...event(1), atMs: at }).atMs,
+  ];
+  assert.deepEqual(times, [NOW_MS + 1, 10, NOW_MS + 1, NOW_MS + 1, NOW_MS + 1]);
+  const explained = explain(told, "web", null);
+  assert.ok(explained.ok);
+  assert.equal(explained.value.replicas[0]?.sinceMs, NOW_MS + 1);
+});
+
 test("events: only those after the given number, in order", () => {
   const events = [event(4), event(5), event(6)];
   const ids = (afterId: number): readonly number[] => eventsAfter(events, afterId).map(({ id }) => id);
@@ -283,4 +304,21 @@ test("members: replicas of a node that is no member count for nobody", () => {
   const stranger = service("default", "web", { replicas: [replica({ node: OTHER })] });
   const [line] = membersOf(snapshot({ view: view({ services: [stranger] }) }));
   assert.equal(line?.replicas, 0);
+});
+
+test("explain, status: of several replicas, that Docker answers for their name itself on this host is told", () => {
+  const hiderByService = new Map([["app/web", "shop_web_1"]]);
+  const told = (replicas: readonly ReturnType<typeof replica>[]) => {
+    const seen = snapshot({
+      view: view({ services: [service("app", "web", { replicas })] }),
+      hiderByService,
+    });
+    const explained = explain(seen, "web", "app");
+    assert.ok(explained.ok);
+    return [explained.value.problems, statusOf(seen).problems.map(({ text }) => text)];
+  };
+  const [inExplain = [], inStatus = []] = told([replica(), replica({ id: "22bb33cc44dd" })]);
+  assert.match(inExplain.join(), /Docker itself answers .* for "web", with shop_web_1/);
+  assert.deepEqual(inStatus, inExplain);
+  assert.deepEqual(told([replica()]), [[], []]);
 });

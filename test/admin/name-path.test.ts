@@ -5,7 +5,8 @@ import { test } from "node:test";
 
 import * as fc from "fast-check";
 
-import type { DoctorCheck, ProblemLine } from "../../src/admin/contract.ts";
+import type { DoctorCheck } from "../../src/admin/contract-doctor.ts";
+import type { ProblemLine } from "../../src/admin/contract.ts";
 import {
   askedAgoMsOf,
   judgeNamePath,

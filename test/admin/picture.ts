@@ -3,8 +3,10 @@
 import type { Snapshot } from "../../src/admin/handlers.ts";
 import type { Event } from "../../src/model/event.ts";
 import type { Member } from "../../src/model/member.ts";
-import { DEFAULT_DELIVERY, EMPTY_DECLARATION } from "../../src/model/service.ts";
-import type { Replica, Service, View } from "../../src/model/view.ts";
+import type { Replica, View } from "../../src/model/view.ts";
+import { plainMember, plainReplica, plainService } from "../support/view.ts";
+
+export { plainService as service } from "../support/view.ts";
 
 /** A round moment: 2025-11-21T03:00:00Z. */
 export const NOW_MS = Date.UTC(2025, 10, 21, 3, 0, 0);
@@ -16,66 +18,22 @@ export const CLUSTER = "kkkkkkkkkkkkkkkkkkkk";
 const DAY_MS = 86_400_000;
 
 export function member(fields: Partial<Member> = {}): Member {
-  return {
-    id: SELF,
-    name: "host-1",
-    host: "192.0.2.1",
-    port: 7650,
-    zone: "",
-    labels: {},
-    role: "manager",
-    software: "0.1.0",
-    prefixes: [],
-    state: "alive",
-    incarnation: 1,
-    sinceMs: NOW_MS - 3_600_000,
-    rttMs: null,
-    via: null,
-    settlesAtMs: null,
-    self: true,
-    ...fields,
-  };
+  const born = { role: "manager", software: "0.1.0", sinceMs: NOW_MS - 3_600_000, self: true } as const;
+  return plainMember(SELF, "host-1", { ...born, ...fields });
 }
 
 export function replica(fields: Partial<Replica> = {}): Replica {
-  return {
-    id: "0123456789ab",
+  return plainReplica("0123456789ab", {
     name: "web-1",
     slot: 1,
     node: SELF,
-    nodeName: "host-1",
-    local: true,
     address: "172.18.0.2",
     reach: "stream",
     ports: [{ name: "http", port: 80, target: 8080, protocol: "http" }],
-    weight: 1,
-    delivery: DEFAULT_DELIVERY,
-    state: "ready",
-    drainApplied: false,
-    drainPending: [],
-    tier: "eligible",
-    keepsConnections: true,
     reason: "probe: passed",
-    saidBy: "host-1",
     sinceMs: NOW_MS - 42_000,
     ...fields,
-  };
-}
-
-export function service(network: string, name: string, fields: Partial<Service> = {}): Service {
-  return {
-    ...EMPTY_DECLARATION,
-    key: `${network}/${name}`,
-    network,
-    name,
-    stack: null,
-    vip: null,
-    vipTentative: false,
-    aliasVips: [],
-    replicas: [],
-    problems: [],
-    ...fields,
-  };
+  });
 }
 
 export function view(fields: Partial<View> = {}): View {
@@ -117,6 +75,7 @@ export function snapshot(fields: Partial<Snapshot> = {}): Snapshot {
     },
     roundTripMs: (id) => (id === OTHER ? 1.234 : null),
     healthScore: 0,
+    hiderByService: new Map(),
     ejections: [],
     events: [],
     ...fields,
@@ -125,7 +84,7 @@ export function snapshot(fields: Partial<Snapshot> = {}): Snapshot {
 
 /** Two hosts, three services, a replica in every tier: what the golden tables show. */
 export function exampleSnapshot(): Snapshot {
-  const web = service("default", "web", {
+  const web = plainService("default", "web", {
     stack: "shop",
     vip: "10.96.0.5",
     ports: [{ name: "http", port: 80, target: 8080, protocol: "http" }],
@@ -168,12 +127,12 @@ export function exampleSnapshot(): Snapshot {
     ],
     problems: ["port 8088 is also wanted by default/api; default/web has it"],
   });
-  const db = service("back", "db", {
+  const db = plainService("back", "db", {
     endpointMode: "dnsrr",
     ports: [{ name: "tcp-5432", port: 5432, target: 5432, protocol: "tcp" }],
     replicas: [replica({ id: "db-zz", name: "db", slot: null, tier: "never", reason: "host-2 is dead" })],
   });
-  const log = service("default", "日志", { vip: "10.96.0.6" });
+  const log = plainService("default", "日志", { vip: "10.96.0.6" });
   const other = {
     id: OTHER,
     name: "host-2",

@@ -27,6 +27,7 @@ const CHANGES: readonly (readonly [string, Ask])[] = [
   ["authority/rotate", { method: "POST" }],
   ["networks", { method: "POST", body: '{"name":"app"}' }],
   ["networks/app", { method: "DELETE" }],
+  ["members/host-2/drain", { method: "POST", body: '{"wait":true}' }],
 ];
 
 test("rights: over TCP all that changes something or is secret needs the admin token", async (t) => {
@@ -125,6 +126,7 @@ test("trust: the daemon is asked with what was sent", async (t) => {
     ["rotateAuthority"],
     ["createNetwork", { name: "app", subnet: null, encrypted: false, ipv6: true }],
     ["removeNetwork", "app", false],
+    ["drainMember", OTHER, { draining: true, waits: true }],
   ]);
   const token = await askSocket(doors, "/api/v1/tokens/worker");
   assert.deepEqual(Object.keys(JSON.parse(token.body) as object)[0], "token");

@@ -1,11 +1,10 @@
 // Routes: one list says what there is, in a form from which an API document can be made.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { test } from "node:test";
 
-import { nearestRoute, ROUTES, routesAt } from "../../src/admin/routes.ts";
+import { matchesAt, nearestRoute, ROUTES, routesAt } from "../../src/admin/routes.ts";
+import { contractTexts } from "./contract-texts.ts";
 
 test("routes: a path leads to its routes, parameters hold one part that is not empty", () => {
   const ids = (path: string): readonly string[] => routesAt(path).map((route) => route.id);
@@ -13,6 +12,14 @@ test("routes: a path leads to its routes, parameters hold one part that is not e
   assert.deepEqual(ids("/api/v1/services/default/web"), ["serviceInNetwork"]);
   assert.deepEqual(ids("/api/v1/services/"), []);
   assert.deepEqual(ids("/api/v1/status/"), []);
+});
+
+test("routes: parts are decoded one by one, so what a parameter holds cannot make a path another one", () => {
+  const named = (path: string) => matchesAt(path).map(({ route, params }) => [route.id, params["name"]]);
+  assert.deepEqual(named("/api/v1/services/default%2Fweb"), [["service", "default/web"]]);
+  assert.deepEqual(named("/api/v1/%73ervices/web%20a"), [["service", "web a"]]);
+  assert.deepEqual(named("/api/v1/services/50%"), [["service", "50%"]]);
+  assert.deepEqual(named("/api/v1%2Fservices/web"), []);
 });
 
 test("routes: the nearest one is found for a typing error and for a forgotten prefix", () => {
@@ -37,14 +44,11 @@ test("routes: what changes something, or tells a secret, needs full rights; the 
 });
 
 test("routes: every type they name is one of the contract", () => {
-  const files = ["contract.ts", "contract-trust.ts", "contract-network.ts"];
-  const contract = files
-    .map((file) => readFileSync(join(import.meta.dirname, "../../src/admin", file), "utf8"))
-    .join("\n");
-  for (const route of ROUTES) {
-    for (const name of [route.response, "request" in route ? route.request : "text"]) {
-      if (name === "text") continue;
-      assert.match(contract, new RegExp(`export interface ${name.replace("[]", "")} `));
+  const contract = contractTexts().join("\n");
+  const plain = new Set(["text", "stream", "file", "document"]);
+  for (const { response, request = "text" } of ROUTES) {
+    for (const name of [response, request]) {
+      if (!plain.has(name)) assert.match(contract, new RegExp(`export interface ${name.replace("[]", "")} `));
     }
   }
 });

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { DrainResult, LeaveResult } from "../../src/admin/contract.ts";
+import type { AdminOptions } from "../../src/admin/server.ts";
 import { Failure } from "../../src/base/failure.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import { until } from "../support/wait.ts";
@@ -20,7 +21,8 @@ test("admin: every route for reading answers over both doors, HEAD with the same
     "services/default%2Fweb",
     "explain/web",
   ];
-  const paths = ["status", "members", "services", "networks", "events", "resolve?name=web", ...names];
+  const lists = ["members", "services", "networks", "events", "drains"];
+  const paths = ["status", ...lists, "traffic", "openapi.json", "resolve?name=web", ...names];
   for (const path of [...paths.map((one) => `/api/v1/${one}`), "/healthz", "/readyz", "/metrics"]) {
     for (const ask of [askSocket, askTcp]) {
       const answer = await ask(doors, path);
@@ -70,6 +72,41 @@ test("admin: a service is told by name and network in each of the forms, or not 
   assert.match(missing.body, /did you mean \\"web\\"\?/);
 });
 
+test("admin: what is told of a service waits until this host listens at its address, not for long", async (t) => {
+  const open = Promise.withResolvers<void>();
+  const waited: (readonly string[])[] = [];
+  const listening: AdminOptions["listening"] = (addresses) => {
+    waited.push(addresses);
+    return open.promise;
+  };
+  const doors = await openDoors(t, { listening });
+  const { view: shown, ...rest } = exampleSnapshot();
+  const services = shown.services.map((one) => (one.name === "web" ? { ...one, vip6: "fd00::5" } : one));
+  doors.daemon.snapshot = { ...rest, view: { ...shown, services } };
+  const record = { name: "web", type: "A", ttl: 5, data: "10.96.0.9" };
+  const resolved = doors.daemon.resolved;
+  doors.daemon.resolved = (...asked) => ({ ...resolved(...asked), answers: [record] });
+  let answered = 0;
+  const answers = ["explain/web", "services/web", "resolve?name=web"].map(async (path) => {
+    const { status } = await askSocket(doors, `/api/v1/${path}`);
+    answered += 1;
+    return status;
+  });
+  await until(() => waited.length === answers.length);
+  assert.equal((await askSocket(doors, "/api/v1/services")).status, 200);
+  assert.equal((await askSocket(doors, "/api/v1/explain/nobody")).status, 404);
+  assert.equal(answered, 0);
+  assert.deepEqual(waited.flat().toSorted(), ["10.96.0.5", "10.96.0.5", "10.96.0.9", "fd00::5", "fd00::5"]);
+  open.resolve();
+  assert.deepEqual(await Promise.all(answers), [200, 200, 200]);
+});
+
+test("admin: where nothing comes to listen, what is known of a service is told all the same", async (t) => {
+  const doors = await openDoors(t, { listening: () => new Promise<void>(() => undefined) });
+  doors.daemon.snapshot = exampleSnapshot();
+  assert.equal((await askSocket(doors, "/api/v1/explain/web")).status, 200);
+});
+
 test("admin: resolve is asked with name, type and asker, and its failures are told as they are", async (t) => {
   const doors = await openDoors(t);
   const answer = await askSocket(doors, "/api/v1/resolve?name=WEB&type=aaaa&as=app-1");
@@ -95,12 +132,38 @@ test("admin: malformed questions are refused as such", async (t) => {
     "/api/v1/resolve?name=web&type=A%0A",
     "/api/v1/events?after=-1",
     "/api/v1/events?after=x&follow",
+    "/api/v1/events?limit=0",
+    "/api/v1/services?limit=x",
+    "/api/v1/members?limit=1001",
+    "/api/v1/drains?after=%00",
+    "/api/v1/traffic?scope=world",
     `/api/v1/explain/${"a".repeat(300)}`,
   ];
   for (const path of paths) {
     const answer = await askSocket(doors, path);
     assert.deepEqual([answer.status, codeOf(answer)], [400, "usage"], path);
   }
+});
+
+test("admin: lists are told page by page, each with a link to the next, until the last", async (t) => {
+  const doors = await openDoors(t);
+  doors.daemon.snapshot = exampleSnapshot();
+  const whole = async (path: string): Promise<readonly unknown[]> =>
+    JSON.parse((await askTcp(doors, path)).body) as unknown[];
+  for (const path of ["members", "services?network=default", "networks", "events", "drains"]) {
+    const read: unknown[] = [];
+    let next: string | null = `/api/v1/${path}${path.includes("?") ? "&" : "?"}limit=1`;
+    while (next !== null) {
+      const answer = await askTcp(doors, next);
+      assert.equal(answer.status, 200, next);
+      const lines = JSON.parse(answer.body) as unknown[];
+      assert.equal(lines.length, 1, next);
+      read.push(...lines);
+      next = /^<([^>]+)>; rel="next"$/.exec(String(answer.headers["link"]))?.[1] ?? null;
+    }
+    assert.deepEqual(read, await whole(`/api/v1/${path}`), path);
+  }
+  assert.equal((await askTcp(doors, "/api/v1/members")).headers["link"], undefined);
 });
 
 test("admin: an unknown path is answered with the nearest route, a wrong method with the right ones", async (t) => {
@@ -110,8 +173,10 @@ test("admin: an unknown path is answered with the nearest route, a wrong method 
   assert.match(unknown.body, /\/api\/v1\/services/);
   const wrong = await askSocket(doors, "/api/v1/status", { method: "DELETE" });
   assert.deepEqual([wrong.status, wrong.headers.allow, codeOf(wrong)], [405, "GET, HEAD, OPTIONS", "usage"]);
-  const read = await askSocket(doors, "/api/v1/drains");
+  const read = await askSocket(doors, "/api/v1/leave");
   assert.deepEqual([read.status, read.headers.allow], [405, "POST, OPTIONS"]);
+  const both = await askSocket(doors, "/api/v1/drains", { method: "PUT" });
+  assert.deepEqual([both.status, both.headers.allow], [405, "GET, HEAD, POST, OPTIONS"]);
   const options = await askTcp(doors, "/api/v1/status", { method: "OPTIONS" });
   assert.deepEqual([options.status, options.headers.allow], [204, "GET, HEAD, OPTIONS"]);
   assert.equal(options.headers["access-control-allow-origin"], undefined);
@@ -141,6 +206,29 @@ test("admin: the unix socket takes any Host, but none that no URL can hold", asy
   assert.equal((await askSocket(doors, "/healthz", { headers: { host: "skein" } })).status, 200);
   const answer = await askSocket(doors, "/healthz", { headers: { host: "a b" } });
   assert.deepEqual([answer.status, codeOf(answer)], [400, "usage"]);
+});
+
+test("admin: an answer to HEAD is the head of the one to GET, and has no body", async (t) => {
+  const doors = await openDoors(t);
+  for (const path of ["/api/v1/members", "/healthz", "/api/v1/nothing"]) {
+    const whole = await askTcp(doors, path);
+    const head = await askTcp(doors, path, { method: "HEAD" });
+    assert.deepEqual([head.status, head.body], [whole.status, ""], path);
+    assert.equal(head.headers["content-length"], String(Buffer.byteLength(whole.body)), path);
+  }
+});
+
+test("admin: a target that is no path is refused, one in a proxy's form is read as its path", async (t) => {
+  const { socketPath } = await openDoors(t);
+  const statusOf = async (line: string): Promise<string> => {
+    const raw = openRaw(t, socketPath, `${line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`);
+    await until(() => raw.read().includes("\r\n"), { what: line });
+    return raw.read().split(" ")[1] ?? "";
+  };
+  assert.equal(await statusOf("OPTIONS *"), "400");
+  assert.equal(await statusOf("GET http://elsewhere/healthz"), "200");
+  assert.equal(await statusOf("GET /api/../healthz"), "200");
+  assert.equal(await statusOf("GET //healthz"), "404");
 });
 
 test("admin: drains begin over the unix socket only", async (t) => {
@@ -225,7 +313,7 @@ test("admin: what is no HTTP is answered and closed", async (t) => {
   const doors = await openDoors(t);
   const raw = openRaw(t, doors.socketPath, "\u0016\u0003\u0001 hello\r\n\r\n");
   await until(() => raw.socket.readableEnded || raw.socket.destroyed);
-  assert.match(raw.read(), /^HTTP\/1\.1 400 /);
+  assert.match(raw.read(), /^HTTP\/1\.1 400 Bad Request\r\n[^]*"code":"usage"/);
 });
 
 test("admin: our own bug is a 500 that tells nothing, and a line in the log", async (t) => {

@@ -126,3 +126,26 @@ test("latest: a value set from within the consumer waits for its turn", async ()
 test("latest: idle settles at once where nothing was set", async () => {
   await latest<number>(() => Promise.resolve(), refuseFailure).idle();
 });
+
+test("latest: who waits for what was set so far waits for nothing that is set after it", async () => {
+  const { cell, waiting } = openConsumer();
+  await cell.soFar();
+  cell.set(1);
+  await settle();
+  cell.set(2);
+  let isSettled = false;
+  const soFar = cell.soFar().then(() => (isSettled = true));
+  for (const later of [3, 4]) {
+    assert.equal(isSettled, false, `before ${later}`);
+    waiting.shift()?.resolve();
+    await settle();
+    cell.set(later);
+  }
+  assert.equal(isSettled, true, "2 is consumed, others wait");
+  await soFar;
+  for (let left = 2; left > 0; left -= 1) {
+    waiting.shift()?.resolve();
+    await settle();
+  }
+  await cell.idle();
+});

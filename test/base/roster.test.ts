@@ -23,6 +23,12 @@ test("roster: holds what a set would, through any comings and goings", () => {
         }
         assert.equal(roster.size, model.size);
         assert.deepEqual(new Set(roster.filter(() => true)), model);
+        const shown: unknown[] = [];
+        roster.forEach((one) => shown.push(one));
+        assert.deepEqual(
+          shown,
+          roster.filter(() => true),
+        );
       }
     }),
   );

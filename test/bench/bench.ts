@@ -6,16 +6,21 @@
  *     npm run bench -- --json           for programs
  *     npm run bench -- partition --rounds 3
  *
+ * How far it is stands on standard error; what was measured, on standard output.
+ *
  * Not tests: a shared machine's timing proves nothing by itself, so nothing here fails a build.
  *
- * Touches: standard output, and what each measurement touches.
+ * Touches: standard output and error, and what each measurement touches.
  */
 
+import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
 
 import { skipReason } from "../lab/requirements.ts";
+import { withSteps, type OnStep } from "../support/steps.ts";
 
 import { measureConnections } from "./connections.ts";
+import { PROGRAMS, type Program } from "./daemon.ts";
 import { linesOfDns, measureDns } from "./dns.ts";
 import { embeddedObstacle, measureEmbedded } from "./dns-embedded.ts";
 import { dnsLoadObstacle } from "./dns-load.ts";
@@ -23,12 +28,12 @@ import { measureFailover } from "./failover.ts";
 import { measureFlood } from "./flood.ts";
 import { measureJoin } from "./join.ts";
 import { kernelObstacle, linesOfKernel, measureKernel } from "./kernel.ts";
-import { measureMemory } from "./memory.ts";
+import { measureMemory, type MemoryFigures } from "./memory.ts";
 import { linesOfMerge, measureMerge } from "./merge.ts";
 import { EVENTS, measurePartition, type PartitionEvent, type PartitionFigures } from "./partition.ts";
 import { linesOfProxy, measureProxy, proxyObstacle } from "./proxy.ts";
 import { measureSeals } from "./seals.ts";
-import { measureStart } from "./start.ts";
+import { measureStart, type StartFigures } from "./start.ts";
 import { measureStreams } from "./streams.ts";
 import { measureVisible } from "./visible.ts";
 import { linesOfZone, measureZone } from "./zone.ts";
@@ -41,10 +46,16 @@ interface Line {
   readonly others?: string;
 }
 
+/** How to measure. */
+interface How {
+  /** For those that are measured in rounds; undefined: as many as they think right. */
+  readonly rounds: number | undefined;
+  readonly onStep: OnStep;
+}
+
 interface Bench {
   readonly name: string;
-  /** `rounds` is for those that are measured in rounds; left out: as many as they think right. */
-  readonly run: (rounds?: number) => Promise<{ readonly figures: unknown; readonly lines: readonly Line[] }>;
+  readonly run: (how: How) => Promise<{ readonly figures: unknown; readonly lines: readonly Line[] }>;
   /** Why it cannot run here, in words; false when it can. */
   readonly obstacle: () => string | false;
 }
@@ -55,26 +66,34 @@ const BENCHES: readonly Bench[] = [
   {
     name: "start",
     obstacle: always,
-    async run() {
-      const figures = await measureStart();
-      const measured = `median ${figures.medianMs.toFixed(0)} ms, slowest ${figures.slowestMs.toFixed(0)} ms`;
-      return { figures, lines: [{ what: "ready after start", promised: "1,000 ms", measured }] };
+    async run({ rounds, onStep }) {
+      const figures = await measureStart(rounds, onStep);
+      return { figures, lines: figures.flatMap(linesOfStart) };
     },
   },
   {
     name: "memory",
     obstacle: always,
-    async run() {
-      const figures = await measureMemory();
-      const measured = `${figures.rssMb.toFixed(0)} MB (idle ${figures.idleRssMb.toFixed(0)} MB)`;
-      const learnt = `${figures.learntMs.toFixed(0)} ms`;
-      return {
-        figures,
-        lines: [
-          { what: "resident memory, 1,000 services x 10 replicas", promised: "120 MB", measured },
-          { what: "10,000 replicas learnt from 10 members", promised: "-", measured: learnt },
-        ],
-      };
+    async run({ onStep }) {
+      const programs = (["source", "bundle"] as const).filter((program) => existsSync(PROGRAMS[program]));
+      const figures: Partial<Record<Program, MemoryFigures>> = {};
+      for (const program of programs) {
+        onStep(program);
+        figures[program] = await measureMemory({ program });
+      }
+      const lines = Object.entries(figures).flatMap(([program, { rssMb, learntMs }]) => [
+        {
+          what: `resident, 1,000 services x 10 replicas, ${program}`,
+          promised: "120 MB",
+          measured: `${rssMb.toFixed(0)} MB`,
+        },
+        {
+          what: `10,000 replicas of 10 members learnt, ${program}`,
+          promised: "-",
+          measured: `${learntMs.toFixed(0)} ms`,
+        },
+      ]);
+      return { figures, lines };
     },
   },
   {
@@ -96,8 +115,8 @@ const BENCHES: readonly Bench[] = [
   {
     name: "join",
     obstacle: always,
-    async run() {
-      const figures = await measureJoin();
+    async run({ onStep }) {
+      const figures = await measureJoin(onStep);
       const asked = `${figures.medianMs.toFixed(0)} ms (the first ${figures.firstMs.toFixed(0)} ms)`;
       const started = `${figures.startedMs.toFixed(0)} ms`;
       return {
@@ -134,8 +153,8 @@ const BENCHES: readonly Bench[] = [
   {
     name: "streams",
     obstacle: always,
-    async run() {
-      const figures = await measureStreams();
+    async run({ onStep }) {
+      const figures = await measureStreams(onStep);
       const { downMbps, upMbps, firstByteMs } = figures;
       const rate = ({ ours, ratio }: typeof downMbps): string =>
         `${(ratio * 100).toFixed(0)} % (${ours.toFixed(0)} MB/s)`;
@@ -154,16 +173,16 @@ const BENCHES: readonly Bench[] = [
   {
     name: "dns",
     obstacle: dnsLoadObstacle,
-    async run(rounds) {
-      const figures = await measureDns(rounds);
+    async run({ rounds, onStep }) {
+      const figures = await measureDns(rounds, onStep);
       return { figures, lines: linesOfDns(figures) };
     },
   },
   {
     name: "dns-embedded",
     obstacle: embeddedObstacle,
-    async run(rounds) {
-      const figures = await measureEmbedded(rounds);
+    async run({ rounds, onStep }) {
+      const figures = await measureEmbedded(rounds, onStep);
       const rates = `${figures.oursPerSecond.toFixed(0)}/s beside ${figures.dockersPerSecond.toFixed(0)}/s`;
       const measured = `${figures.ofDocker.toFixed(1)} x (${rates}, ${figures.lost} lost)`;
       return { figures, lines: [{ what: "DNS over UDP, of Docker's own", promised: "2 x", measured }] };
@@ -172,24 +191,24 @@ const BENCHES: readonly Bench[] = [
   {
     name: "proxy",
     obstacle: proxyObstacle,
-    async run(rounds) {
-      const figures = await measureProxy(rounds);
+    async run({ rounds, onStep }) {
+      const figures = await measureProxy(rounds, onStep);
       return { figures, lines: linesOfProxy(figures) };
     },
   },
   {
     name: "kernel",
     obstacle: kernelObstacle,
-    async run(rounds) {
-      const figures = await measureKernel(rounds);
+    async run({ rounds, onStep }) {
+      const figures = await measureKernel(rounds, onStep);
       return { figures, lines: linesOfKernel(figures) };
     },
   },
   {
     name: "connections",
     obstacle: always,
-    async run() {
-      const figures = await measureConnections();
+    async run({ onStep }) {
+      const figures = await measureConnections(onStep);
       const lines = [
         { what: `memory of each of ${figures.held} TCP connections`, bytes: figures.tcpBytesEach },
         { what: "the same over HTTP, kept alive", bytes: figures.httpBytesEach },
@@ -217,8 +236,8 @@ const BENCHES: readonly Bench[] = [
   {
     name: "flood",
     obstacle: always,
-    async run() {
-      const figures = await measureFlood();
+    async run({ onStep }) {
+      const figures = await measureFlood(onStep);
       const lines = figures.flatMap((run) => {
         const by = run.links === 1 ? "1 flooding link" : `${run.links} flooding links`;
         const lost = run.unanswered === 0 ? "" : `, ${run.unanswered} unanswered`;
@@ -235,8 +254,8 @@ const BENCHES: readonly Bench[] = [
   {
     name: "visible",
     obstacle: skipReason,
-    async run() {
-      const figures = await measureVisible();
+    async run({ onStep }) {
+      const figures = await measureVisible(onStep);
       const { medianMs, p90Ms, maxMs, changes } = figures;
       const spread = `p90 ${p90Ms.toFixed(0)} ms, most ${maxMs.toFixed(0)} ms`;
       const measured = `median ${medianMs.toFixed(0)} ms, ${spread}, of ${changes}`;
@@ -249,12 +268,33 @@ const BENCHES: readonly Bench[] = [
   {
     name: "partition",
     obstacle: skipReason,
-    async run(rounds) {
-      const figures = await measurePartition(rounds);
+    async run({ rounds, onStep }) {
+      const figures = await measurePartition(rounds, onStep);
       return { figures, lines: EVENTS.map((event) => lineOfPartition(figures, event)) };
     },
   },
 ];
+
+function linesOfStart(figures: StartFigures): readonly Line[] {
+  const { program, first, later, idleRssMb, ownRssMb, statusCpuMs, versionCpuMs } = figures;
+  const inWords = ({ medianMs, slowestMs, cpuMs }: StartFigures["first"]): string =>
+    `median ${medianMs.toFixed(0)} ms, slowest ${slowestMs.toFixed(0)} ms, processor ${cpuMs.toFixed(0)} ms`;
+  const promised = program === "bundle" ? { start: "300 ms", idle: "80 MB" } : { start: "-", idle: "-" };
+  return [
+    { what: `ready after a first start, ${program}`, promised: promised.start, measured: inWords(first) },
+    { what: `ready after a later start, ${program}`, promised: promised.start, measured: inWords(later) },
+    {
+      what: `resident when idle, ${program}`,
+      promised: promised.idle,
+      measured: `${idleRssMb.toFixed(0)} MB (its own ${ownRssMb.toFixed(0)} MB)`,
+    },
+    {
+      what: `processor time of status --quiet, ${program}`,
+      promised: "-",
+      measured: `${statusCpuMs.toFixed(0)} ms (--version ${versionCpuMs.toFixed(0)} ms)`,
+    },
+  ];
+}
 
 const PARTITION: Readonly<Record<PartitionEvent, { readonly what: string; readonly promised: string }>> = {
   cut: { what: "a host's link cut: out of DNS on the others", promised: "3,000 ms" },
@@ -306,16 +346,26 @@ if (typeof words === "string") {
 }
 const { asJson, asked, rounds } = words;
 
+const { stderr, env } = process;
+const screen = {
+  surroundings: {
+    stderr,
+    stderrColumns: stderr.isTTY ? stderr.columns : 0,
+    env,
+    nowMs: () => performance.now(),
+  },
+  quiet: false,
+};
 const all: Record<string, unknown> = {};
-for (const bench of BENCHES) {
-  if (asked.length > 0 && !asked.includes(bench.name)) continue;
+const chosen = BENCHES.filter(({ name }) => asked.length === 0 || asked.includes(name));
+for (const [index, bench] of chosen.entries()) {
   const reason = bench.obstacle();
   if (reason !== false) {
-    process.stderr.write(`${bench.name}: skipped, ${reason}\n`);
+    stderr.write(`${bench.name}: skipped, ${reason}\n`);
     continue;
   }
-  process.stderr.write(`${bench.name} ...\n`);
-  const { figures, lines } = await bench.run(rounds);
+  const title = `${bench.name} (${index + 1} of ${chosen.length})`;
+  const { figures, lines } = await withSteps(screen, title, (onStep) => bench.run({ rounds, onStep }));
   all[bench.name] = figures;
   if (asJson) continue;
   for (const { what, promised, measured, others = "" } of lines) {

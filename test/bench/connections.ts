@@ -10,10 +10,11 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 
+import { openFilesMax } from "../../src/runtime/self.ts";
+import { untold, type OnStep } from "../support/steps.ts";
 import { until } from "../support/wait.ts";
 
 import { startDaemon, type MeasuredDaemon } from "./daemon.ts";
@@ -39,7 +40,7 @@ export interface ConnectionFigures {
 }
 
 /** Measures one daemon for each mode: what one has given back to its heap the other would find there. */
-export async function measureConnections(): Promise<ConnectionFigures> {
+export async function measureConnections(onStep: OnStep = untold): Promise<ConnectionFigures> {
   const upstream = spawn(process.execPath, [
     ECHO,
     ADDRESS,
@@ -47,12 +48,11 @@ export async function measureConnections(): Promise<ConnectionFigures> {
     `${PORTS.http.upstream}`,
   ]);
   try {
-    const held = Math.min(COUNT, Math.floor(openFilesMax() / CLIENTS_SHARE) - AT_ONCE);
-    return {
-      held,
-      tcpBytesEach: await bytesEach("tcp", held),
-      httpBytesEach: await bytesEach("http", held),
-    };
+    const held = Math.min(COUNT, Math.floor((openFilesMax() ?? 1024) / CLIENTS_SHARE) - AT_ONCE);
+    onStep(`${held} over TCP`);
+    const tcpBytesEach = await bytesEach("tcp", held);
+    onStep(`${held} over HTTP`);
+    return { held, tcpBytesEach, httpBytesEach: await bytesEach("http", held) };
   } finally {
     upstream.kill("SIGKILL");
     await once(upstream, "exit");
@@ -128,10 +128,4 @@ async function settledBytes(daemon: MeasuredDaemon): Promise<number> {
   };
   await until(look, { deadlineMs: 60_000, everyMs: 1000, what: "memory has settled" });
   return last;
-}
-
-/** Of this process, and so of those it starts. */
-function openFilesMax(): number {
-  const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
-  return Number(soft ?? 1024);
 }

@@ -16,7 +16,14 @@ import { renderHostPort, type HostPort } from "../../src/base/ip.ts";
 import { getJson } from "../support/daemons.ts";
 import { until } from "../support/wait.ts";
 
-const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+/** The sources as they are, and the build as the image runs it. */
+export const PROGRAMS = {
+  source: fileURLToPath(new URL("../../src/main.ts", import.meta.url)),
+  bundle: fileURLToPath(new URL("../../dist/skein.mjs", import.meta.url)),
+} as const;
+
+/** One of PROGRAMS. */
+export type Program = keyof typeof PROGRAMS;
 
 /** The flags of `npm start` and of the image, and the image's environment. */
 const AS_STARTED = ["--max-semi-space-size=2"];
@@ -27,13 +34,16 @@ export interface MeasuredDaemon {
   readonly address: string;
   readonly mesh: HostPort;
   readonly child: ChildProcess;
+  /** Its admin socket. */
+  readonly socket: string;
   /** From spawn to the first `/readyz` that says yes. */
   readonly readyMs: number;
   readonly get: (path: string) => Promise<unknown>;
   /** With which hosts join it, as workers. */
   readonly token: () => Promise<string>;
   readonly rssBytes: () => number;
-  readonly end: () => Promise<void>;
+  /** Kills it; Node keeps what it compiled only where it may end by itself (SIGTERM). */
+  readonly end: (signal?: NodeJS.Signals) => Promise<void>;
 }
 
 /** How a daemon is started. */
@@ -43,12 +53,18 @@ export interface StartOptions {
   readonly services?: readonly unknown[];
   /** Whose cluster it joins; it makes one of its own when left out. */
   readonly joins?: MeasuredDaemon;
+  /** What is run; the sources when left out. */
+  readonly program?: Program;
+  /** Where Node keeps what it compiled; its usual place when left out. */
+  readonly compileCache?: string;
+  /** Where its state is, which is then kept; a folder of its own when left out. */
+  readonly dataDir?: string;
 }
 
 /** Starts a daemon on `address` and waits for it. */
 export async function startDaemon(
   address: string,
-  { config = {}, services = [], joins }: StartOptions = {},
+  { config = {}, services = [], joins, program = "source", compileCache, dataDir }: StartOptions = {},
 ): Promise<MeasuredDaemon> {
   const dir = mkdtempSync(join(tmpdir(), "skein-bench-"));
   const tokenFile = join(dir, "token");
@@ -56,7 +72,7 @@ export async function startDaemon(
   const socket = join(dir, "skein.sock");
   const file = join(dir, "skein.yaml");
   const base: Record<string, Record<string, unknown>> = {
-    node: { name: `host-${address.split(".").at(-1)}`, dataDir: join(dir, "state") },
+    node: { name: `host-${address.split(".").at(-1)}`, dataDir: dataDir ?? join(dir, "state") },
     mesh: {
       listen: `${address}:7650`,
       ...(joins !== undefined && { join: [renderHostPort(joins.mesh)], tokenFile }),
@@ -73,14 +89,18 @@ export async function startDaemon(
   }
   writeFileSync(file, JSON.stringify({ ...base, services }));
   const startMs = performance.now();
-  const child = spawn(process.execPath, [...AS_STARTED, MAIN, "run", "--config", file], {
-    env: { ...process.env, ...ENVIRONMENT },
+  const child = spawn(process.execPath, [...AS_STARTED, PROGRAMS[program], "run", "--config", file], {
+    env: {
+      ...process.env,
+      ...ENVIRONMENT,
+      ...(compileCache !== undefined && { NODE_COMPILE_CACHE: compileCache }),
+    },
     stdio: ["ignore", "ignore", "inherit"],
   });
-  const end = async (): Promise<void> => {
+  const end = async (signal: NodeJS.Signals = "SIGKILL"): Promise<void> => {
     if (child.exitCode === null && child.signalCode === null) {
       const exited = once(child, "exit");
-      child.kill("SIGKILL");
+      child.kill(signal);
       await exited;
     }
     rmSync(dir, { recursive: true, force: true });
@@ -97,6 +117,7 @@ export async function startDaemon(
     address,
     mesh: { host: address, port: 7650 },
     child,
+    socket,
     readyMs,
     get,
     token: async () => ((await get("/api/v1/tokens/worker")) as TokenReport).token,

@@ -14,6 +14,7 @@ import type { HostPort } from "../../src/base/ip.ts";
 import { LAB_IMAGE } from "../lab/host.ts";
 import { skipReason } from "../lab/requirements.ts";
 import { prepareCluster, type SkeinNode } from "../lab/skein.ts";
+import { roundOf, untold, type OnStep } from "../support/steps.ts";
 import { until } from "../support/wait.ts";
 
 import {
@@ -47,7 +48,10 @@ export interface EmbeddedFigures {
 }
 
 /** Measures; takes about a minute and a half. */
-export async function measureEmbedded(rounds: number = ROUNDS): Promise<EmbeddedFigures> {
+export async function measureEmbedded(
+  rounds: number = ROUNDS,
+  onStep: OnStep = untold,
+): Promise<EmbeddedFigures> {
   const cluster = await prepareCluster({ hosts: 1 });
   try {
     const node = cluster.node(1);
@@ -70,11 +74,13 @@ export async function measureEmbedded(rounds: number = ROUNDS): Promise<Embedded
     const dockers = { host: "127.0.0.11", port: 53, questions: questionsOf(node, "dockers", "") };
     const seen: { readonly ours: Load; readonly dockers: Load }[] = [];
     await until(async () => (await loaded(node, ours, 1)).perSecond > 0, { what: "the gateway answers" });
-    for (let round = 0; round < rounds; round += 1)
+    for (let round = 0; round < rounds; round += 1) {
+      onStep(roundOf(round, rounds));
       seen.push({
         ours: await loaded(node, ours, SECONDS),
         dockers: await loaded(node, dockers, SECONDS),
       });
+    }
     const median = (pick: (round: (typeof seen)[number]) => number): number => quantile(seen.map(pick), 0.5);
     return {
       oursPerSecond: median((round) => round.ours.perSecond),

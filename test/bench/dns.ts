@@ -18,6 +18,7 @@ import { fileURLToPath } from "node:url";
 
 import type { HostPort } from "../../src/base/ip.ts";
 import { answersOf, askTcp, query } from "../dns/fixture.ts";
+import { roundOf, untold, type OnStep } from "../support/steps.ts";
 
 import { startDaemon } from "./daemon.ts";
 import {
@@ -105,7 +106,7 @@ interface Round {
 }
 
 /** Measures with real servers. */
-export async function measureDns(roundsAsked?: number): Promise<DnsFigures> {
+export async function measureDns(rounds = ROUNDS, onStep: OnStep = untold): Promise<DnsFigures> {
   const dir = mkdtempSync(join(tmpdir(), "skein-bench-"));
   const questions = questionsIn(
     dir,
@@ -115,12 +116,16 @@ export async function measureDns(roundsAsked?: number): Promise<DnsFigures> {
   try {
     servers.push(await startOurs(), await startDnsmasq(5391), await startUnbound(5392));
     // The first seconds are those of compilers, caches and addresses that are still tentative.
+    onStep("warming up");
     for (const server of servers) await load(server, { questions, seconds: SECONDS });
-    const rounds: Round[] = [];
-    for (let round = 0; round < (roundsAsked ?? ROUNDS); round += 1)
-      rounds.push(await measureRound(servers, questions));
+    const seen: Round[] = [];
+    for (let round = 0; round < rounds; round += 1) {
+      onStep(roundOf(round, rounds));
+      seen.push(await measureRound(servers, questions));
+    }
     await Promise.all(servers.splice(0).map((server) => server.end()));
-    return { ...summary(rounds), ...(await measureChild(dir)) };
+    onStep("large answers and changes");
+    return { ...summary(seen), ...(await measureChild(dir)) };
   } finally {
     await Promise.all(servers.map((server) => server.end()));
     rmSync(dir, { recursive: true, force: true });

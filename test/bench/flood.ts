@@ -22,6 +22,7 @@ import { WIRE_VERSION, type Message } from "../../src/gossip/message.ts";
 import { openDialler } from "../../src/mesh/dial.ts";
 import { GOSSIP_ALPN } from "../../src/mesh/secure.ts";
 import { GOSSIP_PATH, SUBPROTOCOL } from "../../src/mesh/websocket.ts";
+import { untold, type OnStep } from "../support/steps.ts";
 import { until } from "../support/wait.ts";
 
 import { joinAs } from "./credentials.ts";
@@ -60,9 +61,12 @@ export interface FloodFigures {
 }
 
 /** Floods a fresh daemon over each number of links. */
-export async function measureFlood(): Promise<readonly FloodFigures[]> {
+export async function measureFlood(onStep: OnStep = untold): Promise<readonly FloodFigures[]> {
   const figures: FloodFigures[] = [];
-  for (const links of [1, 40]) figures.push(await floodOver(links));
+  for (const links of [1, 40]) {
+    onStep(`flooding links: ${links}`);
+    figures.push(await floodOver(links));
+  }
   return figures;
 }
 

@@ -7,6 +7,8 @@
  * Touches: child processes, the mesh port of a daemon, temporary folders.
  */
 
+import { roundOf, untold, type OnStep } from "../support/steps.ts";
+
 import { joinAs } from "./credentials.ts";
 import { startDaemon } from "./daemon.ts";
 import { quantile } from "./statistics.ts";
@@ -26,11 +28,12 @@ export interface JoinFigures {
 }
 
 /** Joins ROUNDS members to one daemon, then as many daemons one after the other. */
-export async function measureJoin(): Promise<JoinFigures> {
+export async function measureJoin(onStep: OnStep = untold): Promise<JoinFigures> {
   const daemon = await startDaemon(FIRST);
   try {
     const askedMs: number[] = [];
     for (let round = 0; round <= ROUNDS; round += 1) {
+      onStep(`certificates, ${roundOf(round, ROUNDS, { warmsUp: true })}`);
       const token = await daemon.token();
       const startMs = performance.now();
       await joinAs(`member-${round}`, daemon.mesh, token);
@@ -38,6 +41,7 @@ export async function measureJoin(): Promise<JoinFigures> {
     }
     const startedMs: number[] = [];
     for (let round = 0; round < ROUNDS; round += 1) {
+      onStep(`first starts, ${roundOf(round, ROUNDS)}`);
       const joiner = await startDaemon(NEXT, { joins: daemon });
       startedMs.push(joiner.readyMs);
       await joiner.end();

@@ -14,8 +14,9 @@ import { bridgeDevice } from "../../src/kernel/names.ts";
 import type { NodeId } from "../../src/model/ids.ts";
 import type { Member } from "../../src/model/member.ts";
 import type { Network } from "../../src/model/network.ts";
-import { DEFAULT_DELIVERY, EMPTY_DECLARATION, type ServicePort } from "../../src/model/service.ts";
+import type { ServicePort } from "../../src/model/service.ts";
 import type { Replica, Service, View } from "../../src/model/view.ts";
+import { plainMember, plainReplica, plainService } from "../support/view.ts";
 
 export const NETWORK = "app";
 /** Of replicas, and the service port that leads there. */
@@ -134,25 +135,14 @@ function memberOf(
 ): Member {
   // Those that are only told of are given addresses of a range for documentation (RFC 5737).
   const address = underlay[nth - 1] ?? `192.0.2.${nth}`;
-  return {
-    id: nodeId(nth),
-    name: `h${nth}`,
+  return plainMember(nodeId(nth), `h${nth}`, {
     host: address,
-    port: 7650,
-    zone: "",
-    labels: {},
     role: "manager",
-    software: "bench",
-    prefixes: [],
     overlay: { address, mtu },
-    state: "alive",
-    incarnation: 1,
     sinceMs: SINCE_MS,
     rttMs: isSelf ? null : 1,
-    via: null,
-    settlesAtMs: null,
     self: isSelf,
-  };
+  });
 }
 
 function serviceOf(index: number, replicaCount: number): Service {
@@ -163,20 +153,8 @@ function serviceOf(index: number, replicaCount: number): Service {
   const replicas = Array.from({ length: isLoaded ? LOADED_REPLICAS : replicaCount }, (_, at) =>
     isLoaded ? replicaOf("loaded", { nth: 2, host: 2 + at, at, ports }) : farReplica({ index, at, ports }),
   );
-  return {
-    ...EMPTY_DECLARATION,
-    ports,
-    publish: isLoaded ? publish : [],
-    key: `${NETWORK}/${name}`,
-    network: NETWORK,
-    name,
-    stack: null,
-    vip: vipOf(index),
-    vipTentative: false,
-    aliasVips: [],
-    replicas,
-    problems: [],
-  };
+  const published = isLoaded ? publish : [];
+  return plainService(NETWORK, name, { ports, publish: published, vip: vipOf(index), replicas });
 }
 
 function farReplica(of: { index: number; at: number; ports: readonly ServicePort[] }): Replica {
@@ -190,9 +168,7 @@ function replicaOf(
   where: { nth: number; host: number; at: number; ports: readonly ServicePort[] },
 ): Replica {
   const { nth, host, at, ports } = where;
-  return {
-    id: `${name}-${at}`,
-    name: `${name}-${at}`,
+  return plainReplica(`${name}-${at}`, {
     slot: at,
     node: nodeId(nth),
     nodeName: `h${nth}`,
@@ -200,17 +176,10 @@ function replicaOf(
     address: addressOf(nth, host),
     reach: "overlay",
     ports,
-    weight: 1,
-    delivery: DEFAULT_DELIVERY,
-    state: "ready",
-    drainApplied: false,
-    drainPending: [],
-    tier: "eligible",
-    keepsConnections: true,
     reason: "probe: passing",
     saidBy: `h${nth}`,
     sinceMs: SINCE_MS,
-  };
+  });
 }
 
 /** As a node id looks. */

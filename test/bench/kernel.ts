@@ -17,6 +17,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 import { skipReason } from "../lab/requirements.ts";
+import { roundOf, untold, type OnStep } from "../support/steps.ts";
 
 import { FEW_SERVICES, MANY_REPLICAS, nearCpu, placeOf, startServers, type Way } from "./kernel-servers.ts";
 import { openWire, type Wire } from "./kernel-wire.ts";
@@ -81,15 +82,17 @@ export function kernelObstacle(): string | false {
 }
 
 /** Measures all of it. */
-export async function measureKernel(rounds = ROUNDS): Promise<KernelFigures> {
+export async function measureKernel(rounds = ROUNDS, onStep: OnStep = untold): Promise<KernelFigures> {
   const dir = mkdtempSync(join(tmpdir(), "skein-bench-"));
+  onStep("memory");
   const memory = await measureHeld();
   const wire = await openWire();
   try {
+    onStep("rules of a whole cluster");
     const applied = await measureApplied(wire);
     await startServers(wire, dir);
-    const loads = await measureLoads(wire, rounds);
-    const scale = await measureScale(wire, rounds);
+    const loads = await measureLoads(wire, rounds, onStep);
+    const scale = await measureScale(wire, rounds, onStep);
     return { ...loads, ...scale, applied, memory };
   } finally {
     await wire.close();
@@ -106,12 +109,14 @@ async function measureHeld(): Promise<KernelFigures["memory"]> {
 async function measureLoads(
   wire: Wire,
   rounds: number,
+  onStep: OnStep,
 ): Promise<Pick<KernelFigures, "ratesByLoad" | "ratiosByLoad">> {
   const byLoad = new Map<Load, readonly Rates[]>();
   for (const load of LOADS) {
     const seen: Rates[] = [];
     // The first round warms up.
     for (let round = 0; round <= rounds; round += 1) {
+      onStep(`${load}, ${roundOf(round, rounds, { warmsUp: true })}`);
       const seconds = round === 0 ? 1 : SECONDS;
       const rates = await ratesOf(wire, load, seconds);
       if (round > 0) seen.push(rates);
@@ -189,10 +194,15 @@ function medianMsIn(said: string): number {
   return Number(amount) * (msByUnit[unit] ?? Number.NaN);
 }
 
-async function measureScale(wire: Wire, rounds: number): Promise<Pick<KernelFigures, "few" | "many">> {
+async function measureScale(
+  wire: Wire,
+  rounds: number,
+  onStep: OnStep,
+): Promise<Pick<KernelFigures, "few" | "many">> {
   const few: Seen[] = [];
   const many: Seen[] = [];
   for (let round = 0; round < rounds; round += 1) {
+    onStep(`few services and many, ${roundOf(round, rounds)}`);
     few.push(await scaleOnce(wire, FEW_SERVICES));
     many.push(await scaleOnce(wire, MANY_SERVICES));
   }

@@ -9,7 +9,7 @@
 
 import { until } from "../support/wait.ts";
 
-import { startDaemon, type MeasuredDaemon, type StartOptions } from "./daemon.ts";
+import { startDaemon, type MeasuredDaemon, type Program, type StartOptions } from "./daemon.ts";
 import { joinMembers, openMember, type Member, type Offer } from "./members.ts";
 
 const SERVICES = 1000;
@@ -30,11 +30,13 @@ export interface MemoryFigures {
 export interface MemoryOptions {
   readonly config?: NonNullable<StartOptions["config"]>;
   readonly offer?: Offer;
+  readonly program?: Program;
 }
 
 /** Measures one daemon. */
-export async function measureMemory({ config = {}, offer }: MemoryOptions = {}): Promise<MemoryFigures> {
-  const daemon = await startDaemon("127.0.42.1", { config });
+export async function measureMemory(options: MemoryOptions = {}): Promise<MemoryFigures> {
+  const { config = {}, offer, program = "source" } = options;
+  const daemon = await startDaemon("127.0.42.1", { config, program });
   const idleRssMb = daemon.rssBytes() / 1e6;
   const members: Member[] = [];
   try {
@@ -57,7 +59,8 @@ async function readyOf(daemon: MeasuredDaemon): Promise<number> {
   return status.view.ready;
 }
 
-async function settled(daemon: MeasuredDaemon): Promise<number> {
+/** Resident memory once it has settled, in megabytes. @throws after a minute */
+export async function settled(daemon: MeasuredDaemon): Promise<number> {
   let last = 0;
   let still = 0;
   const look = (): boolean => {

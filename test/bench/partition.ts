@@ -18,6 +18,7 @@ import type { LabProgram } from "../lab/program.ts";
 import { skipReason } from "../lab/requirements.ts";
 import { openCluster, type SkeinCluster, type SkeinNode } from "../lab/skein.ts";
 import type { SeenAnswer } from "../lab/watch-name.ts";
+import { roundOf, untold, type OnStep } from "../support/steps.ts";
 import { until } from "../support/wait.ts";
 
 import { quantile } from "./statistics.ts";
@@ -57,11 +58,15 @@ const ROUNDS = 5;
 const SEEN_MS = 60_000;
 
 /** Measures; a round takes some 20 seconds. There are no thresholds here: figures are for people to compare. */
-export async function measurePartition(rounds: number = ROUNDS): Promise<PartitionFigures> {
+export async function measurePartition(
+  rounds: number = ROUNDS,
+  onStep: OnStep = untold,
+): Promise<PartitionFigures> {
   const reason = skipReason();
   if (reason !== false) throw new Error(reason);
   const measured: Record<PartitionEvent, number>[] = [];
   for (let round = 0; round < rounds; round += 1) {
+    onStep(roundOf(round, rounds));
     const cluster = await openCluster({ hosts: HOSTS.length });
     try {
       measured.push(await measureRound(cluster));
@@ -110,13 +115,12 @@ async function measureRound(cluster: SkeinCluster): Promise<Record<PartitionEven
   const isWhole = (seen: readonly string[]): boolean => seen.length === HOSTS.length;
   const healedMs = await slowest(cluster.nodes, isWhole, async () => await cut.host.healLink());
   await untilLinked(cluster);
-  const killedMs = await out(killed, () => killed.daemon.signal("SIGKILL"));
-  await killed.daemon.ended();
+  const killedMs = await out(killed, async () => void (await killed.stop("SIGKILL")));
   await killed.start();
   await untilLinked(cluster);
   await cluster.untilEligible("web", replicas);
-  const frozenMs = await out(frozen, () => frozen.daemon.signal("SIGSTOP"));
-  frozen.daemon.signal("SIGCONT");
+  const frozenMs = await out(frozen, async () => await frozen.daemon.freeze());
+  await frozen.daemon.thaw();
   return { cut: cutMs, healed: healedMs, killed: killedMs, frozen: frozenMs };
 }
 

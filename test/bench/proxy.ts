@@ -14,6 +14,8 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
+import { roundOf, untold, type OnStep } from "../support/steps.ts";
+
 import { startDaemon, type MeasuredDaemon } from "./daemon.ts";
 import { pin, pinWords } from "./dns-load.ts";
 import {
@@ -91,7 +93,7 @@ export function proxyObstacle(): string | false {
 }
 
 /** Measures all proxies that are here. */
-export async function measureProxy(rounds = ROUNDS): Promise<ProxyFigures> {
+export async function measureProxy(rounds = ROUNDS, onStep: OnStep = untold): Promise<ProxyFigures> {
   const running: Running[] = [];
   let daemon: MeasuredDaemon | null = null;
   try {
@@ -114,11 +116,12 @@ export async function measureProxy(rounds = ROUNDS): Promise<ProxyFigures> {
         ...(await measureLoad(
           subjects.filter((subject) => subject.mode === mode),
           load,
-          rounds,
+          { rounds, onStep },
         )),
       );
     }
     const ours = rateOf(rates, OURS, { mode: "http", load: "short" });
+    onStep("latency, at half the rate");
     const added = await measureAdded(subjects, Math.round((ours?.perSecond ?? 0) / 2));
     const missing = ["haproxy", "caddy"].filter((program) => !has(program));
     return { rates, added, missing };
@@ -160,12 +163,13 @@ function pinToClients({ child }: Running): void {
 async function measureLoad(
   subjects: readonly Subject[],
   load: Load,
-  rounds: number,
+  { rounds, onStep }: { readonly rounds: number; readonly onStep: OnStep },
 ): Promise<readonly ProxyRate[]> {
   const seen = new Map(subjects.map((subject) => [subject, { rates: [] as number[], cpus: [] as number[] }]));
   // The first round warms up.
   for (let round = 0; round <= rounds; round += 1) {
     for (const [subject, { rates, cpus }] of seen) {
+      onStep(`${subject.mode} ${load}, ${roundOf(round, rounds, { warmsUp: true })}, ${subject.name}`);
       const { perSecond, cpuMicros } = await loadOnce(subject, load, round === 0 ? 1 : SECONDS);
       if (round === 0) continue;
       rates.push(perSecond);

@@ -20,6 +20,7 @@ import { openStreams } from "../../src/mesh/streams.ts";
 import type { MeshTrust } from "../../src/mesh/trust.ts";
 import { openMetrics } from "../../src/runtime/metrics.ts";
 import { authorities, makeNode } from "../trust/certificates.ts";
+import { roundOf, untold, type OnStep } from "../support/steps.ts";
 import { until } from "../support/wait.ts";
 
 import { quantile } from "./statistics.ts";
@@ -102,9 +103,13 @@ function sizeOf(bytes: number): Buffer {
   return size;
 }
 
-async function rates(measure: (open: Open) => Promise<number>, bare: Open, ours: Open) {
+async function rates(
+  measure: (open: Open) => Promise<number>,
+  { bare, ours, onStep }: { readonly bare: Open; readonly ours: Open; readonly onStep: OnStep },
+) {
   const times = { bare: [] as number[], ours: [] as number[], ratio: [] as number[] };
   for (let round = 0; round <= ROUNDS; round += 1) {
+    onStep(roundOf(round, ROUNDS, { warmsUp: true }));
     const [bareMs, oursMs] = [await measure(bare), await measure(ours)];
     // The first warms up.
     if (round === 0) continue;
@@ -156,7 +161,7 @@ async function start(given: object): Promise<{ readonly told: Ports; readonly wo
 }
 
 /** Measures both pipes and the first byte. */
-export async function measureStreams(): Promise<StreamFigures> {
+export async function measureStreams(onStep: OnStep = untold): Promise<StreamFigures> {
   const [authority] = authorities();
   const sideOf = (): Side => {
     const { id, keyPem, pem } = makeNode(authority);
@@ -190,8 +195,13 @@ export async function measureStreams(): Promise<StreamFigures> {
   const ready = openStreams({ dialMember });
   try {
     const ours = openOurs(streams, relay.told.mesh);
-    const downMbps = await rates(downloadMs, openBare, ours);
-    const upMbps = await rates(uploadMs, openBare, ours);
+    const downMbps = await rates(downloadMs, {
+      bare: openBare,
+      ours,
+      onStep: (text) => onStep(`down, ${text}`),
+    });
+    const upMbps = await rates(uploadMs, { bare: openBare, ours, onStep: (text) => onStep(`up, ${text}`) });
+    onStep("the first byte");
     const tcp = await medianMs(() => firstByteMs(openPlain));
     const cold = await medianMs(async () => {
       const fresh = openStreams({ dialMember });

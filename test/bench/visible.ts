@@ -18,6 +18,7 @@ import type { LabProgram } from "../lab/program.ts";
 import { skipReason } from "../lab/requirements.ts";
 import { openCluster, type SkeinCluster } from "../lab/skein.ts";
 import type { SeenAnswer } from "../lab/watch-name.ts";
+import { untold, type OnStep } from "../support/steps.ts";
 import { until } from "../support/wait.ts";
 
 /** Times from a change to its being visible, in milliseconds. */
@@ -44,18 +45,18 @@ interface DockerLine {
  *
  * @throws when this machine cannot open the lab, or a change does not become visible at all
  */
-export async function measureVisible(): Promise<VisibleFigures> {
+export async function measureVisible(onStep: OnStep = untold): Promise<VisibleFigures> {
   const reason = skipReason();
   if (reason !== false) throw new Error(reason);
   const cluster = await openCluster({ hosts: 2 });
   try {
-    return await measureOn(cluster);
+    return await measureOn(cluster, onStep);
   } finally {
     await cluster.close();
   }
 }
 
-async function measureOn(cluster: SkeinCluster): Promise<VisibleFigures> {
+async function measureOn(cluster: SkeinCluster, onStep: OnStep): Promise<VisibleFigures> {
   const [changed, seen] = [cluster.node(1).host, cluster.node(2).host];
   const replicas = await cluster.runReplicas("web", [1, 2], { "skein.port": "80:8080" });
   await cluster.untilEligible("web", replicas);
@@ -69,6 +70,7 @@ async function measureOn(cluster: SkeinCluster): Promise<VisibleFigures> {
 
   const tookMs: number[] = [];
   for (let change = 0; change < CHANGES; change += 1) {
+    onStep(`change ${change + 1} of ${CHANGES}`);
     const told = linesOf(events).length;
     const before = linesOf(answers).length;
     await changed.docker(change % 2 === 0 ? "pause" : "unpause", "web-1");

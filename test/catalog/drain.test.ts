@@ -6,6 +6,7 @@ import { test } from "node:test";
 import {
   activateReplica,
   drainDaemon,
+  drainHost,
   drainReason,
   drainReplica,
   forgetEnded,
@@ -39,6 +40,20 @@ test("drain: a daemon that stops for a while drains what it relays; what is reac
   assert.equal(drainReason(drains, { ...WEB, reach: "direct" }), null);
   const drained = drainReplica(drains, WEB);
   assert.equal(drainReason(drained, { ...WEB, reach: "direct" }), "drained by command");
+});
+
+test("drain: a host that is drained drains whatever runs there or starts there, until it is activated", () => {
+  const drains = drainHost(NO_DRAINS, true);
+  for (const run of [WEB, { ...WEB, startedAtMs: 9000 }, endpoint("later")])
+    assert.equal(drainReason(drains, run), "its node is drained by command");
+  assert.equal(drainReason(drainHost(drains, false), WEB), null);
+  assert.equal(drainHost(drains, true), drains);
+});
+
+test("drain: what was drained by itself stays so when its host is activated, and the other way round", () => {
+  const both = drainHost(drainReplica(NO_DRAINS, WEB), true);
+  assert.equal(drainReason(drainHost(both, false), WEB), "drained by command");
+  assert.equal(drainReason(activateReplica(both, "web-1"), WEB), "its node is drained by command");
 });
 
 test("drain: a stop signal drains without any command", () => {

@@ -3,23 +3,22 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Keeping, type Keepable } from "../../src/catalog/keeping.ts";
+import { drainDaemon, drainHost, drainReplica, NO_DRAINS } from "../../src/catalog/drain.ts";
+import { drainsKept, Keeping, type Keepable } from "../../src/catalog/keeping.ts";
 
 const CLAIMS = { claims: [], slices: [], releases: [] };
 const ADDRESSES = [{ host: "10.0.0.2", port: 7650 }];
 
 function keepable(over: Partial<Keepable> = {}): Keepable {
-  return { incarnation: 7, addressesRevision: 1, claims: CLAIMS, drained: NONE, ...over };
+  return { incarnation: 7, addressesRevision: 1, claims: CLAIMS, drains: NO_DRAINS, ...over };
 }
-
-const NONE: ReadonlyMap<string, number> = new Map();
 
 test("keeping: the first state is due, and the same one never again", () => {
   const keeping = new Keeping();
   assert.equal(keeping.incarnation, null);
   assert.deepEqual(
     keeping.due(keepable(), () => ADDRESSES),
-    { incarnation: 7, ...CLAIMS, addresses: ADDRESSES, drains: [] },
+    { incarnation: 7, ...CLAIMS, addresses: ADDRESSES, drains: [], isDrained: false },
   );
   assert.equal(keeping.incarnation, 7);
   assert.equal(
@@ -36,9 +35,20 @@ test("keeping: a new incarnation, address, claim or drain makes it due again", (
   assert.notEqual(due({ incarnation: 8, addressesRevision: 2 }), null);
   const claims = { ...CLAIMS };
   assert.notEqual(due({ incarnation: 8, addressesRevision: 2, claims }), null);
-  const drained = new Map([["web-1", 5]]);
-  assert.deepEqual(due({ incarnation: 8, addressesRevision: 2, claims, drained })?.drains, [
+  const drains = drainReplica(NO_DRAINS, { id: "web-1", startedAtMs: 5 });
+  assert.deepEqual(due({ incarnation: 8, addressesRevision: 2, claims, drains })?.drains, [
     { id: "web-1", startedAtMs: 5 },
   ]);
-  assert.equal(due({ incarnation: 8, addressesRevision: 2, claims, drained }), null);
+  assert.equal(due({ incarnation: 8, addressesRevision: 2, claims, drains }), null);
+  const hostDrains = drainHost(drains, true);
+  assert.equal(due({ incarnation: 8, addressesRevision: 2, claims, drains: hostDrains })?.isDrained, true);
+  assert.equal(due({ incarnation: 8, addressesRevision: 2, claims, drains: hostDrains }), null);
+});
+
+test("keeping: drains by command come back as they were; that a daemon stops is over when it starts", () => {
+  const drains = drainHost(drainReplica(NO_DRAINS, { id: "web-1", startedAtMs: 5 }), true);
+  for (const kept of [NO_DRAINS, drains]) {
+    const state = new Keeping().due(keepable({ drains: drainDaemon(kept, "stops") }), () => ADDRESSES);
+    assert.deepEqual(drainsKept(state ?? assert.fail()), kept);
+  }
 });

@@ -5,12 +5,14 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test, type TestContext } from "node:test";
 
+import type { DoctorReport } from "../../src/admin/contract-doctor.ts";
 import type { LeaveResult } from "../../src/admin/contract.ts";
 import type { DoctorFacts } from "../../src/admin/doctor.ts";
 import { Failure } from "../../src/base/failure.ts";
 import { runCli } from "../../src/cli/cli.ts";
 import type { ConfigFlags, RunDaemon, Surroundings } from "../../src/cli/context.ts";
 import { JOIN_TOKEN, openDoors, type Doors } from "../admin/doors.ts";
+import { NOTHING } from "../admin/facts.ts";
 import {
   event,
   exampleSnapshot,
@@ -42,8 +44,8 @@ async function exampleDoors(t: TestContext): Promise<Doors> {
 
 /** A host on which everything works but what a container was told, and a gateway that another program has. */
 const EXAMPLE_FACTS: DoctorFacts = {
+  ...NOTHING,
   holderByPlace: new Map([["172.19.0.1:53", "dnsmasq (process 812)"]]),
-  plane: null,
   dnsPlaces: ["127.0.0.1:5300", "172.17.0.1:53", "172.18.0.1:53"],
   gateways: ["172.17.0.1", "172.18.0.1", "172.19.0.1"],
   upstreams: [
@@ -56,6 +58,22 @@ const EXAMPLE_FACTS: DoctorFacts = {
     askingContainer("shop-queue-1", { isolated: true }),
     askingContainer("shop-web-1", {}),
     askingContainer("shop-web-2", { askedAgoMs: 42_000 }),
+  ],
+  peers: [
+    {
+      name: "host-2",
+      state: "alive",
+      address: "192.0.2.2:7650",
+      version: "0.0.9",
+      via: null,
+      there: { kind: "reached" },
+      back: {
+        kind: "failed",
+        address: "192.0.2.1:7650",
+        reason: "192.0.2.1:7650 took no connection in 1000 ms",
+      },
+      clock: { aheadMs: -4100, errorMs: 1 },
+    },
   ],
 };
 
@@ -135,12 +153,14 @@ const HELPED = [
   "token",
   "token worker",
   "authority backup",
+  "completion",
   "config print",
   "doctor",
   "drain",
   "events",
   "explain",
   "node ls",
+  "node drain",
   "node rm",
   "resolve",
 ];
@@ -243,7 +263,7 @@ const BAD_RUNS: readonly (readonly [string, number, RegExp])[] = [
   ["status -o", 2, /argument missing/],
   ["run --mesh.jion a:7650", 2, /Did you mean --mesh\.join\?/],
   ["run extra", 2, /too many arguments/],
-  ["explain", 2, /missing required argument 'name'/],
+  ["explain", 2, /missing required argument 'service'/],
   ["explain a b", 2, /too many arguments/],
   ["explain wbe", 3, /skein: no service "wbe"; did you mean "web"\?/],
   ["service inspect nope", 3, /no service "nope"/],
@@ -279,6 +299,7 @@ for (const [line, status, message] of BAD_RUNS) {
 for (const [name, line, given] of [
   ["doctor", "doctor"],
   ["doctor-json", "doctor -o json"],
+  ["doctor-wide", "doctor -o wide"],
   ["doctor-terminal", "doctor", TERMINAL],
 ] as const) {
   test(`cli: skein ${line} prints golden/cli/${name}.txt and ends with 1, for a source is stale`, async (t) => {
@@ -291,29 +312,27 @@ for (const [name, line, given] of [
 test("cli: doctor ends with 0 as long as it only warns, and -q names what fails", async (t) => {
   const doors = await exampleDoors(t);
   doors.daemon.snapshot = snapshot();
+  doors.daemon.facts = { ...EXAMPLE_FACTS, peers: [] };
   assert.deepEqual([(await at(doors, "doctor")).status, (await at(doors, "doctor -q")).out], [0, ""]);
-  doors.daemon.facts = { ...EXAMPLE_FACTS, dnsPlaces: ["127.0.0.1:5300"] };
+  doors.daemon.facts = { ...EXAMPLE_FACTS, peers: [], dnsPlaces: ["127.0.0.1:5300"] };
   const { status, out, err } = await at(doors, "doctor -q");
   assert.deepEqual([status, out, err], [1, "container/shop-web-1\n", ""]);
 });
 
-test("cli: doctor --clean asks no daemon, and names what is left with 1", async () => {
-  const seen: ConfigFlags[] = [];
-  const cleanHost = (flags: ConfigFlags): Promise<readonly string[]> => {
-    seen.push(flags);
-    return Promise.resolve(seen.length === 1 ? [] : ["Docker network app: it has containers"]);
+test("cli: doctor --area shows and counts only checks of these areas, in every format", async (t) => {
+  const doors = await exampleDoors(t);
+  const areas = async (line: string): Promise<readonly string[]> => {
+    const { checks } = JSON.parse((await at(doors, `${line} -o json`)).out) as DoctorReport;
+    return [...new Set(checks.map(({ area }) => area))];
   };
-  const clean = ["doctor", "--clean", "--data-dir", "/srv/skein"];
-  const done = await run(clean, { cleanHost });
-  assert.deepEqual([done.status, done.err], [0, ""]);
-  assert.match(done.out, /nothing of Skein's/);
-  const left = await run(clean, { cleanHost });
-  assert.deepEqual([left.status, left.out], [1, "left behind: Docker network app: it has containers\n"]);
-  assert.deepEqual(seen[0], { file: null, values: { "node.dataDir": "/srv/skein" } });
-  const busy = await run(clean, {
-    cleanHost: () => Promise.reject(new Failure("busy", "a daemon runs here")),
-  });
-  assert.deepEqual([busy.status, busy.err], [1, "skein: a daemon runs here\n"]);
+  assert.deepEqual(await areas("doctor --area clock peer"), ["peer", "clock"]);
+  assert.deepEqual(await areas("doctor --area clock --area vip"), ["vip", "clock"]);
+  assert.equal((await at(doors, "doctor --area peer")).status, 1, "host-2 does not reach this host");
+  assert.equal((await at(doors, "doctor --area clock")).status, 0);
+  assert.equal((await at(doors, "doctor --area peer -q")).out, "peer/host-2\n");
+  const wrong = await at(doors, "doctor --area clocks");
+  assert.equal(wrong.status, 2);
+  assert.match(wrong.err, /'clocks' is invalid/);
 });
 
 test("cli: what the daemon does not allow ends with 5, its own bug with 1", async (t) => {
@@ -345,6 +364,12 @@ function endsOnLeave(doors: Doors, result: Partial<LeaveResult> = {}): void {
     return Promise.resolve({ node: "host-1", farewell: "left", pending: [], ...result });
   };
 }
+
+test("cli: leave does not wait for the end of a daemon whose container it runs in", async (t) => {
+  const { status, out, err } = await at(await exampleDoors(t), "leave", { endsWithDaemon: () => true });
+  assert.deepEqual([status, err], [0, ""]);
+  assert.match(out, /^host-1 has left the cluster for good, its daemon ends, and this container with it$/m);
+});
 
 test("cli: leave ends well when the daemon has", async (t) => {
   const doors = await exampleDoors(t);
@@ -390,23 +415,6 @@ test("cli: drain --undo takes a drain back", async (t) => {
   assert.equal(status, 0);
   assert.match(out, /is not drained any more/);
   assert.deepEqual([doors.daemon.drains.length, doors.daemon.undrained.length], [0, 1]);
-});
-
-test("cli: drain --wait is done when all have applied it, and names who has not otherwise", async (t) => {
-  const doors = await exampleDoors(t);
-  assert.equal((await at(doors, "drain web-1 --wait")).status, 0);
-  doors.daemon.drainResult = (replica) =>
-    Promise.resolve({ replica, applied: false, pending: ["host-2", "host-3"] });
-  const late = await at(doors, "drain web-1 --wait --quiet");
-  assert.equal(late.status, 4);
-  assert.match(late.err, /host-2, host-3/);
-  const unwaited = await at(doors, "drain web-1");
-  assert.deepEqual([unwaited.status, unwaited.err], [0, ""]);
-  assert.match(unwaited.out, /not yet applied by host-2, host-3/);
-  assert.deepEqual(
-    doors.daemon.drains.map(({ wait }) => wait),
-    [true, true, false],
-  );
 });
 
 test("cli: events tell by colour what became of members and links, and of the rest whether it warns", async (t) => {

@@ -1,7 +1,7 @@
 // The client against sockets that misbehave: absent, silent, closed to us, or not Skein at all.
 
 import assert from "node:assert/strict";
-import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -46,9 +46,14 @@ async function failureOf(promise: Promise<unknown>): Promise<Failure> {
   return thrown;
 }
 
-function http(status: string, body: string, type = "application/json"): string {
-  const length = Buffer.byteLength(body);
-  return `HTTP/1.1 ${status}\r\ncontent-type: ${type}\r\ncontent-length: ${length}\r\n\r\n${body}`;
+/** An answer of a daemon; of another server without `api`. */
+function http(
+  status: string,
+  body: string,
+  { type = "application/json", api = "skein-api: 1" } = {},
+): string {
+  const heads = [`content-type: ${type}`, `content-length: ${Buffer.byteLength(body)}`, api];
+  return [`HTTP/1.1 ${status}`, ...heads.filter((head) => head !== ""), "", body].join("\r\n");
 }
 
 test("client: a socket that is not there, or no socket, is unreachable, with the next step", async (t) => {
@@ -61,6 +66,18 @@ test("client: a socket that is not there, or no socket, is unreachable, with the
   assert.equal((await failureOf(clientOf(file).get("/"))).code, "unreachable");
 });
 
+test("client: of places where a socket may be, it asks the one that is there when it asks", async (t) => {
+  const path = await answering(t, (socket) => socket.end(http("200 OK", "[1]")));
+  const late = join(await folder(t), "late.sock");
+  const client = openClient({
+    socketPaths: ["/nowhere/skein.sock", late],
+    interrupted: new AbortController().signal,
+  });
+  assert.match((await failureOf(client.get("/"))).message, /"\/nowhere\/skein.sock" does not exist/);
+  await symlink(path, late);
+  assert.deepEqual(await client.get("/"), [1]);
+});
+
 test("client: a socket that belongs to others is not allowed", async (t) => {
   if (process.getuid?.() === 0) return t.skip("root may open any socket");
   const path = await answering(t, (socket) => socket.end());
@@ -70,12 +87,12 @@ test("client: a socket that belongs to others is not allowed", async (t) => {
 
 const BAD_ANSWERS: readonly (readonly [string, string, FailureCode])[] = [
   ["nothing", "", "unreachable"],
-  ["no HTTP", "hello\r\n\r\n", "unreachable"],
-  ["no JSON", http("200 OK", "<html>", "text/html"), "corrupt"],
+  ["no HTTP", "hello\r\n\r\n", "corrupt"],
+  ["no JSON", http("200 OK", "<html>", { type: "text/html" }), "corrupt"],
+  ["for another API", http("200 OK", "{}", { api: "skein-api: 2" }), "corrupt"],
   ["half an answer", http("200 OK", "[1,2]").slice(0, -2), "unreachable"],
   ["an error that is no problem", http("500 Oops", "{}"), "corrupt"],
   ["a redirect", http("302 Found", "{}"), "corrupt"],
-  ["that all this is too much to read", http("431 Request Header Fields Too Large", ""), "usage"],
   ["a problem", http("404 Not Found", '{"code":"not-found","detail":"no x"}'), "not-found"],
 ];
 
@@ -86,11 +103,48 @@ for (const [what, answer, code] of BAD_ANSWERS) {
   });
 }
 
+const STRANGERS: readonly (readonly [string, string, RegExp])[] = [
+  [
+    "a page",
+    http("200 OK", "<html>", { type: "text/html; charset=utf-8", api: "" }),
+    /answered 200, text\/html;/,
+  ],
+  ["JSON of its own", http("404 Not Found", "{}", { api: "" }), /answered 404, application\/json;/],
+  ["without a type", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", /answered 200;/],
+  ["with an upgrade", "HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n", /answered 101;/],
+  ["no HTTP", "220 mail.example.com ESMTP\r\n", /does not speak HTTP;/],
+];
+
+for (const [what, answer, told] of STRANGERS) {
+  test(`client: what answers ${what} is no daemon, and that is told with the socket and what to do`, async (t) => {
+    const path = await answering(t, (socket) => socket.write(answer));
+    const client = clientOf(path);
+    for (const asked of [client.get("/"), client.post("/", {}), client.stream("/", null).next()]) {
+      const { code, message } = await failureOf(asked);
+      assert.equal(code, "corrupt");
+      assert.match(message, told);
+      assert.ok(message.startsWith(`socket "${path}" is not Skein's: `), message);
+      assert.match(message, /name the socket of a daemon with --socket or SKEIN_ADMIN_SOCKET$/);
+    }
+  });
+}
+
+test("client: whatever version something claims to speak, it is told in short", async (t) => {
+  const claim = http("200 OK", "{}", { api: `skein-api: ${"9".repeat(12_000)}` });
+  const path = await answering(t, (socket) => socket.end(claim));
+  const { code, message } = await failureOf(clientOf(path).get("/"));
+  assert.equal(code, "corrupt");
+  assert.match(
+    message,
+    /speaks version "9{60}" of the API; expected 1: run the command of the daemon's version/,
+  );
+});
+
 test("client: a daemon that answers without end is cut off at the bound", async (t) => {
   const block = Buffer.alloc(1024 * 1024, " ");
   let sentBytes = 0;
   const path = await answering(t, (socket) => {
-    socket.write("HTTP/1.1 200 OK\r\n\r\n");
+    socket.write("HTTP/1.1 200 OK\r\nskein-api: 1\r\n\r\n");
     const more = (): void => {
       while (!socket.destroyed && socket.write(block)) sentBytes += block.length;
     };

@@ -87,6 +87,21 @@ test("replicas: each tells in or out, why, since when, on whose word", () => {
   assert.equal(rows[4]?.at(-1), "stop signal (not applied everywhere)");
 });
 
+test("replicas: what keeps one out for all is told before what this proxy met; one past its time must answer", () => {
+  const told = explain(exampleSnapshot(), "web", null);
+  assert.ok(told.ok);
+  const [first] = told.value.replicas;
+  assert.ok(first !== undefined);
+  const why = (fields: Partial<ReplicaReport>): string | undefined =>
+    replicaTable([{ ...first, ...fields }], STYLE)
+      .split("\n")[1]
+      ?.split(/ {3,}/)
+      .at(-1);
+  const ejected = { reason: "3 refused connects", untilMs: STYLE.nowMs };
+  assert.equal(why({ ejected }), "3 refused connects (this node's proxy, until it answers)");
+  assert.equal(why({ ejected, eligible: false, tier: "never", reason: "docker: paused" }), "docker: paused");
+});
+
 test("replicas: the address has its port where there is one only, and brackets where it is IPv6", () => {
   const told = explain(exampleSnapshot(), "web", null);
   assert.ok(told.ok);

@@ -1,8 +1,8 @@
 // The command line against real daemons: the shapes that scripts rely on, and what each ending says to a shell.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -19,7 +19,7 @@ import type {
   StatusReport,
 } from "../../src/admin/contract.ts";
 import { run } from "../support/daemons.ts";
-import { until } from "../support/wait.ts";
+import { until, within } from "../support/wait.ts";
 
 import { prepareCluster, startAll, untilServing, webReplicas, webService } from "./cluster.ts";
 
@@ -104,7 +104,7 @@ test("cli: every command against two daemons", async (t) => {
     assert.deepEqual([service?.vip], await first.lookup("web"));
     assert.equal(service?.replicas, 2);
     assert.equal(service?.ready, 2);
-    assert.deepEqual(await json("service", "ls", "--network", "nosuch"), []);
+    assert.equal((await first.cli("service", "ls", "--network", "nosuch")).code, 3);
   });
 
   await t.test("explain, by each form of the name", async () => {
@@ -184,7 +184,7 @@ test("cli: every command against two daemons", async (t) => {
     await until(() => text.includes("replica.unready"), { what: "what happens now is told" });
     two.healthy = true;
     child.kill("SIGINT");
-    const [code] = (await once(child, "close")) as [number | null];
+    const [code] = (await within(once(child, "close"), "the command ends")) as [number | null];
     assert.equal(code, 0);
     for (const line of text.trim().split("\n")) assert.ok(JSON.parse(line), line);
     await untilServing(pair, [one, two]);

@@ -6,7 +6,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
-import type { DoctorCheck, DoctorReport } from "../../src/admin/contract.ts";
+import type { DoctorCheck, DoctorReport } from "../../src/admin/contract-doctor.ts";
 import { daemonFor, folderFor, openBlock } from "../support/daemons.ts";
 import { containerEvent, openEngine, type FakeContainer } from "../support/engine.ts";
 import { until } from "../support/wait.ts";

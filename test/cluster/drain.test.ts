@@ -5,15 +5,17 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import test from "node:test";
 
+import type { NodeDrainResult } from "../../src/admin/contract-live.ts";
 import type { DrainResult, EventLine } from "../../src/admin/contract.ts";
 import { openEngine, containerEvent, type FakeContainer } from "../support/engine.ts";
 import type { DaemonUnderTest, Ending, WebReplica } from "../support/daemons.ts";
-import { until } from "../support/wait.ts";
+import { until, within } from "../support/wait.ts";
 
 import {
   doorAt,
   expectEven,
   explainReplica,
+  membersOf,
   prepareCluster,
   startAll,
   tally,
@@ -47,11 +49,11 @@ interface Kept {
 async function openKept(t: Ending, host: string, port: number): Promise<Kept> {
   const socket = connect({ host, port });
   t.after(() => socket.destroy());
-  await once(socket, "connect");
+  await within(once(socket, "connect"), "the connection is open");
   return {
     async ask() {
       socket.write("GET / HTTP/1.1\r\nHost: web\r\n\r\n");
-      const [chunk] = (await once(socket, "data")) as [Buffer];
+      const [chunk] = (await within(once(socket, "data"), "an answer")) as [Buffer];
       return /\r\n\r\n(?:[0-9a-f]+\r\n)?(\S+)/.exec(chunk.toString())?.[1] ?? "";
     },
     close: () => socket.destroy(),
@@ -162,6 +164,47 @@ test("cluster: draining replicas on three hosts", async (t) => {
     await untilServing(hosts, all);
     assert.equal((await drainOn(second, two)).code, 0);
     await untilServing(hosts, [one, three, four]);
+  });
+
+  await t.test(
+    "all of a host, from another one, under load: nothing fails, and a restart keeps it",
+    async () => {
+      const load = steadyLoad(t, doors);
+      await load.more(30);
+      const drained = await second.cli("node", "drain", "host-1", "--wait", "-o", "json");
+      assert.equal(drained.code, 0, drained.stderr);
+      const { id: _, ...told } = JSON.parse(drained.stdout) as NodeDrainResult;
+      const expected = { node: "host-1", draining: true, replicas: 2, applied: true, pending: [] };
+      assert.deepEqual(told, expected);
+      const servedBefore = [one.served, two.served];
+      await load.more(60);
+      await load.stop();
+      assert.deepEqual([one.served, two.served], servedBefore);
+      for (const host of hosts) {
+        const shown = (await membersOf(host)).find(({ name }) => name === "host-1");
+        assert.deepEqual([shown?.state, shown?.draining], ["alive", true], host.name);
+      }
+      const why = await third.cli("explain", "web");
+      assert.match(why.stdout, /draining .* its node is drained by command \(applied everywhere\)/);
+      await first.end("SIGTERM");
+      await first.start();
+      await until(async () => (await explainReplica(second, one.address)).state === "draining");
+      const alone = await first.cli("drain", await idOf(one), "--undo");
+      assert.equal(alone.code, 1);
+      assert.match(alone.stderr, /its node is drained by command; .*skein node activate host-1/);
+    },
+  );
+
+  await t.test("activated: what was drained by itself stays out, all else is back", async () => {
+    const back = await second.cli("node", "activate", "host-1");
+    assert.deepEqual([back.code, back.stderr], [0, ""]);
+    await untilServing(hosts, [one, three, four]);
+    const events = (await third.get("/api/v1/events")) as readonly EventLine[];
+    const ofHost = events.filter(({ subject, kind }) => subject === "host-1" && /drain|activ/.test(kind));
+    assert.deepEqual(
+      ofHost.map(({ kind }) => kind),
+      ["member.draining", "member.activated"],
+    );
   });
 
   await t.test("an unknown replica: exit 3, and a near name is offered", async () => {

@@ -22,6 +22,7 @@ import { openIdentity } from "../../src/trust/keyfile.ts";
 import { adopt, foundCluster } from "../../src/trust/membership.ts";
 import { parseToken } from "../../src/trust/token.ts";
 import { folderFor, type DaemonUnderTest, type Ending } from "../support/daemons.ts";
+import { within } from "../support/wait.ts";
 
 const DIAL_MS = 15_000;
 
@@ -109,7 +110,7 @@ export async function joinAs(
     if (decoded.value.kind === "ping") send({ kind: "pong", sequence: decoded.value.sequence });
   });
   t.after(() => socket.terminate());
-  await once(socket, "open");
+  await within(once(socket, "open"), "the link is open");
   send({
     kind: "hello",
     wire: WIRE_VERSION,

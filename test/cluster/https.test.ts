@@ -10,10 +10,11 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import type { TLSSocket } from "node:tls";
 
-import type { DoctorReport, StatusReport } from "../../src/admin/contract.ts";
+import type { DoctorReport } from "../../src/admin/contract-doctor.ts";
+import type { StatusReport } from "../../src/admin/contract.ts";
 import { makePair } from "../support/certificate.ts";
 import { daemonFor, openBlock } from "../support/daemons.ts";
-import { until } from "../support/wait.ts";
+import { DEADLINE_MS, until, within } from "../support/wait.ts";
 
 async function listen(t: TestContext, server: Server, host: string): Promise<void> {
   server.listen(9001, host);
@@ -30,9 +31,10 @@ async function get(address: string, host: string): Promise<readonly [string, str
     headers: { host },
     rejectUnauthorized: false,
     agent: false,
+    signal: AbortSignal.timeout(DEADLINE_MS),
   });
   asked.end();
-  const [response] = (await once(asked, "response")) as [IncomingMessage];
+  const [response] = (await within(once(asked, "response"), "an answer")) as [IncomingMessage];
   const names = (response.socket as TLSSocket).getPeerCertificate().subjectaltname ?? "";
   let text = "";
   for await (const chunk of response) text += String(chunk);

@@ -137,6 +137,16 @@ test("cluster: hosts that were alone join one by one, by command", async (t) => 
     assert.equal((await first.cli("drain", await idOf(two.address), "--undo")).code, 0);
   });
 
+  await t.test("a worker drains all of its own host, and no other", async () => {
+    for (const command of ["drain", "activate"]) {
+      const refused = await second.cli("node", command, "host-1");
+      assert.deepEqual([refused.code, refused.stdout], [5, ""], command);
+      assert.match(refused.stderr, /another host \(host-1\) .*ask a manager: host-1/);
+    }
+    assert.equal((await second.cli("node", "drain", "host-2", "--wait")).code, 0);
+    assert.equal((await second.cli("node", "activate", "host-2")).code, 0);
+  });
+
   await t.test(
     "an old token lets nobody in once it was rotated; the new one does, and members stay",
     async () => {

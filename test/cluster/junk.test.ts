@@ -18,7 +18,7 @@ import { GOSSIP_ALPN, STREAM_ALPN, type MeshProtocol } from "../../src/mesh/secu
 import { GOSSIP_PATH } from "../../src/mesh/websocket.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import type { Ending } from "../support/daemons.ts";
-import { until } from "../support/wait.ts";
+import { DEADLINE_MS, until, within } from "../support/wait.ts";
 
 import {
   ask,
@@ -58,7 +58,7 @@ async function exchangeOver(socket: Socket, bytes: Buffer | string): Promise<str
   // A member's connection may be half open, so it does not end by itself.
   socket.once("end", () => socket.end());
   socket.write(bytes);
-  await new Promise((resolve) => socket.once("close", resolve));
+  await until(() => socket.closed, { what: "the connection is closed" });
   return text;
 }
 
@@ -67,9 +67,9 @@ async function send(
   at: { host: string; port: number; method?: string; path?: string; headers?: Record<string, string> },
   body = "",
 ): Promise<{ status: number; text: string; type: string }> {
-  const sent = request({ ...at, agent: false });
+  const sent = request({ ...at, agent: false, signal: AbortSignal.timeout(DEADLINE_MS) });
   sent.end(body);
-  const [response] = (await once(sent, "response")) as [IncomingMessage];
+  const [response] = (await within(once(sent, "response"), "an answer")) as [IncomingMessage];
   let text = "";
   for await (const chunk of response) text += String(chunk);
   return { status: response.statusCode ?? 0, text, type: response.headers["content-type"] ?? "" };
@@ -139,7 +139,7 @@ test("junk: two hosts that serve, and strangers on every port of one", async (t)
     const { chain, key } = insider.material();
     const old = connectTls({ ...mesh, key, cert: chain, maxVersion: "TLSv1.2", rejectUnauthorized: false });
     t.after(() => old.destroy());
-    const [thrown] = (await once(old, "error")) as [NodeJS.ErrnoException];
+    const [thrown] = (await within(once(old, "error"), "a refusal")) as [NodeJS.ErrnoException];
     assert.match(thrown.code ?? "", /PROTOCOL_VERSION/);
     const bare = connectTls({ ...mesh, ALPNProtocols: [GOSSIP_ALPN], rejectUnauthorized: false });
     t.after(() => bare.destroy());
@@ -327,7 +327,7 @@ test("junk: two hosts that serve, and strangers on every port of one", async (t)
       t.after(() => socket.destroy());
       socket.on("error", () => undefined);
     }
-    await Promise.all(crowd.map((socket) => once(socket, "connect")));
+    await Promise.all(crowd.map((socket) => within(once(socket, "connect"), "the connection is open")));
     await expectWell();
     for (const socket of crowd) socket.destroy();
   });
@@ -340,6 +340,6 @@ test("junk: links need the subprotocol, also from a WebSocket client that offers
   const insider = await newMember(t, first, { name: "insider" });
   const secure = await connectAs(t, insider, { address: first.address, alpn: GOSSIP_ALPN });
   const socket = new WebSocket(`ws://mesh${GOSSIP_PATH}`, { createConnection: () => secure });
-  const [thrown] = (await once(socket, "error")) as [Error];
+  const [thrown] = (await within(once(socket, "error"), "a refusal")) as [Error];
   assert.match(thrown.message, /400/);
 });

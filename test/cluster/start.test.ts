@@ -52,7 +52,7 @@ async function expectFree(t: TestContext, address: string): Promise<void> {
   }
 }
 
-test("start: a config with mistakes: exit 1, each with its line, key, value and what was expected", async (t) => {
+test("start: a config with mistakes: exit 2, each with its line, key, value and what was expected", async (t) => {
   const daemon = aloneOn(t, await openBlock(t));
   const lines = [
     "node: { name: host-1 }",
@@ -67,7 +67,7 @@ test("start: a config with mistakes: exit 1, each with its line, key, value and 
   ];
   writeFileSync(daemon.file, `${lines.join("\n")}\n`);
   const { code, stderr } = await daemon.runToEnd();
-  assert.equal(code, 1, stderr);
+  assert.equal(code, 2, stderr);
   assert.match(stderr, /skein\.yaml:3: "dns\.tll" is unknown; did you mean "ttl"\?/);
   assert.match(stderr, /skein\.yaml:5: "health\.interval" is "soon"; expected .*duration/);
   assert.match(
@@ -77,11 +77,11 @@ test("start: a config with mistakes: exit 1, each with its line, key, value and 
   await expectFree(t, daemon.address);
 });
 
-test("start: a file that is no YAML: exit 1, by line", async (t) => {
+test("start: a file that is no YAML: exit 2, by line", async (t) => {
   const daemon = aloneOn(t, await openBlock(t));
   writeFileSync(daemon.file, "node: { name: host-1\ndns: [}");
   const broken = await daemon.runToEnd();
-  assert.equal(broken.code, 1);
+  assert.equal(broken.code, 2);
   assert.match(broken.stderr, /skein\.yaml.*line 2/s);
   assert.doesNotMatch(broken.stderr, /\n\s+at .*\.ts:/, "no stack trace");
 });

@@ -4,13 +4,19 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { Resolver } from "node:dns/promises";
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
-import test from "node:test";
+import test, { type TestContext } from "node:test";
 
 import type { EventLine } from "../../src/admin/contract.ts";
 import { DNS_PORT } from "../../src/base/nameservers.ts";
-import { daemonFor, openBlock, type DaemonUnderTest, type Ending } from "../support/daemons.ts";
+import {
+  daemonFor,
+  openBlock,
+  type ConfigTree,
+  type DaemonUnderTest,
+  type Ending,
+} from "../support/daemons.ts";
 import { openEngine } from "../support/engine.ts";
-import { DEADLINE_MS, until } from "../support/wait.ts";
+import { until, within } from "../support/wait.ts";
 
 import {
   doorAt,
@@ -26,10 +32,16 @@ import {
 } from "./cluster.ts";
 import { steadyLoad } from "./load.ts";
 
+/**
+ * For a connection to a replica, and twice for one through another host. No handshake is quick on a machine that starts
+ * a daemon beside those that serve; what an upgrade must not do is break, refuse or lose one.
+ */
+const PROXY = { connect: "3s" };
+
 /** Sends a word over a connection and waits until it comes back. */
 async function echoed(socket: Socket, word: string): Promise<string> {
   socket.write(word);
-  const [chunk] = (await once(socket, "data", { signal: AbortSignal.timeout(DEADLINE_MS) })) as [Buffer];
+  const [chunk] = (await within(once(socket, "data"), "the echo")) as [Buffer];
   return chunk.toString();
 }
 
@@ -41,10 +53,26 @@ async function openEcho(t: Ending, host: string): Promise<string> {
   return `${host}:${port}`;
 }
 
+/** Two hosts. The first has the one replica of a service that both publish; at `spare` another address of it. */
+async function openPair(t: TestContext) {
+  const { block, hosts } = await prepareCluster(t);
+  const [first, second] = hosts;
+  const [[one] = []] = await webReplicas(t, block, [1]);
+  assert.ok(one !== undefined);
+  const services = [webService([one], { publish: ["8088:8000"] })];
+  const configure = (over: ConfigTree = {}): void => first.configure({ proxy: PROXY, services, ...over });
+  configure();
+  second.configure({ proxy: PROXY });
+  await startAll([first, second]);
+  const doors = [first, second].map((host) => doorAt(host, 8088));
+  for (const door of doors) await untilOpen(door);
+  return { first, second, one, doors, spare: block.address(9), configure };
+}
+
 async function connectTo(t: Ending, { host, port }: Door): Promise<Socket> {
   const socket = connect({ host, port });
   t.after(() => socket.destroy());
-  await once(socket, "connect");
+  await within(once(socket, "connect"), "the connection is open");
   return socket;
 }
 
@@ -89,8 +117,8 @@ test("cluster: a daemon is upgraded under load, and no request fails on any host
   const alone = webService([one], { name: "alone", publish: ["8089:8000"] });
   const echo = await openEcho(t, block.address(1, 20));
   const raw = { name: "raw", ports: [{ port: 8000 }], replicas: [echo], publish: ["8090:8000"] };
-  first.configure({ services: [webService([one], { publish }), alone, raw] });
-  second.configure({ services: [webService([two], { publish })] });
+  first.configure({ proxy: PROXY, services: [webService([one], { publish }), alone, raw] });
+  second.configure({ proxy: PROXY, services: [webService([two], { publish })] });
   await startAll([first, second]);
   await untilServing([first, second], [one, two]);
   await untilServing([first, second], [one], { service: "alone" });
@@ -109,7 +137,7 @@ test("cluster: a daemon is upgraded under load, and no request fails on any host
     assert.equal(await echoed(socket, "after"), "after", "an open connection goes on");
     socket.end();
   }
-  assert.equal(await ended, 0);
+  assert.equal(await within(ended, "the old daemon ends"), 0);
   await load.more(200);
   await load.stop();
   const after = await statusOf(first);
@@ -161,7 +189,8 @@ test("cluster: while a daemon is upgraded DNS answers on, also on the gateways o
     await until(() => asked >= wanted, { what: "more questions" });
   };
   await more();
-  assert.equal(await (await daemon.replace()).ended, 0);
+  const { ended } = await daemon.replace();
+  assert.equal(await within(ended, "the old daemon ends"), 0);
   await more();
   clearInterval(timer);
   assert.deepEqual(failures, []);
@@ -169,22 +198,13 @@ test("cluster: while a daemon is upgraded DNS answers on, also on the gateways o
 });
 
 test("cluster: a daemon whose successor fails to start takes back what it gave, and nothing fails", async (t) => {
-  const { block, hosts } = await prepareCluster(t);
-  const [first, second] = hosts;
-  const [[one] = []] = await webReplicas(t, block, [1]);
-  assert.ok(one !== undefined);
-  const services = [webService([one], { publish: ["8088:8000"] })];
-  first.configure({ services });
-  await startAll([first, second]);
-  const doors = [first, second].map((host) => doorAt(host, 8088));
-  for (const door of doors) await untilOpen(door);
+  const { first, second, spare, doors, configure } = await openPair(t);
   const load = steadyLoad(t, doors);
   await load.more(100);
   const pid = first.pid();
   // Taken by this test: the successor finds that out only when it has been handed over to.
-  const taken = `${block.address(9)}:7651`;
-  const blocker = await listenOn(t, block.address(9), 7651);
-  first.configure({ services, admin: { listen: taken } });
+  const blocker = await listenOn(t, spare, 7651);
+  configure({ admin: { listen: `${spare}:7651` } });
   await assert.rejects(first.replace(), /7651/);
   await load.more(200);
   blocker.close();
@@ -195,3 +215,62 @@ test("cluster: a daemon whose successor fails to start takes back what it gave, 
   process.kill(pid, 0);
   assert.deepEqual(await lossesSeenBy(second), [], "the other host never missed it");
 });
+
+test("cluster: a successor that fails to start takes no request of another host along", async (t) => {
+  const { first, one, spare, doors, configure } = await openPair(t);
+  const [, door = assert.fail()] = doors;
+  await listenOn(t, spare, 7651);
+  configure({ admin: { listen: `${spare}:7651` } });
+  // Each is relayed by whichever daemon took its connection, and under way until the end.
+  one.silent = true;
+  const asked: { text: string; readonly socket: Socket }[] = [];
+  const askOne = async (): Promise<void> => {
+    const request = { text: "", socket: await connectTo(t, door) };
+    request.socket.on("data", (chunk: Buffer) => (request.text += chunk.toString()));
+    request.socket.write("GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n");
+    asked.push(request);
+  };
+  const replacing = { isOver: false };
+  const failed = assert.rejects(first.replace(), /7651/).finally(() => (replacing.isOver = true));
+  while (!replacing.isOver && asked.length < 200) {
+    await askOne();
+    await until(() => replacing.isOver || one.held() >= asked.length, { what: "the replica was asked" });
+  }
+  await failed;
+  one.release();
+  await until(() => asked.every(({ socket }) => socket.closed), { what: "each was answered" });
+  assert.deepEqual(
+    asked.map(({ text }) => text).filter((text) => !text.startsWith("HTTP/1.1 200 ")),
+    [],
+  );
+});
+
+test("cluster: a successor killed half way leaves a daemon that is whole again, whatever is in its way", async (t) => {
+  const { first, second, spare, doors, configure } = await openPair(t);
+  const old = first.pid();
+  configure({ admin: { listen: `${spare}:7651` } });
+  const replaced = assert.rejects(first.replace());
+  // As soon as it is given up, what the old daemon will want again is somebody else's.
+  const taken = (): Promise<Server | null> => listenOn(t, first.address, 7651).catch(() => null);
+  const blocker = await until(taken, { what: "the old daemon gives up its port", everyMs: 2 });
+  // The first that the successor says of peers: by then it relays their streams, and is not done yet.
+  const isMet = (): boolean => first.log().split("view.complete").length === 3;
+  await until(isMet, { what: "the successor has met its peers", everyMs: 2 });
+  process.kill(first.pid(), "SIGKILL");
+  await replaced;
+  await until(() => first.log().includes("not opened anew yet"), { what: "it is told what is in its way" });
+  blocker.close();
+  await untilAlive(first, [first, second]);
+  await untilAlive(second, [first, second]);
+  for (const door of doors) await untilOpen(door);
+  process.kill(old, "SIGTERM");
+  await until(() => !isThere(old), { what: "the daemon stops when it is told to" });
+});
+
+function isThere(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}

@@ -48,6 +48,7 @@ async function openScene(t: TestContext): Promise<Scene> {
     onJoin: (_request, response) => response.writeHead(501).end(),
     onInput: () => undefined,
     onHappenings: () => undefined,
+    addressOf: () => null,
     nameOf: () => null,
   });
   mesh.admit();

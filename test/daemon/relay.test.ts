@@ -3,29 +3,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { routeTo, wayTo, type StreamRoute } from "../../src/daemon/relay.ts";
+import { addressIn, routeTo, wayTo, type StreamRoute } from "../../src/daemon/relay.ts";
 import type { Member } from "../../src/model/member.ts";
+import { plainMember } from "../support/view.ts";
 
 function memberOf(id: string, over: Partial<Member> = {}): Member {
-  return {
-    id,
-    name: `host-${id}`,
-    host: `${id}.example`,
-    port: 7650,
-    zone: "",
-    labels: {},
-    role: "manager",
-    software: "test",
-    prefixes: [],
-    state: "alive",
-    incarnation: 1,
-    sinceMs: 0,
-    rttMs: 1,
-    via: null,
-    settlesAtMs: null,
-    self: false,
-    ...over,
-  };
+  return plainMember(id, `host-${id}`, { host: `${id}.example`, role: "manager", rttMs: 1, ...over });
 }
 
 const self = memberOf("self", { self: true });
@@ -63,4 +46,17 @@ test("relay: a node passes on to members that it reaches itself, to itself, and 
   assert.deepEqual(wayTo("self", members), { kind: "self" });
   for (const id of ["cut", "dead"]) assert.deepEqual(wayTo(id, members), { kind: "unlinked" });
   for (const id of ["left", "nobody"]) assert.deepEqual(wayTo(id, members), { kind: "unknown" });
+});
+
+test("relay: where a member listens is known also while this node does not reach it, but not of one that left", () => {
+  const dead = memberOf("dead", { state: "dead" });
+  const members = [
+    self,
+    cut,
+    dead,
+    memberOf("left", { state: "left" }),
+    memberOf("new", { host: "", port: 0 }),
+  ];
+  assert.deepEqual([addressIn("cut", members), addressIn("dead", members)], [at(cut), at(dead)]);
+  for (const id of ["left", "new", "nobody"]) assert.equal(addressIn(id, members), null, id);
 });

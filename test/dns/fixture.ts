@@ -12,11 +12,14 @@ import type { HostPort } from "../../src/base/ip.ts";
 import { seededRandom } from "../../src/base/random.ts";
 import type { Draw } from "../../src/dns/names/answer.ts";
 import { TCP_BYTES_MAX } from "../../src/dns/encode.ts";
+import type { Forwarder } from "../../src/dns/forward/forward.ts";
 import { decodeQuery } from "../../src/dns/packet.ts";
 import type { Query } from "../../src/dns/query.ts";
 import type { Member } from "../../src/model/member.ts";
-import { DEFAULT_DELIVERY, EMPTY_DECLARATION, type ServicePort } from "../../src/model/service.ts";
+import type { ServicePort } from "../../src/model/service.ts";
 import type { Replica, Service, View } from "../../src/model/view.ts";
+import { plainMember, plainReplica, plainService } from "../support/view.ts";
+import { within } from "../support/wait.ts";
 
 export const OPTIONS = {
   domain: "skein.internal",
@@ -28,67 +31,16 @@ export const OPTIONS = {
 const PORT_80: ServicePort = { name: "web", port: 80, target: 80, protocol: "tcp" };
 
 export function member(name: string, more: Partial<Member> = {}): Member {
-  return {
-    id: `id-${name}`,
-    name,
-    host: "192.0.2.1",
-    port: 7650,
-    zone: "",
-    labels: {},
-    role: "worker",
-    software: "test",
-    prefixes: [],
-    state: "alive",
-    incarnation: 1,
-    sinceMs: 0,
-    rttMs: null,
-    via: null,
-    settlesAtMs: null,
-    self: false,
-    ...more,
-  };
+  return plainMember(`id-${name}`, name, more);
 }
 
 export function replica(name: string, address: string, more: Partial<Replica> = {}): Replica {
-  return {
-    id: `${name}-${address}`,
-    name,
-    slot: null,
-    node: "id-host-1",
-    nodeName: "host-1",
-    local: true,
-    address,
-    reach: "direct",
-    ports: [PORT_80],
-    weight: 1,
-    delivery: DEFAULT_DELIVERY,
-    state: "ready",
-    drainApplied: false,
-    drainPending: [],
-    tier: "eligible",
-    keepsConnections: true,
-    reason: "",
-    saidBy: "host-1",
-    sinceMs: 0,
-    ...more,
-  };
+  const here = { name, node: "id-host-1", address, ports: [PORT_80] };
+  return plainReplica(`${name}-${address}`, { ...here, ...more });
 }
 
 export function service(network: string, name: string, more: Partial<Service> = {}): Service {
-  return {
-    ...EMPTY_DECLARATION,
-    ports: [PORT_80],
-    key: `${network}/${name}`,
-    network,
-    name,
-    stack: null,
-    vip: null,
-    vipTentative: false,
-    aliasVips: [],
-    replicas: [],
-    problems: [],
-    ...more,
-  };
+  return plainService(network, name, { ports: [PORT_80], ...more });
 }
 
 export function view(services: readonly Service[], more: Partial<View> = {}): View {
@@ -150,6 +102,21 @@ export function opt(more: Record<string, unknown> = {}): NonNullable<Packet["add
   };
 }
 
+/** A forwarder that knows at once. */
+export function upstream(answer: (asked: Buffer) => Buffer): Forwarder {
+  return {
+    upstreams: [],
+    hasUpstreams: true,
+    remembered: () => null,
+    isEcho: () => false,
+    forward: (asked) => Promise.resolve({ kind: "reply", bytes: answer(asked), rcodeCode: 0 }),
+    setUpstreams: () => {},
+    watchLoops: () => {},
+    stats: () => ({ underWay: 0, rememberedEntries: 0, rememberedBytes: 0, upstreams: [] }),
+    close: () => {},
+  };
+}
+
 /** Decodes by the oracle; its types leave out what it does give. */
 export function decode(bytes: Buffer): DecodedPacket & { readonly rcode: string; readonly id: number } {
   return packet.decode(bytes) as DecodedPacket & { readonly rcode: string; readonly id: number };
@@ -204,18 +171,6 @@ export function unframe(stream: Buffer): Buffer[] {
     at += 2 + size;
   }
   return messages;
-}
-
-async function within<T>(promise: Promise<T>, what: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not within 30 s: ${what}`)), 30_000);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /** How a fake upstream answers a query: with messages (over UDP, each a datagram), or with none. */

@@ -13,7 +13,7 @@ import { planZone } from "../../src/dns/names/zone.ts";
 import type { Log } from "../../src/runtime/log.ts";
 import { openMetrics } from "../../src/runtime/metrics.ts";
 import { openBlock } from "../support/daemons.ts";
-import { until } from "../support/wait.ts";
+import { until, within } from "../support/wait.ts";
 import {
   answersOf,
   askTcp,
@@ -325,7 +325,7 @@ test("server: a TCP query in single bytes is answered, one cut short is not", as
   }
   await until(() => unframe(Buffer.concat(received)).length === 1);
   socket.end(frame(query("web", "A")).subarray(0, 9));
-  await once(socket, "close");
+  await within(once(socket, "close"), "the end of the connection");
   assert.equal(unframe(Buffer.concat(received)).length, 1);
   await until(() => server.stats().tcpConnections === 0);
 });
@@ -338,7 +338,7 @@ test("server: junk over TCP, an announced long message and an answer end the con
     socket.on("error", () => socket.destroy());
     socket.resume();
     socket.write(bytes);
-    await once(socket, "close");
+    await within(once(socket, "close"), "the end of the connection");
   }
   const [bytes] = await askTcp(server, [query("web", "A")]);
   assert.deepEqual(bytes && answersOf(bytes), ["10.96.0.1"]);

@@ -26,13 +26,17 @@ const base = {
   "src/dns/server.ts": 'import { log } from "../runtime/log.ts";\nexport const serve = log;\n',
   "src/runtime/log.ts": "export const log = 1;\n",
 };
-const manifest = { dependencies: {}, devDependencies: { "fast-check": "1" } };
+const manifest = { devDependencies: { "fast-check": "1" } };
 
 function found(files: Readonly<Record<string, string>>): readonly string[] {
   const texts = new Map(Object.entries({ ...base, ...files }));
   const used = Object.values(files).flatMap((text) => [...text.matchAll(/"(dns2|valibot|ws|@a\/b)/g)]);
-  const dependencies = Object.fromEntries(used.map((match) => [match[1] ?? "", "1"]));
-  return checkArchitecture(texts, { ...manifest, dependencies }, layout).map(
+  const shipped = [...new Set(used.map((match) => match[1] ?? ""))];
+  const devDependencies = {
+    ...manifest.devDependencies,
+    ...Object.fromEntries(shipped.map((name) => [name, "1"])),
+  };
+  return checkArchitecture(texts, { shipped, devDependencies }, layout).map(
     ({ rule, file, line }) => `${rule} ${file}:${line}`,
   );
 }
@@ -387,9 +391,11 @@ test("stale-shell-entry: reports a listed file that is gone, and passes a planne
   );
 });
 
+const shipsWs = { shipped: ["ws"], devDependencies: { ws: "1" } };
+
 test("unused-dependency: reports what src does not import, though a test may", () => {
   const texts = new Map([["test/a.test.ts", 'import { x } from "ws";\n']]);
-  const reported = checkArchitecture(texts, { dependencies: { ws: "1" } }, { ...layout, shellFiles: [] });
+  const reported = checkArchitecture(texts, shipsWs, { ...layout, shellFiles: [] });
   assert.deepEqual(
     reported.map(({ rule, file }) => `${rule} ${file}`),
     ["unused-dependency package.json"],
@@ -398,9 +404,15 @@ test("unused-dependency: reports what src does not import, though a test may", (
 
 test("unused-dependency: passes what src imports, if only for its types", () => {
   const texts = new Map([["src/dns/a.ts", 'import type { X } from "ws";\n']]);
+  assert.deepEqual(checkArchitecture(texts, shipsWs, { ...layout, shellFiles: [] }), []);
+});
+
+test("undeclared-package: reports what is shipped and in no list that npm reads", () => {
+  const texts = new Map([["src/dns/a.ts", 'import type { X } from "ws";\n']]);
+  const reported = checkArchitecture(texts, { shipped: ["ws"] }, { ...layout, shellFiles: [] });
   assert.deepEqual(
-    checkArchitecture(texts, { dependencies: { ws: "1" } }, { ...layout, shellFiles: [] }),
-    [],
+    reported.map(({ rule, file }) => `${rule} ${file}`),
+    ["undeclared-package package.json"],
   );
 });
 

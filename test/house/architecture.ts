@@ -20,7 +20,13 @@ import { shapeViolations } from "./shape.ts";
 import { parseSources, type Texts, type Violation } from "./source.ts";
 
 const SIBLING: FolderRule = { all: ["base", "model"], shell: ["runtime"] };
-const CONTRACTS = ["admin/contract.ts", "admin/contract-trust.ts", "admin/contract-network.ts"];
+const CONTRACTS = [
+  "admin/contract.ts",
+  "admin/contract-trust.ts",
+  "admin/contract-network.ts",
+  "admin/contract-live.ts",
+  "admin/contract-doctor.ts",
+];
 const FRONT: FolderRule = { all: ["base", "model", ...CONTRACTS] };
 const EVERYTHING: FolderRule = { all: ["*"] };
 
@@ -53,8 +59,8 @@ const FOLDERS: Readonly<Record<string, FolderRule>> = {
 
 /** Files that touch the world and exist, by folder; an entry that ends in "/" is a whole folder. */
 export const SHELL_FILES: readonly string[] = inFolders({
-  admin: ["answers", "app", "changes", "follow", "listen", "server"],
-  cli: ["anew", "cli", "client", "context", "stream", "commands/"],
+  admin: ["answers", "app", "assets", "call", "changes", "follow", "listen", "server", "unread", "watch"],
+  cli: ["anew", "screen", "cli", "client", "context", "progress", "stream", "commands/"],
   config: ["file", "load", "secret-file"],
   daemon: [
     "askers",
@@ -64,6 +70,9 @@ export const SHELL_FILES: readonly string[] = inFolders({
     "daemon",
     "departure",
     "doctor-facts",
+    "doctor-host",
+    "doctor-peers",
+    "doctor-start",
     "doors",
     "driver",
     "enrolments",
@@ -71,6 +80,7 @@ export const SHELL_FILES: readonly string[] = inFolders({
     "handover",
     "happenings",
     "kernel",
+    "kernel-counts",
     "kernel-ground",
     "lingering",
     "local",
@@ -85,13 +95,19 @@ export const SHELL_FILES: readonly string[] = inFolders({
     "ranges",
     "report",
     "running-kernel",
+    "sampler",
     "served",
     "sources",
     "state",
+    "traces",
+    "traffic",
+    "traffic-counts",
     "trust-commands",
     "upkeep",
     "upstreams",
+    "wanted",
   ],
+  dashboard: ["main", "page/"],
   dns: [
     "forward/asking",
     "forward/exchange",
@@ -101,11 +117,11 @@ export const SHELL_FILES: readonly string[] = inFolders({
     "listeners",
     "responder",
     "server",
-    "strangers",
     "tcp/connections",
     "tcp/tcp",
     "tcp/turns",
     "udp",
+    "waiting",
   ],
   health: ["probe"],
   kernel: [
@@ -145,6 +161,8 @@ export const SHELL_FILES: readonly string[] = inFolders({
     "lanes",
     "links",
     "listener",
+    "listening",
+    "questions",
     "ready",
     "receipts",
     "refusals",
@@ -154,6 +172,7 @@ export const SHELL_FILES: readonly string[] = inFolders({
     "streams",
     "upgrade",
     "valve",
+    "way-back",
     "websocket",
   ],
   proxy: [
@@ -169,6 +188,7 @@ export const SHELL_FILES: readonly string[] = inFolders({
     "http/client",
     "http/exchange",
     "http/http",
+    "http/own-answer",
     "http/pipeline",
     "http/upgrade",
     "http/websockets",
@@ -182,6 +202,7 @@ export const SHELL_FILES: readonly string[] = inFolders({
     "listen/listener",
     "listen/listeners",
     "tcp/tcp",
+    "trace/exporter",
     "udp/flow",
     "udp/leg",
     "udp/sockets",
@@ -253,14 +274,14 @@ export const LAYOUT: Layout = {
 /**
  * Every violation of the architecture in a tree.
  *
- * @param texts  all files of the project by path; TypeScript below src, test and config is read
+ * @param texts  all files of the project by path; TypeScript below src, test, config and build is read
  */
 export function checkArchitecture(
   texts: Texts,
   manifest: Manifest,
   layout: Layout = LAYOUT,
 ): readonly Violation[] {
-  const sources = parseSources(texts, ["src", "test", "config"]);
+  const sources = parseSources(texts, ["src", "test", "config", "build"]);
   const own = sources.filter((source) => source.path.startsWith("src/"));
   return [
     ...folderViolations(own, [...texts.keys()], layout),
@@ -277,7 +298,7 @@ export const ARCHITECTURE_RULES: Readonly<Record<string, string>> = {
   "stale-shell-entry": "every listed shell file exists",
   "package-folder": "each npm package is imported in one folder only",
   "undeclared-package": "every imported package is declared in package.json",
-  "unused-dependency": "every dependency is imported somewhere in src",
+  "unused-dependency": "every package that is shipped is imported somewhere in src",
   "impure-module": "a pure file takes only deterministic names from node: modules and packages",
   "ambient-clock": "a pure file does not read the clock",
   "ambient-randomness": "a pure file does not roll dice",

@@ -10,6 +10,8 @@ import {
   select,
   succeeded,
   tally,
+  WITHIN,
+  wavesOf,
   type Group,
   type Outcome,
 } from "./groups.ts";
@@ -24,8 +26,16 @@ function group(name: Group["name"]): Group {
 }
 
 function outcome(changes: Partial<Outcome> = {}): Outcome {
-  return { name: "a: works", file: FILE, kind: "test", passed: true, skipped: null, ...changes };
+  return { name: "a: works", file: FILE, kind: "test", failure: null, skipped: null, ...changes };
 }
+
+test("wavesOf: side by side only cluster and lab run at once, after the units; else one after the other", () => {
+  const names = (sideBySide: boolean): readonly string[] =>
+    wavesOf(GROUPS, sideBySide).map((wave) => wave.map(({ name }) => name).join("+"));
+  assert.deepEqual(names(false), ["unit", "cluster", "lab"]);
+  assert.deepEqual(names(true), ["unit", "cluster+lab"]);
+  assert.deepEqual(wavesOf([group("unit")], true), [[group("unit")]]);
+});
 
 test("groupOf: the folder decides, and everything else is unit", () => {
   assert.deepEqual(PATHS.slice(0, 3).map(groupOf), ["unit", "cluster", "lab"]);
@@ -43,7 +53,7 @@ test("select: takes test files of the group, by words and by group", () => {
 test("tally: counts tests, not suites, and sums skips by their reason", () => {
   const outcomes = [
     outcome(),
-    outcome({ passed: false }),
+    outcome({ failure: "broke" }),
     outcome({ kind: "suite" }),
     outcome({ skipped: "no root" }),
     outcome({ skipped: "no root" }),
@@ -66,7 +76,7 @@ test("tally: a file that holds no test is a fault, though node calls it passed",
 });
 
 test("tally: a file that cannot be loaded is a failed test", () => {
-  const one = tally(group("unit"), [FILE], [outcome({ name: FILE, passed: false })], 1);
+  const one = tally(group("unit"), [FILE], [outcome({ name: FILE, failure: "broke" })], 1);
   assert.deepEqual([one.failed, one.faults], [1, []]);
 });
 
@@ -87,6 +97,19 @@ test("succeeded: a group without files is no fault, no file at all is", () => {
   const empty = tally(group("lab"), [], [], 0);
   assert.equal(succeeded([tally(group("unit"), [FILE], [outcome()], 1), empty]), true);
   assert.equal(succeeded([empty]), false);
+});
+
+test("renderTallies: what failed is told once more, in short; not those in which only another failed", () => {
+  const failures = [
+    outcome({ name: "outer", failure: WITHIN }),
+    outcome({ name: "inner", failure: "h1\n  + actual\n\n  - expected" }),
+    outcome({ name: "long", failure: "x".repeat(1000) }),
+  ];
+  const [, , ...lines] = renderTallies([tally(group("unit"), [FILE], failures, 1)]).split("\n");
+  assert.deepEqual(lines, [
+    "unit: FAILED: test/dns/a.test.ts: inner: h1 | + actual | - expected",
+    `unit: FAILED: test/dns/a.test.ts: long: ${"x".repeat(400)}...`,
+  ]);
 });
 
 test("renderTallies: a table, then reasons, faults and groups without files", () => {

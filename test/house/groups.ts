@@ -17,6 +17,19 @@ export interface Group {
   readonly maySkipAll: boolean;
 }
 
+/**
+ * The groups in the order in which they run; those of one wave at the same time.
+ *
+ * Daemons on loopback and hosts in namespaces wait for most of their time, and together leave half of two cores idle.
+ * Units do not wait.
+ */
+export function wavesOf(groups: readonly Group[], sideBySide: boolean): readonly (readonly Group[])[] {
+  const waits = (group: Group): boolean => sideBySide && group.name !== "unit";
+  const alone = groups.filter((group) => !waits(group)).map((group) => [group]);
+  const together = groups.filter(waits);
+  return together.length === 0 ? alone : [...alone, together];
+}
+
 export const GROUPS: readonly Group[] = [
   {
     name: "unit",
@@ -65,12 +78,19 @@ export function select(paths: readonly string[], group: Group, selection: Select
     .toSorted();
 }
 
+/** Of a failure that is told in short; a line of it names what was asserted, a few more what was seen. */
+const SHORT_LENGTH = 400;
+
+/** The failure of a test in which nothing failed but a test within it. */
+export const WITHIN = "";
+
 /** One test as the runner reported it; `suite` holds others and counts for nothing itself. */
 export interface Outcome {
   readonly name: string;
   readonly file: string;
   readonly kind: "test" | "suite";
-  readonly passed: boolean;
+  /** What it failed by, null when it passed. */
+  readonly failure: string | null;
   /** The reason, "" for none given, or null when the test ran. */
   readonly skipped: string | null;
 }
@@ -80,6 +100,8 @@ export interface Tally {
   readonly files: number;
   readonly passed: number;
   readonly failed: number;
+  /** The failed tests, without those that failed by tests within them alone. */
+  readonly failures: readonly Outcome[];
   readonly countByReason: ReadonlyMap<string, number>;
   readonly seconds: number;
   /** Why the group failed, beyond failed tests. */
@@ -99,9 +121,10 @@ export function tally(
   seconds: number,
 ): Tally {
   const tests = outcomes.filter((outcome) => outcome.kind === "test");
-  const isFile = (outcome: Outcome): boolean => outcome.passed && outcome.name === outcome.file;
+  const isFile = (outcome: Outcome): boolean => outcome.failure === null && outcome.name === outcome.file;
   const real = tests.filter((outcome) => !isFile(outcome));
   const ran = real.filter((outcome) => outcome.skipped === null);
+  const failed = ran.filter((outcome) => outcome.failure !== null);
   const countByReason = new Map<string, number>();
   for (const { skipped } of real) {
     if (skipped !== null) countByReason.set(skipped, (countByReason.get(skipped) ?? 0) + 1);
@@ -113,8 +136,9 @@ export function tally(
   return {
     group,
     files: files.length,
-    passed: ran.filter((outcome) => outcome.passed).length,
-    failed: ran.filter((outcome) => !outcome.passed).length,
+    passed: ran.length - failed.length,
+    failed: failed.length,
+    failures: failed.filter((outcome) => outcome.failure !== WITHIN),
     countByReason,
     seconds,
     faults: [
@@ -131,7 +155,7 @@ export function succeeded(tallies: readonly Tally[]): boolean {
   return files > 0 && tallies.every((one) => one.failed === 0 && one.faults.length === 0);
 }
 
-/** The closing table, with the reasons of skips and the faults below it. */
+/** The closing table, with the reasons of skips, the faults and, once more and in short, what failed below it. */
 export function renderTallies(tallies: readonly Tally[]): string {
   const rows = [
     ["group", "files", "tests", "passed", "failed", "skipped", "seconds"],
@@ -166,5 +190,17 @@ function remarks(one: Tally): readonly string[] {
       ([reason, count]) => `${name}: ${count} skipped: ${reason || "(no reason given)"}`,
     ),
     ...one.faults.map((fault) => `${name}: FAULT: ${fault}`),
+    ...one.failures.map(
+      (outcome) => `${name}: FAILED: ${outcome.file}: ${outcome.name}: ${shortOf(outcome)}`,
+    ),
   ];
+}
+
+/** The first lines of a failure, in one. */
+function shortOf({ failure }: Outcome): string {
+  const line = (failure ?? "")
+    .trim()
+    .split(/\s*\n\s*/)
+    .join(" | ");
+  return line.length > SHORT_LENGTH ? `${line.slice(0, SHORT_LENGTH)}...` : line;
 }

@@ -30,7 +30,7 @@ export interface PurePackage {
 export interface Layout {
   /** By folder name, or by file name for the files directly in `src`. */
   readonly folders: Readonly<Record<string, FolderRule>>;
-  /** Paths below `src` without `.ts`; an entry that ends in "/" is a whole folder. */
+  /** Paths below `src` without `.ts` or `.tsx`; an entry that ends in "/" is a whole folder. */
   readonly shellFiles: readonly string[];
   readonly plannedShellFiles: readonly string[];
   readonly pureModules: Readonly<Record<string, AllowedNames>>;
@@ -57,5 +57,7 @@ export function isShell(path: string, layout: Layout): boolean {
 
 /** Whether an entry of a shell list names this file, or a folder it lies in. */
 export function covers(entry: string, path: string): boolean {
-  return entry.endsWith("/") ? path.startsWith(`src/${entry}`) : path === `src/${entry}.ts`;
+  return entry.endsWith("/")
+    ? path.startsWith(`src/${entry}`)
+    : path === `src/${entry}.ts` || path === `src/${entry}.tsx`;
 }

@@ -37,6 +37,25 @@ test("tokenize: a slash divides after a value and begins a regular expression el
   assert.deepEqual(words("x = /[/'\"]/; y"), ["x", "y"]);
 });
 
+test("tokenize: in .tsx the text of an element is no code, and what stands in its braces is", () => {
+  const source = 'const a = <b c="d" e={f}>don\'t {g && <h i />} / j</b>; k / l';
+  const tokens = tokenize(source, "tsx");
+  const code = tokens.filter((token) => token.kind === "word").map((token) => token.text);
+  assert.deepEqual(code, ["const", "a", "b", "c", "e", "f", "g", "h", "i", "b", "k", "l"]);
+  const text = tokens.filter((token) => token.kind === "text").map((token) => token.text);
+  assert.deepEqual(text, ["don't ", "/ j"]);
+});
+
+test("tokenize: in .tsx a type argument and a comparison begin no element", () => {
+  const words = tokenize("useState<string>(a < b) ? <></> : (c) < d", "tsx").filter(
+    (token) => token.kind === "word",
+  );
+  assert.deepEqual(
+    words.map((token) => token.text),
+    ["useState", "string", "a", "b", "c", "d"],
+  );
+});
+
 test("tokenize: lines are counted through comments and templates", () => {
   const tokens = tokenize("#!/usr/bin/env node\n/* a\n b */ c `\n\n` d");
   const at = tokens.map((token) => [token.text, token.line, token.endLine]);

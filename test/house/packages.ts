@@ -1,6 +1,9 @@
 /**
  * Packages: each npm package is imported in one folder, declared where it is used, and used where it is declared.
  *
+ * What is shipped is one bundle that carries its packages with it, so all are development dependencies and the list
+ * `shipped` of package.json tells those whose code is in the product. Only they may be imported in src.
+ *
  * One folder a package keeps its faults behind one wall (dependencies.md lists them) and its replacement to one place.
  * Types count as use, since they spread a package's vocabulary as surely as its code. Tests and the demo may use
  * development dependencies too, and are free to import from anywhere.
@@ -14,8 +17,9 @@ import type { Import } from "./imports.ts";
 import { folderOf } from "./layout.ts";
 import type { Source, Violation } from "./source.ts";
 
-/** The two lists of package.json that matter here. */
+/** The lists of package.json that matter here. */
 export interface Manifest {
+  readonly shipped?: readonly string[];
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly devDependencies?: Readonly<Record<string, string>>;
 }
@@ -24,15 +28,28 @@ export interface Manifest {
 export function packageViolations(sources: readonly Source[], manifest: Manifest): readonly Violation[] {
   const own = sources.filter((source) => source.path.startsWith("src/"));
   const used = new Set(own.flatMap((source) => source.imports.map(packageOf)));
-  const unused = Object.keys(manifest.dependencies ?? {}).filter((name) => !used.has(name));
+  const { shipped = [] } = manifest;
+  const declared = declaredIn(manifest);
+  const inManifest = (rule: string, text: string): Violation => ({
+    rule,
+    file: "package.json",
+    line: 1,
+    text,
+  });
   return [
     ...inOneFolder(own),
     ...sources.flatMap((source) => undeclared(source, manifest)),
-    ...unused.map((name) => {
-      const text = `no file of src imports ${name}`;
-      return { rule: "unused-dependency", file: "package.json", line: 1, text };
-    }),
+    ...shipped
+      .filter((name) => !used.has(name))
+      .map((name) => inManifest("unused-dependency", `no file of src imports ${name}`)),
+    ...shipped
+      .filter((name) => !declared.has(name))
+      .map((name) => inManifest("undeclared-package", `${name} is shipped and not in the devDependencies`)),
   ];
+}
+
+function declaredIn({ dependencies = {}, devDependencies = {} }: Manifest): ReadonlySet<string> {
+  return new Set([...Object.keys(dependencies), ...Object.keys(devDependencies)]);
 }
 
 function inOneFolder(sources: readonly Source[]): readonly Violation[] {
@@ -52,11 +69,11 @@ function inOneFolder(sources: readonly Source[]): readonly Violation[] {
 
 function undeclared(source: Source, manifest: Manifest): readonly Violation[] {
   const inSrc = source.path.startsWith("src/");
-  const allowed = { ...manifest.dependencies, ...(inSrc ? {} : manifest.devDependencies) };
+  const allowed = inSrc ? new Set(manifest.shipped) : declaredIn(manifest);
   return source.imports.flatMap((one) => {
     const name = packageOf(one);
-    if (name === null || Object.hasOwn(allowed, name)) return [];
-    const text = `${name} is not in the ${inSrc ? "dependencies" : "dependencies or devDependencies"}`;
+    if (name === null || allowed.has(name)) return [];
+    const text = `${name} is not in the list ${inSrc ? "shipped" : "devDependencies"} of package.json`;
     return [{ rule: "undeclared-package", file: source.path, line: one.line, text }];
   });
 }

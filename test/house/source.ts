@@ -32,7 +32,7 @@ export interface Source {
 
 /** Reads one file. */
 export function parseSource(path: string, text: string): Source {
-  const tokens = tokenize(text);
+  const tokens = tokenize(text, path.endsWith(".tsx") ? "tsx" : "ts");
   const code = tokens.filter((token) => token.kind !== "comment");
   return { path, text, lines: text.split("\n"), tokens, code, imports: importsOf(code) };
 }
@@ -40,7 +40,7 @@ export function parseSource(path: string, text: string): Source {
 /** Reads the TypeScript files below some folders, in order of their paths. */
 export function parseSources(texts: Texts, folders: readonly string[]): readonly Source[] {
   return [...texts]
-    .filter(([path]) => path.endsWith(".ts") && folders.some((folder) => path.startsWith(`${folder}/`)))
+    .filter(([path]) => /\.tsx?$/.test(path) && folders.some((folder) => path.startsWith(`${folder}/`)))
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([path, text]) => parseSource(path, text));
 }

@@ -26,7 +26,7 @@ export interface TidyOptions {
 /** Every violation of the written style in a tree; `texts` holds all files of the project by path. */
 export function checkTidy(texts: Texts, options: TidyOptions = {}): readonly Violation[] {
   const { layout = LAYOUT, withoutTest = WITHOUT_TEST } = options;
-  const sources = parseSources(texts, ["src", "test", "config"]);
+  const sources = parseSources(texts, ["src", "test", "config", "build"]);
   return [
     ...textViolations(texts),
     ...documentViolations(texts),
@@ -43,7 +43,7 @@ export function checkTidy(texts: Texts, options: TidyOptions = {}): readonly Vio
 /** File names below test and config; those of src are judged by the architecture test. */
 function refusedNames(texts: Texts): readonly Violation[] {
   return [...texts.keys()].flatMap((path) => {
-    const word = /^(?:test|config)\//.test(path) ? refusedWord(path) : null;
+    const word = /^(?:test|config|build)\//.test(path) ? refusedWord(path) : null;
     const text = `"${word}" says nothing about what is in it`;
     return word === null ? [] : [{ rule: "refused-file-name", file: path, line: 1, text }];
   });

@@ -3,7 +3,8 @@
  *
  * What git ignores is not ours to judge, so the patterns of .gitignore are honoured; the simple kinds we use are
  * enough. Not `git ls-files`: a new file must be judged before it is added, and a copy of the project without .git
- * must pass and fail alike. A file with a zero byte is no text.
+ * must pass and fail alike. A file with a zero byte is no text: it is there, empty,
+ * so that a document may show it.
  *
  * Touches: files, for reading only.
  */
@@ -36,13 +37,15 @@ function isPattern(line: string): boolean {
 }
 
 function isIgnored(path: string, name: string, patterns: readonly string[]): boolean {
-  return patterns.some((pattern) => {
-    const bare = pattern.replace(/\/$/, "").replace(/^\//, "");
+  const last = patterns.findLast((pattern) => {
+    const bare = pattern.replace(/^!/, "").replace(/\/$/, "").replace(/^\//, "");
     return matchesGlob(bare.includes("/") ? path : name, bare);
   });
+  // The last that fits decides, as in git: one with an exclamation mark takes back what one before it said.
+  return last !== undefined && !last.startsWith("!");
 }
 
 function addText(texts: Map<string, string>, root: string, path: string): void {
   const bytes = readFileSync(join(root, path));
-  if (!bytes.includes(0)) texts.set(path, bytes.toString("utf8"));
+  texts.set(path, bytes.includes(0) ? "" : bytes.toString("utf8"));
 }

@@ -4,6 +4,7 @@ import type { Forwarding, KernelGiven, OwnOverlay } from "../../src/kernel/given
 import { bridgeDevice } from "../../src/kernel/names.ts";
 import type { Member } from "../../src/model/member.ts";
 import type { Bridge, Network } from "../../src/model/network.ts";
+import { plainMember } from "../support/view.ts";
 
 /** The node whose view it is. */
 export const SELF = "self";
@@ -22,16 +23,7 @@ export function bridgeOf(network: string): Bridge {
 
 /** A host of the cluster that lives. */
 export function memberOf(name: string, over: Partial<Member> = {}): Member {
-  const reached = { host: name, port: 7650, zone: "", labels: {}, software: "test", prefixes: [] };
-  const life = {
-    state: "alive",
-    incarnation: 1,
-    sinceMs: 0,
-    rttMs: null,
-    via: null,
-    settlesAtMs: null,
-  } as const;
-  return { id: name, name, ...reached, role: "worker", ...life, self: false, ...over };
+  return plainMember(name, name, { host: name, ...over });
 }
 
 /** What a host knows that carries all these networks. */

@@ -12,7 +12,7 @@
 import { openLab } from "./lab.ts";
 
 const [runId = "", end = "wait"] = process.argv.slice(2);
-const lab = await openLab({ runId, hosts: 1, image: end === "wait" });
+const lab = await openLab({ runId, hosts: 1, images: end === "wait" ? "base" : "none" });
 if (end === "wait") await lab.host(1).runReplica("web-1");
 await lab.host(1).spawn(["sleep", "infinity"]);
 console.log("open");

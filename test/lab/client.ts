@@ -173,7 +173,9 @@ class Requests {
       const asked = request(this.#url, how, (response) => {
         named(response).then(resolve, reject);
       });
-      const late = setTimeout(() => asked.destroy(new Error(`no answer in ${REQUEST_MS} ms`)), REQUEST_MS);
+      const missing = (): string => (asked.socket?.connecting === false ? "no answer" : "no connection");
+      const giveUp = (): void => void asked.destroy(new Error(`${missing()} in ${REQUEST_MS} ms`));
+      const late = setTimeout(giveUp, REQUEST_MS);
       asked.on("close", () => clearTimeout(late));
       asked.on("error", reject);
       asked.end(method === "POST" ? POST_BODY : undefined);

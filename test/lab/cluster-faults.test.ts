@@ -17,6 +17,15 @@ import { DIRECT_PORT, HEALED_MS, LABELS, NOTICED_MS, WEB } from "./web-cluster.t
 import { until } from "../support/wait.ts";
 
 /** For what takes milliseconds: at 50 a second few requests would meet it. */
+/**
+ * Engines that leave containers running when they stop, and make their socket anew when they start: so it is mounted by
+ * its folder, as the documentation has it for that case.
+ */
+const LIVE_RESTORE = {
+  engineArguments: ["--live-restore"],
+  words: ["--volume=/run:/host/run:ro", "--env=SKEIN_DOCKER_SOCKET=/host/run/docker.sock"],
+};
+
 const HEAVY = { perSecond: 150 };
 const ROUNDS = 3;
 
@@ -38,7 +47,7 @@ describe("cluster under faults", { timeout: 300_000 }, () => {
   };
 
   before(async () => {
-    if (skip === false) opened = await openWebCluster({ engineArguments: ["--live-restore"] });
+    if (skip === false) opened = await openWebCluster(LIVE_RESTORE);
   });
 
   afterEach(async (context) => {
@@ -55,7 +64,7 @@ describe("cluster under faults", { timeout: 300_000 }, () => {
       const { nodes } = open();
       const [asking, struck] = [open().node(1), open().node(2)];
       const pauseAndUnpause = async (): Promise<void> => {
-        await struck.host.docker("pause", "web-2");
+        await struck.host.pause("web-2");
         await open().untilOnly(["web-1", "web-3"], nodes, NOTICED_MS);
         for (const node of nodes)
           assert.equal(await open().reasonOf(node, "web-2"), "docker: paused", node.name);
@@ -150,7 +159,7 @@ describe("cluster under faults", { timeout: 300_000 }, () => {
         const soloVip = await open().runService(solo, [nth]);
         const restart = async (): Promise<void> => {
           const exit = await restarted.stop(signal);
-          if (signal === "SIGTERM") assert.deepEqual(exit, { code: 0, signal: null });
+          if (signal === "SIGTERM") assert.equal(exit.code, 0);
           const rest = WEB.filter((name) => name !== `web-${nth}`);
           await open().untilOnly(rest, others, NOTICED_MS);
           const state = signal === "SIGTERM" ? "away" : "dead";
@@ -187,7 +196,7 @@ describe("cluster under faults", { timeout: 300_000 }, () => {
       await open().runService("ever", [1, 2, 3]);
       const faultAndEnd = async (): Promise<void> => {
         const goesOnMs = performance.now() + FROZEN_MS;
-        frozen.daemon.signal("SIGSTOP");
+        await frozen.daemon.freeze();
         await open().untilOnly(["web-1", "web-2"], [one, two], NOTICED_MS);
         await cluster.remove(["ever-1"]);
         await one.host.runReplica("ever-4", { labels: { "skein.service": "ever", ...LABELS } });
@@ -195,7 +204,7 @@ describe("cluster under faults", { timeout: 300_000 }, () => {
         assert.equal(drained.code, 0, drained.stderr);
         await cluster.untilEligible("ever", ["ever-4"], { nodes: [one, two] });
         await until(() => performance.now() >= goesOnMs, { what: "it was frozen for 20 s" });
-        frozen.daemon.signal("SIGCONT");
+        await frozen.daemon.thaw();
         const within = { deadlineMs: HEALED_MS };
         await Promise.all([
           cluster.untilEligible("ever", ["ever-3", "ever-4"], within),

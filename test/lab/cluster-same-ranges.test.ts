@@ -57,7 +57,7 @@ describe("cluster of hosts alike", { timeout: 120_000 }, () => {
             `by published port from ${name}`,
           );
         }
-        await cluster.node(2).host.docker("pause", "web-2");
+        await cluster.node(2).host.pause("web-2");
         await cluster.untilEligible("web", ["web-1"]);
         assert.deepEqual((await cluster.node(2).client.get("http://web/", 6)).countByName, { "web-1": 6 });
         await cluster.remove(replicas);

@@ -8,12 +8,12 @@
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { afterEach, beforeEach, describe, test } from "node:test";
+import { afterEach, describe, test } from "node:test";
 
 import { until } from "../support/wait.ts";
 
 import { skipReason } from "./requirements.ts";
-import { prepareCluster, roleOf, type SkeinCluster } from "./skein.ts";
+import { prepareCluster, roleOf, type ClusterOptions, type SkeinCluster } from "./skein.ts";
 
 const DAY_SECONDS = 24 * 60 * 60;
 const LABELS = { "skein.port": "80:8080/http" };
@@ -28,14 +28,10 @@ function readable(captured: Buffer, textByName: Readonly<Record<string, string>>
 
 describe("cluster closed to others", { timeout: 240_000 }, () => {
   let prepared: SkeinCluster | null = null;
-  const opened = (): SkeinCluster => {
-    assert.ok(prepared !== null, "the lab is open");
+  const prepare = async (options: ClusterOptions = {}): Promise<SkeinCluster> => {
+    prepared = await prepareCluster(options);
     return prepared;
   };
-
-  beforeEach(async () => {
-    if (skip === false) prepared = await prepareCluster();
-  });
 
   afterEach(async (context) => {
     if ("passed" in context && !context.passed) console.error(prepared?.lab.logs());
@@ -47,7 +43,7 @@ describe("cluster closed to others", { timeout: 240_000 }, () => {
     "trust: who sees all that passes between hosts reads no token, no name and no word of what is carried",
     { skip },
     async () => {
-      const cluster = opened();
+      const cluster = await prepare();
       const wire = await cluster.lab.capture();
       await cluster.start();
       const [asking, serving] = [cluster.node(1), cluster.node(3)];
@@ -83,10 +79,8 @@ describe("cluster closed to others", { timeout: 240_000 }, () => {
   );
 
   test("trust: hosts whose clocks are a day apart join, serve and come back", { skip }, async () => {
-    const cluster = opened();
+    const cluster = await prepare({ clocks: [0, DAY_SECONDS, -DAY_SECONDS] });
     const [one, ahead, behind] = [cluster.node(1), cluster.node(2), cluster.node(3)];
-    ahead.setClock(DAY_SECONDS);
-    behind.setClock(-DAY_SECONDS);
     await cluster.start();
     const replicas = await cluster.runReplicas("web", [1, 2, 3], LABELS);
     const expectWell = async (): Promise<void> => {

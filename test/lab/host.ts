@@ -31,8 +31,18 @@ import type { Run } from "./run.ts";
 import { takeStock } from "./stock.ts";
 import type { LabSwitch } from "./switch.ts";
 import { findProgram } from "./requirements.ts";
+import { until } from "../support/wait.ts";
 
 export const LAB_IMAGE = "skein-lab:base";
+
+/** What hosts' engines have from the beginning. */
+export type LabTarball = {
+  readonly path: string;
+  /** One of the images in it. */
+  readonly name: string;
+  /** Whether it is of `docker save`, with the names in it, or a root file system. */
+  readonly isSaved: boolean;
+};
 
 export type HostPlan = {
   readonly name: string;
@@ -188,16 +198,33 @@ export class LabHost {
 
   /** Runs the docker client against this host's engine; throws unless it succeeds. Returns its stdout, trimmed. */
   async docker(...words: readonly string[]): Promise<string> {
-    const client = findProgram("docker", ["/usr/bin", ...LAB_PATH]) ?? "docker";
-    const env = { ...this.#mark, DOCKER_CONFIG: join(this.folder, "docker-config") };
-    const argv = [client, `--host=unix://${this.dockerSocket}`, ...words];
-    return await mustRun(argv, { timeoutMs: DOCKER_MS, env });
+    return await mustRun(...this.#dockerCommand(words));
   }
 
-  /** Imports the lab's image from a tarball, unless the engine has it. */
-  async ensureImage(tarball: string): Promise<void> {
-    if ((await this.docker("images", "--quiet", LAB_IMAGE)) !== "") return;
-    await this.docker("import", tarball, LAB_IMAGE);
+  /** As `docker`, for what may fail. */
+  async tryDocker(...words: readonly string[]): Promise<Output> {
+    return await runCommand(...this.#dockerCommand(words));
+  }
+
+  /**
+   * Has the engine pause a container. The kernel freezes a group of processes in steps, of which the engine counts so
+   * many; on a busy machine it gives up ("unable to freeze") and leaves the container as it was.
+   */
+  async pause(container: string): Promise<void> {
+    const isFrozen = async (): Promise<boolean> => (await this.tryDocker("pause", container)).code === 0;
+    await until(isFrozen, { what: `${container} on ${this.name} is paused` });
+  }
+
+  #dockerCommand(words: readonly string[]): [readonly string[], CommandOptions] {
+    const client = findProgram("docker", ["/usr/bin", ...LAB_PATH]) ?? "docker";
+    const env = { ...this.#mark, DOCKER_CONFIG: join(this.folder, "docker-config") };
+    return [[client, `--host=unix://${this.dockerSocket}`, ...words], { timeoutMs: DOCKER_MS, env }];
+  }
+
+  /** Gives the engine the images of a tarball, unless it has them. */
+  async ensureImages({ path, name, isSaved }: LabTarball): Promise<void> {
+    if ((await this.docker("images", "--quiet", name)) !== "") return;
+    await this.docker(...(isSaved ? ["load", "--quiet", "--input", path] : ["import", path, name]));
   }
 
   /** Starts a container of the lab's replica program (replica.mjs), named and answering as `name`; returns its id. */

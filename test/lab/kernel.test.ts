@@ -12,12 +12,15 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { after, afterEach, before, describe, test } from "node:test";
 
+import type { TrafficReport } from "../../src/admin/contract-live.ts";
+import { prometheusMissing } from "../support/prometheus.ts";
 import { until } from "../support/wait.ts";
 
 import type { Tally } from "./client.ts";
 import { exchange } from "./exchange.ts";
 import { LAB_IMAGE } from "./host.ts";
 import { duringAll, type LabClient } from "./lab-client.ts";
+import { openMonitor, rulesIn } from "./monitor.ts";
 import {
   addressesOf,
   agreedVip,
@@ -140,10 +143,67 @@ describe("kernel", { timeout: 300_000 }, () => {
     },
   );
 
+  test("kernel: what it led on by itself is in the metrics, and by the second in top", { skip }, async () => {
+    const node = open().node(1);
+    const led = (): Promise<number> => node.metric("skein_kernel_connections_total", 'service="app/web"');
+    const before = await led();
+    await node.process.get(`http://${vip}/`, 12);
+    await until(async () => (await led()) >= before + 12, { what: "12 more are counted", everyMs: 500 });
+    // Not of the host whose daemon was killed before: its restart had nothing to apply.
+    assert.ok((await open().node(2).metric("skein_kernel_apply_duration_seconds_count")) > 0);
+    assert.equal(await node.metric("skein_kernel_apply_failures_total"), 0);
+    const isTold = async (): Promise<boolean> => {
+      const [{ stdout }] = await Promise.all([
+        node.cli("top", "--once", "-o", "json"),
+        node.process.get(`http://${vip}/`, 12),
+      ]);
+      const { services } = JSON.parse(stdout) as TrafficReport;
+      const web = services.find(({ key }) => key === "app/web");
+      return (web?.rates.kernelConnections ?? 0) > 0 && web?.rates.requests === 0;
+    };
+    await until(isTold, { what: "top tells them" });
+  });
+
+  test(
+    "kernel: Debian's Prometheus on the hosts has all of them, and judges them by the alerts that we ship",
+    { skip: skip === false ? (prometheusMissing() ?? false) : skip },
+    async () => {
+      const monitor = await openMonitor(open());
+      try {
+        for (const [query, hosts] of [
+          ['up{job="skein"} == 1', "h1,h2,h3"],
+          ['skein_members{state="alive"} == 3', "h1,h2,h3"],
+          ['skein_service_ready_replicas{service="app/web"} == 3', "h1,h2,h3"],
+          // Only there somebody asked.
+          ['skein_kernel_connections_total{service="app/web"} > 0', "h1"],
+        ] as const) {
+          const found = async (): Promise<boolean> => {
+            const seen = (await monitor.query(query)).map(({ metric }) => metric["instance"] ?? "");
+            return [...new Set(seen)].toSorted().join().startsWith(hosts);
+          };
+          await until(found, { what: `of ${hosts}: ${query}`, everyMs: 100 });
+        }
+        const judged = async (): Promise<boolean> => {
+          const rules = await rulesIn(monitor);
+          assert.deepEqual(
+            rules
+              .filter(({ health }) => health === "err")
+              .map(({ name, lastError }) => `${name}: ${lastError}`),
+            [],
+          );
+          return rules.length > 0 && rules.every(({ health }) => health === "ok");
+        };
+        await until(judged, { what: "each rule was tried, and none fails", everyMs: 100 });
+      } finally {
+        await monitor.close();
+      }
+    },
+  );
+
   test("kernel: a replica that is paused costs no new connection, of 200 a second", { skip }, async () => {
     const cluster = open();
     const tally = await underNewConnections(async () => {
-      await cluster.node(2).host.docker("pause", "web-2");
+      await cluster.node(2).host.pause("web-2");
       await cluster.untilEligible("app/web", ["web-1", "web-3"]);
       await cluster.node(2).host.docker("unpause", "web-2");
       await cluster.untilEligible("app/web", WEB);
@@ -186,7 +246,7 @@ describe("kernel", { timeout: 300_000 }, () => {
       await host.mustExec(["ip", "link", "set", port, "up"]);
       await cluster.untilEligible("app/web", WEB);
     });
-    assertUnharmed(tally);
+    assertUnharmed(tally, UNDER_WAY);
   });
 
   test(
@@ -203,7 +263,7 @@ describe("kernel", { timeout: 300_000 }, () => {
         await cut.host.healLink();
         await cluster.untilEligible("app/web", WEB);
       });
-      assertUnharmed(tally);
+      assertUnharmed(tally, UNDER_WAY);
       await cluster.untilWhole();
     },
   );
@@ -222,8 +282,10 @@ describe("kernel", { timeout: 300_000 }, () => {
     assertSpread(await other.process.get(url), { plain: 1 }, "from another host");
     assertSpread(await other.client.get(url), { plain: 1 }, "from another host's container");
     assertSpread(await askerThere().get(url), { plain: 1 }, "from a container of app");
-    const byName = await node.inContainer("red-1", "curl", "-sS", "-m5", "http://red-2:8080/");
-    assert.equal(byName, "red-2");
+    const isNamed = async (): Promise<boolean> =>
+      (await node.inContainer("red-1", "curl", "-sS", "-m5", "http://red-2:8080/")) === "red-2";
+    // Its program begins to listen some moments after its container.
+    await until(isNamed, { what: "red-1 is answered by red-2" });
     const outside = await node.inContainer(
       "red-1",
       "curl",
@@ -242,8 +304,7 @@ describe("kernel", { timeout: 300_000 }, () => {
     async () => {
       const cluster = open();
       const node = cluster.node(2);
-      const nft = await node.host.mustExec(["sh", "-c", "command -v nft"]);
-      await node.host.mustExec(["mount", "--bind", "/dev/null", nft]);
+      const giveBack = await node.hide("nft");
       const more = ["--detach", "--name=web-4", "--hostname=web-4", "--network=app"];
       const labels = Object.entries({ "skein.service": "web", ...LABELS });
       await node.host.docker(
@@ -257,7 +318,7 @@ describe("kernel", { timeout: 300_000 }, () => {
       await untilMode(node, "proxy", /nft/);
       await cluster.untilEligible("app/web", [...WEB, "web-4"]);
       assert.deepEqual((await node.process.get(`http://${vip}/`, 12)).failures, []);
-      await node.host.mustExec(["umount", nft]);
+      await giveBack();
       await untilMode(node, "kernel", /./);
       const all = { ...EVEN, "web-4": 4 };
       assertSpread(await node.process.get(`http://${vip}/`, 16), all, "by the kernel again");
@@ -277,7 +338,7 @@ describe("kernel", { timeout: 300_000 }, () => {
       /network app.*web-3/,
       "it is in use, and that is told",
     );
-    await node.start({ before: ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"] });
+    await node.start({ without: ["NET_ADMIN"] });
     await untilMode(node, "proxy", /NET_ADMIN/);
     await cluster.untilEligible("app/web", WEB, { nodes: [node] });
     const isOpen = async (): Promise<boolean> => (await askFromMachine(node.host, PUBLISHED)).status === 200;
@@ -334,10 +395,16 @@ describe("kernel", { timeout: 300_000 }, () => {
   };
 });
 
-/** No request failed, and each replica answered some. */
-function assertUnharmed(tallies: readonly Tally[]): void {
+/** A connection that stood stays where it was led: what it has asked is lost with who was cut off. */
+const UNDER_WAY = /: no answer in /;
+
+/** No request failed, but for those whose failure is excused, and each replica answered some. */
+function assertUnharmed(tallies: readonly Tally[], excused = /^$/): void {
   for (const { failures, countByName } of tallies) {
-    assert.deepEqual(failures, []);
+    assert.deepEqual(
+      failures.filter((failure) => !excused.test(failure)),
+      [],
+    );
     assert.deepEqual(Object.keys(countByName).toSorted(), WEB);
   }
 }

@@ -223,7 +223,7 @@ describe("lab", { timeout: 300_000 }, () => {
   test("lab: a paused container keeps still until unpaused, and a killed one is gone", { skip }, async () => {
     const { h1, h2 } = open();
     const url = `http://${h2.address}:8080/`;
-    await h2.docker("pause", "web-2");
+    await h2.pause("web-2");
     assert.equal(await curlFrom(h1, "probe", url), null);
     await h2.docker("unpause", "web-2");
     assert.equal(await curlFrom(h1, "probe", url), "web-2");
@@ -288,7 +288,9 @@ describe("lab", { timeout: 300_000 }, () => {
       // The last four letters choose where the search for a range begins.
       const runIds = [`${newRunId()}-same`, `${newRunId()}-same`];
       const others = await Promise.all(
-        runIds.map(async (runId) => await openLab({ runId, hosts: 1, image: false, bridgeSubnets: "same" })),
+        runIds.map(
+          async (runId) => await openLab({ runId, hosts: 1, images: "none", bridgeSubnets: "same" }),
+        ),
       );
       const addresses = [lab, ...others].flatMap((each) => each.hosts.map((host) => host.address));
       assert.equal(new Set(addresses).size, 5);

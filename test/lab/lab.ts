@@ -19,11 +19,12 @@ import { join } from "node:path";
 import { bridgeSubnet } from "./engine.ts";
 import type { Capture } from "./capture.ts";
 import { guardExit } from "./guard.ts";
-import { LAB_IMAGE, LabHost } from "./host.ts";
+import { LAB_IMAGE, LabHost, type LabTarball } from "./host.ts";
 import { ensureBaseImage } from "./image.ts";
 import { removeRun, removeRunNow, sweepStaleRuns } from "./removal.ts";
 import { claimRun, newRunId } from "./run.ts";
 import type { Run } from "./run.ts";
+import { ensureSkeinImage, SKEIN_IMAGE } from "./shipped.ts";
 import { keepStock, stockOf } from "./stock.ts";
 import { openSwitch } from "./switch.ts";
 import type { Direction, LabSwitch } from "./switch.ts";
@@ -33,8 +34,8 @@ export type LabOptions = {
   readonly hosts?: number;
   /** 1 to 32 of a-z 0-9 and -; by default one that is never used twice. */
   readonly runId?: string;
-  /** Whether the hosts get the image skein-lab:base; default true. */
-  readonly image?: boolean;
+  /** What images the hosts get: skein-lab:base (the default), skein and skein:next as well, or none. */
+  readonly images?: "base" | "skein" | "none";
   /** The ranges of the hosts' docker0; default "distinct". See engine.ts. */
   readonly bridgeSubnets?: "distinct" | "same";
   /** Further arguments of dockerd. */
@@ -117,11 +118,11 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
   const callOff = guardExit(() => removeRunNow(run));
   try {
     const wire = await openSwitch(run);
-    const tarball = (options.image ?? true) ? await ensureBaseImage() : null;
-    const stock = tarball === null ? null : await stockOf(tarball);
+    const tarball = await tarballOf(options.images ?? "base");
+    const stock = tarball === null ? null : await stockOf(tarball.path);
     const hosts = planHosts(run, wire, { ...options, stock });
     await allSettled(hosts.map(async (host) => await host.boot()));
-    if (tarball !== null) await allSettled(hosts.map(async (host) => await host.ensureImage(tarball)));
+    if (tarball !== null) await allSettled(hosts.map(async (host) => await host.ensureImages(tarball)));
     const [first] = hosts;
     if (stock !== null && first !== undefined) await keepStock(stock, first.engineFolder);
     return new Lab(run, { wire, hosts, callOff });
@@ -130,6 +131,12 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
     callOff();
     throw error;
   }
+}
+
+async function tarballOf(images: LabOptions["images"]): Promise<LabTarball | null> {
+  if (images === "none") return null;
+  if (images === "skein") return { path: await ensureSkeinImage(), name: SKEIN_IMAGE, isSaved: true };
+  return { path: await ensureBaseImage(), name: LAB_IMAGE, isSaved: false };
 }
 
 function planHosts(

@@ -162,7 +162,7 @@ export async function retransmitsIn(node: SkeinNode, container: string): Promise
  * passing packets add.
  */
 export async function rulesOf(host: LabHost): Promise<string> {
-  const listed = await host.mustExec(["nft", "--handle", "list", "table", "inet", "skein"]);
+  const listed = await host.mustExec(["nft", "--handle", "--stateless", "list", "table", "inet", "skein"]);
   return withoutCounters(listed).replaceAll(LEARNT, "$1");
 }
 

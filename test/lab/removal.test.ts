@@ -76,7 +76,7 @@ describe("removal", { timeout: 300_000 }, () => {
 
   test("removal: a lab that fails to open halfway leaves nothing behind", { skip }, async () => {
     const runId = newRunId();
-    const opening = openLab({ runId, hosts: 2, image: false, engineArguments: ["--no-such-flag"] });
+    const opening = openLab({ runId, hosts: 2, images: "none", engineArguments: ["--no-such-flag"] });
     await assert.rejects(opening, (error: Error) => /unknown flag/.test(String(error.cause)));
     assert.deepEqual(findLeftovers(runId), []);
   });

@@ -1,8 +1,8 @@
 /**
  * Skein: our daemon on hosts of the lab, and what a test asks of it.
  *
- * It runs as a user would run it: `skein run` on each host with nothing configured but the host to join and the file
- * with the token, the node's name being the host's. The first host makes the cluster and its tokens; the second joins
+ * It runs as a user would run it: from its image, with nothing configured but the host to join and the file with the
+ * token, the node's name being the host's. The first host makes the cluster and its tokens; the second joins
  * as a manager and all others as workers, so that tests meet both. What is asked often, while waiting, goes over the
  * admin socket, which the host's /run shares with the outside; what a user types goes through the CLI inside.
  *
@@ -23,13 +23,14 @@ import { until } from "../support/wait.ts";
 
 import { clockOffBy } from "./clock.ts";
 import type { Output } from "./command.ts";
+import { ContainerRunner } from "./container.ts";
+import { ProcessRunner, type Daemon, type Runner, type StartOptions } from "./daemon.ts";
 import { exchange, type Answer } from "./exchange.ts";
 import { LAB_IMAGE, type LabHost } from "./host.ts";
 import { LabClient } from "./lab-client.ts";
 import { openLab, type Lab, type LabOptions } from "./lab.ts";
-import type { Exit, LabProgram } from "./program.ts";
+import type { Exit } from "./program.ts";
 
-const REPOSITORY = fileURLToPath(new URL("../..", import.meta.url));
 const CLIENT = fileURLToPath(new URL("client.ts", import.meta.url));
 
 /** Where clients have their sockets; below /run, so that they are seen from outside. */
@@ -43,16 +44,6 @@ const READY_MS = 20_000;
 /** What was asked of a daemon that has no such thing. */
 const NOT_FOUND = 404;
 
-/** How a daemon is started, other than plainly. */
-export interface StartOptions {
-  /** Words before the command, as of `setpriv`. */
-  readonly before?: readonly string[];
-  /** Words after `run`. */
-  readonly words?: readonly string[];
-  /** Environment variables. */
-  readonly settings?: Readonly<Record<string, string>>;
-}
-
 /** Our daemon on one host. */
 export class SkeinNode {
   readonly host: LabHost;
@@ -60,30 +51,24 @@ export class SkeinNode {
   readonly client: LabClient;
   /** On the host itself. */
   readonly process: LabClient;
-  readonly #join: string | null;
-  #daemon: LabProgram | null = null;
-  #clock: readonly string[] = [];
+  readonly #runner: Runner;
+  #daemon: Daemon | null = null;
 
-  /** Not running yet. @param join  the host it joins; null for the first one */
-  constructor(host: LabHost, join: string | null) {
+  /** Not running yet. */
+  constructor(host: LabHost, runner: Runner) {
     this.host = host;
+    this.#runner = runner;
     this.client = new LabClient(host.path(`${CLIENT_FOLDER}/client.sock`), null);
     this.process = new LabClient(host.path(`${CLIENT_FOLDER}/process.sock`), HOST_DNS);
-    this.#join = join;
   }
 
   get name(): string {
     return this.host.name;
   }
 
-  get daemon(): LabProgram {
+  get daemon(): Daemon {
     if (this.#daemon === null) throw new Error(`${this.name} has no daemon running`);
     return this.#daemon;
-  }
-
-  /** Has the daemon's clock off by so many seconds, from its next start on. */
-  setClock(seconds: number): void {
-    this.#clock = clockOffBy(seconds);
   }
 
   /** Puts a token where the daemon finds it at its first start. */
@@ -101,12 +86,8 @@ export class SkeinNode {
   }
 
   /** Starts the daemon; it is ready once its view is complete. */
-  async start({ before = [], words = [], settings = {} }: StartOptions = {}): Promise<void> {
-    const joining: Record<string, string> =
-      this.#join === null ? {} : { SKEIN_MESH_JOIN: this.#join, SKEIN_MESH_TOKEN_FILE: TOKEN_FILE };
-    const env = { ...joining, ...settings };
-    const argv = [...this.#clock, ...before, process.execPath, "src/main.ts", "run", ...words];
-    const daemon = await this.host.spawn(argv, { cwd: REPOSITORY, log: "skein", env });
+  async start(options: StartOptions = {}): Promise<void> {
+    const daemon = await this.#runner.start(options);
     this.#daemon = daemon;
     await this.#untilReady(daemon);
   }
@@ -114,24 +95,26 @@ export class SkeinNode {
   /** Starts a new daemon that takes over, as in an upgrade; the old one ends when nothing is open in it any more. */
   async replace(): Promise<void> {
     const old = this.daemon;
-    const argv = [...this.#clock, process.execPath, "src/main.ts", "run", "--replace"];
-    const daemon = await this.host.spawn(argv, { cwd: REPOSITORY, log: "skein-new" });
+    const daemon = await this.#runner.startBeside();
     this.#daemon = daemon;
-    const hasHandedOver = (): boolean => old.log().includes("handed over") || daemon.exit !== null;
+    const hasHandedOver = async (): Promise<boolean> =>
+      old.log().includes("handed over") || (await daemon.exit()) !== null;
     await until(hasHandedOver, { what: `${this.name} is handed over`, deadlineMs: READY_MS });
     await this.#untilReady(daemon);
   }
 
-  async #untilReady(daemon: LabProgram): Promise<void> {
+  async #untilReady(daemon: Daemon): Promise<void> {
     // Its end is no "not yet": there is nothing to wait for then.
     const settled = async (): Promise<boolean> =>
-      daemon.exit !== null || (await this.#ask("/readyz")).status === 200;
+      (await daemon.exit()) !== null || (await this.#ask("/readyz")).status === 200;
     const what = `the daemon of ${this.name} is ready`;
     await until(settled, { what, deadlineMs: READY_MS, everyMs: 25 });
-    if (daemon.exit !== null) throw new Error(`${this.name}: it ended: ${daemon.log().slice(-2000)}`);
+    if ((await daemon.exit()) !== null) {
+      throw new Error(`${this.name}: it ended: ${daemon.log().slice(-2000)}`);
+    }
   }
 
-  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<Exit> {
+  async stop(signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<Exit> {
     const exit = await this.daemon.stop(signal);
     this.#daemon = null;
     return exit;
@@ -181,8 +164,19 @@ export class SkeinNode {
 
   /** Runs the CLI on the host. */
   async cli(...words: readonly string[]): Promise<Output> {
-    const argv = [process.execPath, "src/main.ts", ...words];
-    return await this.host.exec(argv, { cwd: REPOSITORY, env: { NO_COLOR: "1" } });
+    return await this.#runner.cli(words);
+  }
+
+  /** Takes the host out of the cluster for good, as the documentation says, and waits for the daemon's end. */
+  async leave(): Promise<Output> {
+    const said = await this.#runner.leave();
+    await this.daemon.ended();
+    return said;
+  }
+
+  /** Takes a program away from the daemon. @returns what gives it back */
+  async hide(program: string): Promise<() => Promise<void>> {
+    return await this.#runner.hide(program);
   }
 
   async status(): Promise<StatusReport> {
@@ -195,6 +189,15 @@ export class SkeinNode {
 
   async events(): Promise<readonly EventLine[]> {
     return await this.#get("/api/v1/events");
+  }
+
+  /** The sum of a metric's series with all these labels, such as `service="app/web"`. */
+  async metric(name: string, ...labels: readonly string[]): Promise<number> {
+    const { status, text } = await this.#ask("/metrics");
+    assert.equal(status, 200, text);
+    const series = text.split("\n").filter((line) => /^[a-z_]+/.exec(line)?.[0] === name);
+    const chosen = series.filter((line) => labels.every((label) => line.includes(label)));
+    return chosen.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0);
   }
 
   /** What it says of a service, `web` or `blue/web`; null when it knows none. */
@@ -329,13 +332,39 @@ export function roleOf(nth: number): Role {
   return nth <= 2 ? "manager" : "worker";
 }
 
+export interface ClusterOptions extends Omit<LabOptions, "images"> {
+  /** How daemons run: from the image (the default), or from the sources as processes of their hosts. */
+  readonly daemons?: "containers" | "processes";
+  /**
+   * By how many seconds the clocks of the hosts are off. Daemons are processes then: what stands between a program and
+   * the kernel's clock is not in the image.
+   */
+  readonly clocks?: readonly number[];
+  /** More words for `docker run` of the daemons, `--device=...`. */
+  readonly words?: readonly string[];
+}
+
+function inContainer(host: LabHost, join: string | null, words: readonly string[] = []): Runner {
+  const joining = { SKEIN_MESH_JOIN: join ?? "", SKEIN_TOKEN_FILE: TOKEN_FILE };
+  return new ContainerRunner(host, join === null ? {} : joining, words);
+}
+
+function asProcess(host: LabHost, join: string | null, clockOff: number): Runner {
+  const env: Record<string, string> =
+    join === null ? {} : { SKEIN_MESH_JOIN: join, SKEIN_MESH_TOKEN_FILE: TOKEN_FILE };
+  return new ProcessRunner(host, env, clockOff === 0 ? [] : clockOffBy(clockOff));
+}
+
 /** Opens a lab of hosts that are to join the first of them, with the clients; no daemon runs yet. */
-export async function prepareCluster(options: LabOptions = {}): Promise<SkeinCluster> {
-  const lab = await openLab(options);
+export async function prepareCluster(options: ClusterOptions = {}): Promise<SkeinCluster> {
+  const { clocks, words, daemons = clocks === undefined ? "containers" : "processes", ...ofLab } = options;
+  const lab = await openLab({ ...ofLab, images: daemons === "containers" ? "skein" : "base" });
   try {
-    const nodes = lab.hosts.map(
-      (host, index) => new SkeinNode(host, index === 0 ? null : lab.host(1).address),
-    );
+    const nodes = lab.hosts.map((host, index) => {
+      const join = index === 0 ? null : lab.host(1).address;
+      if (daemons === "containers") return new SkeinNode(host, inContainer(host, join, words));
+      return new SkeinNode(host, asProcess(host, join, clocks?.[index] ?? 0));
+    });
     await Promise.all(nodes.map(async (node) => await node.startClients()));
     return new SkeinCluster(lab, nodes);
   } catch (error) {
@@ -345,7 +374,7 @@ export async function prepareCluster(options: LabOptions = {}): Promise<SkeinClu
 }
 
 /** Opens a lab, starts the daemon and the clients on all its hosts, and waits until the cluster is whole. */
-export async function openCluster(options: LabOptions = {}): Promise<SkeinCluster> {
+export async function openCluster(options: ClusterOptions = {}): Promise<SkeinCluster> {
   const cluster = await prepareCluster(options);
   const { lab } = cluster;
   try {

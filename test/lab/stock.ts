@@ -36,7 +36,8 @@ const KEEP = `
 (${COPY}
 )
 mv --no-target-directory "$2" "$4/$3" || rm -rf "$2"
-find "$4" -maxdepth 1 -name 'engine-*' ! -name "$3" -mtime +1 -exec rm -rf {} +`;
+find "$4" -maxdepth 1 -name 'engine-base-*' ! -name "$3" -mtime +1 -exec rm -rf {} +
+find "$4" -maxdepth 1 -name 'engine-skein-*' ! -name "$3" -mmin +20 -exec rm -rf {} +`;
 
 /** Where the stock is for an image's tarball and the engine of this machine, whether or not it is there yet. */
 export async function stockOf(tarball: string): Promise<string> {

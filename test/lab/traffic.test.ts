@@ -11,6 +11,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 
 import { skipReason } from "./requirements.ts";
+import type { LabHost } from "./host.ts";
 import type { LabProgram } from "./program.ts";
 import { openCluster, type SkeinCluster } from "./skein.ts";
 import {
@@ -91,8 +92,8 @@ describe("traffic", { timeout: 400_000 }, () => {
   );
 
   for (const [what, harm, mend] of [
-    ["killed", ["kill", "--signal=KILL"], ["start"]],
-    ["paused", ["pause"], ["unpause"]],
+    ["killed", (host: LabHost) => host.docker("kill", "--signal=KILL", "shop-2"), "start"],
+    ["paused", (host: LabHost) => host.pause("shop-2"), "unpause"],
   ] as const) {
     test(
       `traffic: a replica that is ${what} costs no GET, and none waits longer than the deadlines allow`,
@@ -101,9 +102,9 @@ describe("traffic", { timeout: 400_000 }, () => {
         const cluster = open();
         const senders = sendersOn(cluster.nodes, SHOP, { perSecond: 200, posts: false });
         const tallies = await underLoad(senders, async () => {
-          await cluster.node(2).host.docker(...harm, "shop-2");
+          await harm(cluster.node(2).host);
           await cluster.untilEligible(SHOP.name, ["shop-1", "shop-3"]);
-          await cluster.node(2).host.docker(...mend, "shop-2");
+          await cluster.node(2).host.docker(mend, "shop-2");
           await untilTakesTraffic(cluster, "shop-2");
         });
         assertUnharmed(tallies, SHOPS);

@@ -11,8 +11,7 @@
 import assert from "node:assert/strict";
 
 import { duringAll, type LabClient } from "./lab-client.ts";
-import type { LabOptions } from "./lab.ts";
-import { openCluster, type SkeinCluster, type SkeinNode } from "./skein.ts";
+import { openCluster, type ClusterOptions, type SkeinCluster, type SkeinNode } from "./skein.ts";
 import { until } from "../support/wait.ts";
 
 export const WEB = ["web-1", "web-2", "web-3"];
@@ -156,7 +155,7 @@ export class WebCluster {
 }
 
 /** Opens a lab of three hosts, starts the daemons, and the service. */
-export async function openWebCluster(options: LabOptions = {}): Promise<WebCluster> {
+export async function openWebCluster(options: ClusterOptions = {}): Promise<WebCluster> {
   const cluster = await openCluster(options);
   try {
     await cluster.runReplicas("web", [1, 2, 3], LABELS, `--env=REPLICA_PORTS=8080,${DIRECT_PORT}`);

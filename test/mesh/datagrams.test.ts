@@ -11,7 +11,7 @@ import type { DatagramReceiver, DatagramWay } from "../../src/model/datagram.ts"
 import { openMeshPort, openTls, type MeshPort } from "../support/mesh-port.ts";
 import { openMember, papersOf } from "../support/mesh-trust.ts";
 import { closedUdpPort, namedUdp, openUdp } from "../support/udp.ts";
-import { until } from "../support/wait.ts";
+import { DEADLINE_MS, until } from "../support/wait.ts";
 
 /** A daemon's mesh port with one replica `dns-1`, whose port 53/udp is `replicaPort` on loopback. */
 function openHost(
@@ -55,7 +55,7 @@ class Heard implements DatagramReceiver {
   }
 }
 
-const ASK = { replica: "dns-1", port: 53, deadlineMs: 5000 } as const;
+const ASK = { replica: "dns-1", port: 53, deadlineMs: DEADLINE_MS } as const;
 
 async function openWay(
   t: TestContext,

@@ -9,10 +9,10 @@ import type { Dialled, DialOptions } from "../../src/mesh/dial.ts";
 import { openMeshPort, openTlsServer } from "../support/mesh-port.ts";
 import { openMember, papersOf, refusalsOf, type TestMember } from "../support/mesh-trust.ts";
 import { closedPort, openTcpServer } from "../support/tcp.ts";
-import { until } from "../support/wait.ts";
+import { DEADLINE_MS, until } from "../support/wait.ts";
 import { authorities, CLUSTER, makeAuthority, makeNode, OTHER_CLUSTER } from "../trust/certificates.ts";
 
-const OPTIONS = { alpn: "skein-stream/1", deadlineMs: 5000 } as const;
+const OPTIONS = { alpn: "skein-stream/1", deadlineMs: DEADLINE_MS } as const;
 
 async function failureOf(
   from: TestMember,

@@ -8,6 +8,7 @@ import { describe, it, type TestContext } from "node:test";
 import { promisify } from "node:util";
 
 import type { LinkEnd } from "../../src/mesh/link.ts";
+import { ALL_CREDIT, ALL_PER_MS } from "../../src/mesh/strangers.ts";
 import { LIMITS } from "../../src/model/limits.ts";
 import { Failure } from "../../src/base/failure.ts";
 import { dialPort, openMeshPort, openTls, type MeshPort, type RawOptions } from "../support/mesh-port.ts";
@@ -250,6 +251,7 @@ describe("gate: crowds", () => {
   });
 
   it("1,500 handshakes that are begun and left: members still get in, and what they cost is bounded", async (t) => {
+    const startedMs = performance.now();
     const port = await openMeshPort(t, { handshakeMs: 60_000 });
     const hello = await helloBytes(t);
     let answered = 0;
@@ -258,7 +260,9 @@ describe("gate: crowds", () => {
       socket.once("data", () => (answered += 1));
     });
     for (let id = 1; id <= 5; id += 1) (await dialPort(port.address, { id })).close("got in");
-    assert.ok(answered < 1500, `all ${answered} were answered`);
+    // By the time that passed: where the crowd takes long to come, more of it is answered.
+    const bound = ALL_CREDIT + ALL_PER_MS * (performance.now() - startedMs);
+    assert.ok(answered <= bound, `${answered} were answered; expected ${bound} at most`);
     assert.ok((await refusalsOf(port, "strangers")) > 0);
   });
 

@@ -139,6 +139,23 @@ describe("listener: who gets in", () => {
   });
 });
 
+describe("listener: one that is late", () => {
+  it("refuses connections until it is told to listen, and may be closed before", async (t) => {
+    const early = await openMeshPort(t);
+    const { port } = early.address;
+    await early.listener.close();
+    const listen = { host: "127.0.0.1", port };
+    const late = await openMeshPort(t, { listen, isLate: true });
+    assert.deepEqual(late.address, listen);
+    await assert.rejects(dialPort(listen), { code: "refused" });
+    await late.listener.listen();
+    await late.listener.listen();
+    (await dialPort(listen)).close("it listens");
+    const never = await openMeshPort(t, { listen: { ...listen, host: "127.0.0.2" }, isLate: true });
+    await never.listener.close();
+  });
+});
+
 describe("listener: what is bounded", () => {
   it("a connection that says nothing, or a byte at a time, is hung up on", async (t) => {
     const host = await openMeshPort(t, { handshakeMs: 200 });

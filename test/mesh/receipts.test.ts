@@ -10,9 +10,9 @@ import { openStreams } from "../../src/mesh/streams.ts";
 import { openMeshPort } from "../support/mesh-port.ts";
 import { openMember, papersOf } from "../support/mesh-trust.ts";
 import { openTcpServer } from "../support/tcp.ts";
-import { until } from "../support/wait.ts";
+import { DEADLINE_MS, until } from "../support/wait.ts";
 
-const WEB = { replica: "web-1", port: 80, deadlineMs: 5000 } as const;
+const WEB = { replica: "web-1", port: 80, deadlineMs: DEADLINE_MS } as const;
 const RECEIPT = "abcdefghijklmnop0123456789abcdef";
 
 interface Relayed {

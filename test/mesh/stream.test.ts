@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
 import { connect, type Socket } from "node:net";
 import { describe, it, type TestContext } from "node:test";
@@ -18,7 +19,7 @@ import type { Metrics } from "../../src/runtime/metrics.ts";
 import { openMeshPort, openTls, openTlsServer, type MeshPort } from "../support/mesh-port.ts";
 import { openMember, papersOf } from "../support/mesh-trust.ts";
 import { closedPort, openTcp, openTcpServer } from "../support/tcp.ts";
-import { until } from "../support/wait.ts";
+import { DEADLINE_MS, readToEnd, until, within } from "../support/wait.ts";
 
 interface Relay extends MeshPort {
   /** Opens streams to its replica as another member does. */
@@ -54,7 +55,7 @@ const WEB = { replica: "web-1", port: 80 } as const;
 async function dial(
   t: TestContext,
   { address, id, client = openClient(t) }: Pick<Relay, "address" | "id"> & { readonly client?: Streams },
-  deadlineMs = 5000,
+  deadlineMs = DEADLINE_MS,
 ): Promise<Socket> {
   const socket = await client.open({ address, id }, { ...WEB, deadlineMs });
   socket.on("error", () => undefined);
@@ -90,7 +91,7 @@ describe("stream: bytes", () => {
 
     const sendAll = async (socket: Socket): Promise<void> => {
       for (let round = 0; round < rounds; round += 1) {
-        if (!socket.write(chunk)) await new Promise((resolve) => socket.once("drain", resolve));
+        if (!socket.write(chunk)) await within(once(socket, "drain"), `room after chunk ${round}`);
       }
       socket.end();
     };
@@ -154,9 +155,7 @@ describe("stream: bytes", () => {
     // Read late on purpose: the greeting came in the same packet as the answer to the upgrade, or right
     // behind it.
     await until(() => stream.readableLength > 0);
-    let text = "";
-    for await (const part of stream) text += String(part);
-    assert.equal(text, "220 ready\r\n");
+    assert.equal(await readToEnd(stream, "the greeting and the end after it"), "220 ready\r\n");
   });
 
   it("200 streams at once each carry their own bytes", async (t) => {
@@ -166,9 +165,7 @@ describe("stream: bytes", () => {
       Array.from({ length: 200 }, async (_, index) => {
         const stream = await dial(t, relay);
         stream.end(`client ${index}`);
-        let text = "";
-        for await (const part of stream) text += String(part);
-        return text;
+        return await readToEnd(stream, `the end of stream ${index}`);
       }),
     );
     assert.deepEqual(
@@ -288,7 +285,7 @@ describe("stream: what goes wrong has a code", () => {
     const replica = await openTcpServer(t, () => undefined);
     const relay = await openRelay(t, replica.port);
     const dialTo = (id: string, port: number): Promise<Socket> =>
-      relay.client.open(relay, { replica: id, port, deadlineMs: 5000 });
+      relay.client.open(relay, { replica: id, port, deadlineMs: DEADLINE_MS });
     await assert.rejects(dialTo("web-2", 80), withCode("not-found"));
     await assert.rejects(dialTo("web-1", 81), withCode("not-found"));
     await assert.rejects(dialTo("127.0.0.1", replica.port), withCode("not-found"));
@@ -391,7 +388,7 @@ describe("stream: passed on by a member that reaches the owner", () => {
     relay: Relay,
     asked: { node?: string; hop?: 0 | 1; port?: number; deadlineMs?: number } = {},
   ): Promise<Socket> => {
-    const { node = OWNER, hop = 0, port = 80, deadlineMs = 5000 } = asked;
+    const { node = OWNER, hop = 0, port = 80, deadlineMs = DEADLINE_MS } = asked;
     return relay.client.open(relay, { replica: "web-1", port, deadlineMs, owner: { node, hop } });
   };
   const withReason =

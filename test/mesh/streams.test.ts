@@ -10,9 +10,9 @@ import { LIMITS } from "../../src/model/limits.ts";
 import { dialPort, openMeshPort, openTls, type MeshPort, type RawTls } from "../support/mesh-port.ts";
 import { openMember, papersOf, refusalsOf, type TestMember } from "../support/mesh-trust.ts";
 import { openTcpServer, type TcpServer } from "../support/tcp.ts";
-import { until } from "../support/wait.ts";
+import { DEADLINE_MS, until } from "../support/wait.ts";
 
-const ASK = { replica: "web-1", port: 80, deadlineMs: 5000 } as const;
+const ASK = { replica: "web-1", port: 80, deadlineMs: DEADLINE_MS } as const;
 
 interface Scene {
   readonly port: MeshPort;

@@ -20,6 +20,7 @@ const kept: fc.Arbitrary<KeptState> = fc
     releases: fc.array(fc.record({ name: label, holder: label, atMs: fc.maxSafeNat() }), { maxLength: 4 }),
     addresses: fc.array(fc.record({ host: fc.domain(), port }), { maxLength: 4 }),
     drains: fc.array(fc.record({ id: label, startedAtMs: fc.maxSafeNat() }), { maxLength: 4 }),
+    isDrained: fc.boolean(),
   })
   .map((state) => structuredClone(state));
 
@@ -32,7 +33,7 @@ test("kept: whatever was kept comes back from JSON", () => {
   assert.ok(parseKept(NOTHING_KEPT).ok);
 });
 
-test("kept: a state file of a version that knew neither slices nor releases is read", () => {
+test("kept: a state file of a version that knew neither slices, releases nor drains of hosts is read", () => {
   const { incarnation, claims, addresses, drains } = NOTHING_KEPT;
   assert.deepEqual(parseKept({ incarnation, claims, addresses, drains }), { ok: true, value: NOTHING_KEPT });
 });
@@ -41,6 +42,7 @@ test("kept: anything else is corrupt, named by its field, and never thrown at", 
   const bad: readonly (readonly [string, unknown])[] = [
     ["incarnation", -1],
     ["incarnation", 1.5],
+    ["isDrained", 1],
     ["incarnation", "1"],
     ["claims", null],
     ["claims", [{ key: "default/web", address: "::1", order: 1 }]],

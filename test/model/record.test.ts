@@ -393,6 +393,16 @@ function overlayAs(overlay: unknown): unknown {
   return parsed.value.overlay;
 }
 
+test("record: that a node is drained is read where it says so, and anything else is as if it were not said", () => {
+  const drainingAs = (draining: unknown): unknown => {
+    const parsed = parseRecord("node", JSON.stringify({ ...NODE, draining }));
+    assert.ok(parsed.ok && parsed.value?.kind === "node");
+    return parsed.value.draining;
+  };
+  assert.equal(drainingAs(true), true);
+  for (const odd of [false, 1, "yes", null]) assert.equal(drainingAs(odd), undefined);
+});
+
 test("record: how a node carries overlays is read, and what makes no sense of it is as if it were not said", () => {
   assert.deepEqual(overlayAs(OVERLAY), OVERLAY);
   const { wireguard: _none, ...plain } = OVERLAY;

@@ -5,6 +5,7 @@ import { once } from "node:events";
 import {
   createServer,
   request as httpRequest,
+  type ClientRequest,
   type IncomingHttpHeaders,
   type IncomingMessage,
   type RequestListener,
@@ -17,65 +18,30 @@ import type { TestContext } from "node:test";
 
 import { Failure } from "../../src/base/failure.ts";
 import { seededRandom } from "../../src/base/random.ts";
+import { DEFAULT_TRAFFIC, type ServicePort } from "../../src/model/service.ts";
 import type { Replica, Service, View } from "../../src/model/view.ts";
 import { openProxy, type Proxy, type ProxyOptions } from "../../src/proxy/proxy.ts";
 import type { Frontend, IngressRoute, Pool, RouteTable, Upstream } from "../../src/proxy/routes.ts";
 import type { Caller } from "../../src/proxy/tcp/proxy-header.ts";
 import type { Log } from "../../src/runtime/log.ts";
 import { openMetrics, type Metrics } from "../../src/runtime/metrics.ts";
-import { until } from "../support/wait.ts";
-import { DEFAULT_DELIVERY, DEFAULT_TRAFFIC } from "../../src/model/service.ts";
+import { plainReplica, plainService } from "../support/view.ts";
+import { readToEnd, until, within } from "../support/wait.ts";
+
+const SELF = "aaaaaaaaaaaaaaaaaaaa";
+const PORTS: readonly ServicePort[] = [{ name: "web", port: 80, target: 8080, protocol: "http" }];
 
 export function replica(id: string, changes: Partial<Replica> = {}): Replica {
-  return {
-    id,
-    name: id,
-    slot: null,
-    node: "aaaaaaaaaaaaaaaaaaaa",
-    nodeName: "host-1",
-    local: true,
-    address: "127.0.0.1",
-    reach: "direct",
-    ports: [{ name: "web", port: 80, target: 8080, protocol: "http" }],
-    weight: 1,
-    delivery: DEFAULT_DELIVERY,
-    state: "ready",
-    drainApplied: false,
-    drainPending: [],
-    tier: "eligible",
-    keepsConnections: true,
-    reason: "",
-    saidBy: "host-1",
-    sinceMs: 0,
-    ...changes,
-  };
+  return plainReplica(id, { node: SELF, address: "127.0.0.1", ports: PORTS, ...changes });
 }
 
 export function service(name: string, changes: Partial<Service> = {}): Service {
-  return {
-    key: `default/${name}`,
-    network: "default",
-    name,
-    stack: null,
-    vip: "127.96.0.1",
-    vipTentative: false,
-    aliasVips: [],
-    replicas: [],
-    problems: [],
-    ports: [{ name: "web", port: 80, target: 8080, protocol: "http" }],
-    publish: [],
-    http: [],
-    endpointMode: "vip",
-    aliases: [],
-    passthrough: [],
-    traffic: DEFAULT_TRAFFIC,
-    ...changes,
-  };
+  return plainService("default", name, { vip: "127.96.0.1", ports: PORTS, ...changes });
 }
 
 export function view(services: readonly Service[], complete = true): View {
   const empty = { members: [], networks: [], problems: [] };
-  return { version: 1, complete, self: "aaaaaaaaaaaaaaaaaaaa", services, ...empty };
+  return { version: 1, complete, self: SELF, services, ...empty };
 }
 
 export function upstream(id: string, port: number, changes: Partial<Upstream> = {}): Upstream {
@@ -287,7 +253,7 @@ export interface Answer {
   readonly text: string;
 }
 
-/** One request of a client; rejects when the connection breaks before the answer is whole. */
+/** One request of a client; rejects when the connection breaks before the answer is whole, or that comes too late. */
 export async function ask(
   port: number,
   options: RequestOptions & { readonly body?: string } = {},
@@ -295,12 +261,22 @@ export async function ask(
   const { body, ...rest } = options;
   const request = httpRequest({ host: "127.0.0.1", port, agent: false, ...rest });
   request.end(body);
-  const [response] = (await once(request, "response")) as [IncomingMessage];
-  let text = "";
-  response.setEncoding("latin1");
-  for await (const chunk of response) text += String(chunk);
+  const response = await responseTo(request);
+  const text = await readToEnd(response, `the end of the answer to ${request.method} ${request.path}`);
   const { statusCode = 0, rawHeaders, headers, trailers } = response;
   return { status: statusCode, rawHeaders, headers, trailers, text };
+}
+
+/** The head of the answer to a request; the request is given up when that comes too late. */
+export async function responseTo(request: ClientRequest): Promise<IncomingMessage> {
+  try {
+    const told = once(request, "response") as Promise<[IncomingMessage]>;
+    const [response] = await within(told, `an answer to ${request.method} ${request.path}`);
+    return response;
+  } catch (thrown) {
+    request.destroy();
+    throw thrown;
+  }
 }
 
 /** A replica that writes bytes by hand: told of each request's head as text, and given its connection. */

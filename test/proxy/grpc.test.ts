@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { connect, createServer, type IncomingHttpHeaders } from "node:http2";
 import { test } from "node:test";
 
+import { within } from "../support/wait.ts";
 import { frontend, listening, pool, portAt, startProxy, table, upstream } from "./fixtures.ts";
 
 test("gRPC: a call over a TCP frontend streams both ways and ends with its trailers", async (t) => {
@@ -31,14 +32,14 @@ test("gRPC: a call over a TCP frontend streams both ways and ends with its trail
   for (const part of ["one", "two", "three"]) {
     call.write(part);
     // Each answer before the next question: neither side waits for the other's end.
-    const [answer] = (await once(call, "data")) as [Buffer];
+    const [answer] = await within(once(call, "data") as Promise<[Buffer]>, `an answer to ${part}`);
     parts.push(answer.toString());
   }
   call.end();
-  await once(call, "end");
+  await within(once(call, "end"), "the end of the call");
   assert.deepEqual(parts, ["one", "two", "three"]);
   assert.equal(trailers["grpc-status"], "0");
   assert.equal(trailers["grpc-message"], "fine");
   session.close();
-  await once(session, "close");
+  await within(once(session, "close"), "the end of the session");
 });

@@ -21,6 +21,7 @@ import {
   rawReplica,
   startProxy,
   table,
+  tcpReplica,
   upstream,
 } from "./fixtures.ts";
 
@@ -46,6 +47,23 @@ test("set: many tables at once end with the last one", async (t) => {
     proxy.stats().listeners.map(({ address }) => address),
     ["127.0.0.13"],
   );
+});
+
+test("set: who would tell of a service's address waits until it is listened on, or cannot be", async (t) => {
+  const told: number[] = [];
+  const onListening = (): void => void told.push(proxy.opensInMs("127.97.0.1"));
+  const { proxy } = await startProxy(t, { onListening });
+  const taken = await tcpReplica(t, () => undefined);
+  const vip = frontend("tcp", pool(), { origin: "vip", address: "127.97.0.1", port: await closedPort() });
+  const failing = frontend("tcp", pool(), { origin: "vip", address: "127.0.0.1", port: taken });
+  const setting = proxy.set(table([vip, failing]));
+  for (const { address } of [vip, failing]) assert.ok(proxy.opensInMs(address) > 0, address);
+  assert.equal(proxy.opensInMs("127.97.0.2"), 0);
+  await proxy.listening([vip.address]);
+  assert.equal(proxy.opensInMs(vip.address), 0);
+  assert.equal((await setting).length, 1);
+  for (const { address } of [vip, failing]) assert.equal(proxy.opensInMs(address), 0, address);
+  assert.deepEqual(told, [0]);
 });
 
 test("set: a thousand listeners are opened and closed, with a proxy that answers meanwhile", async (t) => {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, it } from "node:test";
 
-import { startDeadline } from "../../src/runtime/deadline.ts";
+import { outcomeWithin, startDeadline } from "../../src/runtime/deadline.ts";
 import { openTcp, openTcpServer } from "../support/tcp.ts";
 import { until } from "../support/wait.ts";
 
@@ -41,5 +41,17 @@ describe("deadline", () => {
     await once(socket, "data");
     await until(() => order.length === 2);
     assert.deepEqual(order, ["answer", "deadline"]);
+  });
+});
+
+describe("outcome within", () => {
+  it("is what work came to, or that it failed, or that it was late; what fails later harms nobody", async () => {
+    assert.deepEqual(await outcomeWithin(Promise.resolve(7), 60_000), { kind: "whole", value: 7 });
+    const thrown = new Error("no");
+    assert.deepEqual(await outcomeWithin(Promise.reject(thrown), 60_000), { kind: "failed", thrown });
+    const { promise, reject } = Promise.withResolvers<never>();
+    assert.deepEqual(await outcomeWithin(promise, 1), { kind: "late" });
+    reject(new Error("too late"));
+    await new Promise((resolve) => setImmediate(resolve));
   });
 });

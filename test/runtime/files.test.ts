@@ -53,6 +53,17 @@ describe("files: saving and loading state", () => {
     );
   });
 
+  it("a folder is made with those above it; where none can be made it fails, and does not try for ever", async (t) => {
+    const folder = await openFolder(t);
+    const path = join(folder, "a/b/c");
+    await ensureFolder(path);
+    await ensureFolder(path);
+    assert.ok((await stat(path)).isDirectory());
+    await writeFile(join(folder, "file"), "");
+    for (const taken of ["/proc/none/below", join(folder, "file"), join(folder, "file/below")])
+      await assert.rejects(ensureFolder(taken), withCode("invalid"), taken);
+  });
+
   it("without a file there is nothing, and nothing is wrong", async (t) => {
     const path = join(await openFolder(t), "state.json");
     const loaded = await loadState(path, ANY, NOW);

@@ -168,7 +168,7 @@ describe("lifecycle: crashes", () => {
       assert.equal(await script.ended, 1);
       const lines = script.stderr().trim().split("\n");
       assert.equal(lines.length, 1);
-      assert.match((JSON.parse(lines[0] ?? "") as { readonly text: string }).text, /a bug|more/);
+      assert.match((JSON.parse(lines[0] ?? "") as { readonly msg: string }).msg, /a bug|more/);
     });
   }
 

@@ -1,6 +1,7 @@
 // The data dir's lock: one daemon at a time, and the lock of a dead one is no obstacle.
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -49,6 +50,30 @@ describe("lock", () => {
     // Without a start to compare, a pid that lives has to count.
     await writeFile(join(folder, "skein.lock"), `${process.ppid} -\n`);
     await assert.rejects(lockFolder(folder), (thrown) => thrown instanceof Failure && thrown.code === "busy");
+  });
+
+  it("a holder that has ended holds nothing, though its parent has not asked for its end yet", async (t) => {
+    const folder = await openFolder(t);
+    // The child ends once its parent is a program that knows nothing of it, and never asks.
+    const words = "(until grep -q sleep /proc/$$/comm; do :; done) & echo $!; exec sleep 60";
+    const parent = spawn("sh", ["-c", words], { stdio: ["ignore", "pipe", "inherit"] });
+    t.after(() => parent.kill("SIGKILL"));
+    let pid = "";
+    parent.stdout.on("data", (chunk: Buffer) => (pid += chunk.toString().trim()));
+    const isEnded = async (): Promise<boolean> => / Z /.test(await readFile(`/proc/${pid}/stat`, "utf8"));
+    await until(isEnded, { what: "a process that nobody waits for has ended" });
+    await writeFile(join(folder, "skein.lock"), `${pid} -\n`);
+    await (await lockFolder(folder)).release();
+  });
+
+  it("a holder that lives is waited for, where that is wished", async (t) => {
+    const folder = await openFolder(t);
+    const first = startScript(t, takeAndWait(folder));
+    await until(() => first.stdout() === "locked");
+    await assert.rejects(lockFolder(folder, { waitMs: 1 }), { code: "busy" });
+    const waiting = lockFolder(folder, { waitMs: 60_000 });
+    first.child.kill("SIGKILL");
+    await (await waiting).release();
   });
 
   it("a lock that no daemon wrote is taken over", async (t) => {

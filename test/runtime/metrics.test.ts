@@ -1,6 +1,7 @@
 // Metrics: the promised names are there, each daemon has its own registry, the event loop is watched.
 
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { describe, it } from "node:test";
 
 import { openMetrics, watchEventLoop } from "../../src/runtime/metrics.ts";
@@ -22,6 +23,8 @@ const PROMISED: Readonly<Record<string, readonly string[]>> = {
   skein_proxy_request_duration_seconds: ["service"],
   skein_proxy_retries_total: ["service", "reason"],
   skein_upstream_ejections_total: ["service"],
+  skein_kernel_apply_duration_seconds: [],
+  skein_kernel_apply_failures_total: [],
   skein_event_loop_delay_seconds: [],
 };
 
@@ -41,11 +44,18 @@ describe("metrics", () => {
 
   it("names follow Prometheus: skein_ in front, counters end in _total, durations in _seconds", async () => {
     for (const { name, type, help } of await openMetrics().registry.getMetricsAsJSON()) {
-      assert.match(name, /^skein_[a-z_]+$/);
+      assert.match(name, /^(?:skein|process)_[a-z_]+$/);
       assert.equal(name.endsWith("_total"), String(type) === "counter", name);
       if (String(type) === "histogram") assert.match(name, /_seconds$/);
       assert.match(help, /\.$/, name);
     }
+  });
+
+  it("promtool finds nothing to say against names, types, units and help", async (t) => {
+    const { text } = openMetrics();
+    const found = spawnSync("promtool", ["check", "metrics"], { input: await text(), encoding: "utf8" });
+    if (found.error !== undefined) return t.skip("promtool is not installed");
+    assert.deepEqual([found.status, found.stdout, found.stderr], [0, "", ""]);
   });
 
   it("two daemons in one process count apart", async () => {

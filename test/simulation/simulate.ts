@@ -12,6 +12,8 @@
  * Touches: the arguments, standard output and error, threads.
  */
 
+import { seldom } from "../support/steps.ts";
+
 import { parseRequest, USAGE, type Request } from "./options.ts";
 import { renderJson, renderResult } from "./report.ts";
 import { runScenario } from "./play.ts";
@@ -19,20 +21,9 @@ import { Run } from "./run.ts";
 import { renderFound, search } from "./seeds.ts";
 import { MOBY_SIZES, runTables } from "./tables.ts";
 
-/** How often a long run tells how far it is. */
-const PROGRESS_EVERY_MS = 2000;
-
 const clock = (): number => performance.now();
 
-/** Prints progress to standard error, not too often. */
-function progress(): (text: string) => void {
-  let toldAtMs = clock();
-  return (text) => {
-    if (clock() - toldAtMs < PROGRESS_EVERY_MS) return;
-    toldAtMs = clock();
-    process.stderr.write(`  ${text}\n`);
-  };
-}
+const tellLine = (text: string): void => void process.stderr.write(`  ${text}\n`);
 
 function print(text: string): void {
   process.stdout.write(`${text}\n`);
@@ -40,7 +31,7 @@ function print(text: string): void {
 
 function one(request: Request): number {
   const run = new Run(request);
-  run.onProgress = progress();
+  run.onProgress = seldom(tellLine, clock);
   if (request.trace) run.sim.trace = (line) => process.stderr.write(`${line}\n`);
   const result = runScenario(request.scenario, run, clock);
   print(request.json ? renderJson(result) : renderResult(result, request));
@@ -49,7 +40,7 @@ function one(request: Request): number {
 
 async function many(request: Request, seeds: number): Promise<number> {
   const runs = Array.from({ length: seeds }, (_, at) => ({ ...request, seed: at + 1 }));
-  const tell = progress();
+  const tell = seldom(tellLine, clock);
   const founds = await search({
     runs,
     onDone: (found, doneCount) => {
@@ -64,10 +55,7 @@ async function many(request: Request, seeds: number): Promise<number> {
 
 function tables(request: Request): number {
   const sizes = request.isSized ? [request.nodes] : MOBY_SIZES;
-  const tell =
-    request.isSized && request.nodes > 25
-      ? progress()
-      : (text: string) => process.stderr.write(`  ${text}\n`);
+  const tell = request.isSized && request.nodes > 25 ? seldom(tellLine, clock) : tellLine;
   const { text, results, broken } = runTables(sizes, request, { clock, onProgress: tell });
   print(request.json ? results.map(renderJson).join("\n") : text);
   for (const what of broken) print(`BROKEN: ${what}`);

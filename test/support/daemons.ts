@@ -10,7 +10,7 @@
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { Resolver } from "node:dns/promises";
 import { createServer, request, type Server, type ServerResponse } from "node:http";
 import { createServer as createTcpServer } from "node:net";
@@ -21,7 +21,7 @@ import { fileURLToPath } from "node:url";
 
 import type { TrustPace } from "../../src/daemon/options.ts";
 
-import { until } from "./wait.ts";
+import { until, within } from "./wait.ts";
 
 /** For a program that starts, ends or runs: a busy machine takes seconds for each. */
 const PROGRAM_DEADLINE_MS = 60_000;
@@ -94,19 +94,49 @@ export interface Block {
   readonly vipPool: string;
 }
 
-/** Takes a block for a test. The lock is a listener on one of its addresses: the kernel gives it to one process. */
+/** Blocks that this process holds and no test of it has at the moment. */
+const heldBlocks: Block[] = [];
+
+/**
+ * Takes a block for a test. The lock is a listener on one of its addresses: the kernel gives it to one process.
+ *
+ * It is held until the process ends, and a later test of the same process has the block again: node runs what is to be
+ * done after a test in the order in which it was said, so a lock that a test gives back is free before its servers are
+ * gone, and another process would find these in its block.
+ */
 export async function openBlock(t: Ending): Promise<Block> {
+  const block = heldBlocks.shift() ?? (await lockBlock());
+  t.after(() => void heldBlocks.push(block));
+  return block;
+}
+
+/** The second byte of each 127.x.0.0/16 that somebody waits in for connections or datagrams (proc_net(5)). */
+export function inhabitedBlocks(): ReadonlySet<number> {
+  const lines = ["tcp", "udp"].flatMap((kind) => readFileSync(`/proc/net/${kind}`, "utf8").split("\n"));
+  const found = new Set<number>();
+  for (const line of lines) {
+    // Bytes of the address from the last to the first; 0A is LISTEN, 07 any socket for datagrams that has no peer.
+    const second = /^\s*\d+: [0-9A-F]{4}([0-9A-F]{2})7F:[0-9A-F]+ [0-9A-F:]+ (?:0A|07) /.exec(line)?.[1];
+    if (second !== undefined) found.add(Number.parseInt(second, 16));
+  }
+  return found;
+}
+
+async function lockBlock(): Promise<Block> {
   const first = Math.floor(Math.random() * 90);
+  // Not only tests live on this machine: who knows no lock is not disturbed, and does not disturb.
+  const inhabited = inhabitedBlocks();
   for (let tries = 0; tries < 90; tries += 1) {
     const second = 1 + ((first + tries) % 90);
+    if (inhabited.has(second)) continue;
     const lock = createTcpServer().listen(7650, `127.${second}.255.254`);
     try {
       await once(lock, "listening");
     } catch {
-      // Another test holds this block, or somebody listens on every address: the next one.
+      // Another process holds this block, or somebody listens on every address: the next one.
       continue;
     }
-    t.after(() => new Promise<void>((resolve) => lock.close(() => resolve())));
+    lock.unref();
     const address = (host: number, last = 1): string => `127.${second}.${host}.${last}`;
     return { address, vipPool: `127.${second + 128}.0.0/16` };
   }
@@ -248,7 +278,9 @@ export async function run(args: readonly string[], env: Readonly<Record<string, 
   let stderr = "";
   child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
   child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
-  const [code] = (await once(child, "close")) as [number | null];
+  const closed = once(child, "close") as Promise<[number | null]>;
+  // A little more than it may run: one whose own child holds its output open is over, and does not close.
+  const [code] = await within(closed, `the end of node ${args.join(" ")}`, 2 * PROGRAM_DEADLINE_MS);
   return { code, stdout, stderr };
 }
 
@@ -383,7 +415,8 @@ async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<numbe
   const exit = once(child, "exit") as Promise<[number | null]>;
   child.kill(signal);
   if (signal === "SIGKILL") child.kill("SIGCONT");
-  return (await exit)[0];
+  const [code] = await within(exit, `the end of ${child.pid} by ${signal}`, 2 * PROGRAM_DEADLINE_MS);
+  return code;
 }
 
 /** The parsed answer; null for any status but 200. */

@@ -2,6 +2,8 @@
 //
 // It has no rules of its own: a test puts containers in, pushes events, and says how replies go wrong.
 
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
@@ -25,6 +27,8 @@ export interface FakeContainer {
   readonly dns?: readonly string[];
   /** Where the host has its resolv.conf. */
   readonly resolvConfPath?: string;
+  /** What it sees there itself, which the engine gives whoever asks. */
+  readonly resolvConf?: string;
   /** Its network's way out. */
   readonly gateway?: string;
 }
@@ -58,6 +62,8 @@ export interface FakeEngine {
   /** Why it does not make a network that is described so; null when it does. */
   refusal: (description: NetworkDescription) => string | null;
   apiVersion: string;
+  /** What it answers to `GET /info`. */
+  told: unknown;
   /** Event streams open now. */
   streams(): number;
   /** Sends one event to every stream. */
@@ -95,6 +101,7 @@ export async function openEngine(containers: readonly FakeContainer[] = []): Pro
     ],
     refusal: () => null,
     apiVersion: "1.41",
+    told: { OperatingSystem: "fake", LiveRestoreEnabled: false },
     streams: () => streams.size,
     emit: (event) => engine.emitRaw(`${JSON.stringify(event)}\n`),
     emitRaw(bytes) {
@@ -147,6 +154,11 @@ function answer(
     response.flushHeaders();
     streams.add(response);
     response.on("close", () => streams.delete(response));
+  } else if (/^\/containers\/[0-9a-f]+\/archive$/.test(url.pathname)) {
+    const container = engine.containers.get(url.pathname.split("/")[2] ?? "");
+    const text = url.searchParams.get("path") === "/etc/resolv.conf" ? container?.resolvConf : undefined;
+    response.writeHead(text === undefined ? 404 : 200, { "content-type": "application/x-tar" });
+    response.end(text === undefined ? "{}" : tarOf("resolv.conf", text));
   } else if (request.method === "POST") {
     const chunks: Uint8Array[] = [];
     request.on("data", (chunk: Uint8Array) => chunks.push(chunk));
@@ -223,8 +235,20 @@ function removeNetwork(engine: FakeEngine, id: string): Outcome {
   return [204, ""];
 }
 
+/** A tar with one file, as the program makes it. */
+export function tarOf(name: string, text: string): Buffer {
+  const folder = mkdtempSync(join(tmpdir(), "skein-tar-"));
+  try {
+    writeFileSync(join(folder, name), text);
+    return execFileSync("tar", ["-c", "-f", "-", "-C", folder, name]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
 function bodyOf(engine: FakeEngine, { pathname: path, searchParams }: URL): unknown {
   if (path === "/version") return { ApiVersion: engine.apiVersion, Version: "fake" };
+  if (path === "/info") return engine.told;
   if (path === "/networks") return engine.networks;
   if (path === "/containers/json") {
     const filters = JSON.parse(searchParams.get("filters") ?? "{}") as {

@@ -236,12 +236,12 @@ export class GossipNetwork {
   /** True when every running host holds the same and sees all running hosts alive, and no one else. */
   get agrees(): boolean {
     const running = this.running;
-    const [first] = running;
+    const logs = running[0]?.gossip.logs ?? new Map();
     return running.every((host) => {
-      const others = running.filter((other) => other !== host);
-      if (!others.every((other) => this.stateOf(host, other) === "alive")) return false;
+      if (!sameLogs(host.gossip.logs, logs)) return false;
+      if (!running.every((other) => other === host || this.stateOf(host, other) === "alive")) return false;
       const alive = host.gossip.standings.filter(({ state }) => state === "alive").length;
-      return alive === others.length && sameLogs(host.gossip.logs, first?.gossip.logs ?? new Map());
+      return alive === running.length - 1;
     });
   }
 

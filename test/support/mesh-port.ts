@@ -15,6 +15,7 @@ import { dialLink } from "../../src/mesh/websocket.ts";
 import { openMember, papersOf, type Papers, type TestMember } from "./mesh-trust.ts";
 import { openSilentLog } from "./silence.ts";
 import type { Ending } from "./tcp.ts";
+import { DEADLINE_MS, within } from "./wait.ts";
 
 /** A member with an open mesh port. */
 export interface MeshPort extends TestMember {
@@ -50,6 +51,8 @@ export async function openMeshPort(
     lanes,
     log: openSilentLog(),
     metrics: member.metrics,
+    // As long as a test waits: who is slow because the machine is busy is not hung up on.
+    handshakeMs: DEADLINE_MS,
     ...given,
   });
   t.after(() => {
@@ -108,7 +111,8 @@ export async function openTls(t: Ending, port: number, options: RawOptions = {})
   let error = "";
   socket.on("error", (thrown: NodeJS.ErrnoException) => (error = thrown.code ?? thrown.message));
   socket.on("data", (chunk: Buffer) => (received += chunk.toString("latin1")));
-  await new Promise((resolve) => socket.once("secureConnect", resolve).once("close", resolve));
+  const settled = new Promise((resolve) => socket.once("secureConnect", resolve).once("close", resolve));
+  await within(settled, `a handshake with 127.0.0.1:${port}, or its failure`);
   return { socket, received: () => received, error: () => error, reset: () => below.resetAndDestroy() };
 }
 
@@ -133,7 +137,7 @@ export function dialPort(
     readonly lanes?: Lanes;
   } = {},
 ): Promise<Link> {
-  const { from = openMember(papersOf(1)), id = 1, deadlineMs = 5000, lanes = openLanes() } = given;
+  const { from = openMember(papersOf(1)), id = 1, deadlineMs = DEADLINE_MS, lanes = openLanes() } = given;
   return dialLink(address, { id, deadlineMs, lanes, dialMember: from.dialMember });
 }
 

@@ -5,6 +5,9 @@ import { pathToFileURL } from "node:url";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 
+/** No script of a test takes so long: it hangs, and whoever waits for its end is told SIGKILL. */
+const SCRIPT_DEADLINE_MS = 60_000;
+
 /** A script that runs, and what it has printed so far. */
 export interface Script {
   readonly child: ChildProcess;
@@ -24,6 +27,8 @@ export function startScript(t: Pick<TestContext, "after">, text: string): Script
   const code = text.replaceAll('"@/', `"${src}`);
   const child = spawn(process.execPath, ["--input-type=module-typescript", "--eval", code], {
     stdio: ["ignore", "pipe", "pipe"],
+    timeout: SCRIPT_DEADLINE_MS,
+    killSignal: "SIGKILL",
   });
   t.after(() => child.kill("SIGKILL"));
   let stdout = "";

@@ -4,6 +4,8 @@ import { once } from "node:events";
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import type { TestContext } from "node:test";
 
+import { within } from "./wait.ts";
+
 /** Anything with an `after` hook: a test's context, or a stand-in for a suite's. */
 export type Ending = Pick<TestContext, "after">;
 
@@ -41,7 +43,8 @@ export async function openTcp(
   t.after(() => socket.destroy());
   let received = "";
   socket.on("data", (chunk: Buffer) => (received += chunk.toString("latin1")));
-  await new Promise((resolve) => socket.once("connect", resolve).once("close", resolve));
+  const settled = new Promise((resolve) => socket.once("connect", resolve).once("close", resolve));
+  await within(settled, `a connection to 127.0.0.1:${port}, or its refusal`);
   return { socket, received: () => received };
 }
 

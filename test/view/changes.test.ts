@@ -9,7 +9,7 @@ import type { View } from "../../src/model/view.ts";
 import { changesBetween, refusalsBetween } from "../../src/view/changes.ts";
 import { Merger } from "../../src/view/merge.ts";
 
-import { claim, inputOf, range, replica, standing } from "./cluster.ts";
+import { claim, inputOf, member, range, replica, standing } from "./cluster.ts";
 
 /** Views of a node that sees this of host b, one after the other. */
 function viewsOf(...steps: readonly (readonly NodeLogRecord[])[]): View[] {
@@ -54,7 +54,7 @@ test("changes: nothing is told where nothing changed", () => {
 
 test("changes: a service that comes is told with its replicas and its VIP, one that goes with what was left", () => {
   assert.deepEqual(told([], [web(), claim("web", "10.96.5.5")]), [
-    "service.added info default/web: 1 replicas",
+    "service.added info default/web: 1 replica",
     "vip.assigned info default/web: 10.96.5.5",
     "replica.ready info default/web web-1@b: probe: passed",
   ]);
@@ -130,6 +130,23 @@ test("changes: the death of a host is told for each of its replicas, and its ret
     changesBetween(dead, back, 0).map(({ kind }) => kind),
     ["replica.ready"],
   );
+});
+
+test("changes: a host that is drained or activated is told of once; one that comes drained says nothing", () => {
+  const views = [false, true, true, false].map((draining) => {
+    const members = [member("a", { self: true }), member("b", draining ? { draining } : {})];
+    return { ...(viewsOf([])[0] ?? assert.fail()), members };
+  });
+  const texts = views
+    .slice(1)
+    .map((after, at) =>
+      changesBetween(views[at] ?? null, after, 77).map(({ kind, subject }) => `${kind} ${subject}`),
+    );
+  assert.deepEqual(texts, [["member.draining b"], [], ["member.activated b"]]);
+  const [, drained] = views;
+  assert.ok(drained !== undefined);
+  const none = { ...drained, members: [] };
+  assert.deepEqual([...changesBetween(none, drained, 77), ...changesBetween(drained, none, 77)], []);
 });
 
 test("changes: a network is told when it is made, when something is wrong with it, and when it is removed", () => {

@@ -16,6 +16,7 @@ import {
 import { DEFAULT_DELIVERY, EMPTY_DECLARATION, type ServiceDeclaration } from "../../src/model/service.ts";
 import type { MergeInput } from "../../src/view/merge.ts";
 import { idOf } from "../support/gossip-network.ts";
+import { plainMember } from "../support/view.ts";
 
 /** A node and what it publishes. */
 export interface TestNode {
@@ -123,23 +124,6 @@ export function standing(name: string, state: MemberState = "alive"): Standing {
 
 /** A member as another node sees it. */
 export function member(name: string, part: Partial<Member> = {}): Member {
-  return {
-    id: idOf(name),
-    name,
-    host: `${name}.example`,
-    port: 7650,
-    zone: "",
-    labels: {},
-    role: "manager",
-    software: "0.1.0",
-    prefixes: [],
-    state: "alive",
-    incarnation: 3,
-    sinceMs: 700,
-    rttMs: 2,
-    via: null,
-    settlesAtMs: null,
-    self: false,
-    ...part,
-  };
+  const judged = { software: "0.1.0", incarnation: 3, sinceMs: 700, rttMs: 2 };
+  return plainMember(idOf(name), name, { host: `${name}.example`, role: "manager", ...judged, ...part });
 }

@@ -9,7 +9,6 @@
  */
 
 import { createReadStream } from "node:fs";
-import { writeFile } from "node:fs/promises";
 
 import type { Command } from "commander";
 
@@ -20,10 +19,11 @@ import type {
   RestoreRequest,
 } from "../../admin/contract-trust.ts";
 import type { StatusReport } from "../../admin/contract.ts";
-import { Failure, systemCodeOf, textOf as errorText } from "../../base/failure.ts";
+import { Failure, fileFaultOf, systemCodeOf } from "../../base/failure.ts";
 import { LIMITS } from "../../model/limits.ts";
 import { untilAnew } from "../anew.ts";
 import { print, show, tell, type Act, type Session } from "../context.ts";
+import { progress } from "../progress.ts";
 import { printable } from "../render.ts";
 
 /** Deriving a key from a passphrase takes its time, by intent. */
@@ -66,7 +66,10 @@ export function addAuthority(program: Command, act: Act): void {
 async function backup(session: Session, command: Command): Promise<number> {
   const file = command.args[0] ?? "";
   const request: BackupRequest = { passphrase: await passphraseOf(session, command) };
-  const report = await session.client.post<BackupReport>("/api/v1/authority/backup", request, DEADLINE_MS);
+  const report = await progress(session, {
+    text: "making a key of the passphrase",
+    work: session.client.post<BackupReport>("/api/v1/authority/backup", request, DEADLINE_MS),
+  });
   if (file === "-") {
     await print(session, report.backup);
     return 0;
@@ -84,14 +87,14 @@ async function restore(session: Session, command: Command): Promise<number> {
     backup: await textOf(command.args[0] ?? ""),
   };
   const { startedAtMs } = await session.client.get<StatusReport>("/api/v1/status");
-  const report = await session.client.post<AuthorityReport>(
-    "/api/v1/authority/restore",
-    request,
-    DEADLINE_MS,
-  );
+  const report = await progress(session, {
+    text: "making a key of the passphrase",
+    work: session.client.post<AuthorityReport>("/api/v1/authority/restore", request, DEADLINE_MS),
+  });
   const { node, clusterId, generation } = report;
   tell(session, `the backup fits; waiting for the daemon of ${node} to open anew`);
-  await untilAnew(session, startedAtMs);
+  const work = untilAnew(session, startedAtMs);
+  await progress(session, { text: "waiting for the daemon to open anew", work });
   const text = `${node} is a manager of cluster ${clusterId}, with authority ${generation}`;
   await show(session, { value: report, table: () => `${printable(text)}\n`, names: [node] });
   return 0;
@@ -118,6 +121,8 @@ async function passphraseOf({ surroundings }: Session, command: Command): Promis
 
 /** Writes a file that only its owner may read. Never over another: that could be the only good backup. */
 async function writeNew(path: string, text: string): Promise<void> {
+  // Here and not at each start: most commands write no file.
+  const { writeFile } = await import("node:fs/promises");
   try {
     await writeFile(path, text, { mode: 0o600, flag: "wx", flush: true });
   } catch (thrown) {
@@ -150,6 +155,7 @@ function fileFailure(path: string, done: string, cause: unknown): Failure {
   if (cause instanceof Failure) return cause;
   const code = systemCodeOf(cause);
   if (code === "EEXIST") return new Failure("busy", `backup ${path} is there already; expected a new name`);
-  const text = `backup ${path} cannot be ${done}: ${errorText(cause)}`;
+  const text = `backup ${path} cannot be ${done}: ${fileFaultOf(cause)}`;
+  if (code === "EACCES" || code === "EPERM") return new Failure("not-allowed", text, { cause });
   return new Failure(code === "ENOENT" ? "not-found" : "invalid", text, { cause });
 }

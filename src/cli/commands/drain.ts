@@ -10,9 +10,11 @@
 
 import type { Command } from "commander";
 
+import type { DrainLine } from "../../admin/contract-live.ts";
 import type { DrainRequest, DrainResult } from "../../admin/contract.ts";
 import { CODES } from "../../base/failure.ts";
 import { show, type Act, type Session } from "../context.ts";
+import { progress } from "../progress.ts";
 import { printable, printableLines } from "../render.ts";
 
 /** Above the daemon's own cap of 10 s, after which it names who is missing. */
@@ -39,7 +41,11 @@ export function addDrain(program: Command, act: Act): void {
 async function drain(session: Session, command: Command): Promise<number> {
   const { wait = false, undo = false } = command.opts<{ readonly wait?: true; readonly undo?: true }>();
   const request: DrainRequest = { replica: command.args[0] ?? "", wait, ...(undo ? { undo } : {}) };
-  const result = await session.client.post<DrainResult>("/api/v1/drains", request, WAIT_DEADLINE_MS);
+  const result = await progress(session, {
+    text: "waiting for every live member to apply it",
+    work: session.client.post<DrainResult>("/api/v1/drains", request, WAIT_DEADLINE_MS),
+    look: () => missingText(session, ({ replica, name }) => [replica, name].includes(request.replica)),
+  });
   const outcome = undo ? printable(`${result.replica} is not drained any more`) : outcomeOf(result);
   await show(session, { value: result, table: () => `${outcome}\n`, names: [result.replica] });
   if (result.applied || !wait) return 0;
@@ -48,6 +54,16 @@ async function drain(session: Session, command: Command): Promise<number> {
   const missing = `replica ${result.replica} drains, but in 10 s it was not applied by: ${names}`;
   session.surroundings.stderr.write(`skein: ${printableLines(missing)}\n`);
   return CODES.timeout.exit;
+}
+
+/** Who has not applied some drains yet, for the line of progress; null while that is not told. */
+export async function missingText(
+  { client }: Session,
+  isMeant: (drain: DrainLine) => boolean,
+): Promise<string | null> {
+  const drains = await client.get<readonly DrainLine[]>("/api/v1/drains");
+  const names = new Set(drains.filter(isMeant).flatMap(({ pending }) => pending));
+  return names.size === 0 ? null : `not applied yet by ${[...names].sort().join(", ")}`;
 }
 
 function outcomeOf({ replica, applied, pending }: DrainResult): string {

@@ -121,6 +121,8 @@ const TONE_BY_KIND: ReadonlyMap<string, Tone> = new Map<string, Tone>([
   ["member.away", "warn"],
   ["member.dead", "bad"],
   ["member.left", "dim"],
+  ["member.draining", "warn"],
+  ["member.activated", "good"],
   ["link.lost", "warn"],
   ["replica.ready", "good"],
   ["replica.gone", "dim"],

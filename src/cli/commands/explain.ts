@@ -22,9 +22,9 @@ Examples:
 /** Adds the command. */
 export function addExplain(program: Command, act: Act): void {
   program
-    .command("explain <name>")
+    .command("explain <service>")
     .description("tell of each replica of a service: in or out, why, since when, who says so")
-    .option("--network <name>", "network of the service, where several have the name")
+    .option("--network <network>", "network of the service, where several have the name")
     .addHelpText("after", EXAMPLES)
     .action(
       act(async (session, command) => {

@@ -17,6 +17,7 @@ import { Failure } from "../../base/failure.ts";
 import { untilAnew } from "../anew.ts";
 import { unlessNoDaemon } from "../client.ts";
 import { show, tell, type Act, type Session } from "../context.ts";
+import { progress } from "../progress.ts";
 import { printable } from "../render.ts";
 
 import { configFlagsOf } from "./run.ts";
@@ -52,13 +53,20 @@ async function join(session: Session, command: Command): Promise<number> {
   const { client, surroundings } = session;
   const before = await unlessNoDaemon(client.get<StatusReport>("/api/v1/status"));
   if (before === null) {
-    const result = await surroundings.joinCluster(configFlagsOf(command, []), request);
+    const result = await progress(session, {
+      text: `asking ${request.host} for a certificate`,
+      work: surroundings.joinCluster(configFlagsOf(command, []), request),
+    });
     return await tellJoined(session, result, "start its daemon with: skein run");
   }
-  const result = await client.post<JoinResult>("/api/v1/join", request, JOIN_DEADLINE_MS);
+  const result = await progress(session, {
+    text: `asking ${request.host} for a certificate`,
+    work: client.post<JoinResult>("/api/v1/join", request, JOIN_DEADLINE_MS),
+  });
   if (result.joined) {
     tell(session, `${result.node} has its certificate; waiting for its daemon to open anew`);
-    await untilAnew(session, before.startedAtMs);
+    const work = untilAnew(session, before.startedAtMs);
+    await progress(session, { text: "waiting for the daemon to open anew", work });
   }
   return await tellJoined(session, result, "its daemon serves");
 }

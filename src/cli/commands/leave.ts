@@ -17,6 +17,7 @@ import type { Command } from "commander";
 import type { LeaveRequest, LeaveResult, StatusReport } from "../../admin/contract.ts";
 import { CODES, Failure } from "../../base/failure.ts";
 import { show, tell, type Act, type Session } from "../context.ts";
+import { progress } from "../progress.ts";
 import { printable, printableLines } from "../render.ts";
 
 import { configFlagsOf } from "./run.ts";
@@ -35,7 +36,14 @@ wait two minutes for its return. Started again after leaving, it is a new node.
 Exit status 4 when the daemon has not ended within 15 s, 5 for the last manager of others without --force.`;
 
 /** How the daemon was found after its farewell. */
-type Outcome = "gone" | "lingers" | "started again";
+type Outcome = "gone" | "lingers" | "started again" | "taken along";
+
+const ENDED: Readonly<Record<Outcome, string>> = {
+  gone: "its daemon has ended",
+  lingers: "its daemon answers",
+  "started again": "its daemon answers",
+  "taken along": "its daemon ends, and this container with it",
+};
 
 /** Adds the command. */
 export function addLeave(program: Command, act: Act): void {
@@ -59,10 +67,11 @@ async function leave(session: Session, command: Command): Promise<number> {
   const running = await statusOrForgotten(session, command, force);
   if (running === null) return 0;
   const { startedAtMs } = running;
-  const result = await session.client.post<LeaveResult>("/api/v1/leave", request, DEADLINE_MS);
-  // At once: run inside the daemon's own container, this command ends with it.
-  tell(session, `${result.node} has said farewell; waiting for its daemon to end`);
-  const outcome = await untilGone(session, startedAtMs, deadlineMs);
+  const result = await progress(session, {
+    text: "draining all that runs here, then saying farewell",
+    work: session.client.post<LeaveResult>("/api/v1/leave", request, DEADLINE_MS),
+  });
+  const outcome = await endOf(session, result, { startedAtMs, deadlineMs });
   const text = printable(textOf(result, outcome));
   await show(session, { value: result, table: () => `${text}\n`, names: [result.node] });
   const { stderr } = session.surroundings;
@@ -74,7 +83,7 @@ async function leave(session: Session, command: Command): Promise<number> {
     warn("the daemon was started again, as a new node: tell its supervisor not to, then leave once more");
   if (outcome === "lingers") warn(`its daemon has not ended within ${DEADLINE_MS / 1000} s`);
   if (outcome === "lingers") return CODES.timeout.exit;
-  return outcome === "gone" && result.farewell === "left" ? 0 : 1;
+  return outcome !== "started again" && result.farewell === "left" ? 0 : 1;
 }
 
 /** The daemon's status; null when none runs and its data dir has forgotten the cluster, as `--force` asks. */
@@ -92,6 +101,18 @@ async function statusOrForgotten(
     await show(session, { value: { dataDir }, table: () => `${printable(text)}\n`, names: [dataDir] });
     return null;
   }
+}
+
+/** Waits for the daemon's end, unless that would end this command, too, before it has told anything. */
+async function endOf(
+  session: Session,
+  { node }: LeaveResult,
+  run: { readonly startedAtMs: number; readonly deadlineMs: number },
+): Promise<Outcome> {
+  if (session.surroundings.endsWithDaemon()) return "taken along";
+  tell(session, `${node} has said farewell; waiting for its daemon to end`);
+  const work = untilGone(session, run.startedAtMs, run.deadlineMs);
+  return await progress(session, { text: "waiting for its daemon to end", work });
 }
 
 /** Looks at the daemon again and again until nobody answers, or another run of it does. */
@@ -115,7 +136,7 @@ async function untilGone(
 }
 
 function textOf({ node, farewell }: LeaveResult, outcome: Outcome): string {
-  const ended = outcome === "gone" ? "its daemon has ended" : "its daemon answers";
+  const ended = ENDED[outcome];
   if (farewell === "left") return `${node} has left the cluster for good, ${ended}`;
   return `${node} was being stopped already, as for a restart: the others wait for its return, ${ended}`;
 }

@@ -18,6 +18,8 @@ import type {
   NetworkResult,
 } from "../../admin/contract-network.ts";
 import { show, tell, type Act, type Session } from "../context.ts";
+import { pathTo } from "../describe.ts";
+import { progress } from "../progress.ts";
 import { printable, renderPairs, renderTable, type Cell, type Column, type Style } from "../render.ts";
 
 const COLUMNS: readonly Column<NetworkLine>[] = [
@@ -54,7 +56,7 @@ export function addNetwork(program: Command, act: Act): void {
     .addHelpText("after", "\nExamples:\n  skein network ls\n  skein network ls -o json")
     .action(act((session) => list(session)));
   network
-    .command("inspect <name>")
+    .command("inspect <network>")
     .description("all that is known of a network: each host's slice of it, and whether it carries it")
     .addHelpText("after", "\nExamples:\n  skein network inspect app")
     .action(act((session, command) => inspect(session, command.args[0] ?? "")));
@@ -67,7 +69,7 @@ export function addNetwork(program: Command, act: Act): void {
     .addHelpText("after", CREATE_TEXT)
     .action(act((session, command) => create(session, command)));
   network
-    .command("rm <name>")
+    .command("rm <network>")
     .description("remove an overlay network")
     .option("--force", "though replicas or containers are on it: they lose it when they stop")
     .addHelpText("after", "\nExamples:\n  skein network rm app\n\nManagers only.")
@@ -100,7 +102,7 @@ async function list(session: Session): Promise<number> {
 }
 
 async function inspect(session: Session, name: string): Promise<number> {
-  const network = await session.client.get<NetworkDetail>(pathOf(name));
+  const network = await session.client.get<NetworkDetail>(pathTo("networks", name));
   await show(session, {
     value: network,
     table: (style) => {
@@ -123,7 +125,10 @@ async function create(session: Session, command: Command): Promise<number> {
     readonly ipv6: boolean;
   }>();
   const request: NetworkRequest = { name: command.args[0] ?? "", subnet: subnet ?? null, encrypted, ipv6 };
-  const made = await session.client.post<NetworkResult>("/api/v1/networks", request, CHANGE_DEADLINE_MS);
+  const made = await progress(session, {
+    text: `making network ${request.name}, and waiting for it on this host`,
+    work: session.client.post<NetworkResult>("/api/v1/networks", request, CHANGE_DEADLINE_MS),
+  });
   const { name, range, slices, created } = made;
   const cut = `${range}, ${slices.total} slices of /${slices.bits}, one for each host`;
   const text = created ? `network ${name} was made: ${cut}` : `network ${name} is there already: ${cut}`;
@@ -135,8 +140,11 @@ async function create(session: Session, command: Command): Promise<number> {
 
 async function remove(session: Session, command: Command): Promise<number> {
   const { force = false } = command.opts<{ readonly force?: true }>();
-  const path = `${pathOf(command.args[0] ?? "")}${force ? "?force=true" : ""}`;
-  const removed = await session.client.remove<NetworkRemoval>(path, CHANGE_DEADLINE_MS);
+  const path = `${pathTo("networks", command.args[0] ?? "")}${force ? "?force=true" : ""}`;
+  const removed = await progress(session, {
+    text: `removing network ${command.args[0] ?? ""}`,
+    work: session.client.remove<NetworkRemoval>(path, CHANGE_DEADLINE_MS),
+  });
   const { name, users } = removed;
   await show(session, {
     value: removed,
@@ -174,8 +182,4 @@ function stateCell({ sound, problems }: NetworkLine): Cell {
 
 function yesNo(value: boolean): string {
   return value ? "yes" : "no";
-}
-
-function pathOf(name: string): string {
-  return `/api/v1/networks/${encodeURIComponent(name)}`;
 }

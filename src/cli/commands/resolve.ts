@@ -37,7 +37,7 @@ const GOOD_RCODES: readonly string[] = ["NOERROR", "FORWARD"];
 /** Adds the command. */
 export function addResolve(program: Command, act: Act): void {
   program
-    .command("resolve <name> [type]")
+    .command("resolve <dns-name> [type]")
     .description("tell what DNS would answer")
     .option("--as <container>", "to this container (name or address) instead of this host")
     .addHelpText("after", EXAMPLES)

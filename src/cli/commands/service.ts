@@ -6,6 +6,7 @@
 
 import type { Command } from "commander";
 
+import type { NetworkDetail } from "../../admin/contract-network.ts";
 import type { ServiceDetail, ServiceLine } from "../../admin/contract.ts";
 import { show, tell, type Act, type Session } from "../context.ts";
 import {
@@ -16,6 +17,7 @@ import {
   servicePath,
   trafficTexts,
   vipTexts,
+  pathTo,
 } from "../describe.ts";
 import { renderPairs, renderTable, type Column, type Style, type Tone } from "../render.ts";
 
@@ -42,13 +44,13 @@ export function addService(program: Command, act: Act): void {
   service
     .command("ls")
     .description("list services: VIP, ports, replicas that are ready")
-    .option("--network <name>", "only the services of this network")
+    .option("--network <network>", "only the services of this network")
     .addHelpText("after", "\nExamples:\n  skein service ls\n  skein service ls --network front --quiet")
     .action(act((session, command) => list(session, networkOf(command))));
   service
-    .command("inspect <name>")
+    .command("inspect <service>")
     .description("all that is known of a service")
-    .option("--network <name>", "network of the service, where several have the name")
+    .option("--network <network>", "network of the service, where several have the name")
     .addHelpText(
       "after",
       "\nExamples:\n  skein service inspect web\n  skein service inspect front/web -o json",
@@ -64,6 +66,9 @@ export function networkOf(command: Command): string | null {
 async function list(session: Session, network: string | null): Promise<number> {
   const query = network === null ? "" : `?${new URLSearchParams({ network }).toString()}`;
   const services = await session.client.get<readonly ServiceLine[]>(`/api/v1/services${query}`);
+  // An empty list would look like a network on which nothing runs.
+  if (services.length === 0 && network !== null)
+    await session.client.get<NetworkDetail>(pathTo("networks", network));
   await show(session, {
     value: services,
     table: (style) => renderTable(COLUMNS, services, style),

@@ -7,23 +7,40 @@
  * Touches: nothing but the daemon, through the session.
  */
 
+import { setTimeout as pause } from "node:timers/promises";
+
 import type { Command } from "commander";
 
 import type { StatusReport } from "../../admin/contract.ts";
-import { show, type Act } from "../context.ts";
+import { Failure } from "../../base/failure.ts";
+import { show, type Act, type Session } from "../context.ts";
+import { progress } from "../progress.ts";
 import { durationText, idText, renderPairs, type Style } from "../render.ts";
 
 import { certificateText } from "./node.ts";
+
+/** How long `--wait` does, and how often it asks. */
+const WAIT_MS = 30_000;
+const ASK_EVERY_MS = 100;
 
 /** Adds the command. */
 export function addStatus(program: Command, act: Act): void {
   program
     .command("status")
     .description("this daemon: what it does, what auto picked, what is wrong")
-    .addHelpText("after", "\nExamples:\n  skein status\n  skein status -o json | jq .view.complete")
+    .option("--wait", "until the daemon answers and its view is complete, 30 s at most")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  skein status\n  skein status --wait              behind a start, in a script\n" +
+        "  skein status -o json | jq .view.complete",
+    )
     .action(
-      act(async (session) => {
-        const status = await session.client.get<StatusReport>("/api/v1/status");
+      act(async (session, command) => {
+        const { wait = false } = command.opts<{ readonly wait?: true }>();
+        const asked = wait ? untilComplete(session) : statusOf(session);
+        const status = wait
+          ? await progress(session, { text: "waiting for the daemon to be ready", work: asked })
+          : await asked;
         await show(session, {
           value: status,
           table: (style) => textOf(status, style),
@@ -32,6 +49,29 @@ export function addStatus(program: Command, act: Act): void {
         return 0;
       }),
     );
+}
+
+async function statusOf({ client }: Session): Promise<StatusReport> {
+  return await client.get<StatusReport>("/api/v1/status");
+}
+
+/** @throws what the last question met, once it has waited for long enough */
+async function untilComplete(session: Session): Promise<StatusReport> {
+  const { nowMs, interrupted } = session.surroundings;
+  const deadlineMs = nowMs() + WAIT_MS;
+  for (;;) {
+    let why: Failure;
+    try {
+      const status = await statusOf(session);
+      if (status.view.complete) return status;
+      why = new Failure("timeout", `view is not complete after ${WAIT_MS / 1000} s; skein doctor says why`);
+    } catch (thrown) {
+      if (!(thrown instanceof Failure) || thrown.code !== "unreachable") throw thrown;
+      why = thrown;
+    }
+    if (nowMs() >= deadlineMs) throw why;
+    await pause(ASK_EVERY_MS, undefined, { signal: interrupted });
+  }
 }
 
 function textOf(status: StatusReport, style: Style): string {

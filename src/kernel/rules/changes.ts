@@ -26,10 +26,11 @@ import {
   type SetName,
 } from "./ruleset.ts";
 
-/** What a table holds: the digests of each chain's rules in their order, and the elements of each set. */
+/** What a table holds: the digests of each chain's rules in their order, the elements of each set, named counters. */
 export interface TableState {
   readonly chains: ReadonlyMap<string, readonly string[]>;
   readonly sets: ReadonlyMap<string, Elements>;
+  readonly counters: ReadonlySet<string>;
 }
 
 /** What leads from one to the other. */
@@ -77,15 +78,39 @@ export function diffRules(observed: TableState | null, desired: Ruleset, options
   // A table of another layout goes whole, and with it what only an earlier life knows.
   if (observed !== null && !isFitting && !mayChangeBy(options)) return nothing(observed);
   const lines = isFitting ? [] : foundation(observed !== null);
-  const before = isFitting ? observed : { chains: new Map([[LAYOUT, []]]), sets: new Map() };
+  const before = isFitting ? observed : { chains: new Map([[LAYOUT, []]]), sets: new Map(), counters: NONE };
   const chains = diffChains(before, desired, options);
   const sets = diffSets(before, desired, options);
-  lines.push(...chains.begin, ...sets.lines, ...chains.end);
+  const counters = diffCounters(before, desired, options);
+  lines.push(...counters.begin, ...chains.begin, ...sets.lines, ...chains.end, ...counters.end);
   return {
     script: lines.length === 0 ? "" : `${lines.join("\n")}\n`,
     count: chains.count + sets.count + (isFitting ? 0 : 1),
     services: chains.services,
-    after: { chains: chains.after, sets: sets.after },
+    after: { chains: chains.after, sets: sets.after, counters: counters.after },
+  };
+}
+
+const NONE: ReadonlySet<string> = new Set();
+
+/** Counters of what is led: those that rules name come first, and go when no rule can name them any more. */
+function diffCounters(
+  { counters }: TableState,
+  { chains }: Ruleset,
+  { mayRemove }: ChangeOptions,
+): {
+  readonly begin: readonly string[];
+  readonly end: readonly string[];
+  readonly after: ReadonlySet<string>;
+} {
+  const wanted = new Set(
+    Array.from(chains.values(), ({ counter }) => counter).filter((name) => name !== null),
+  );
+  const gone = mayRemove ? [...counters].filter((name) => !wanted.has(name)) : [];
+  return {
+    begin: [...wanted].filter((name) => !counters.has(name)).map((name) => `add counter ${IN_TABLE} ${name}`),
+    end: gone.map((name) => `delete counter ${IN_TABLE} ${name}`),
+    after: mayRemove ? wanted : new Set([...counters, ...wanted]),
   };
 }
 

@@ -56,9 +56,11 @@ const PATTERNS: ReadonlyMap<string, readonly [RegExp, RegExp]> = new Map(
 );
 
 /** What is wrong with a chain, in words; null for nothing. */
-export function checkChain({ name, hook, rules }: Chain): string | null {
+export function checkChain({ name, hook, rules, counter }: Chain): string | null {
   if (name.length > CHAIN_NAME_MAX || !CHAIN_NAME.test(name))
     return `chain is ${quoted(name)}; expected letters, digits, "-", "_" and "/"`;
+  if (counter !== null && (counter.length > CHAIN_NAME_MAX || !CHAIN_NAME.test(counter)))
+    return `counter of chain ${name} is ${quoted(counter)}; expected letters, digits, "-", "_" and "/"`;
   if (hook !== null && !HOOK.test(hook))
     return `hook of chain ${name} is ${quoted(hook)}; expected type and priority`;
   const wrong = rules.find((rule) => !isSafe(rule));

@@ -1,5 +1,5 @@
 /**
- * Nft: the program nft, as far as it is used: read our table, run a script.
+ * Nft: the program nft, as far as it is used: read our table or its counters, run a script.
  *
  * Scripts go to its standard input, never through a shell. What it says of a script that it refuses is the caller's to
  * judge; that it is not there, or that we may not, is a Failure.
@@ -12,7 +12,7 @@ import { run } from "../../runtime/exec.ts";
 
 import { TABLE } from "../names.ts";
 import type { TableState } from "./changes.ts";
-import { parseListing } from "./listing.ts";
+import { parseCounters, parseListing } from "./listing.ts";
 
 /** Ten thousand services at once take a quarter of that. */
 const DEADLINE_MS = 60_000;
@@ -58,6 +58,26 @@ export function openNft(command: readonly string[] = ["nft"]): RulesKernel {
       return said(stderr);
     },
   };
+}
+
+/** More is not waited for: who wants to know asks again. */
+const COUNTS_DEADLINE_MS = 1000;
+
+/**
+ * What our counters have counted, by name; none where there is no table. One call of nft, which reads no rules for it.
+ *
+ * @param command  as for openNft
+ * @throws Failure when it cannot be read
+ */
+export async function readCounters(
+  command: readonly string[] = ["nft"],
+): Promise<ReadonlyMap<string, number>> {
+  const [program = "nft", ...before] = command;
+  const args = [...before, "list", "counters", "table", "inet", TABLE];
+  const { status, stdout, stderr } = await run(program, args, { deadlineMs: COUNTS_DEADLINE_MS });
+  if (status === 0) return parseCounters(stdout);
+  if (/No such file or directory/.test(stderr)) return new Map();
+  throw refusal("counters cannot be read", stderr);
 }
 
 function refusal(what: string, stderr: string): Failure {

@@ -28,6 +28,8 @@ export interface Chain {
   readonly rules: readonly Rule[];
   /** Whose it is: without it everything else stands; null for the chains that all lean on. */
   readonly service: ServiceKey | null;
+  /** The counter that its rules count with, by name; null where none does. */
+  readonly counter: string | null;
 }
 
 /** The elements of a set or map: what stands for a key; empty text in a set. */
@@ -143,9 +145,10 @@ export function rule(text: string): Rule {
 export function chain(
   name: string,
   texts: readonly string[],
-  options: { readonly hook?: string; readonly service?: ServiceKey } = {},
+  options: { readonly hook?: string; readonly service?: ServiceKey; readonly counter?: string } = {},
 ): Chain {
-  return { name, hook: options.hook ?? null, rules: texts.map(rule), service: options.service ?? null };
+  const { hook = null, service = null, counter = null } = options;
+  return { name, hook, rules: texts.map(rule), service, counter };
 }
 
 /** The key of an endpoint. */

@@ -39,6 +39,7 @@ import {
 import {
   addressWord,
   chainWord,
+  counterWord,
   markWord,
   networkWord,
   portWord,
@@ -73,7 +74,7 @@ export interface ServicePlan {
 }
 
 /** More upstreams than that are the proxy's: a rule of so many slots is slow to change. */
-export const UPSTREAMS_MAX = 1024;
+const UPSTREAMS_MAX = 1024;
 
 /** A constant seed: clients are to find the same replica through every host. */
 const HASH_SEED = "0x736b656e";
@@ -191,7 +192,8 @@ class Planning {
       if (this.#service.replicas.some(({ tier }) => tier === "eligible")) this.left.push(name);
       return null;
     }
-    this.chains.push(chain(name, texts, { service: this.#service.key }));
+    const { key } = this.#service;
+    this.chains.push(chain(name, texts, { service: key, counter: counterWord(key) }));
     return name;
   }
 
@@ -220,8 +222,8 @@ class Planning {
     }
     this.#mask(healthy, port, family);
     const transport = transportOf(port.protocol);
-    const turns = (): readonly string[] => this.#inTurn(chosen, { family, transport, name });
-    return traffic.balance === "source-hash" ? byClient(chosen, { family, transport }) : turns();
+    const at = { family, transport, counter: counterWord(this.#service.key) };
+    return traffic.balance === "source-hash" ? byClient(chosen, at) : this.#inTurn(chosen, { ...at, name });
   }
 
   #inTurn(
@@ -280,6 +282,8 @@ function addressIn({ address, address6 }: Upstream, family: Family): string | nu
 interface Leading {
   readonly family: Family;
   readonly transport: "tcp" | "udp";
+  /** What counts the connections that are. */
+  readonly counter: string;
 }
 
 /** By the client's address; what belongs to a doubtful upstream goes back. */
@@ -301,7 +305,7 @@ function byClient(upstreams: readonly Upstream[], at: Leading): readonly string[
 function leadRules(
   choice: string,
   slots: readonly (Upstream | null)[],
-  { family, transport }: Leading,
+  { family, transport, counter }: Leading,
 ): readonly string[] {
   const places = slots.flatMap((upstream, slot) =>
     upstream === null ? [] : [{ upstream, mark: markWord(MARK_LED + slot) }],
@@ -310,11 +314,19 @@ function leadRules(
     .filter(({ upstream }) => upstream.replica.local)
     .map(({ upstream, mark }) => [addressWord(family, addressIn(upstream, family) ?? ""), mark] as const);
   const map = places.map(({ upstream, mark }) => `${mark} : ${socketOf(upstream, family)}`).join(", ");
+  const counted = `meta l4proto ${protocolWord(transport)} counter name ${counter}`;
   return [
     `ct mark set ${choice}`,
     ...ownCalls(selves, family),
-    `meta l4proto ${protocolWord(transport)} dnat ${family} to ct mark map { ${map} }`,
+    ...backOf(slots),
+    `${counted} dnat ${family} to ct mark map { ${map} }`,
   ];
+}
+
+/** Those without anybody go back before they are counted. */
+function backOf(slots: readonly (Upstream | null)[]): readonly string[] {
+  const marks = slots.flatMap((upstream, slot) => (upstream === null ? [markWord(MARK_LED + slot)] : []));
+  return marks.length === 0 ? [] : [`ct mark { ${marks.join(", ")} } return`];
 }
 
 /** A few as rules of their own: a set has its price for every change, as nft reads all sets of the table. */

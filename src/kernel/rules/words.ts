@@ -97,6 +97,11 @@ export function chainWord(prefix: string, service: string, rest: string): string
   return `${prefix}-${createHash("sha256").update(name).digest("hex").slice(0, 24)}`;
 }
 
+/** The name of the counter of what is led to a service's replicas: readable where that fits, else with a hash of it. */
+export function counterWord(service: string): string {
+  return chainWord("led", service, "all").replace(/\/all$/, "");
+}
+
 function refused(thing: string, value: string, expected: string): Failure {
   return new Failure("invalid", `${thing} is ${JSON.stringify(value.slice(0, 80))}; expected ${expected}`);
 }

@@ -126,7 +126,7 @@ function hex(char: string, digits: number): string {
 }
 
 /** The path of a target, or a URL without user, password, query and fragment. */
-function withoutQuery(text: string): string {
+export function withoutQuery(text: string): string {
   const end = text.search(/[?#]/);
   const path = end === -1 ? text : text.slice(0, end);
   // Up to the last `@` of what can be the authority: a password may have one in it.

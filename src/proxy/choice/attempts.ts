@@ -22,7 +22,7 @@ import type { Log } from "../../runtime/log.ts";
 import type { Metrics } from "../../runtime/metrics.ts";
 
 import type { AccessLog } from "../access/entry.ts";
-import type { Active, Use } from "./active.ts";
+import type { Active, Meter, Tally, Use } from "./active.ts";
 import { canSpare, canSpareForAnswers, Chooser, hasAlternative, type Ask } from "./balance.ts";
 import type { Connect } from "../connect.ts";
 import type { Deadlines } from "../deadlines.ts";
@@ -31,6 +31,8 @@ import { afterAttempt, maySendAgain, RetryBudget } from "./retry.ts";
 import type { AttemptEnd, Resendable, RetryFunds } from "./retry.ts";
 import { STREAK_MAX } from "./streaks.ts";
 import type { Pool, Upstream } from "../routes.ts";
+import type { RequestTrace } from "../trace/span.ts";
+import type { Tracing } from "../trace/tracing.ts";
 
 /** How long the proxy waits, in milliseconds. */
 export interface Times {
@@ -56,12 +58,19 @@ export interface Asker {
   readonly client: string;
   /** Called at most once for each upstream chosen: it is gone, what it carries is to be ended or taken elsewhere. */
   readonly gone: () => void;
+  /** Told of each attempt; null and left out when nobody wants to know. */
+  readonly trace?: RequestTrace | null;
+  /** As what attempts count for their upstream; nothing unless told. */
+  readonly counts?: "requests" | "connections";
+  /** Tells of the bytes. */
+  readonly meter?: Meter;
 }
 
 /** What all that carries traffic shares. */
 export interface Traffic {
   readonly active: Active;
   readonly access: AccessLog;
+  readonly tracing: Tracing;
   readonly ejections: Ejections;
   readonly deadlines: Deadlines;
   readonly connect: Connect;
@@ -105,6 +114,10 @@ export class Attempts {
   #current: Upstream | null = null;
   #last: Upstream | null = null;
   #use: Use | null = null;
+  /** Of the upstream that was tried last. */
+  #tally: Tally | null = null;
+  /** The current attempt counts as an error of its upstream. */
+  #isFault = false;
   #sentAtMs = 0;
   #deaths = 0;
   #retriesTaken = 0;
@@ -146,8 +159,10 @@ export class Attempts {
   next(): Upstream | null {
     this.#sentAtMs = this.#traffic.nowMs();
     this.#goesWell = false;
+    this.#isFault = false;
     if (this.#sendsAgain) {
       this.#countRetry();
+      if (this.#current !== null) this.#asker.trace?.began(this.#current, this.#sentAtMs);
       return this.#current;
     }
     this.#release();
@@ -164,7 +179,8 @@ export class Attempts {
     }
     this.#countRetry();
     this.#last = this.#current;
-    this.#use = this.#traffic.active.use(this.#current, this.#asker.gone);
+    this.#begin(this.#current);
+    this.#asker.trace?.began(this.#current, this.#sentAtMs);
     return this.#current;
   }
 
@@ -178,12 +194,17 @@ export class Attempts {
     if (upstream === null) return false;
     // A fresh connection cannot have gone stale: whoever says so again met an upstream that dies of the request.
     const end = told === "stale" && this.#sendsAgain ? "died" : told;
+    this.#asker.trace?.failed(end, this.#traffic.nowMs());
     const decided = afterAttempt(end, request, this.#deaths);
     // Twice in a row, and over a connection made for it: this upstream takes none.
     const goes = end === "undelivered" && decided === "again" && this.#sendsAgain ? "next" : decided;
-    if (end === "connect" && !isOurOwn(cause)) this.#eject(upstream, "connect");
+    if (end === "connect" && !isOurOwn(cause)) {
+      this.#fault();
+      this.#eject(upstream, "connect");
+    }
     if (end === "died") {
       this.#deaths += 1;
+      this.#fault();
       this.#wentBadly(upstream, "broken");
     }
     // Not for a failed connect or a stale connection: the first costs the upstream nothing, the second comes once.
@@ -203,6 +224,8 @@ export class Attempts {
     if (upstream === null || this.#isPatient) return false;
     this.#suspect(upstream);
     if (!maySendAgain(request) || !this.#hasBetter(upstream) || !this.#takeRetry()) return false;
+    this.#asker.trace?.failed("late", this.#traffic.nowMs());
+    this.#fault();
     this.#slow = [...this.#slow, upstream.id];
     this.#tried = new Set(this.#tried).add(upstream.id);
     this.#sendsAgain = false;
@@ -224,18 +247,22 @@ export class Attempts {
     const { active, ejections } = this.#traffic;
     if (this.#current === null) return;
     const nowMs = this.#traffic.nowMs();
+    this.#asker.trace?.answered(status, nowMs);
     if (this.#use !== null) active.answered(this.#use, nowMs);
     ejections.answered(this.#current.id);
     // The same request took no time here: those who kept silent on it are not acquitted.
     if (nowMs - this.#sentAtMs < this.firstByteMs) this.#suspects = NOBODY;
     else this.#acquit();
-    if (status < 500) this.succeeded();
-    else this.#wentBadly(this.#current, "errors");
+    if (status < 500) return this.succeeded();
+    this.#fault();
+    this.#wentBadly(this.#current, "errors");
   }
 
   /** Told that the current upstream broke off what it had begun: an answer cut short, a connection reset unused. */
   broke(): void {
     this.#goesWell = false;
+    this.#asker.trace?.failed("broken", this.#traffic.nowMs());
+    this.#fault();
     if (this.#current !== null) this.#wentBadly(this.#current, "broken");
   }
 
@@ -254,6 +281,20 @@ export class Attempts {
     const { client } = this.#asker;
     const ask: Ask = { client, active, ejections, tried: this.#tried, nowMs: this.#sentAtMs };
     return this.#lane.chooser.choose(this.#lane.pool, ask);
+  }
+
+  #begin(upstream: Upstream): void {
+    const { counts, gone, meter } = this.#asker;
+    this.#use = this.#traffic.active.use(upstream, gone, meter);
+    this.#tally = this.#use.load.tally;
+    if (counts !== undefined) this.#tally[counts] += 1;
+  }
+
+  /** Counts an error of the current upstream, once for each attempt. */
+  #fault(): void {
+    if (this.#isFault || this.#tally === null || this.#asker.counts === undefined) return;
+    this.#isFault = true;
+    this.#tally.errors += 1;
   }
 
   #release(): void {
@@ -339,6 +380,7 @@ export class Attempts {
     const reason = this.#movesFor;
     if (reason === null) return;
     this.#movesFor = null;
+    if (this.#tally !== null) this.#tally.retries += 1;
     this.#retries = [...this.#retries, reason];
     this.#traffic.metrics.proxyRetries.inc({ service: this.#lane.pool.service, reason });
   }

@@ -15,18 +15,20 @@
 import { ONE_PIECE_BYTES } from "../../runtime/refused.ts";
 import { Failure, textOf } from "../../base/failure.ts";
 
+import type { Meter } from "../choice/active.ts";
 import { Attempts, type Lane, type Traffic } from "../choice/attempts.ts";
 import { isIdempotent, type AttemptEnd, type Resendable } from "../choice/retry.ts";
 import type { Deadline } from "../deadlines.ts";
 import type { Caller } from "../tcp/proxy-header.ts";
 
 import type { UpstreamAnswer } from "./answer.ts";
-import { failureAnswer, renderAnswer, titleOf, type FailureAnswer } from "./answers.ts";
+import { failureAnswer, type FailureAnswer } from "./answers.ts";
 import { RequestBody } from "./body.ts";
 import type { HttpClient } from "./client.ts";
 import type { Attempt, AttemptFailure, HttpForwarder, OutgoingHead } from "./forwarder.ts";
-import { answerHeaders, clientHeaders, endToEndTrailers, valuesOf } from "./headers.ts";
-import { CLIENT_LEFT, entryOf, type RequestFacts } from "./record.ts";
+import { answerHeaders, clientHeaders, endToEndTrailers } from "./headers.ts";
+import { answerError } from "./own-answer.ts";
+import { askerOf, CLIENT_LEFT, codeLabel, entryOf, isTold, tell, type RequestFacts } from "./record.ts";
 
 /** What an exchange needs. */
 export interface ExchangeOptions {
@@ -77,7 +79,7 @@ function isGathered({ method, fields }: OutgoingHead): boolean {
   return false;
 }
 
-class Exchange {
+class Exchange implements Meter {
   readonly #options: ExchangeOptions;
   readonly #attempts: Attempts;
   readonly #body: RequestBody | null;
@@ -100,10 +102,23 @@ class Exchange {
   constructor(options: ExchangeOptions) {
     const { traffic, client, lane } = options;
     this.#options = options;
-    this.#attempts = new Attempts(traffic, lane, { client: options.facts.client, gone: () => this.#lost() });
+    this.#attempts = new Attempts(
+      traffic,
+      lane,
+      askerOf(options.facts, () => this.#lost(), this),
+    );
     this.#body = client.hasBody ? new RequestBody(client, isGathered(options.head)) : null;
     this.#giveUpAtMs = traffic.nowMs() + traffic.times.answerMs;
     this.#deadline = traffic.deadlines.add(this.#giveUpAtMs, () => this.#late());
+  }
+
+  /** For the tally of upstreams: of the request's body, and of the answer's. */
+  get receivedBytes(): number {
+    return this.#body?.bytesRead ?? 0;
+  }
+
+  get sentBytes(): number {
+    return this.#bytesReceived;
   }
 
   start(): void {
@@ -116,7 +131,7 @@ class Exchange {
   }
 
   #tryNext(): void {
-    const { traffic, forwarder, head, caller } = this.#options;
+    const { traffic, forwarder, head, caller, facts } = this.#options;
     const upstream = this.#attempts.next();
     if (upstream === null) {
       this.#giveUp();
@@ -130,7 +145,7 @@ class Exchange {
     const freshness = this.#attempts.needsFreshConnection ? "new" : kept;
     this.#attempt = forwarder.send(
       upstream,
-      { ...head, caller, freshness },
+      { ...head, fields: facts.trace?.outgoing(head.fields) ?? head.fields, caller, freshness },
       {
         connected: (sink) => {
           this.#hasBegun = true;
@@ -292,7 +307,9 @@ class Exchange {
     this.#result = reason;
     if (reason !== "client stalled" && reason !== "request broken") {
       if (reason !== "upstream left") this.#attempts.broke();
-      traffic.metrics.proxyCut.inc({ service: lane.pool.service, reason: reason.replace(" ", "-") });
+      const { service } = lane.pool;
+      traffic.metrics.proxyCut.inc({ service, reason: reason.replace(" ", "-") });
+      if (this.#status >= 500) traffic.metrics.proxyCutErrors.inc({ service });
     }
     client.cut();
   }
@@ -326,7 +343,7 @@ class Exchange {
   #count(status: number): void {
     const { traffic, lane } = this.#options;
     this.#status = status;
-    traffic.metrics.proxyRequests.inc({ service: lane.pool.service, code: String(status) });
+    traffic.metrics.proxyRequests.inc({ service: lane.pool.service, code: codeLabel(status) });
   }
 
   /** The client's side has closed, done or not. */
@@ -347,18 +364,18 @@ class Exchange {
     const { service } = lane.pool;
     if (this.#status === 0) traffic.metrics.proxyRequests.inc({ service, code: CLIENT_LEFT });
     traffic.metrics.proxyDuration.observe({ service }, (endedAtMs - facts.startedAtMs) / 1000);
-    if (!traffic.access.isOn) return;
+    if (!isTold(traffic, facts)) return;
     const counted = {
       service,
       upstream: this.#attempts.upstream,
       retries: this.#attempts.retries,
       status: this.#status,
       answeredAtMs: this.#answeredAtMs,
-      bytesSent: this.#body?.bytesRead ?? 0,
+      bytesSent: this.receivedBytes,
       bytesReceived: this.#bytesReceived,
       result: this.#result,
     };
-    traffic.access.append(entryOf("http", facts, { ...counted, endedAtMs }));
+    tell(traffic, entryOf("http", facts, { ...counted, endedAtMs }), facts);
   }
 }
 
@@ -372,28 +389,3 @@ const BODY_STOPPED = {
   reason: "the request's body stopped arriving",
   result: "body stopped",
 } as const;
-
-/**
- * Answers a request in place of any upstream.
- *
- * @param answer.closes  the connection is not to be used again
- * @returns the bytes of the body
- */
-export function answerError(
-  client: HttpClient,
-  answer: {
-    readonly status: number;
-    readonly reason: string;
-    readonly requestId: string;
-    readonly closes: boolean;
-  },
-): number {
-  const { status, closes } = answer;
-  const accept = valuesOf(client.head.rawHeaders, "accept").join(", ");
-  const { headers, body } = renderAnswer(answer, accept);
-  client.writeHead({ status, message: titleOf(status), headers, closes });
-  const hasBody = client.head.method !== "HEAD";
-  if (hasBody) client.write(body);
-  client.end();
-  return hasBody ? Buffer.byteLength(body) : 0;
-}

@@ -35,7 +35,7 @@ import {
   type ServerAnswer,
   type ServerRequest,
 } from "./client.ts";
-import { answerError, startExchange } from "./exchange.ts";
+import { startExchange } from "./exchange.ts";
 import type { HttpForwarder } from "./forwarder.ts";
 import {
   announcesBody,
@@ -46,8 +46,9 @@ import {
   valuesOf,
   type ClientFacts,
 } from "./headers.ts";
+import { answerError } from "./own-answer.ts";
 import { Pipeline, refuseBytes } from "./pipeline.ts";
-import { entryOf, UNTRIED, type RequestFacts } from "./record.ts";
+import { entryOf, isTold, tell, UNTRIED, type RequestFacts } from "./record.ts";
 import { EXPECT_REFUSAL, readHead, type RequestHead } from "./refusal.ts";
 import { requestIdOf } from "./request-id.ts";
 import { refuseUpgrade, startUpgrade } from "./upgrade.ts";
@@ -264,9 +265,9 @@ class Arrival {
   }
 
   #log(facts: RequestFacts, status: number, result: string): void {
-    const { access, nowMs } = this.#options.traffic;
-    if (access.isOn)
-      access.append(entryOf("http", facts, { ...UNTRIED, status, result, endedAtMs: nowMs() }));
+    const { traffic } = this.#options;
+    if (!isTold(traffic, facts)) return;
+    tell(traffic, entryOf("http", facts, { ...UNTRIED, status, result, endedAtMs: traffic.nowMs() }), facts);
   }
 
   #factsOf(head: RequestHead): RequestFacts {
@@ -274,7 +275,8 @@ class Arrival {
     const { address } = this.#caller;
     const requestId = requestIdOf(head.rawHeaders, this.#isTrusted, traffic.random);
     const client = this.#isTrusted ? toldClient(head.rawHeaders, address, isTrusted) : address;
-    return { head, startedAtMs: traffic.nowMs(), requestId, client, proto };
+    const trace = traffic.tracing.begin(head.rawHeaders);
+    return { head, startedAtMs: traffic.nowMs(), requestId, client, proto, trace };
   }
 
   #told({ requestId }: RequestFacts): ClientFacts {

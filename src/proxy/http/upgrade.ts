@@ -16,6 +16,8 @@ import type { Duplex } from "node:stream";
 import { Failure, textOf } from "../../base/failure.ts";
 import { reset } from "../../runtime/pump.ts";
 
+import type { AccessEntry } from "../access/entry.ts";
+import type { Meter } from "../choice/active.ts";
 import { Attempts, type Lane, type Traffic } from "../choice/attempts.ts";
 import type { AttemptEnd, Resendable } from "../choice/retry.ts";
 import type { Deadline } from "../deadlines.ts";
@@ -27,7 +29,7 @@ import { patienceMs } from "./exchange.ts";
 import type { Attempt, HttpForwarder, OutgoingHead } from "./forwarder.ts";
 import { clientHeaders, valuesOf } from "./headers.ts";
 import { renderHead } from "./pipeline.ts";
-import { CLIENT_LEFT, entryOf, type RequestFacts } from "./record.ts";
+import { askerOf, CLIENT_LEFT, codeLabel, entryOf, isTold, tell, type RequestFacts } from "./record.ts";
 
 /** What a handshake needs. */
 export interface UpgradeOptions {
@@ -52,11 +54,13 @@ export function startUpgrade(options: UpgradeOptions): void {
   new Upgrade(options).start();
 }
 
-class Upgrade {
+class Upgrade implements Meter {
   readonly #options: UpgradeOptions;
   readonly #attempts: Attempts;
   readonly #deadline: Deadline;
   readonly #giveUpAtMs: number;
+  /** What the connection had carried when the handshake came. */
+  readonly #before: Meter;
   #attempt: Attempt | null = null;
   #isOver = false;
   #isJoined = false;
@@ -68,12 +72,30 @@ class Upgrade {
   #result = "client left";
 
   constructor(options: UpgradeOptions) {
-    const { traffic, lane } = options;
+    const { traffic, lane, socket } = options;
     this.#options = options;
-    const asker = { client: options.facts.client, gone: () => this.#lost() };
-    this.#attempts = new Attempts(traffic, lane, asker);
+    const { bytesRead: receivedBytes = 0, bytesWritten: sentBytes = 0 } = socket as Partial<Socket>;
+    this.#before = { receivedBytes, sentBytes };
+    this.#attempts = new Attempts(
+      traffic,
+      lane,
+      askerOf(options.facts, () => this.#lost(), this),
+    );
     this.#giveUpAtMs = traffic.nowMs() + traffic.times.answerMs;
     this.#deadline = traffic.deadlines.add(this.#giveUpAtMs, () => this.#late());
+  }
+
+  // Those of the handshake and of what came before it on the connection are no traffic of the upstream's.
+  get receivedBytes(): number {
+    return (this.#socket.bytesRead ?? 0) - this.#before.receivedBytes;
+  }
+
+  get sentBytes(): number {
+    return (this.#socket.bytesWritten ?? 0) - this.#before.sentBytes;
+  }
+
+  get #socket(): Partial<Socket> {
+    return this.#options.socket as Partial<Socket>;
   }
 
   start(): void {
@@ -99,7 +121,7 @@ class Upgrade {
   };
 
   #tryNext(): void {
-    const { forwarder, head, caller, socket } = this.#options;
+    const { forwarder, head, caller, socket, facts } = this.#options;
     const upstream = this.#attempts.next();
     if (upstream === null) {
       this.#giveUp();
@@ -110,7 +132,7 @@ class Upgrade {
     this.#attempt = forwarder.upgrade(
       upstream,
       socket,
-      { ...head, caller },
+      { ...head, fields: facts.trace?.outgoing(head.fields) ?? head.fields, caller },
       {
         joined: () => {
           this.#answered(101);
@@ -151,6 +173,9 @@ class Upgrade {
     this.#attempts.answered(status);
     this.#answeredAtMs = this.#options.traffic.nowMs();
     this.#result = "ok";
+    // A trace tells of the handshake: the WebSocket may last for days.
+    const { trace } = this.#options.facts;
+    if (trace?.isRecorded === true) trace.over(this.#entry());
     this.#settle();
   }
 
@@ -211,7 +236,9 @@ class Upgrade {
     this.#result = reason;
     if (reason !== "client stalled") {
       this.#attempts.broke();
-      traffic.metrics.proxyCut.inc({ service: lane.pool.service, reason: reason.replace(" ", "-") });
+      const { service } = lane.pool;
+      traffic.metrics.proxyCut.inc({ service, reason: reason.replace(" ", "-") });
+      if (this.#status >= 500) traffic.metrics.proxyCutErrors.inc({ service });
     }
     this.#attempt?.abandon();
     reset(socket);
@@ -233,17 +260,22 @@ class Upgrade {
   #count(status: number): void {
     const { traffic, lane } = this.#options;
     this.#status = status;
-    traffic.metrics.proxyRequests.inc({ service: lane.pool.service, code: String(status) });
+    traffic.metrics.proxyRequests.inc({ service: lane.pool.service, code: codeLabel(status) });
   }
 
   #log(): void {
-    const { traffic, lane, facts, socket } = this.#options;
+    const { traffic, lane, facts } = this.#options;
     if (this.#status === 0) {
       traffic.metrics.proxyRequests.inc({ service: lane.pool.service, code: CLIENT_LEFT });
     }
-    if (!traffic.access.isOn) return;
+    if (isTold(traffic, facts)) tell(traffic, this.#entry(), facts);
+  }
+
+  /** What is known by now. */
+  #entry(): AccessEntry {
+    const { traffic, lane, facts, socket } = this.#options;
     const { bytesRead = 0, bytesWritten = 0 } = socket as Partial<Socket>;
-    const course = {
+    return entryOf("websocket", facts, {
       service: lane.pool.service,
       upstream: this.#attempts.upstream,
       retries: this.#attempts.retries,
@@ -254,8 +286,7 @@ class Upgrade {
       bytesReceived: bytesWritten,
       result: this.#result,
       endedAtMs: traffic.nowMs(),
-    };
-    traffic.access.append(entryOf("websocket", facts, course));
+    });
   }
 
   #settle(): void {

@@ -13,7 +13,8 @@ import { reset } from "../../runtime/pump.ts";
 
 /** The open client connections of a proxy. */
 export class Connections {
-  readonly #open = new Set<Duplex>();
+  /** By the connection, the stream that ends it. */
+  readonly #open = new Map<Duplex, Duplex>();
   readonly #countMax: number;
   readonly #waiting: (() => void)[] = [];
 
@@ -31,9 +32,17 @@ export class Connections {
       reset(socket);
       return false;
     }
-    this.#open.add(socket);
+    this.#open.set(socket, socket);
     socket.once("close", () => this.release(socket));
     return true;
+  }
+
+  /**
+   * Has a connection be reset by the stream that it carries from now on, TLS: that alone knows when its end is being
+   * written, and the system refuses to reset then.
+   */
+  carry(socket: Duplex, stream: Duplex): void {
+    if (this.#open.has(socket)) this.#open.set(socket, stream);
   }
 
   /** Counts a connection no longer, open as it may be. */
@@ -53,6 +62,6 @@ export class Connections {
 
   /** Resets every connection. */
   resetAll(): void {
-    for (const socket of this.#open) reset(socket);
+    for (const stream of this.#open.values()) reset(stream);
   }
 }

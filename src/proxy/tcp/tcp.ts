@@ -20,6 +20,7 @@ import { Intake } from "../../runtime/intake.ts";
 import { join, reset } from "../../runtime/pump.ts";
 
 import type { AccessEntry } from "../access/entry.ts";
+import type { Meter } from "../choice/active.ts";
 import { Attempts, type Lane, type Traffic } from "../choice/attempts.ts";
 import type { Arrivals } from "../listen/arrival.ts";
 import type { Connections } from "../listen/connections.ts";
@@ -91,7 +92,7 @@ const RESULT_IN_WORDS: Readonly<Record<Exclude<ConnectionResult, "connected">, s
 };
 
 /** One client connection on its way to a replica, and joined with it. */
-class Carriage {
+class Carriage implements Meter {
   readonly #client: Socket;
   readonly #caller: Caller;
   readonly #lane: Lane;
@@ -110,7 +111,16 @@ class Carriage {
     this.#options = options;
     this.#startedAtMs = traffic.nowMs();
     const asker = { client: this.#caller.address, gone: () => this.#gone() };
-    this.#attempts = new Attempts(traffic, lane, asker);
+    this.#attempts = new Attempts(traffic, lane, { ...asker, counts: "connections", meter: this });
+  }
+
+  /** For the tally of upstreams. */
+  get receivedBytes(): number {
+    return this.#client.bytesRead;
+  }
+
+  get sentBytes(): number {
+    return this.#client.bytesWritten;
   }
 
   async start(): Promise<void> {

@@ -22,7 +22,7 @@ import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from
 
 import { textOf } from "../../base/failure.ts";
 import { KEEPALIVE_MS } from "../../runtime/connect.ts";
-import { reset } from "../../runtime/pump.ts";
+import { reset, resettable } from "../../runtime/pump.ts";
 
 import type { Lane, Traffic } from "../choice/attempts.ts";
 import type { ServerRequest } from "../http/client.ts";
@@ -67,6 +67,14 @@ export interface Https {
   closeIdle(): void;
 }
 
+/** A handshake that is under way. */
+interface Handshake {
+  /** The connection under TLS. */
+  readonly below: Socket;
+  /** Ends its deadline. */
+  readonly release: () => void;
+}
+
 /** For a handshake, from the connection on: the name that a client asks for is a part of it. */
 const HANDSHAKE_MS = 10_000;
 
@@ -106,8 +114,8 @@ class HttpsIngress {
   readonly #http1: HttpServer;
   readonly #http2: Http2Sessions;
   readonly #servedBySession = new WeakMap<Http2Session, Served>();
-  /** What ends the deadline of each handshake that is under way, by the ends of its connection. */
-  readonly #handshakes = new Map<string, () => void>();
+  /** The handshakes under way, by the ends of their connections. */
+  readonly #handshakes = new Map<string, Handshake>();
   /** Whose certificate the TLS server has for clients that name no host. */
   #fallback: Served | null = null;
 
@@ -196,9 +204,10 @@ class HttpsIngress {
     const deadline = deadlines.add(untilMs, () => socket.destroy());
     const release = (): void => {
       deadlines.remove(deadline);
-      if (this.#handshakes.get(ends) === release) this.#handshakes.delete(ends);
+      if (this.#handshakes.get(ends) === handshake) this.#handshakes.delete(ends);
     };
-    this.#handshakes.set(ends, release);
+    const handshake: Handshake = { below: socket, release };
+    this.#handshakes.set(ends, handshake);
     socket.once("close", release);
   }
 
@@ -219,7 +228,11 @@ class HttpsIngress {
 
   #serve(socket: TLSSocket): void {
     socket.on("error", () => undefined);
-    this.#handshakes.get(endsOf(socket))?.();
+    const handshake = this.#handshakes.get(endsOf(socket));
+    if (handshake !== undefined) {
+      handshake.release();
+      this.#options.connections.carry(handshake.below, resettable(socket, handshake.below));
+    }
     if (socket.alpnProtocol !== HTTP2) {
       this.#http1.emit("connection", socket);
       return;

@@ -14,7 +14,7 @@
  * Touches: the connections it is given.
  */
 
-import { createServer, type Http2Server, type ServerHttp2Session } from "node:http2";
+import type { Http2Server, ServerHttp2Session } from "node:http2";
 import type { TLSSocket } from "node:tls";
 
 import { LIMITS } from "../../model/limits.ts";
@@ -47,7 +47,7 @@ const OPTIONS = {
 /** The HTTP/2 connections of one listener. */
 export class Http2Sessions {
   /** Emits requests as node:http's server does; it listens nowhere. */
-  readonly server: Http2Server = createServer(OPTIONS);
+  readonly server: Http2Server;
   readonly #traffic: Traffic;
   /** With the streams that each has open. */
   readonly #open = new Map<ServerHttp2Session, number>();
@@ -55,6 +55,8 @@ export class Http2Sessions {
 
   constructor(traffic: Traffic) {
     this.#traffic = traffic;
+    // Loaded here: a daemon without an HTTPS listener does without it.
+    this.server = process.getBuiltinModule("node:http2").createServer(OPTIONS);
     this.server.on("session", (session) => this.#keep(session));
     this.server.on("sessionError", () => traffic.metrics.proxyRefused.inc({ reason: "http2" }));
   }

@@ -9,6 +9,7 @@
  * Touches: the ways to upstreams, metrics, the access log.
  */
 
+import type { Meter } from "../choice/active.ts";
 import type { Lane, Traffic } from "../choice/attempts.ts";
 import type { AttemptEnd } from "../choice/retry.ts";
 import type { Caller } from "../tcp/proxy-header.ts";
@@ -45,7 +46,7 @@ const FORMER_MS = 5000;
 const RETRIES_TOLD_MAX = 16;
 
 /** One flow. */
-export class Flow implements Flowing {
+export class Flow implements Flowing, Meter {
   readonly key: string;
   readonly client: string;
   lastMs: number;
@@ -62,8 +63,9 @@ export class Flow implements Flowing {
   #upstream: Upstream | null = null;
   #isOver = false;
   #retries: readonly AttemptEnd[] = [];
-  #bytesSent = 0;
-  #bytesReceived = 0;
+  /** From the client and to it. */
+  receivedBytes = 0;
+  sentBytes = 0;
 
   constructor(parts: FlowParts) {
     this.#parts = parts;
@@ -77,9 +79,11 @@ export class Flow implements Flowing {
   take(payload: Buffer): void {
     const { lane, count } = this.#parts;
     const own = lane();
-    this.#bytesSent += payload.length;
     if (own !== null && this.#leg !== null && !this.#isAmongBest(own.pool)) this.#leave();
-    if (own === null || (this.#leg === null && !this.#choose(own))) return this.#giveUp();
+    const isLed = own !== null && (this.#leg !== null || this.#choose(own));
+    // Not before: the bytes are those of the upstream that gets them.
+    this.receivedBytes += payload.length;
+    if (!isLed) return this.#giveUp();
     count(this.#leg?.send(payload) === true ? "sent" : "dropped");
   }
 
@@ -137,6 +141,7 @@ export class Flow implements Flowing {
       answered: (_leg, payload) => this.#answered(payload),
       failed: (leg, waiting) => this.#failed(leg, waiting),
       gone: (leg) => this.#gone(leg),
+      meter: this,
     });
     return this.#next(this.#leg, lane.pool);
   }
@@ -152,7 +157,7 @@ export class Flow implements Flowing {
     const { traffic, count, reply } = this.#parts;
     this.lastMs = traffic.nowMs();
     this.isAnswered = true;
-    this.#bytesReceived += payload.length;
+    this.sentBytes += payload.length;
     count(reply(payload) ? "answered" : "dropped");
   }
 
@@ -203,8 +208,8 @@ export class Flow implements Flowing {
       service: upstream?.service ?? lane()?.pool.service ?? null,
       replica: upstream?.replica ?? null,
       node: upstream?.nodeName ?? null,
-      bytesSent: this.#bytesSent,
-      bytesReceived: this.#bytesReceived,
+      bytesSent: this.receivedBytes,
+      bytesReceived: this.sentBytes,
       retries: this.#retries,
       result,
       http: null,

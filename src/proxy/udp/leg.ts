@@ -10,6 +10,7 @@
 
 import type { Failure } from "../../base/failure.ts";
 
+import type { Meter } from "../choice/active.ts";
 import { Attempts, type Lane, type Traffic } from "../choice/attempts.ts";
 import { renderProxyHeader, type Caller } from "../tcp/proxy-header.ts";
 import type { Pool, Upstream } from "../routes.ts";
@@ -28,6 +29,8 @@ export interface LegParts {
   readonly failed: (leg: Leg, waiting: readonly Buffer[]) => void;
   /** The upstream has left the table, or its time to drain is over. */
   readonly gone: (leg: Leg) => void;
+  /** Tells of the flow's bytes. */
+  readonly meter: Meter;
 }
 
 /** Leads to one upstream at a time. */
@@ -100,8 +103,9 @@ export class Leg {
   }
 
   #begin(): Attempts {
-    const { traffic, lane, caller, gone } = this.#parts;
-    return new Attempts(traffic, lane, { client: caller.address, gone: () => gone(this) });
+    const { traffic, lane, caller, gone, meter } = this.#parts;
+    const asker = { client: caller.address, gone: () => gone(this) };
+    return new Attempts(traffic, lane, { ...asker, counts: "connections", meter });
   }
 
   #answered(payload: Buffer): void {

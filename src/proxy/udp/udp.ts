@@ -247,6 +247,7 @@ class Served {
       },
     });
     this.#own.add(flow);
+    traffic.metrics.proxyUdpFlows.inc({ service: this.#service });
     flows.add(flow)?.end("too many flows");
     return flow;
   }

@@ -18,9 +18,12 @@ import { Agent as HttpsAgent } from "node:https";
 import type Docker from "dockerode";
 
 import { Failure, textOf } from "../../base/failure.ts";
+import type { EngineDescription } from "../../model/engine.ts";
 import { LIMITS } from "../../model/limits.ts";
 import { clip } from "../problem.ts";
 
+import { fileIn } from "./archive.ts";
+import { descriptionFrom } from "./engine-description.ts";
 import { networksFrom, type EngineNetworks } from "./engine-networks.ts";
 import {
   apiVersionFrom,
@@ -41,10 +44,14 @@ export type DockerTarget =
 export interface DockerClient {
   /** Fails when the engine speaks no API we know. */
   checkVersion(): Promise<void>;
+  /** What the engine says of itself. */
+  describe(): Promise<EngineDescription>;
   /** Running and paused containers; what cannot be read of the list is counted in `unread`. */
   listContainers(): Promise<{ readonly containers: readonly ContainerFacts[]; readonly unread: number }>;
   /** One container; null when there is no such one. */
   inspectContainer(id: string): Promise<ContainerFacts | null>;
+  /** A small text file as the container sees it; null where there is none that can be read. */
+  readFile(id: string, path: string): Promise<string | null>;
   listNetworks(): Promise<EngineNetworks>;
   /** The names of all containers that are to be on a network, those that do not run among them. */
   listUsers(network: string): Promise<readonly string[]>;
@@ -161,6 +168,16 @@ interface Call {
 
 const OK = [200];
 
+/** How a body is taken. */
+interface Form {
+  readonly bytesMax: number;
+  readonly encoding: "utf8" | "latin1";
+}
+
+const REPLY: Form = { bytesMax: LIMITS.dockerReplyBytes, encoding: "utf8" };
+/** A resolv.conf is some lines, and its archive three blocks. */
+const FILE_BYTES = 64 * 1024;
+
 class FencedClient implements DockerClient {
   readonly #modems: { readonly calls: Modem; readonly events: Modem };
   readonly #callTimeoutMs: number;
@@ -182,6 +199,15 @@ class FencedClient implements DockerClient {
       "invalid",
       `docker's API is ${major}.${minor}; expected ${floor} or newer (Docker 20.10)`,
     );
+  }
+
+  async describe(): Promise<EngineDescription> {
+    // A proxy before the engine may keep the second from us, and it is only for people.
+    const [version, told] = await Promise.all([
+      this.#get({ path: "/version" }),
+      this.#get({ path: "/info" }).catch(() => null),
+    ]);
+    return descriptionFrom(version, told);
   }
 
   async listContainers(): Promise<{
@@ -206,6 +232,16 @@ class FencedClient implements DockerClient {
     const facts = factsFromInspection(reply);
     if (!facts.ok) throw facts.failure;
     return facts.value;
+  }
+
+  async readFile(id: string, path: string): Promise<string | null> {
+    try {
+      const call = { path: `/containers/${id}/archive`, query: { path } };
+      return fileIn(await this.#ask(call, OK, { bytesMax: FILE_BYTES, encoding: "latin1" }));
+    } catch {
+      // No such file, too long for one, or a proxy before the engine keeps it from us.
+      return null;
+    }
   }
 
   async listNetworks(): Promise<EngineNetworks> {
@@ -255,7 +291,7 @@ class FencedClient implements DockerClient {
   }
 
   /** One call: what it is answered with, or a Failure; within the deadline either way. */
-  async #ask(call: Call, statuses: readonly number[]): Promise<string> {
+  async #ask(call: Call, statuses: readonly number[], form: Form = REPLY): Promise<string> {
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(this.#late(call.path)), this.#callTimeoutMs);
     try {
@@ -263,7 +299,7 @@ class FencedClient implements DockerClient {
       const response = await dial(this.#modems.calls, call, signal);
       const { statusCode = 0 } = response;
       if (!statuses.includes(statusCode)) throw await this.#refusal(call, response, signal);
-      return await collect(response, LIMITS.dockerReplyBytes, signal);
+      return await collect(response, form, signal);
     } finally {
       clearTimeout(timer);
     }
@@ -271,7 +307,7 @@ class FencedClient implements DockerClient {
 
   async #refusal(call: Call, response: IncomingMessage, signal: AbortSignal): Promise<Failure> {
     // The body only explains the status: one that is endless or cut off is left out.
-    const body = await collect(response, 64 * 1024, signal).catch(() => "");
+    const body = await collect(response, { ...REPLY, bytesMax: 64 * 1024 }, signal).catch(() => "");
     const code = response.statusCode === 404 ? "not-found" : "refused";
     return new Failure(code, clip(`docker answered ${response.statusCode} to ${call.path}: ${body.trim()}`));
   }
@@ -306,7 +342,11 @@ function dial(modem: Modem, call: Call, signal: AbortSignal): Promise<IncomingMe
 }
 
 /** Reads a body to its end as text; fails when it is cut off, too long, or the signal aborts. */
-async function collect(response: IncomingMessage, bytesMax: number, signal: AbortSignal): Promise<string> {
+async function collect(
+  response: IncomingMessage,
+  { bytesMax, encoding }: Form,
+  signal: AbortSignal,
+): Promise<string> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   try {
@@ -320,7 +360,7 @@ async function collect(response: IncomingMessage, bytesMax: number, signal: Abor
     if (thrown instanceof Failure) throw thrown;
     throw new Failure("unreachable", `docker's reply was cut off: ${textOf(thrown)}`, { cause: thrown });
   }
-  return Buffer.concat(chunks).toString("utf8");
+  return Buffer.concat(chunks).toString(encoding);
 }
 
 function parseReply(call: Call, body: string): unknown {

@@ -14,7 +14,7 @@
  */
 
 import type { Discovered, Discovery, LocalClient, Problem } from "../../model/endpoint.ts";
-import { DEFAULT_NETWORK, isLabel, labelFrom } from "../../model/ids.ts";
+import { DEFAULT_NETWORK, isLabel, labelFrom, serviceKey, type ServiceKey } from "../../model/ids.ts";
 import { LIMITS } from "../../model/limits.ts";
 import type { ProbeTimes } from "../probe-plan.ts";
 import { problem } from "../problem.ts";
@@ -163,13 +163,28 @@ function clientsOf(
   const networks = [...new Set([own, ...on, ...named])];
   const isolated = isIsolated(facts, internalByName);
   const labelled = readEnablement(facts.labels).labelled ? { labelled: true as const } : {};
+  const hides = namesHidden(facts, on);
   return facts.attachments.map(({ address }) => ({
     address,
     name: facts.name,
     networks,
     isolated,
     ...labelled,
+    ...(hides.length > 0 && { hides }),
   }));
+}
+
+/** Docker's own server answers for these itself, on this host, and asks nobody: compose gives such names to all. */
+function namesHidden(
+  { name, attachments }: ContainerFacts,
+  overlays: readonly string[],
+): readonly ServiceKey[] {
+  const keys = attachments
+    .filter(({ network }) => overlays.includes(network))
+    .flatMap(({ network, aliases = [] }) =>
+      [name, ...aliases].map((one): ServiceKey => serviceKey(network, one.toLowerCase())),
+    );
+  return [...new Set(keys)];
 }
 
 /** Docker's names are unique, their label forms (`a.b`, `a-b`) need not be: a repeated one gets its id behind it. */

@@ -9,6 +9,7 @@
  */
 
 import { failed, success, type Result } from "../../base/failure.ts";
+import { isLabel } from "../../model/ids.ts";
 import { isPort } from "../../model/service.ts";
 
 import {
@@ -30,6 +31,8 @@ export interface Attachment {
   /** The Docker network's name: `bridge`, `shop_default`. */
   readonly network: string;
   readonly address: string;
+  /** Names beside its own by which Docker's server finds it there; left out where there are none. */
+  readonly aliases?: readonly string[];
 }
 
 /** What an inspection says of how a container asks for names. */
@@ -186,10 +189,13 @@ function placesFrom(value: unknown): Pick<ContainerFacts, "networks" | "attachme
   const byName = fieldsOf(value);
   const networks = Object.keys(byName).toSorted();
   const attachments = networks.flatMap((network): readonly Attachment[] => {
-    const { IPAddress, GlobalIPv6Address } = fieldsOf(byName[network]);
-    return [textFrom(IPAddress), textFrom(GlobalIPv6Address)]
-      .filter(isAddress)
-      .map((address) => ({ network, address }));
+    const { IPAddress, GlobalIPv6Address, Aliases } = fieldsOf(byName[network]);
+    const aliases = listFrom(Aliases)
+      .map(textFrom)
+      .filter((name) => isLabel(name));
+    return [textFrom(IPAddress), textFrom(GlobalIPv6Address)].filter(isAddress).map((address) => {
+      return { network, address, ...(aliases.length > 0 && { aliases }) };
+    });
   });
   return { networks, attachments };
 }

@@ -8,7 +8,8 @@
  * that says nothing the file is the one witness of daemon.json, and without it, or that line of it, the answer is
  * "unknown", not a guess.
  *
- * Pure. watch.ts reads the file; whether that leads to this daemon is for the doctor to say (admin/doctor.ts).
+ * Pure. watch.ts reads the file, or has the engine do so; whether that leads to this daemon is for the
+ * doctor to say (admin/doctor.ts).
  */
 
 import { isIpv4, isIpv6 } from "../../base/ip.ts";
@@ -86,4 +87,10 @@ function behindOne(text: string): readonly NameServer[] {
 
 function isAddress(text: string): boolean {
   return isIpv4(text) || isIpv6(text);
+}
+
+/** The container that this process runs in, of the text of /proc/self/mountinfo (proc(5)); null where it is in none. */
+export function ownContainerIn(mounts: string): string | null {
+  // The engine mounts the files that it writes for a container, resolv.conf among them.
+  return /\/containers\/([0-9a-f]{64})\//.exec(mounts)?.[1] ?? null;
 }

@@ -13,6 +13,7 @@
  */
 
 import { setTimeout as delay } from "node:timers/promises";
+import { readFile } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 
 import { AssertionFailed } from "../../base/assert.ts";
@@ -30,7 +31,7 @@ import type { EngineNetworks } from "./engine-networks.ts";
 import type { ContainerFacts, DockerEvent } from "./facts.ts";
 import { Inventory } from "./inventory.ts";
 import { networkHostId } from "./places.ts";
-import { namePathOf } from "./resolver.ts";
+import { namePathOf, ownContainerIn } from "./resolver.ts";
 
 /** What to watch and whom to tell. */
 export interface DockerWatchOptions {
@@ -60,6 +61,9 @@ export interface DockerWatch {
 }
 
 const RESYNC_MS = 30_000;
+const RESOLV_CONF = "/etc/resolv.conf";
+/** Files that the engine is asked for at one look: each costs it some milliseconds, and doctor waits. */
+const READ_MAX = 64;
 /** Docker sends two to four events for one `docker run`; one inspection answers them all. */
 const COALESCE_MS = 5;
 /** A full list costs an inspection for each container with labels of ours. */
@@ -111,16 +115,24 @@ class Watcher implements DockerWatch {
   async namePaths(): Promise<readonly NamePath[]> {
     const { containers } = this.#inventory;
     const factsById = new Map(containers.map((facts) => [facts.id, facts]));
-    const paths: NamePath[] = [];
-    for (const facts of containers) {
+    const mounts = await readFile("/proc/self/mountinfo", "utf8").catch(() => "");
+    const ownId = ownContainerIn(mounts);
+    // The daemon's own asks nobody but the daemon's upstreams.
+    const inspected = containers.filter(({ id, resolver }) => resolver !== null && id !== ownId);
+    const paths = inspected.map(async (facts, at) => {
       const owner = factsById.get(networkHostId(facts) ?? facts.id) ?? facts;
-      if (facts.resolver === null) continue;
       const isolated = this.#inventory.isIsolated(owner);
       const held = this.#inventory.heldBy(facts, owner);
-      const path = namePathOf(facts, owner, { conf: await confOf(facts), isolated, held });
-      if (path !== null) paths.push(path);
-    }
-    return paths.sort((one, other) => (one.name < other.name ? -1 : 1));
+      const conf = (await confOf(facts)) ?? (at < READ_MAX ? await this.#confBy(facts) : null);
+      return namePathOf(facts, owner, { conf, isolated, held });
+    });
+    const known = (await Promise.all(paths)).filter((path) => path !== null);
+    return known.sort((one, other) => (one.name < other.name ? -1 : 1));
+  }
+
+  /** The same text by way of the engine, where its file is on another file system than ours. */
+  async #confBy({ id }: ContainerFacts): Promise<string | null> {
+    return (await this.#client?.readFile(id, RESOLV_CONF)) ?? null;
   }
 
   async close(): Promise<void> {

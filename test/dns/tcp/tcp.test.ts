@@ -11,7 +11,7 @@ import type { Reply, Responder } from "../../../src/dns/responder.ts";
 import { TcpListener } from "../../../src/dns/tcp/tcp.ts";
 import { LIMITS } from "../../../src/model/limits.ts";
 import { openMetrics } from "../../../src/runtime/metrics.ts";
-import { until } from "../../support/wait.ts";
+import { until, within } from "../../support/wait.ts";
 import { frame, query, unframe } from "../fixture.ts";
 
 const ASKED = query("web", "A");
@@ -56,7 +56,7 @@ test("tcp: a connection without queries is destroyed when its time is over", asy
   const server = await open(t, { idleMs: 50 });
   const socket = client(t, server);
   socket.resume();
-  await once(socket, "close");
+  await within(once(socket, "close"), "the end of the connection");
   await until(() => server.connections.total === 0);
 });
 
@@ -80,7 +80,7 @@ test("tcp: a client that closed its side first still gets the answer that is und
   socket.end(frame(ASKED));
   await until(() => server.waiting.length === 1);
   server.waiting[0]?.(Buffer.from("the answer"));
-  await once(socket, "close");
+  await within(once(socket, "close"), "the end of the connection");
   assert.deepEqual(unframe(Buffer.concat(received)).map(String), ["the answer"]);
 });
 
@@ -100,7 +100,7 @@ test("tcp: of one connection only so many queries are answered at once, the othe
       answered += 1;
     }
   }
-  await once(socket, "close");
+  await within(once(socket, "close"), "the end of the connection");
   assert.equal(unframe(Buffer.concat(received)).length, total);
 });
 
@@ -132,7 +132,7 @@ test("tcp: a client that reads late gets everything", async (t) => {
   await until(() => server.connections.total === 1);
   let bytes = 0;
   socket.on("data", (chunk) => (bytes += chunk.length));
-  await once(socket, "close");
+  await within(once(socket, "close"), "the end of the connection");
   assert.equal(bytes, total * (answer.length + 2));
 });
 
@@ -143,7 +143,7 @@ async function askOnce(t: TestContext, server: Opened, from = "127.0.0.1"): Prom
   const received: Buffer[] = [];
   socket.on("data", (chunk) => received.push(chunk) && socket.end());
   socket.write(frame(ASKED));
-  await new Promise((resolve) => socket.on("close", resolve));
+  await within(new Promise((resolve) => socket.on("close", resolve)), "the end of the connection");
   return unframe(Buffer.concat(received)).length;
 }
 
@@ -261,7 +261,7 @@ test("tcp: what was asked in good order before junk is answered, then the connec
   const received: Buffer[] = [];
   socket.on("data", (chunk) => received.push(chunk));
   socket.write(Buffer.concat([frame(ASKED), frame(ASKED), frame(Buffer.from("junk")), frame(ASKED)]));
-  await new Promise((resolve) => socket.on("close", resolve));
+  await within(new Promise((resolve) => socket.on("close", resolve)), "the end of the connection");
   assert.equal(unframe(Buffer.concat(received)).length, 2);
 });
 
@@ -276,7 +276,7 @@ test("tcp: a client that closes its side behind more answers than it may have un
   let bytes = 0;
   socket.on("data", (chunk) => (bytes += chunk.length));
   socket.resume();
-  await once(socket, "close");
+  await within(once(socket, "close"), "the end of the connection");
   assert.equal(bytes, total * (answer.length + 2));
 });
 

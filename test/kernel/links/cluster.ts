@@ -5,6 +5,7 @@ import { bridgeDevice } from "../../../src/kernel/names.ts";
 import type { NodeId } from "../../../src/model/ids.ts";
 import type { Member } from "../../../src/model/member.ts";
 import type { Network } from "../../../src/model/network.ts";
+import { plainMember } from "../../support/view.ts";
 
 /** What of the usual picture is another way. */
 export interface Picture {
@@ -97,25 +98,11 @@ function memberOf(
 ): Member {
   const wireguard = { key: `${"A".repeat(42)}${host % 10}=`, port: 51_820 };
   const overlay = { address: `172.31.0.${host}`, mtu: 1500, wireguard, ...said };
-  return {
-    id: nodeOf(host),
-    name: `h${host}`,
+  return plainMember(nodeOf(host), `h${host}`, {
     host: `172.31.0.${host}`,
-    port: 7946,
-    zone: "",
-    labels: {},
-    role: "worker",
-    software: "test",
-    prefixes: [],
     ...(said === null ? {} : { overlay }),
-    state: "alive",
-    incarnation: 1,
-    sinceMs: 0,
-    rttMs: null,
-    via: null,
-    settlesAtMs: null,
     self: host === self,
-  };
+  });
 }
 
 /** `10.160.0.0/16` and 3 to `10.160.3.0/24`. */

@@ -99,6 +99,33 @@ export const CONTRACT: Readonly<Record<string, (kernel: RulesKernel) => Promise<
     assert.deepEqual([...(there?.sets.get("vips")?.keys() ?? [])], ["10.96.0.4 . 6 . 80"]);
   },
 
+  "a service's counter stays while its chains change, and goes with the last of them": async (kernel) => {
+    const rules = open(kernel);
+    const counters = async (): Promise<string[]> => [...((await kernel.list())?.counters ?? [])].toSorted();
+    await rules.apply(plan([BOTH, web("a", 2), web("b", 3)]), ALL);
+    assert.deepEqual(await counters(), ["led-app/both", "led-default/a", "led-default/b"]);
+    const replicas = [replica("a"), replica("a2", { address: "172.17.0.8" })];
+    await rules.apply(plan([web("a", 2, { replicas }), web("b", 3)]), ALL);
+    assert.deepEqual(await counters(), ["led-default/a", "led-default/b"]);
+    await rules.apply(plan([web("b", 3)]), ADDING);
+    assert.deepEqual(await counters(), ["led-default/a", "led-default/b"], "not while not all is known");
+    await rules.apply(plan([web("b", 3)]), ALL);
+    assert.deepEqual(await counters(), ["led-default/b"]);
+  },
+
+  "rules of a release that did not count are made others in place": async (kernel) => {
+    const desired = plan([web("a", 2)]);
+    const uncounted = [...desired.chains].map(([name, { rules, hook, service: whose }]) => {
+      const texts = rules.map(({ text }) => text.replace(/ counter name \S+/, ""));
+      const options = { ...(hook !== null && { hook }), ...(whose !== null && { service: whose }) };
+      return [name, chain(name, texts, options)] as const;
+    });
+    await open(kernel).apply({ ...desired, chains: new Map(uncounted) }, ALL);
+    assert.equal((await kernel.list())?.counters.size, 0);
+    assert.equal((await open(kernel).apply(desired, ALL)).changes, 1, "its chain, and not the table");
+    assert.deepEqual([...((await kernel.list())?.counters ?? [])], ["led-default/a"]);
+  },
+
   "a VIP that changes hands leads to its new service": async (kernel) => {
     const rules = open(kernel);
     await rules.apply(plan([web("a", 2)]), ALL);

@@ -6,6 +6,7 @@ import type { RulesKernel } from "../../../src/kernel/rules/nft.ts";
 interface Table {
   readonly chains: Map<string, { readonly text: string; readonly digest: string }[]>;
   readonly sets: Map<string, Map<string, string>>;
+  readonly counters: Set<string>;
 }
 
 class Refused extends Error {}
@@ -24,9 +25,9 @@ export class FakeRules implements RulesKernel {
   list(): Promise<TableState | null> {
     this.reads += 1;
     if (this.#table === null) return Promise.resolve(null);
-    const { chains, sets } = structuredClone(this.#table);
+    const { chains, sets, counters } = structuredClone(this.#table);
     const digests = [...chains].map(([name, rules]) => [name, rules.map(({ digest }) => digest)] as const);
-    return Promise.resolve({ chains: new Map(digests), sets });
+    return Promise.resolve({ chains: new Map(digests), sets, counters });
   }
 
   apply(script: string): Promise<string | null> {
@@ -52,6 +53,7 @@ export class FakeRules implements RulesKernel {
     if (kind === "table") this.#runTable(verb);
     else if (kind === "chain") this.#runChain(verb, name);
     else if (kind === "rule") this.#runRule(name, more);
+    else if (kind === "counter") this.#runCounter(verb, name);
     else if (kind === "element") this.#runElement(verb, name, more);
     else this.#runSet(verb, name);
   }
@@ -72,7 +74,13 @@ export class FakeRules implements RulesKernel {
       if (this.#there !== null) this.#table = null;
       return;
     }
-    this.#table ??= { chains: new Map(), sets: new Map() };
+    this.#table ??= { chains: new Map(), sets: new Map(), counters: new Set() };
+  }
+
+  #runCounter(verb: string, name: string): void {
+    const { counters } = this.#there;
+    if (verb === "add") counters.add(name);
+    else if (!counters.delete(name)) throw new Refused(`no counter ${name}`);
   }
 
   #runChain(verb: string, name: string): void {
@@ -101,15 +109,17 @@ export class FakeRules implements RulesKernel {
     }
   }
 
-  /** Nothing leads to a chain or set that is not there. */
+  /** Nothing leads to a chain or set, or counts with a counter, that is not there. */
   #check(): void {
     if (this.#table === null) return;
-    const { chains, sets } = this.#table;
+    const { chains, sets, counters } = this.#table;
     const verdicts = [...sets.values()].flatMap((set) => [...set.values()]);
     const texts = [...chains.values()].flatMap((rules) => rules.map(({ text }) => text));
     for (const text of [...verdicts, ...texts]) {
       const to = /\b(?:jump|goto) ([a-z][^ ]*)/.exec(text)?.[1];
       if (to !== undefined && !chains.has(to)) throw new Refused(`no chain ${to}`);
+      const counter = /\bcounter name ([a-z][^ ]*)/.exec(text)?.[1];
+      if (counter !== undefined && !counters.has(counter)) throw new Refused(`no counter ${counter}`);
       const set = /@([a-z]\w*)(?!,)\b/.exec(text.replace("@th,", ""))?.[1];
       if (set !== undefined && !sets.has(set)) throw new Refused(`no set ${set}`);
     }

@@ -1,38 +1,21 @@
 // What the tests of rules are made of: services, replicas, networks and hosts by hand.
 
-import { DEFAULT_DELIVERY, DEFAULT_TRAFFIC } from "../../../src/model/service.ts";
 import type { Member } from "../../../src/model/member.ts";
 import type { Network, Slice } from "../../../src/model/network.ts";
+import type { ServicePort } from "../../../src/model/service.ts";
 import type { Replica, Service, View } from "../../../src/model/view.ts";
 import type { KernelGiven } from "../../../src/kernel/given.ts";
 import { bridgeDevice } from "../../../src/kernel/names.ts";
+import { plainMember, plainReplica, plainService } from "../../support/view.ts";
 
 /** Hosts 1, 2 and 3; the tests' own is 1. */
 export const HOSTS = ["aaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbb", "cccccccccccccccccccc"] as const;
 
+const PORTS: readonly ServicePort[] = [{ name: "web", port: 80, target: 8080, protocol: "tcp" }];
+
 export function replica(id: string, changes: Partial<Replica> = {}): Replica {
-  return {
-    id,
-    name: id,
-    slot: null,
-    node: HOSTS[0],
-    nodeName: "host-1",
-    local: true,
-    address: "172.17.0.2",
-    reach: "stream",
-    ports: [{ name: "web", port: 80, target: 8080, protocol: "tcp" }],
-    weight: 1,
-    delivery: DEFAULT_DELIVERY,
-    state: "ready",
-    drainApplied: false,
-    drainPending: [],
-    tier: "eligible",
-    keepsConnections: true,
-    reason: "",
-    saidBy: "host-1",
-    sinceMs: 0,
-    ...changes,
-  };
+  const here = { node: HOSTS[0], address: "172.17.0.2", reach: "stream", ports: PORTS } as const;
+  return plainReplica(id, { ...here, ...changes });
 }
 
 /** A replica of a host on network `app`, at address `10.160.<host>.<last>`. */
@@ -49,48 +32,18 @@ export function onOverlay(host: 1 | 2 | 3, last: number, changes: Partial<Replic
 
 export function service(name: string, changes: Partial<Service> = {}): Service {
   const network = changes.network ?? "default";
-  return {
-    key: `${network}/${name}`,
-    network,
-    name,
-    stack: null,
-    vip: "10.96.0.1",
-    vipTentative: false,
-    aliasVips: [],
-    replicas: [],
-    problems: [],
-    ports: [{ name: "web", port: 80, target: 8080, protocol: "tcp" }],
-    publish: [],
-    http: [],
-    endpointMode: "vip",
-    aliases: [],
-    passthrough: [],
-    traffic: DEFAULT_TRAFFIC,
-    ...changes,
-  };
+  return plainService(network, name, { vip: "10.96.0.1", ports: PORTS, ...changes });
 }
 
 export function member(host: 1 | 2 | 3, changes: Partial<Member> = {}): Member {
-  return {
-    id: HOSTS[host - 1] ?? HOSTS[0],
-    name: `host-${host}`,
-    host: `192.0.2.${host}`,
-    port: 7650,
-    zone: "",
-    labels: {},
+  const address = `192.0.2.${host}`;
+  return plainMember(HOSTS[host - 1] ?? HOSTS[0], `host-${host}`, {
+    host: address,
     role: "manager",
-    software: "0.0.0",
-    prefixes: [],
-    overlay: { address: `192.0.2.${host}`, mtu: 1500 },
-    state: "alive",
-    incarnation: 1,
-    sinceMs: 0,
-    rttMs: null,
-    via: null,
-    settlesAtMs: null,
+    overlay: { address, mtu: 1500 },
     self: host === 1,
     ...changes,
-  };
+  });
 }
 
 /** A network of which each of the three hosts has a slice: `10.<second>.<host>.0/24`. */

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 
 import { openConntrack, type Flows } from "../../../src/kernel/rules/conntrack.ts";
-import { openNft } from "../../../src/kernel/rules/nft.ts";
+import { openNft, readCounters } from "../../../src/kernel/rules/nft.ts";
 import { openRules, type RulesPart } from "../../../src/kernel/rules/rules.ts";
 import { run } from "../../../src/runtime/exec.ts";
 import { until } from "../../support/wait.ts";
@@ -94,6 +94,11 @@ export class Host {
     const asked = [to.protocol ?? "tcp", to.address, to.port, count, to.ownPort ?? 0, waitMs].map(String);
     const { stdout } = await this.in(place, process.execPath, TELLER, "ask", ...asked);
     return JSON.parse(stdout) as readonly string[];
+  }
+
+  /** What the rules have counted. */
+  counters(): Promise<ReadonlyMap<string, number>> {
+    return readCounters(["ip", "netns", "exec", this.#name("host"), "nft"]);
   }
 
   /** Runs a program in a place; it must succeed. */

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { parseListing } from "../../../src/kernel/rules/listing.ts";
+import { parseCounters, parseListing } from "../../../src/kernel/rules/listing.ts";
 
 /** With tabs, as nft writes it. */
 const TEXT = `table inet skein {
@@ -58,6 +58,40 @@ test("parseListing: elements are read over line ends, with what they stand for",
   );
   assert.deepEqual([...(sets.get("within")?.keys() ?? [])], ['"sk-app" . "sk-app"', '"sk-app" . "sk-vx77"']);
   assert.equal(sets.get("askers")?.size, 0);
+});
+
+const COUNTERS = `table inet skein {
+  counter led-default/web {
+    packets 12 bytes 720
+  }
+
+  counter led-app/0123456789abcdef01234567 {
+    packets 0 bytes 0
+  }
+}
+`.replaceAll(/^ +/gm, (spaces) => "\t".repeat(spaces.length / 2));
+
+test("parseListing: counters are known by their names", () => {
+  assert.deepEqual(
+    [...parseListing(COUNTERS).counters],
+    ["led-default/web", "led-app/0123456789abcdef01234567"],
+  );
+  assert.equal(parseListing(TEXT).counters.size, 0);
+});
+
+test("parseCounters: packets by name; a text that was cut off, or is none, is no error", () => {
+  assert.deepEqual(
+    [...parseCounters(COUNTERS)],
+    [
+      ["led-default/web", 12],
+      ["led-app/0123456789abcdef01234567", 0],
+    ],
+  );
+  assert.deepEqual(
+    [...parseCounters(COUNTERS.slice(0, COUNTERS.indexOf("packets 0")))],
+    [["led-default/web", 12]],
+  );
+  assert.equal(parseCounters("").size, 0);
 });
 
 test("parseListing: a text that was cut off, or is none, is no error", () => {

@@ -84,6 +84,21 @@ test("packets", { skip }, async (t) => {
     }
   });
 
+  await t.test("what was led on is counted, whatever changes; what the proxy got is not", async () => {
+    const countOf = async (): Promise<number | undefined> => (await host.counters()).get("led-app/web");
+    await apply(host, [web()]);
+    const before = (await countOf()) ?? 0;
+    await host.ask("host", VIP, 5);
+    assert.equal(await countOf(), before + 5);
+    const sticky = { ...DEFAULT_TRAFFIC, balance: "source-hash" as const };
+    await apply(host, [web({ traffic: sticky })]);
+    await host.ask("host", VIP, 3);
+    assert.equal(await countOf(), before + 8, "its chain is another one by now");
+    const own = await host.ask("app2", VIP, 10);
+    const led = own.filter((answer) => !answer.startsWith("proxy")).length;
+    assert.equal(await countOf(), before + 8 + led);
+  });
+
   for (const isFiltered of [false, true]) {
     const how = isFiltered ? "with bridges filtered" : "with bridges not filtered";
     await t.test(`neighbours on a bridge and a replica's own calls never wait, ${how}`, async (context) => {

@@ -8,6 +8,7 @@ import * as fc from "fast-check";
 import {
   addressWord,
   chainWord,
+  counterWord,
   deviceWord,
   macWord,
   markWord,
@@ -84,6 +85,14 @@ test("chainWord: a name too long for the kernel is a hash, and unlike another's"
   assert.ok(one.length <= 120);
   assert.notEqual(one, chainWord("all", long("b"), "80-tcp"));
   assert.equal(chainWord("all", "app/web", "80-tcp"), "all-app/web/80-tcp");
+});
+
+test("counterWord: readable where that fits, else a hash, and nobody else's", () => {
+  const long = (name: string): string => `${"n".repeat(63)}/${name.repeat(63)}`;
+  assert.equal(counterWord("app/web"), "led-app/web");
+  assert.ok(counterWord(long("a")).length <= 120);
+  assert.notEqual(counterWord(long("a")), counterWord(long("b")));
+  assert.throws(() => counterWord("app/we b"), /service is "app\/we b"; expected/);
 });
 
 test("words: transports by the numbers that IP has for them", () => {

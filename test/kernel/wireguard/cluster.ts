@@ -5,6 +5,7 @@ import type { Member } from "../../../src/model/member.ts";
 import type { Network } from "../../../src/model/network.ts";
 import type { View } from "../../../src/model/view.ts";
 import type { OwnOverlay } from "../../../src/kernel/given.ts";
+import { plainMember } from "../../support/view.ts";
 
 /** A key as good as any: 32 bytes that are all the number. */
 export function keyOf(host: number): string {
@@ -21,26 +22,8 @@ export function overlayOfHost(host: number, over: Partial<NodeOverlay> = {}): No
 
 /** Host `host` of a cluster whose view is that of host 1. */
 export function memberOf(host: number, over: Partial<Member> = {}): Member {
-  return {
-    id: nodeOf(host),
-    name: `host-${host}`,
-    host: `192.0.2.${host}`,
-    port: 7650,
-    zone: "",
-    labels: {},
-    role: "worker",
-    software: "0.1.0",
-    prefixes: [],
-    overlay: overlayOfHost(host),
-    state: "alive",
-    incarnation: 1,
-    sinceMs: 0,
-    rttMs: null,
-    via: null,
-    settlesAtMs: null,
-    self: host === 1,
-    ...over,
-  };
+  const named = { host: `192.0.2.${host}`, overlay: overlayOfHost(host), self: host === 1 };
+  return plainMember(nodeOf(host), `host-${host}`, { ...named, ...over });
 }
 
 /** A network `10.<second>.0.0/16` in which host n has slice n. */

@@ -135,3 +135,37 @@ test("tick: one that is well again and drains once more is cut once more", () =>
   active.tick(1001);
   assert.equal(told.count, 1);
 });
+
+test("active: bytes are counted when a use ends or somebody looks, once, for upstream and service", () => {
+  const sums = { received: { count: 0 }, sent: { count: 0 } };
+  const active = new Active(() => sums);
+  const meter = { receivedBytes: 100, sentBytes: 0 };
+  const use = active.use(A, () => undefined, meter);
+  assert.deepEqual(carriedBy(active), [0, 0, 1], "what it shows already was carried by others");
+  Object.assign(meter, { receivedBytes: 150, sentBytes: 7 });
+  assert.deepEqual(carriedBy(active), [50, 7, 1]);
+  assert.deepEqual(carriedBy(active), [50, 7, 1]);
+  Object.assign(meter, { receivedBytes: 160, sentBytes: 9 });
+  active.release(use);
+  active.release(use);
+  assert.deepEqual(carriedBy(active), [60, 9, 0]);
+  assert.deepEqual([sums.received.count, sums.sent.count], [60, 9]);
+});
+
+test("active: what an upstream was given is forgotten with it, and its service's bytes stay", () => {
+  const sums = { received: { count: 0 }, sent: { count: 0 } };
+  const active = new Active(() => sums);
+  active.use(A, () => undefined, { receivedBytes: 0, sentBytes: 0 });
+  const meter = { receivedBytes: 0, sentBytes: 0 };
+  active.use(A, () => undefined, meter);
+  active.keepOnly([], 0);
+  Object.assign(meter, { sentBytes: 30 });
+  active.tick(60_000);
+  assert.deepEqual(active.carried(), []);
+  assert.equal(sums.sent.count, 30);
+});
+
+/** Bytes from and to clients, and what is open, of the only upstream. */
+function carriedBy(active: Active): readonly number[] {
+  return active.carried().flatMap(({ receivedBytes, sentBytes, open }) => [receivedBytes, sentBytes, open]);
+}

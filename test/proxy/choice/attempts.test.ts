@@ -9,6 +9,7 @@ import { Failure } from "../../../src/base/failure.ts";
 import { seededRandom } from "../../../src/base/random.ts";
 import { LIMITS } from "../../../src/model/limits.ts";
 import { NO_ACCESS_LOG } from "../../../src/proxy/access/entry.ts";
+import { NO_TRACING } from "../../../src/proxy/trace/tracing.ts";
 import { Active } from "../../../src/proxy/choice/active.ts";
 import { Attempts, openLane, type Lane, type Traffic } from "../../../src/proxy/choice/attempts.ts";
 import { Deadlines } from "../../../src/proxy/deadlines.ts";
@@ -39,6 +40,7 @@ function bench(...ids: readonly string[]): Bench {
   const traffic: Traffic = {
     active: new Active(),
     access: NO_ACCESS_LOG,
+    tracing: NO_TRACING,
     ejections: new Ejections(),
     deadlines: new Deadlines(),
     connect: () => Promise.reject(REFUSED),
@@ -562,4 +564,35 @@ test("attempts: whoever uses an upstream that is gone is told", () => {
   on.traffic.active.keepOnly([], 1000);
   on.traffic.active.tick(1500);
   assert.equal(told, 1);
+});
+
+test("attempts: each counts for the upstream it is made at: as what, whether it failed, and whether it went on", () => {
+  const on = bench("a", "b");
+  const attempts = new Attempts(on.traffic, on.lane, { ...NOBODY, counts: "requests" });
+  attempts.next();
+  attempts.failed("connect", GET, REFUSED);
+  attempts.next();
+  attempts.answered(503);
+  attempts.broke();
+  attempts.finished();
+  const other = new Attempts(on.traffic, on.lane, { ...NOBODY, counts: "connections" });
+  other.next();
+  // Over a kept connection that had ended: no error of the upstream, and again no second one.
+  other.failed("stale", GET, REFUSED);
+  other.next();
+  other.succeeded();
+  other.finished();
+  const told = on.traffic.active
+    .carried()
+    .map(({ upstream: { replica }, ...tally }) => [
+      replica,
+      tally.requests,
+      tally.connections,
+      tally.errors,
+      tally.retries,
+    ]);
+  assert.deepEqual(told, [
+    ["a", 1, 0, 1, 1],
+    ["b", 1, 1, 1, 1],
+  ]);
 });

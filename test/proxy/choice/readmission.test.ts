@@ -9,6 +9,7 @@ import { seededRandom } from "../../../src/base/random.ts";
 import { LIMITS } from "../../../src/model/limits.ts";
 import { DEFAULT_TRAFFIC } from "../../../src/model/service.ts";
 import { NO_ACCESS_LOG } from "../../../src/proxy/access/entry.ts";
+import { NO_TRACING } from "../../../src/proxy/trace/tracing.ts";
 import { Active } from "../../../src/proxy/choice/active.ts";
 import type { Traffic } from "../../../src/proxy/choice/attempts.ts";
 import { Ejections, type Recheck } from "../../../src/proxy/choice/outlier.ts";
@@ -38,6 +39,7 @@ class Bench {
     const traffic: Traffic = {
       active: new Active(),
       access: NO_ACCESS_LOG,
+      tracing: NO_TRACING,
       ejections: this.ejections,
       deadlines: this.deadlines,
       connect: (to, caller, means) => {

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { request as httpRequest, type IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
 import { test } from "node:test";
 
 import { until } from "../../support/wait.ts";
@@ -152,4 +153,23 @@ test("exchange: an answer that is cut short is never taken for whole, by an HTTP
     await metrics.registry.metrics(),
     /skein_proxy_cut_total\{service="default\/web",reason="upstream-died"\} 1/,
   );
+});
+
+test("exchange: of answers that are cut short those are told apart whose status was an error as well", async (t) => {
+  const held: Socket[] = [];
+  const dying = await rawReplica(t, (head, socket) => {
+    const status = /^GET \/(\d+)/.exec(head)?.[1] ?? "";
+    socket.write(`HTTP/1.1 ${status} So\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n`);
+    held.push(socket);
+  });
+  const { port, metrics } = await serveOne(t, "http", pool([upstream("a", dying)]));
+  for (const status of [200, 404, 500, 502]) {
+    const client = new Client(t, port);
+    await client.ask(`GET /${status} HTTP/1.1\r\nHost: app\r\n\r\n`, (text) => text.includes("half"));
+    held.pop()?.resetAndDestroy();
+    await until(() => client.closed || client.ended);
+  }
+  const told = await metrics.registry.metrics();
+  assert.match(told, /skein_proxy_cut_total\{service="default\/web",reason="upstream-died"\} 4\n/);
+  assert.match(told, /skein_proxy_cut_errors_total\{service="default\/web"\} 2\n/);
 });

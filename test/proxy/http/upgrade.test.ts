@@ -134,21 +134,30 @@ test("upgrade: a refusal by the replica passes whole, unchunked, and ends the co
 });
 
 test("upgrade: a refusal that its replica cuts or stalls is reset, and never passes for a whole one", async (t) => {
-  for (const ending of ["cut", "stalled"]) {
+  for (const [ending, status] of [
+    ["cut", 403],
+    ["cut", 500],
+    ["stalled", 403],
+    ["stalled", 502],
+  ] as const) {
     const clock = new Clock();
     let refusing: Socket | null = null;
     const replica = await rawReplica(t, (_head, socket) => {
       refusing = socket;
-      socket.write("HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+      socket.write(`HTTP/1.1 ${status} No\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n`);
     });
     const to = pool([upstream("a", replica)]);
-    const { port, proxy } = await serveOne(t, "http", to, { nowMs: clock.nowMs, times: { idleMs: 3000 } });
+    const options = { nowMs: clock.nowMs, times: { idleMs: 3000 } };
+    const { port, proxy, metrics } = await serveOne(t, "http", to, options);
     const client = new Client(t, port);
     await client.ask(HANDSHAKE, (text) => text.endsWith("half"));
     if (ending === "cut") (refusing as Socket | null)?.resetAndDestroy();
     else await clock.passUntil(() => client.closed || client.ended);
     await until(() => client.closed || client.ended);
     assert.equal(client.errorCode, "ECONNRESET", ending);
+    const told = await metrics.registry.metrics();
+    // Counted as errors by their status already: what is cut may not count twice.
+    assert.equal(/skein_proxy_cut_errors_total\{.*\} 1\n/.test(told), status >= 500, `${ending} ${status}`);
     await until(() => proxy.stats().connections === 0 && proxy.stats().upstreamConnections.busy === 0);
   }
 });

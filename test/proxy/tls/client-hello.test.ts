@@ -11,6 +11,7 @@ import * as fc from "fast-check";
 import { LIMITS } from "../../../src/model/limits.ts";
 import { HelloReader, hostOf, type HelloReading } from "../../../src/proxy/tls/client-hello.ts";
 
+import { within } from "../../support/wait.ts";
 import { hostName, inRecords, renderHello } from "./hellos.ts";
 
 const label = fc.stringMatching(/^[a-z0-9][a-z0-9_-]{0,20}$/);
@@ -130,7 +131,7 @@ test("client hello: what a TLS client sends is understood", async (t) => {
     ALPNProtocols: ["h2", "http/1.1"],
   });
   client.on("error", () => undefined);
-  const [socket] = (await once(server, "connection")) as [Socket];
+  const [socket] = await within(once(server, "connection") as Promise<[Socket]>, "the client's connection");
   socket.on("error", () => undefined);
   const reader = new HelloReader();
   let reading: HelloReading = { kind: "more" };

@@ -20,7 +20,8 @@ import { openCertificates, type Certificates } from "../../../src/proxy/tls/cert
 import type { Metrics } from "../../../src/runtime/metrics.ts";
 import { makePair, type TestPair } from "../../support/certificate.ts";
 import { openFolder } from "../../support/folder.ts";
-import { portAt, SILENT, startProxy } from "../fixtures.ts";
+import { readToEnd, within } from "../../support/wait.ts";
+import { portAt, responseTo, SILENT, startProxy } from "../fixtures.ts";
 
 export const ADDRESS = "127.0.0.2";
 
@@ -74,7 +75,7 @@ export async function handshake(
 ): Promise<TLSSocket> {
   const socket = connect({ host: ADDRESS, port, rejectUnauthorized: false, ...options });
   t.after(() => socket.destroy());
-  await once(socket, "secureConnect");
+  await within(once(socket, "secureConnect"), `a handshake with ${ADDRESS}:${port}`);
   socket.on("error", () => undefined);
   return socket;
 }
@@ -122,10 +123,9 @@ export async function askHttp2(
   let trailers: IncomingHttpHeaders = {};
   stream.on("trailers", (told) => (trailers = told));
   if (body !== undefined) stream.end(body);
-  const [answer] = (await once(stream, "response")) as [Http2Answer["headers"]];
-  let text = "";
-  stream.setEncoding("latin1");
-  for await (const chunk of stream) text += String(chunk);
+  const told = once(stream, "response") as Promise<[Http2Answer["headers"]]>;
+  const [answer] = await within(told, `an answer to ${JSON.stringify(headers)} over HTTP/2`);
+  const text = await readToEnd(stream, `the end of the answer to ${JSON.stringify(headers)} over HTTP/2`);
   return { headers: answer, trailers, text };
 }
 
@@ -145,9 +145,7 @@ export async function askHttps(
     ...options,
   });
   request.end();
-  const [response] = (await once(request, "response")) as [IncomingMessage];
-  let text = "";
-  response.setEncoding("latin1");
-  for await (const chunk of response) text += String(chunk);
+  const response = await responseTo(request);
+  const text = await readToEnd(response, `the end of the answer of ${host}`);
   return { status: response.statusCode ?? 0, text, headers: response.headers };
 }

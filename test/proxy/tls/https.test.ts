@@ -13,7 +13,7 @@ import type { TLSSocket } from "node:tls";
 import type { AccessEntry } from "../../../src/proxy/access/entry.ts";
 import type { Pool } from "../../../src/proxy/routes.ts";
 import { makePair } from "../../support/certificate.ts";
-import { until } from "../../support/wait.ts";
+import { readToEnd, until, within } from "../../support/wait.ts";
 import { Client, Clock, httpReplica, listening, pool, startProxy, upstream } from "../fixtures.ts";
 
 import {
@@ -112,8 +112,7 @@ test("https: a client that offers no protocol, or none but HTTP/1, is served HTT
   const socket = await handshake(t, port, { servername: "a.example" });
   assert.equal(socket.alpnProtocol, false);
   socket.write("GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
-  let text = "";
-  for await (const chunk of socket) text += String(chunk);
+  const text = await readToEnd(socket, "the answer");
   assert.match(text, /^HTTP\/1\.1 200 OK\r\n[^]*GET \/$/);
 });
 
@@ -140,7 +139,7 @@ test("https: a certificate is exchanged without a restart; connections keep thei
   assert.equal(await shownTo(t, port), "DNS:a.example, DNS:b.example");
   assert.equal((await askHttp2(session, { ":authority": "a.example" })).headers[":status"], 200);
   before.write("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
-  const [bytes] = (await once(before, "data")) as [Buffer];
+  const [bytes] = (await within(once(before, "data"), "an answer")) as [Buffer];
   assert.match(bytes.toString(), /^HTTP\/1\.1 200 /);
 });
 
@@ -332,9 +331,9 @@ test("https: WebSockets come over HTTP/1.1, and a replica that dies takes one do
   await until(() => /^HTTP\/1\.1 101 [^]*\r\n\r\n/.test(text));
   socket.write("hello");
   await until(() => text.endsWith("hello"));
-  const cut = once(socket, "close");
+  const cut = assert.rejects(once(socket, "close"), { code: "ECONNRESET" });
   upstreams[0]?.resetAndDestroy();
-  await cut;
+  await within(cut, "the WebSocket is reset, as its replica reset it");
   assert.equal(await shownTo(t, port, "ws.example"), "DNS:ws.example");
 });
 
@@ -369,7 +368,7 @@ test("https: who leaves or keeps silent within the handshake is let go, who has 
     for (const socket of [first, second]) assert.equal(socket.destroyed, false);
     await clock.passUntil(() => clients.every((client) => client.ended || client.closed));
     first.write("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
-    const [answer] = (await once(first, "data")) as [Buffer];
+    const [answer] = (await within(once(first, "data"), "an answer")) as [Buffer];
     assert.match(answer.toString(), /^HTTP\/1\.1 200 /);
   }
 });
@@ -408,4 +407,19 @@ test("https: a client of HTTP/2 that leaves before its answer ends the upstream'
     await until(() => closed === at + 1);
   }
   await until(() => proxy.stats().upstreamConnections.busy === 0);
+});
+
+test("https: closing waits for no connection whose end is just being written", async (t) => {
+  const { to } = await told(t);
+  const routes = [{ host: "a.example", path: "/", pool: to }];
+  // So soon after the end of idle connections that the reset of the rest meets them at it.
+  for (const graceMs of [1, 2, 3, 4, 5]) {
+    const { port, proxy } = await serveHttps(t, { routes }, { a: ["a.example"] });
+    const sessions = Array.from({ length: 30 }, () => http2Client(t, port, "a.example"));
+    await Promise.all(sessions.map((session) => askHttp2(session, { ":authority": "a.example" })));
+    let isClosed = false;
+    const closed = proxy.close(graceMs).then(() => (isClosed = true));
+    await until(() => isClosed, { what: `the proxy is closed, with ${graceMs} ms for what is under way` });
+    await closed;
+  }
 });

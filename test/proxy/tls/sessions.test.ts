@@ -9,7 +9,7 @@ import type { RequestListener, ServerResponse } from "node:http";
 
 import { LIMITS } from "../../../src/model/limits.ts";
 import type { ProxyOptions } from "../../../src/proxy/proxy.ts";
-import { until } from "../../support/wait.ts";
+import { readToEnd, until, within } from "../../support/wait.ts";
 import { Clock, httpReplica, pool, upstream } from "../fixtures.ts";
 
 import { askHttp2, handshake, http2Client, serveHttps, type Serving } from "./fixtures.ts";
@@ -97,10 +97,7 @@ test("sessions: bodies, interim answers and trailers pass, both ways", async (t)
   let sum: unknown = null;
   stream.on("trailers", (trailers) => (sum = trailers["x-sum"]));
   stream.end(body);
-  let text = "";
-  stream.setEncoding("latin1");
-  for await (const chunk of stream) text += String(chunk);
-  assert.equal(text, body);
+  assert.equal(await readToEnd(stream, "the body, echoed"), body);
   assert.deepEqual(informed, [103]);
   assert.equal(sum, "300000");
 });
@@ -114,7 +111,8 @@ test("sessions: who opens and resets streams without end is cut off, nobody else
   const STREAMS = 5000;
   for (let sent = 0; sent < STREAMS && !socket.destroyed; sent += 50) {
     const some = Array.from({ length: 50 }, (_, index) => openedAndReset(2 * (sent + index) + 1));
-    await new Promise((resolve) => socket.write(Buffer.concat(some), resolve));
+    const written = new Promise((resolve) => socket.write(Buffer.concat(some), resolve));
+    await within(written, `streams from ${sent} are written, or the connection is cut`);
   }
   await until(() => socket.destroyed);
   assert.ok(requests < 1000, `${requests} of ${STREAMS} requests reached the replica`);
@@ -155,7 +153,8 @@ test("sessions: no more requests at once than the bound, and a head no larger th
   const waiting: ServerResponse[] = [];
   const { port } = await serving(t, (_request, response) => void waiting.push(response));
   const session = http2Client(t, port, HOST);
-  const [settings] = (await once(session, "remoteSettings")) as [ClientHttp2Session["remoteSettings"]];
+  const told = once(session, "remoteSettings") as Promise<[ClientHttp2Session["remoteSettings"]]>;
+  const [settings] = await within(told, "the proxy's settings");
   assert.equal(settings.maxConcurrentStreams, LIMITS.http2StreamsMax);
   assert.equal(settings.maxHeaderListSize, LIMITS.httpHeadBytes);
   assert.notEqual(settings.enableConnectProtocol, true);
@@ -174,7 +173,8 @@ test("sessions: CONNECT is refused", async (t) => {
   const stream = session.request({ ":method": "CONNECT", ":authority": "elsewhere:443" });
   // It is open when the test ends, and cut then.
   stream.on("error", () => undefined);
-  const [headers] = (await once(stream, "response")) as [Record<string, unknown>];
+  const told = once(stream, "response") as Promise<[Record<string, unknown>]>;
+  const [headers] = await within(told, "an answer to CONNECT");
   assert.equal(headers[":status"], 501);
 });
 
@@ -186,7 +186,7 @@ test("sessions: a connection that asks for nothing is closed, one with a request
     times: { firstByteMs: 10_000_000, answerMs: 10_000_000 },
   });
   const [idle, busy] = [http2Client(t, port, HOST), http2Client(t, port, HOST)];
-  await once(idle, "remoteSettings");
+  await within(once(idle, "remoteSettings"), "the proxy's settings");
   const answer = askHttp2(busy, GET);
   await until(() => waiting.length === 1);
   clock.pass(74_000);
@@ -243,7 +243,7 @@ test("sessions: a proxy that closes answers what is under way and tells clients 
 test("sessions: a proxy that closes ends connections that ask for nothing, in good form", async (t) => {
   const { port, proxy } = await serving(t, (_request, response) => response.end());
   const idle = http2Client(t, port, HOST);
-  await once(idle, "remoteSettings");
+  await within(once(idle, "remoteSettings"), "the proxy's settings");
   const told = once(idle, "goaway");
   // A quarter of it is the time for one more request.
   await proxy.close(4000);

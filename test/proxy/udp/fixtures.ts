@@ -3,6 +3,7 @@
 import { Failure } from "../../../src/base/failure.ts";
 import { seededRandom } from "../../../src/base/random.ts";
 import { NO_ACCESS_LOG, type AccessEntry } from "../../../src/proxy/access/entry.ts";
+import { NO_TRACING } from "../../../src/proxy/trace/tracing.ts";
 import { Active } from "../../../src/proxy/choice/active.ts";
 import { openLane, type Lane, type Traffic } from "../../../src/proxy/choice/attempts.ts";
 import { Ejections } from "../../../src/proxy/choice/outlier.ts";
@@ -67,6 +68,7 @@ export function bench(...upstreams: readonly Upstream[]): Bench {
   const traffic: Traffic = {
     active: new Active(),
     access: { ...NO_ACCESS_LOG, isOn: true, append: (entry) => void entries.push(entry) },
+    tracing: NO_TRACING,
     ejections: new Ejections(),
     deadlines: new Deadlines(),
     connect: () => Promise.reject(REFUSED),

@@ -27,6 +27,7 @@ function legOf(made: Bench): Told {
     answered: (_leg, payload) => void told.answers.push(payload.toString()),
     failed: (_leg, waiting) => void told.failures.push(waiting.map((payload) => payload.toString())),
     gone: () => void (told.gone += 1),
+    meter: { receivedBytes: 0, sentBytes: 0 },
   });
   return Object.assign(told, { leg });
 }

@@ -223,10 +223,19 @@ function sicken(run: Run, host: Host): void {
   sim.after(200 + sim.random() * 6000, () => sim.unhealthyIds.delete(id));
 }
 
+/** A replica is drained or activated from any host; now and then all of a host, for some seconds. */
 function drain(run: Run, host: Host): void {
   const { sim } = run;
   const replica = someId(run, host);
-  const draining = sim.random() < 0.6;
+  const draw = sim.random();
   const asked = pick(sim.random, sim.hosts);
-  if (asked !== undefined && replica !== "") sim.feed(asked, { kind: "drain", replica, draining });
+  if (asked === undefined) return;
+  const drainNode = (draining: boolean): void =>
+    sim.feed(asked, { kind: "drainNode", node: host.id, draining });
+  if (draw < 0.1) {
+    drainNode(true);
+    sim.after(1000 + draw * 60_000, () => drainNode(false));
+  } else if (replica !== "") {
+    sim.feed(asked, { kind: "drain", replica, draining: draw < 0.6 });
+  }
 }

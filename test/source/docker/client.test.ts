@@ -286,3 +286,24 @@ test("client: a real engine answers the same way", async (t) => {
   for (const { id } of containers.slice(0, 3)) await client.inspectContainer(id);
   for (const gateway of (await client.listNetworks()).gateways) assert.match(gateway, /[.:]/);
 });
+
+test("client: an engine describes itself, as far as a proxy before it lets it", async (t) => {
+  const { engine, client } = await open(t);
+  engine.told = { OperatingSystem: "Debian", Swarm: { LocalNodeState: "active" } };
+  const { version, operatingSystem, inSwarm } = await client.describe();
+  assert.deepEqual([version, operatingSystem, inSwarm], ["fake", "Debian", true]);
+  engine.faults.set("/info", { kind: "status", status: 403 });
+  assert.deepEqual((await client.describe()).operatingSystem, "");
+  engine.faults.set("/version", { kind: "status", status: 403 });
+  assert.equal(await codeOf(client.describe()), "refused");
+});
+
+test("client: a file of a container comes as it sees it; one that is not there or too long is none", async (t) => {
+  const { engine, client } = await open(t);
+  assert.equal(await client.readFile(WEB.id, "/etc/resolv.conf"), null);
+  engine.containers.set(WEB.id, { ...WEB, resolvConf: "nameserver 192.0.2.1\n" });
+  assert.equal(await client.readFile(WEB.id, "/etc/resolv.conf"), "nameserver 192.0.2.1\n");
+  assert.equal(await client.readFile(WEB.id, "/etc/other"), null);
+  engine.containers.set(WEB.id, { ...WEB, resolvConf: "x".repeat(128 * 1024) });
+  assert.equal(await client.readFile(WEB.id, "/etc/resolv.conf"), null);
+});

@@ -210,3 +210,14 @@ test("containers: the set is the same whatever order they come in, and names sta
     }),
   );
 });
+
+test("container: on an overlay network it hides services of its name and aliases; elsewhere it hides none", () => {
+  const on = (network: string) =>
+    plan({
+      name: "shop_Web_1",
+      networks: [network],
+      attachments: [{ network, address: "10.1.0.2", aliases: ["Web", "aaaaaaaaaaaa"] }],
+    }).clients[0]?.hides;
+  assert.deepEqual(on("app"), ["app/shop_web_1", "app/web", "app/aaaaaaaaaaaa"]);
+  assert.equal(on("shop_default"), undefined);
+});

@@ -195,3 +195,11 @@ test("version: major and minor, or none", () => {
   for (const bad of [{}, null, { ApiVersion: "1" }, { ApiVersion: 1.41 }])
     assert.equal(apiVersionFrom(bad), null);
 });
+
+test("facts: names by which Docker's own server finds a container are told, what is no name left out", () => {
+  const networks = { app: { IPAddress: "10.0.0.1", Aliases: ["web", "no name", 7, "aaaaaaaaaaaa"] } };
+  const parsed = factsFromInspection({ Id: idOf("a"), NetworkSettings: { Networks: networks } });
+  assert.ok(parsed.ok);
+  const aliases = ["web", "aaaaaaaaaaaa"];
+  assert.deepEqual(parsed.value.attachments, [{ network: "app", address: "10.0.0.1", aliases }]);
+});

@@ -7,7 +7,7 @@ import * as fc from "fast-check";
 
 import type { NamePath } from "../../../src/model/endpoint.ts";
 import type { ContainerFacts } from "../../../src/source/docker/facts.ts";
-import { namePathOf } from "../../../src/source/docker/resolver.ts";
+import { namePathOf, ownContainerIn } from "../../../src/source/docker/resolver.ts";
 import { facts, idOf } from "./fixture.ts";
 
 const GATEWAYS = ["172.18.0.1"];
@@ -117,4 +117,12 @@ test("resolver: no text of a file makes it throw or name what is no address", ()
       }
     }),
   );
+});
+
+test("resolver: the container that a process runs in is told by what the engine mounts into it", () => {
+  const id = "ab".repeat(32);
+  const line = `812 790 8:1 /var/lib/docker/containers/${id}/resolv.conf /etc/resolv.conf rw - ext4 /dev/sda1 rw\n`;
+  assert.equal(ownContainerIn(`25 1 0:22 / /proc rw - proc proc rw\n${line}`), id);
+  assert.equal(ownContainerIn("25 1 0:22 / /proc rw - proc proc rw\n"), null);
+  assert.equal(ownContainerIn(""), null);
 });

@@ -378,11 +378,18 @@ test("watch: tells how labelled containers ask for names, by their resolv.conf w
   const { watched } = await watch(t, [
     container(B, "web-2", { resolvConfPath: "/nowhere/resolv.conf", dns: ["192.0.2.1"], network: "shop" }),
     container(A, "web-1", { resolvConfPath: file }),
+    // On a file system that is not ours, as for a daemon that runs in a container itself.
+    container(idOf("d"), "web-3", {
+      resolvConfPath: "/nowhere/resolv.conf",
+      resolvConf: "nameserver 127.0.0.11\n# ExtServers: [host(127.0.0.53) 192.0.2.7]\n",
+      network: "shop",
+    }),
     labelless,
   ]);
   const told = (await watched.namePaths()).map(({ name, servers }) => [name, servers?.[0]?.address]);
   assert.deepEqual(told, [
     ["web-1", "172.17.0.1"],
     ["web-2", "192.0.2.1"],
+    ["web-3", "127.0.0.53"],
   ]);
 });

@@ -1,33 +1,43 @@
 /**
- * Strangers: queries of addresses of which it is not known yet who has them.
+ * Waiting: queries that are answered a moment later, because no answer of now would be right.
  *
- * A container may ask for names some milliseconds before its engine has told of it. No answer is right for everybody,
- * and one that is wrong may be kept for good; so the query waits until the askers are told anew, for a moment, and is
- * then answered in the right view or with an error that clients take for a passing one. How many wait is bounded, in
- * all and for one address: past it the error comes at once.
+ * A container may ask for names some milliseconds before its engine has told of it, and anybody for a service whose
+ * address this host does not serve yet. What is told then may be kept for good, or tried at once and fail; so the query
+ * waits until something has changed, for a moment. How many wait is bounded, in all and for one client: whoever comes
+ * past that is answered at once, as who has waited for too long.
  *
  * Touches: timers.
  */
 
-import { LIMITS } from "../model/limits.ts";
 import { startDeadline, type RunningDeadline } from "../runtime/deadline.ts";
 
-/** How long a query waits: engines tell of a container within some 20 ms, and clients ask again after seconds. */
-const WAIT_MS = 1000;
-
 /** A query that waits. */
-export interface StrangerQuery {
+export interface WaitingQuery {
+  /** Of the client. */
   readonly address: string;
+  /** For how long at most. */
+  readonly waitMs: number;
   /** Answers it when that can be done by now. @returns whether it was done */
   readonly again: () => boolean;
   /** Its time is over. */
   readonly late: () => void;
 }
 
-/** All queries that wait. */
-export class Strangers {
-  readonly #deadlineByQuery = new Map<StrangerQuery, RunningDeadline>();
+/** How many queries may wait at once. */
+export interface WaitingBounds {
+  readonly max: number;
+  readonly perAddress: number;
+}
+
+/** All queries that wait for one kind of thing. */
+export class Waiting {
+  readonly #bounds: WaitingBounds;
+  readonly #deadlineByQuery = new Map<WaitingQuery, RunningDeadline>();
   readonly #countByAddress = new Map<string, number>();
+
+  constructor(bounds: WaitingBounds) {
+    this.#bounds = bounds;
+  }
 
   /** How many there are. */
   get count(): number {
@@ -35,19 +45,20 @@ export class Strangers {
   }
 
   /** Has a query wait; it is then called `again` until that succeeds, or `late`. @returns false when too many wait */
-  hold(query: StrangerQuery): boolean {
+  hold(query: WaitingQuery): boolean {
+    const { max, perAddress } = this.#bounds;
     const count = this.#countByAddress.get(query.address) ?? 0;
-    if (this.count >= LIMITS.dnsStrangersMax || count >= LIMITS.dnsStrangersPerAddress) return false;
+    if (this.count >= max || count >= perAddress) return false;
     this.#countByAddress.set(query.address, count + 1);
     const late = (): void => {
       this.#end(query);
       query.late();
     };
-    this.#deadlineByQuery.set(query, startDeadline(WAIT_MS, late));
+    this.#deadlineByQuery.set(query, startDeadline(query.waitMs, late));
     return true;
   }
 
-  /** The askers were told anew: who can be answered now is. */
+  /** Something has changed: whatever can be answered now is. */
   retry(): void {
     for (const query of this.#deadlineByQuery.keys()) if (query.again()) this.#end(query);
   }
@@ -57,7 +68,7 @@ export class Strangers {
     for (const query of this.#deadlineByQuery.keys()) this.#end(query);
   }
 
-  #end(query: StrangerQuery): void {
+  #end(query: WaitingQuery): void {
     this.#deadlineByQuery.get(query)?.clear();
     this.#deadlineByQuery.delete(query);
     const left = (this.#countByAddress.get(query.address) ?? 1) - 1;
