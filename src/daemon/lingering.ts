@@ -41,7 +41,7 @@ export interface LingeringParts {
   readonly node: Node;
   readonly view: () => View;
   readonly mesh: Mesh;
-  readonly dns: Pick<DnsServer, "close">;
+  readonly dns: Pick<DnsServer, "leave" | "close">;
   readonly proxy: Proxy;
   readonly log: Log;
 }
@@ -63,20 +63,21 @@ export async function handOver(parts: LingeringParts): Promise<Lingering> {
   // Before anything closes, and until nothing is under way any more.
   const migration = await openMigration();
   if (!migration.isOn) log.info(`connections under way will be lost: ${UNSET}`);
+  let answered: Promise<void> = Promise.resolve();
   return {
     legacy,
     stopRelaying: () => mesh.stopListening(),
     async stopListening() {
       mesh.stopListening();
       await proxy.stopListening();
-      await dns.close();
+      answered = dns.leave();
     },
     async finish(hurried) {
       if (migration.isOn) await pause(HANDSHAKES_MS, null, { signal: hurried }).catch(() => null);
-      const hurry = (): void => void proxy.close(0);
+      const hurry = (): void => void Promise.all([proxy.close(0), dns.close()]);
       if (hurried.aborted) hurry();
       hurried.addEventListener("abort", hurry, { once: true });
-      await Promise.all([proxy.close(GRACE_MS), untilRelayed(mesh, hurried)]);
+      await Promise.all([proxy.close(GRACE_MS), answered, untilRelayed(mesh, hurried)]);
       hurried.removeEventListener("abort", hurry);
       await migration.restore();
       await lifecycle.close();

@@ -59,6 +59,7 @@ export interface Unserved {
 interface Listener {
   readonly address: HostPort;
   close(): Promise<void>;
+  leave(graceMs: number): Promise<void>;
 }
 
 /** An open listener, and how many looks in a row did not find its address; one asked for by itself is never missed. */
@@ -137,13 +138,29 @@ export class Listeners {
 
   /** Ends every socket and connection at once. */
   close(): Promise<void> {
-    this.#isClosed = true;
-    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#stop();
     return this.#inTurn(async () => {
       this.#wanted.length = 0;
       const kept = [...this.#keptByPlace];
       await Promise.all(kept.map(([place, { listener }]) => this.#close(place, listener)));
     });
+  }
+
+  /**
+   * Leaves what comes from now on to who listens beside it; settles when what came before is answered, at the latest
+   * after `graceMs`. All is open still, for `close` to end.
+   */
+  async leave(graceMs: number): Promise<void> {
+    this.#stop();
+    await this.#turn;
+    const kept = [...this.#keptByPlace.values()];
+    await Promise.all(kept.map(({ listener }) => listener.leave(graceMs)));
+  }
+
+  /** Opens nothing more. */
+  #stop(): void {
+    this.#isClosed = true;
+    if (this.#timer !== null) clearInterval(this.#timer);
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -282,6 +299,9 @@ async function openBoth(wanted: HostPort, parts: ListenersOptions): Promise<List
     await tcp.shut();
     await udp.shut();
   };
+  const leave = async (graceMs: number): Promise<void> => {
+    await Promise.all([tcp.leave(graceMs), udp.leave(graceMs)]);
+  };
   let protocol: "udp" | "tcp" = "udp";
   try {
     await seen.expectShareable(wanted, "udp");
@@ -290,7 +310,7 @@ async function openBoth(wanted: HostPort, parts: ListenersOptions): Promise<List
     await seen.expectShareable(wanted, "tcp");
     // Not a port that the system chose for UDP: another program may listen there, and would share.
     await tcp.open(address, wanted.port !== 0);
-    return { address, close };
+    return { address, close, leave };
   } catch (cause) {
     await close();
     throw openFailure(wanted, protocol, cause);

@@ -18,7 +18,7 @@ import type { Metrics } from "../runtime/metrics.ts";
 
 import type { Asker, Stranger } from "./names/lookup.ts";
 import { Connections } from "./tcp/connections.ts";
-import { openForwarder, type ForwarderStats } from "./forward/forward.ts";
+import { openForwarder, type Forwarder, type ForwarderStats } from "./forward/forward.ts";
 import { Listeners, type ListenersOptions, type Unserved } from "./listeners.ts";
 import { openResponder } from "./responder.ts";
 import { isOurself } from "./forward/upstream.ts";
@@ -29,6 +29,9 @@ import type { Zone } from "./names/zone.ts";
  * turn, and a client must not give up a moment before our SERVFAIL. What is due is told earlier (RFC 8767 5: 1.8 s).
  */
 const FORWARD_TIMES = { hedgeMs: 200, roundMs: 1000, staleAfterMs: 1800, totalMs: 4000 };
+
+/** For what came before to be answered when another server goes on. */
+const LEAVE_MS = FORWARD_TIMES.totalMs + 1000;
 
 /** What the daemon tells the server. */
 export interface DnsServerOptions extends Pick<ListenersOptions, "ownAddresses" | "lookEveryMs" | "shared"> {
@@ -90,6 +93,11 @@ export interface DnsServer {
   /** When an address last asked for a name, as performance.now() counts; null when it did not, or long ago. */
   lastAskedMs(address: string): number | null;
   stats(): DnsStats;
+  /**
+   * Leaves queries that come from now on to a server beside this one, and answers those that came before. Settles once
+   * that is done and all is closed, within five seconds, or as soon as `close` is called.
+   */
+  leave(): Promise<void>;
   /** Ends every socket and connection at once; forwarded queries under way are given up. */
   close(): Promise<void>;
 }
@@ -107,17 +115,7 @@ export async function openDnsServer(options: DnsServerOptions): Promise<DnsServe
   const listeners = new Listeners({ ...options, responder, connections });
 
   let wished = options.upstreams;
-  /** Those of the wished that are this server are not asked, and asked again when they are it no more. */
-  const chooseUpstreams = (): void => {
-    const own = wished.filter((upstream) => isOurself(upstream, listeners.wanted));
-    const isAsked = (one: HostPort): boolean => forwarder.upstreams.some((asked) => isSamePlace(asked, one));
-    for (const upstream of own.filter(isAsked)) {
-      options.log.warn("dns upstream is this daemon itself, and is not asked", {
-        upstream: renderHostPort(upstream),
-      });
-    }
-    forwarder.setUpstreams(wished.filter((upstream) => !own.includes(upstream)));
-  };
+  const chooseUpstreams = (): void => choose(wished, { listeners, forwarder, log: options.log });
 
   const listenOn = async (wanted: HostPort): Promise<HostPort> => {
     const address = await listeners.add(wanted);
@@ -174,8 +172,25 @@ export async function openDnsServer(options: DnsServerOptions): Promise<DnsServe
       forwarding: forwarder.stats(),
       tcpConnections: connections.total,
     }),
+    async leave() {
+      await listeners.leave(LEAVE_MS);
+      await close();
+    },
     close,
   };
+}
+
+/** Those of the wished that are this server are not asked, and asked again when they are it no more. */
+function choose(
+  wished: readonly HostPort[],
+  { listeners, forwarder, log }: { listeners: Listeners; forwarder: Forwarder; log: DnsServerOptions["log"] },
+): void {
+  const own = wished.filter((upstream) => isOurself(upstream, listeners.wanted));
+  const isAsked = (one: HostPort): boolean => forwarder.upstreams.some((asked) => isSamePlace(asked, one));
+  for (const upstream of own.filter(isAsked)) {
+    log.warn("dns upstream is this daemon itself, and is not asked", { upstream: renderHostPort(upstream) });
+  }
+  forwarder.setUpstreams(wished.filter((upstream) => !own.includes(upstream)));
 }
 
 function openConnections({ connectionsMax, askerOf }: DnsServerOptions): Connections {

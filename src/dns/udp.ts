@@ -18,6 +18,7 @@ import { once } from "node:events";
 import { UDPServer } from "dns2";
 
 import { isIpv6, type HostPort } from "../base/ip.ts";
+import { Leaving } from "../runtime/leaving.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
 import type { Responder } from "./responder.ts";
@@ -29,13 +30,17 @@ const RECEIVE_BUFFER_BYTES = 1024 * 1024;
 export class UdpListener extends UDPServer {
   readonly #responder: Responder;
   readonly #metrics: Metrics;
+  /** So that a successor can listen beside it; see runtime/sharing.ts. */
+  readonly #isShared: boolean;
   #isOpen = true;
+  /** Queries whose answer takes time, under way. */
+  #underWay = 0;
+  #leaving: Leaving | null = null;
 
   constructor({ host, port }: HostPort, responder: Responder, metrics: Metrics) {
     const isSix = isIpv6(host);
     const options: SocketOptions = {
       type: isSix ? "udp6" : "udp4",
-      // So that a successor can listen beside it; see runtime/sharing.ts.
       reusePort: port !== 0,
       recvBufferSize: RECEIVE_BUFFER_BYTES,
       lookup: (address, _options, done) => done(null, address, isSix ? 6 : 4),
@@ -44,6 +49,7 @@ export class UdpListener extends UDPServer {
     super({ type: options as unknown as "udp4" });
     this.#responder = responder;
     this.#metrics = metrics;
+    this.#isShared = port !== 0;
   }
 
   /** Binds; port 0 lets the system choose. Throws the system's error. */
@@ -62,29 +68,57 @@ export class UdpListener extends UDPServer {
     // Port 0 cannot be answered: send() throws on it.
     if (from.port === 0) return this.#drop();
     const finished = this.#responder.recall(data, from.address, "udp");
+    if (finished === null) return this.#serve(data, from);
     // Without a callback a failure is not told: nobody could do anything about a single lost answer.
-    if (finished !== null) return this.send(finished, from.port, from.address);
-    this.#serve(data, from);
+    if (this.#leaving === null) return this.send(finished, from.port, from.address);
+    this.#answer(finished, from);
   }
 
   #serve(data: Buffer, from: RemoteInfo): void {
     const client = { address: from.address, transport: "udp" } as const;
+    this.#underWay += 1;
     this.#responder.serve(data, client, (answer) => {
-      // A forwarded answer may come when the socket is closed; send() would throw.
-      if (answer === null || !this.#isOpen) return;
-      this.send(answer, from.port, from.address, (error) => {
-        if (error !== null) this.#drop();
-      });
+      this.#underWay -= 1;
+      if (answer !== null) this.#answer(answer, from);
     });
+  }
+
+  #answer(answer: Buffer, { address, port }: RemoteInfo): void {
+    // A forwarded answer may come when the socket is closed; send() would throw.
+    if (!this.#isOpen) return;
+    if (this.#leaving !== null) {
+      if (!this.#leaving.send(answer, { host: address, port })) this.#drop();
+      return;
+    }
+    this.send(answer, port, address, (error) => {
+      if (error !== null) this.#drop();
+    });
+  }
+
+  /**
+   * Leaves what comes from now on to who listens beside it. Settles when all that came before is answered, or `graceMs`
+   * have passed, and the socket is closed.
+   */
+  async leave(graceMs: number): Promise<void> {
+    if (!this.#isOpen) return;
+    const { address: host, port } = this.address();
+    const isAwaited = (): boolean => this.#underWay > 0;
+    this.#leaving = new Leaving(this, { host, port }, { isShared: this.#isShared, isAwaited, graceMs });
+    await this.#leaving.closed;
+    this.#isOpen = false;
   }
 
   /** Closes the socket; answers still under way are dropped. */
   async shut(): Promise<void> {
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    const closed = once(this, "close");
-    this.close();
-    await closed;
+    if (this.#leaving === null) {
+      const closed = once(this, "close");
+      this.close();
+      return void (await closed);
+    }
+    this.#leaving.end();
+    await this.#leaving.closed;
   }
 
   #drop(): void {

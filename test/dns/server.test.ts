@@ -12,7 +12,9 @@ import { openDnsServer, type DnsServer, type DnsServerOptions } from "../../src/
 import { planZone } from "../../src/dns/names/zone.ts";
 import type { Log } from "../../src/runtime/log.ts";
 import { openMetrics } from "../../src/runtime/metrics.ts";
+import { ownSockets } from "../../src/runtime/sharing.ts";
 import { openBlock } from "../support/daemons.ts";
+import { connectUdp, openUdp } from "../support/udp.ts";
 import { until, within } from "../support/wait.ts";
 import {
   answersOf,
@@ -361,6 +363,48 @@ test("server: close() ends idle connections and forwards under way, and frees th
   await closed;
   await until(() => server.stats().forwarding.underWay === 0);
   await open(t, { listen: [{ host, port }] });
+});
+
+test("server: one that leaves beside another answers all that came, over UDP and TCP, and nothing else", async (t) => {
+  const upstream = await openUdp(t);
+  const answerAll = (): void => {
+    for (const { text, from } of upstream.received) {
+      upstream.socket.send(
+        reply(Buffer.from(text, "latin1"), { address: "192.0.2.7" }),
+        from.port,
+        from.address,
+      );
+    }
+  };
+  const at = await ownPort(t);
+  const upstreams = [{ host: "127.0.0.1", port: upstream.port }];
+  const old = await open(t, { listen: [at], upstreams });
+  const idle = connect(at.port, at.host);
+  const busy = connect(at.port, at.host);
+  for (const one of [idle, busy]) one.on("error", () => one.destroy());
+  const received: Buffer[] = [];
+  busy.on("data", (chunk) => received.push(chunk));
+  await until(() => old.stats().tcpConnections === 2);
+  busy.write(frame(query("tcp.example.com", "A")));
+  const { received: first, socket } = await openUdp(t, { host: at.host });
+  socket.send(query("udp.example.com", "A"), at.port, at.host);
+  await until(() => old.stats().forwarding.underWay === 2 && upstream.received.length >= 2);
+  const closed = [idle, busy].map((one) => within(once(one, "close"), "the end of a connection"));
+
+  // In one turn: nobody has read it when the server leaves.
+  const second = await connectUdp(t, at);
+  second.send(query("web", "A"));
+  const left = old.leave();
+  await until(() => second.received.length === 1);
+  await closed[0];
+  const young = await open(t, { listen: [at], shared: new Set(await ownSockets()) });
+  const [bytes] = await askUdp(at, [query("web", "A")]);
+  assert.deepEqual(bytes && answersOf(bytes), ["10.96.0.1"]);
+  assert.ok(young.lastAskedMs("127.0.0.1") !== null, "the other one answered");
+  answerAll();
+  await until(() => first.length === 1 && unframe(Buffer.concat(received)).length === 1);
+  await Promise.all([left, ...closed]);
+  assert.equal(old.stats().tcpConnections, 0);
 });
 
 test("server: it is known when an address last asked, and that another one did not", async (t) => {

@@ -3,6 +3,8 @@
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { once } from "node:events";
 
+import type { HostPort } from "../../src/base/ip.ts";
+
 import type { Ending } from "./tcp.ts";
 import { until } from "./wait.ts";
 
@@ -40,6 +42,21 @@ export async function openUdp(
   const close = (): Promise<void> => (closing ??= new Promise((resolve) => socket.close(resolve)));
   t.after(close);
   return { socket, port: socket.address().port, received, close };
+}
+
+/**
+ * A client that sends within the call: one that is not connected looks the address up first, and sends a turn later.
+ *
+ * @param at  where it sends to; nobody else is heard
+ */
+export async function connectUdp(
+  t: Ending,
+  at: HostPort,
+): Promise<UdpEnd & { readonly send: (payload: string | Uint8Array) => void }> {
+  const end = await openUdp(t, { host: at.host === "::1" ? at.host : "127.0.0.1" });
+  end.socket.connect(at.port, at.host);
+  await once(end.socket, "connect");
+  return { ...end, send: (payload) => end.socket.send(payload) };
 }
 
 /** A server that answers `<name> <text>`. */

@@ -19,6 +19,7 @@ import { TCPServer } from "dns2";
 import { networkOf, unmapped, type HostPort } from "../../base/ip.ts";
 import { LIMITS } from "../../model/limits.ts";
 import { nowMs } from "../../runtime/clock.ts";
+import { startDeadline } from "../../runtime/deadline.ts";
 import type { Metrics } from "../../runtime/metrics.ts";
 
 import type { Responder } from "../responder.ts";
@@ -48,7 +49,7 @@ export interface TcpOptions {
 /** A listening TCP socket that answers. */
 export class TcpListener extends TCPServer {
   readonly #options: TcpOptions;
-  readonly #clients = new Set<Socket>();
+  readonly #connections = new Set<Connection>();
 
   constructor(options: TcpOptions) {
     super();
@@ -81,9 +82,9 @@ export class TcpListener extends TCPServer {
       client.destroy();
       return;
     }
-    this.#clients.add(client);
+    this.#connections.add(connection);
     client.on("close", () => {
-      this.#clients.delete(client);
+      this.#connections.delete(connection);
       connection.close();
     });
     client.setNoDelay(true);
@@ -94,8 +95,26 @@ export class TcpListener extends TCPServer {
     if (!this.listening) return;
     const closed = once(this, "close");
     this.close();
-    for (const client of this.#clients) client.destroy();
+    this.#abortAll();
     await closed;
+  }
+
+  /**
+   * Stops listening. Settles when every query that came is answered and its connection ended, or `graceMs` have passed
+   * and the rest are ended.
+   */
+  async leave(graceMs: number): Promise<void> {
+    if (!this.listening) return;
+    const closed = once(this, "close");
+    this.close();
+    for (const connection of this.#connections) connection.leave();
+    const deadline = startDeadline(graceMs, () => this.#abortAll());
+    await closed;
+    deadline.clear();
+  }
+
+  #abortAll(): void {
+    for (const connection of this.#connections) connection.abort();
   }
 }
 
@@ -117,6 +136,7 @@ class Connection implements Guest, Sliced {
   #readyBytes = 0;
   #underWay = 0;
   #hasEnded = false;
+  #isLeaving = false;
   #isPumping = false;
   #isPaused = false;
   #hasMoved = false;
@@ -149,6 +169,14 @@ class Connection implements Guest, Sliced {
     const isIdle = this.#place?.condition === "idle";
     if (!isIdle) this.#options.metrics.dnsDropped.inc({ reason: "connection" });
     this.#client.destroy();
+  }
+
+  /** Ends it when all that came is answered. What comes later is asked again elsewhere (RFC 7766 6.2.4). */
+  leave(): void {
+    this.#isLeaving = true;
+    // One that waits for its place is heard by nobody yet.
+    if (this.#place === null) this.#client.destroy();
+    else this.#advance();
   }
 
   /** The socket is closed. */
@@ -207,7 +235,7 @@ class Connection implements Guest, Sliced {
 
   /** @returns false when nothing whole is there, or a bound is reached */
   #serveNext(): boolean {
-    if (this.#client.destroyed || this.#isFull()) return false;
+    if (this.#client.destroyed || this.#client.writableEnded || this.#isFull()) return false;
     const query = this.#takeFrame();
     if (query === null) return false;
     const { responder } = this.#options;
@@ -223,7 +251,7 @@ class Connection implements Guest, Sliced {
     this.#underWay -= 1;
     if (this.#client.destroyed) return;
     // Bytes that deserve no answer are not DNS, and over TCP nobody forges where they come from.
-    if (answer === null) return this.#abort();
+    if (answer === null) return this.abort();
     this.#enqueue(answer);
     if (this.#isPumping) return;
     this.#progress();
@@ -246,7 +274,7 @@ class Connection implements Guest, Sliced {
   }
 
   /** Ends the connection at once; what was answered before goes out. */
-  #abort(): void {
+  abort(): void {
     this.#write();
     this.#client.destroy();
   }
@@ -263,7 +291,8 @@ class Connection implements Guest, Sliced {
     }
     this.#read(!isFull);
     this.#account();
-    const isDone = this.#hasEnded && !isFull && this.#underWay === 0;
+    const isLast = this.#hasEnded || this.#isLeaving;
+    const isDone = isLast && !isFull && this.#underWay === 0;
     if (isDone && !this.#client.destroyed) this.#client.end();
   }
 
@@ -320,7 +349,7 @@ class Connection implements Guest, Sliced {
     if (size === null) return null;
     if (size > LIMITS.dnsQueryBytes) {
       this.#options.metrics.dnsDropped.inc({ reason: "long" });
-      this.#abort();
+      this.abort();
       return null;
     }
     const frame = this.#unread.subarray(2, 2 + size);

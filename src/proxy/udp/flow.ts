@@ -53,6 +53,9 @@ export class Flow implements Flowing, Meter {
   sent = 0;
   isAnswered = false;
   wasHeard = false;
+  /** When the last datagram was led on, and how many have no answer: each answer counts for one. */
+  askedMs = 0;
+  unanswered = 0;
   readonly #parts: FlowParts;
   readonly #startedAtMs: number;
   #leg: Leg | null = null;
@@ -84,12 +87,9 @@ export class Flow implements Flowing, Meter {
     // Not before: the bytes are those of the upstream that gets them.
     this.receivedBytes += payload.length;
     if (!isLed) return this.#giveUp();
+    this.askedMs = this.#parts.traffic.nowMs();
+    this.unanswered += 1;
     count(this.#leg?.send(payload) === true ? "sent" : "dropped");
-  }
-
-  /** True while an answer may be on its way. */
-  isWaiting(nowMs: number): boolean {
-    return this.#leg?.isWaiting(nowMs) === true;
   }
 
   /** Lets go of what is kept for too long. */
@@ -157,6 +157,7 @@ export class Flow implements Flowing, Meter {
     const { traffic, count, reply } = this.#parts;
     this.lastMs = traffic.nowMs();
     this.isAnswered = true;
+    this.unanswered = Math.max(0, this.unanswered - 1);
     this.sentBytes += payload.length;
     count(reply(payload) ? "answered" : "dropped");
   }

@@ -18,12 +18,6 @@ const REFUSABLE_MS = 250;
 export class Kept {
   readonly #kept: { readonly payload: Buffer; readonly atMs: number }[] = [];
 
-  /** True while an answer may be awaited: something was sent lately, and nothing came since. */
-  isWaiting(nowMs: number): boolean {
-    const last = this.#kept.at(-1);
-    return last !== undefined && nowMs - last.atMs <= REFUSABLE_MS;
-  }
-
   /** Keeps what was sent now, when it is not too long. */
   sent(payload: Buffer, nowMs: number): void {
     if (payload.length > LIMITS.udpKeptBytes) return;

@@ -85,11 +85,6 @@ export class Leg {
     return this.#sender?.send(bytes) === true;
   }
 
-  /** True while an answer may be on its way. */
-  isWaiting(nowMs: number): boolean {
-    return this.#kept.isWaiting(nowMs);
-  }
-
   /** Lets go of what is kept for too long. */
   expire(nowMs: number): void {
     this.#kept.expire(nowMs);

@@ -15,6 +15,7 @@ import { once } from "node:events";
 import { Failure, textOf } from "../../base/failure.ts";
 import { renderHostPort, type HostPort } from "../../base/ip.ts";
 import { LIMITS } from "../../model/limits.ts";
+import { Leaving, type Stay } from "../../runtime/leaving.ts";
 import { addressesOfHost, placesFor } from "../../runtime/places.ts";
 import { survey, type SharedSockets, type Survey } from "../../runtime/sharing.ts";
 import { udpOptions } from "../../runtime/udp.ts";
@@ -45,11 +46,16 @@ const RECEIVE_BUFFER_BYTES = 1024 * 1024;
 /** Looks in a row that must miss an address before its socket is closed. */
 const LOOKS_MISSED_MAX = 30;
 
-/** An open socket, and how many looks in a row did not find its address. */
+/** An open socket. */
 interface Place {
   readonly at: HostPort;
   readonly socket: Socket;
+  /** Whether a successor may listen beside it. */
+  readonly isShared: boolean;
+  /** Looks in a row that did not find its address. */
   missed: number;
+  /** While it is closed beside a successor's. */
+  leaving: Leaving | null;
 }
 
 /** One frontend's sockets. */
@@ -99,7 +105,22 @@ export class UdpListener implements Listener {
 
   close(): void {
     this.#isClosed = true;
-    for (const { socket } of this.#placeByHost.values()) socket.close();
+    for (const { socket, leaving } of this.#placeByHost.values()) {
+      if (leaving === null) socket.close();
+      else leaving.end();
+    }
+    this.#placeByHost.clear();
+  }
+
+  /** Leaves what comes from now on to who listens beside it. Settles when what came before is answered, all closed. */
+  async leave(stay: Omit<Stay, "isShared">): Promise<void> {
+    this.#isClosed = true;
+    const places = [...this.#placeByHost.values()];
+    const leavings = places.map(
+      (place) =>
+        (place.leaving ??= new Leaving(place.socket, place.at, { ...stay, isShared: place.isShared })),
+    );
+    await Promise.all(leavings.map(({ closed }) => closed));
     this.#placeByHost.clear();
   }
 
@@ -144,11 +165,12 @@ export class UdpListener implements Listener {
   /** @returns the port */
   async #open(at: HostPort, seen: Survey): Promise<number> {
     await seen.expectShareable(at, "udp");
+    // A port that the system chooses must be nobody else's.
+    const isShared = at.port !== 0;
     const socket = createSocket({
       ...udpOptions(at.host),
       recvBufferSize: RECEIVE_BUFFER_BYTES,
-      // A port that the system chooses must be nobody else's.
-      reusePort: at.port !== 0,
+      reusePort: isShared,
     });
     const listening = once(socket, "listening");
     try {
@@ -163,7 +185,7 @@ export class UdpListener implements Listener {
       return at.port;
     }
     const { port } = socket.address();
-    this.#serve({ at: { host: at.host, port }, socket, missed: 0 });
+    this.#serve({ at: { host: at.host, port }, socket, isShared, missed: 0, leaving: null });
     return port;
   }
 
@@ -186,6 +208,7 @@ function arrivalOf(place: Place, { address, port }: RemoteInfo): Arrival {
     from: { host: address, port },
     to: at,
     reply(payload) {
+      if (place.leaving !== null) return place.leaving.send(payload, { host: address, port });
       try {
         if (socket.getSendQueueCount() >= LIMITS.udpSendQueueMax) return false;
         // Without a callback a failure is not told: nobody could do anything about a single lost answer.

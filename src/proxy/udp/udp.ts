@@ -6,8 +6,7 @@
  * is looked for once a second, by one deadline for all.
  *
  * When the daemon stops, a socket is kept for the moment that answers take which are on their way: they can leave from
- * nowhere else. A successor may listen beside it by then (reusePort), and gets what comes to it; what comes here is
- * still served.
+ * nowhere else. A successor listens beside it by then, and gets all that comes from now on (runtime/leaving.ts).
  *
  * Touches: UDP sockets, metrics.
  */
@@ -52,7 +51,7 @@ const SWEEP_EVERY_MS = 1000;
 /** Sweeps between two looks at the host's addresses. */
 const SWEEPS_PER_LOOK = 2;
 /** How long answers that are on their way may take when the daemon stops. */
-const LINGER_MS = 500;
+const LINGER_MS = 1000;
 
 /** The UDP side of one proxy. */
 export class Udp {
@@ -61,7 +60,8 @@ export class Udp {
   readonly #flows: Flows<Flow>;
   readonly #served = new Set<Served>();
   readonly #deadline: Deadline;
-  readonly #lingerings = new Set<() => void>();
+  /** Listeners that wait for answers, and when they are closed. */
+  readonly #leaving = new Map<() => void, Promise<void>>();
   #sweeps = 0;
 
   constructor(options: UdpOptions) {
@@ -108,46 +108,28 @@ export class Udp {
         listener.onError = onError;
       },
       close: () => {
-        if (this.#options.isClosing()) this.#linger(served, close);
-        else close();
+        if (!this.#options.isClosing()) return close();
+        const isAwaited = (): boolean => served.isAwaited(traffic.nowMs());
+        const left = listener.leave({ isAwaited, graceMs: LINGER_MS }).then(close);
+        this.#leaving.set(
+          close,
+          left.finally(() => this.#leaving.delete(close)),
+        );
       },
     };
   }
 
   /** Settles when every listener that was closed is, with what it waited for. */
-  quiet(): Promise<void> {
-    if (this.#lingerings.size === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      const { deadlines } = this.#options.traffic;
-      const deadline = deadlines.add(0, () => {
-        if (this.#lingerings.size > 0) return;
-        deadlines.remove(deadline);
-        resolve();
-      });
-    });
+  async quiet(): Promise<void> {
+    await Promise.all(this.#leaving.values());
   }
 
   /** Ends what still waits, and all that is open. */
   close(): void {
-    for (const close of this.#lingerings) close();
+    for (const close of this.#leaving.keys()) close();
     for (const served of this.#served) served.end();
     this.#ways.close();
     this.#options.traffic.deadlines.remove(this.#deadline);
-  }
-
-  /** Closes once no answer is on its way, at the latest after a moment. */
-  #linger(served: Served, close: () => void): void {
-    const { deadlines, nowMs } = this.#options.traffic;
-    const untilMs = nowMs() + LINGER_MS;
-    const closeNow = (): void => {
-      deadlines.remove(deadline);
-      this.#lingerings.delete(closeNow);
-      close();
-    };
-    const deadline = deadlines.add(0, () => {
-      if (!served.isWaiting(nowMs()) || nowMs() >= untilMs) closeNow();
-    });
-    this.#lingerings.add(closeNow);
   }
 
   #sweep(): void {
@@ -210,8 +192,8 @@ class Served {
     flow.take(payload);
   }
 
-  isWaiting(nowMs: number): boolean {
-    for (const flow of this.#own) if (flow.isWaiting(nowMs)) return true;
+  isAwaited(nowMs: number): boolean {
+    for (const flow of this.#own) if (flow.unanswered > 0 && nowMs - flow.askedMs <= LINGER_MS) return true;
     return false;
   }
 

@@ -61,6 +61,24 @@ test("flow: stays with its upstream, and answers reach the client", () => {
   assert.deepEqual(made.counts, ["sent", "sent", "answered"]);
 });
 
+test("flow: it is known since when how many answers are awaited, one for each datagram", () => {
+  const made = bench(udpUpstream("a"));
+  const opened = open(made);
+  const { flow } = opened;
+  assert.equal(flow.unanswered, 0);
+  take(opened, "1", "2");
+  made.nowMs += 300;
+  take(opened, "3");
+  assert.deepEqual([flow.unanswered, flow.askedMs], [3, made.nowMs]);
+  const { receiver } = endAt(made, 0);
+  receiver.answered(Buffer.from("!"));
+  assert.equal(flow.unanswered, 2);
+  for (let more = 0; more < 5; more += 1) receiver.answered(Buffer.from("!"));
+  assert.equal(flow.unanswered, 0);
+  take(opened, "4");
+  assert.equal(flow.unanswered, 1);
+});
+
 test("flow: leaves an upstream that drains with the next datagram, and hears it for some seconds more", () => {
   const [a, b] = [udpUpstream("a"), udpUpstream("b")];
   const made = bench(a);

@@ -32,13 +32,3 @@ test("kept: of many the last few are kept, and none that is long", () => {
   kept.sent(Buffer.alloc(LIMITS.udpKeptBytes + 1), 10);
   assert.deepEqual(texts(kept.refused(11)), ["6", "7", "8", "9"]);
 });
-
-test("kept: an answer is awaited for a moment after the last datagram", () => {
-  const kept = new Kept();
-  assert.equal(kept.isWaiting(0), false);
-  kept.sent(bytes("a"), 0);
-  assert.equal(kept.isWaiting(10), true);
-  assert.equal(kept.isWaiting(10_000), false);
-  kept.answered();
-  assert.equal(kept.isWaiting(10), false);
-});

@@ -7,7 +7,7 @@ import type { AccessEntry } from "../../../src/proxy/access/entry.ts";
 import type { Pool, Upstream } from "../../../src/proxy/routes.ts";
 import { readProxyHeader } from "../../../src/proxy/tcp/proxy-header.ts";
 import type { Metrics } from "../../../src/runtime/metrics.ts";
-import { askUdp, closedUdpPort, namedUdp, openUdp, type UdpEnd } from "../../support/udp.ts";
+import { askUdp, connectUdp, closedUdpPort, namedUdp, openUdp, type UdpEnd } from "../../support/udp.ts";
 import { until } from "../../support/wait.ts";
 
 import {
@@ -326,7 +326,7 @@ test("udp: a port taken for UDP is reported, and one taken for TCP is not in the
   assert.equal(await nameAt(await openUdp(t), tcpPort), "a");
 });
 
-test("udp: an answer that is on its way when the daemon stops still comes", async (t) => {
+test("udp: when the daemon stops, answers on their way still come, and what its socket holds is led on", async (t) => {
   const late: (() => void)[] = [];
   const replica = await openUdp(t, {
     answer(text, from) {
@@ -336,11 +336,16 @@ test("udp: an answer that is on its way when the daemon stops still comes", asyn
   });
   const { port, proxy } = await serveOne(t, "udp", udpPool([udpUpstream("a", replica.port)]));
   const client = await openUdp(t);
+  const other = await connectUdp(t, { host: "127.0.0.1", port });
   client.socket.send("?", port);
   await until(() => late.length === 1);
+  // In one turn: nobody has read it when the listener closes.
+  other.send("unread");
   const closed = proxy.close(10_000);
-  late[0]?.();
-  await until(() => client.received.length === 1);
+  await until(() => late.length === 2);
+  for (const answer of late) answer();
+  await until(() => client.received.length === 1 && other.received.length === 1);
+  assert.deepEqual([client.received[0]?.text, other.received[0]?.text], ["late ?", "late unread"]);
   await closed;
   assert.equal(proxy.stats().flows, 0);
 });
