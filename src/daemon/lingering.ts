@@ -12,6 +12,7 @@
 
 import { setTimeout as pause } from "node:timers/promises";
 
+import { textOf } from "../base/failure.ts";
 import type { DnsServer } from "../dns/server.ts";
 import { openMigration } from "../kernel/migration.ts";
 import type { View } from "../model/view.ts";
@@ -63,6 +64,7 @@ export async function handOver(parts: LingeringParts): Promise<Lingering> {
   // Before anything closes, and until nothing is under way any more.
   const migration = await openMigration();
   if (!migration.isOn) log.info(`connections under way will be lost: ${UNSET}`);
+  const failed = (thrown: unknown): void => log.warn(`handing over: ${textOf(thrown)}`);
   let answered: Promise<void> = Promise.resolve();
   return {
     legacy,
@@ -70,11 +72,11 @@ export async function handOver(parts: LingeringParts): Promise<Lingering> {
     async stopListening() {
       mesh.stopListening();
       await proxy.stopListening();
-      answered = dns.leave();
+      answered = dns.leave().catch(failed);
     },
     async finish(hurried) {
       if (migration.isOn) await pause(HANDSHAKES_MS, null, { signal: hurried }).catch(() => null);
-      const hurry = (): void => void Promise.all([proxy.close(0), dns.close()]);
+      const hurry = (): void => void Promise.all([proxy.close(0), dns.close()]).catch(failed);
       if (hurried.aborted) hurry();
       hurried.addEventListener("abort", hurry, { once: true });
       await Promise.all([proxy.close(GRACE_MS), answered, untilRelayed(mesh, hurried)]);

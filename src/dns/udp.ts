@@ -39,9 +39,10 @@ export class UdpListener extends UDPServer {
 
   constructor({ host, port }: HostPort, responder: Responder, metrics: Metrics) {
     const isSix = isIpv6(host);
+    const isShared = port !== 0;
     const options: SocketOptions = {
       type: isSix ? "udp6" : "udp4",
-      reusePort: port !== 0,
+      reusePort: isShared,
       recvBufferSize: RECEIVE_BUFFER_BYTES,
       lookup: (address, _options, done) => done(null, address, isSix ? 6 : 4),
     };
@@ -49,7 +50,7 @@ export class UdpListener extends UDPServer {
     super({ type: options as unknown as "udp4" });
     this.#responder = responder;
     this.#metrics = metrics;
-    this.#isShared = port !== 0;
+    this.#isShared = isShared;
   }
 
   /** Binds; port 0 lets the system choose. Throws the system's error. */
@@ -96,14 +97,14 @@ export class UdpListener extends UDPServer {
   }
 
   /**
-   * Leaves what comes from now on to who listens beside it. Settles when all that came before is answered, or `graceMs`
-   * have passed, and the socket is closed.
+   * Leaves what comes from now on to who listens beside it. Settles when the socket is closed: once all that came
+   * before is answered, or after `graceMs`.
    */
   async leave(graceMs: number): Promise<void> {
     if (!this.#isOpen) return;
     const { address: host, port } = this.address();
     const isAwaited = (): boolean => this.#underWay > 0;
-    this.#leaving = new Leaving(this, { host, port }, { isShared: this.#isShared, isAwaited, graceMs });
+    this.#leaving ??= new Leaving(this, { host, port }, { isShared: this.#isShared, isAwaited, graceMs });
     await this.#leaving.closed;
     this.#isOpen = false;
   }

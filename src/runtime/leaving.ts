@@ -1,5 +1,5 @@
 /**
- * Leaving: a UDP socket that goes away beside another one at its address, without losing a datagram.
+ * Leaving: a UDP socket that goes away, beside another one at its address or alone, and loses no datagram it was given.
  *
  * Sockets that share a port (SO_REUSEPORT) share what comes to it, and what stands in the queue of one that is closed
  * is lost: unlike TCP's, it goes to nobody else. But a connected socket gets nothing from others than its peer, and
@@ -16,20 +16,25 @@ import { setImmediate as turn, setTimeout as pause } from "node:timers/promises"
 import type { HostPort } from "../base/ip.ts";
 import { LIMITS } from "../model/limits.ts";
 
-import { nowMs } from "./clock.ts";
+import { startDeadline } from "./deadline.ts";
 
 /** How long a socket stays. */
 export interface Stay {
-  /** False for a port that the system chose: nobody shares it, and a socket that is connected no more would lose it. */
+  /**
+   * Whether others may listen beside it. Not for a port that the system chose: nobody shares it, and disconnecting
+   * gives back a port that was not asked for by its number.
+   */
   readonly isShared: boolean;
   /** True while it has something to answer. */
   readonly isAwaited: () => boolean;
-  /** The longest, milliseconds. */
+  /** The longest to wait for that, milliseconds. */
   readonly graceMs: number;
 }
 
 /** Between two looks at whether answers are awaited. */
 const LOOK_EVERY_MS = 10;
+/** Looks at what is unread once the time is over: a receive buffer full of small datagrams. */
+const LATE_LOOKS_MAX = 128;
 
 /** One socket on its way out. Whoever listens to its messages hears them as before. */
 export class Leaving {
@@ -42,7 +47,10 @@ export class Leaving {
   #wasHeard = false;
   #isClosed = false;
 
-  /** @param at  the address and port that the socket is bound to; it was made with `udpOptions` (udp.ts) */
+  /**
+   * @param socket  its `lookup` answers within the call, or what follows one another here would come apart
+   * @param at      the address and port that it is bound to
+   */
   constructor(socket: Socket, at: HostPort, stay: Stay) {
     this.#socket = socket;
     this.#at = at;
@@ -75,16 +83,18 @@ export class Leaving {
   }
 
   async #run({ isAwaited, graceMs }: Stay): Promise<void> {
-    const endMs = nowMs() + graceMs;
-    while (!this.#isClosed && nowMs() < endMs) {
+    let isLate = false;
+    const grace = startDeadline(graceMs, () => (isLate = true));
+    for (let lateLooks = 0; !this.#isClosed && lateLooks < LATE_LOOKS_MAX; lateLooks += isLate ? 1 : 0) {
       this.#wasHeard = false;
       // Between two turns the system is asked once what there is to read.
       await turn();
       await turn();
       if (this.#wasHeard || this.#unsent.length > 0) continue;
-      if (!isAwaited()) break;
+      if (isLate || !isAwaited()) break;
       await pause(LOOK_EVERY_MS);
     }
+    grace.clear();
     this.end();
   }
 
@@ -96,11 +106,11 @@ export class Leaving {
         // Without a callback a failure is not told: nobody could do anything about a single lost answer.
         this.#socket.send(payload, to.port, to.host);
       } catch {
-        // Not hidden, and not to be shown: what cannot be sent is dropped.
+        // Still connected, for it could not be disconnected: it is dropped.
       }
     }
     this.#hide();
-    // Something may have come meanwhile.
+    // Something may have come meanwhile, and a look that goes on now would end before it is read.
     this.#wasHeard = true;
   }
 
@@ -110,7 +120,7 @@ export class Leaving {
     try {
       this.#socket.connect(this.#at.port, this.#at.host, () => undefined);
     } catch {
-      // Closed by somebody else: its `close` is on the way.
+      // Connected already, or closed by somebody else: its `close` is on the way.
     }
   }
 

@@ -88,6 +88,7 @@ test("cluster: UDP through both hosts", async (t) => {
   await t.test("a daemon that is upgraded, at either end: no question stays without its answer", async () => {
     for (const host of [first, second]) {
       const upgrade = { isOver: false };
+      // Each has a port of its own, and so one of the two daemons' sockets.
       const asking = [...doors, ...doors, ...doors].map(async (door) => {
         const client = await openUdp(t);
         for (let at = 0; !upgrade.isOver || at < 50; at += 1) await askUdp(client, 5353, `${at}`, door);

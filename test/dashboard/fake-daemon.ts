@@ -32,6 +32,8 @@ export class FakeDaemon {
   /** Only what stands before it answers, and says that it is away. */
   isBehindProxy = false;
   readonly #folder: string;
+  /** Streams that pages have begun, ever. */
+  begun = 0;
   readonly #streams = new Set<ServerResponse>();
   #server: Server | null = null;
   #port = 0;
@@ -102,6 +104,7 @@ export class FakeDaemon {
     response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
     response.write(`event: picture\ndata: ${JSON.stringify(this.picture)}\n\n`);
     this.#streams.add(response);
+    this.begun += 1;
     response.once("close", () => this.#streams.delete(response));
   }
 

@@ -77,8 +77,11 @@ async function opened(
   assert.ok(at !== undefined);
   daemon.picture = shown;
   await at.page.goto("about:blank");
+  const { begun } = daemon;
   await at.page.goto(`${daemon.url}${hash}`);
   await at.page.locator("main h1").first().waitFor();
+  // A page has its headings before it hears anything; what is told before that is told to nobody.
+  await until(() => daemon.begun > begun);
   at.complaints();
   return at;
 }

@@ -403,6 +403,9 @@ test("server: one that leaves beside another answers all that came, over UDP and
   assert.ok(young.lastAskedMs("127.0.0.1") !== null, "the other one answered");
   answerAll();
   await until(() => first.length === 1 && unframe(Buffer.concat(received)).length === 1);
+  const [overUdp] = first.map(({ text }) => Buffer.from(text, "latin1"));
+  const [overTcp] = unframe(Buffer.concat(received));
+  for (const answer of [overUdp, overTcp]) assert.deepEqual(answer && answersOf(answer), ["192.0.2.7"]);
   await Promise.all([left, ...closed]);
   assert.equal(old.stats().tcpConnections, 0);
 });

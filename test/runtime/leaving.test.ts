@@ -8,7 +8,7 @@ import { test, type TestContext } from "node:test";
 import { Leaving } from "../../src/runtime/leaving.ts";
 import { udpOptions } from "../../src/runtime/udp.ts";
 import { openBlock } from "../support/daemons.ts";
-import { connectUdp, type UdpEnd } from "../support/udp.ts";
+import { connectUdp, openUdp, type UdpEnd } from "../support/udp.ts";
 import { until, within } from "../support/wait.ts";
 
 /** A socket on a port that others may have as well. */
@@ -36,23 +36,17 @@ interface Scene {
   readonly at: { readonly host: string; readonly port: number };
   readonly old: Sharer;
   readonly young: Sharer;
-  readonly clients: readonly UdpEnd[];
+  readonly clients: readonly (UdpEnd & { readonly send: (text: string) => void })[];
   /** Sends a text of each client, all within this turn. */
   readonly sendAll: (text: string) => void;
 }
 
-async function prepare(t: TestContext, host: string): Promise<Scene> {
-  const at = { host, port: 5300 };
+async function prepare(t: TestContext, host: string, port = 5300): Promise<Scene> {
+  const at = { host, port };
   const [old, young] = [await share(t, at.host, at.port), await share(t, at.host, at.port)];
-  const clients: UdpEnd[] = [];
-  const sends: ((text: string) => void)[] = [];
-  for (let index = 0; index < 40; index += 1) {
-    const client = await connectUdp(t, at);
-    clients.push(client);
-    sends.push(client.send);
-  }
+  const clients = await Promise.all(Array.from({ length: 40 }, () => connectUdp(t, at)));
   const sendAll = (text: string): void => {
-    for (const send of sends) send(text);
+    for (const { send } of clients) send(text);
   };
   return { at, old, young, clients, sendAll };
 }
@@ -61,10 +55,26 @@ async function ownHost(t: TestContext): Promise<string> {
   return (await openBlock(t)).address(1);
 }
 
+/** A port of [::1] that was free just now: the address is everybody's. */
+async function freePortOfSix(): Promise<number> {
+  const socket = createSocket("udp6");
+  const listening = once(socket, "listening");
+  socket.bind(0, "::1");
+  await listening;
+  const { port } = socket.address();
+  await new Promise<void>((resolve) => socket.close(resolve));
+  return port;
+}
+
 for (const family of ["IPv4", "IPv6"]) {
   test(`leaving: over ${family} what stands in the queue is answered, what comes later is the other's`, async (t) => {
-    const host = family === "IPv4" ? await ownHost(t) : "::1";
-    const { at, old, young, clients, sendAll } = await prepare(t, host);
+    let where: readonly [string, number];
+    try {
+      where = family === "IPv4" ? [await ownHost(t), 5300] : ["::1", await freePortOfSix()];
+    } catch {
+      return t.skip("no IPv6 loopback on this host");
+    }
+    const { at, old, young, clients, sendAll } = await prepare(t, ...where);
     sendAll("before");
     const leaving = new Leaving(old.socket, at, { isShared: true, isAwaited: () => false, graceMs: 20_000 });
     old.socket.on("message", (payload, { address, port }) => {
@@ -76,13 +86,64 @@ for (const family of ["IPv4", "IPv6"]) {
     const texts = new Set(old.heard.map(({ text }) => text));
     assert.deepEqual([...texts], ["before"]);
     assert.ok(
-      young.heard.filter(({ text }) => text === "before").length > 0,
+      young.heard.some(({ text }) => text === "before"),
       "the other had a share of them",
     );
     await until(() => clients.flatMap(({ received }) => received).length === old.heard.length);
     for (const { received } of clients) for (const { from } of received) assert.equal(from.port, at.port);
   });
 }
+
+test("leaving: a queue of many reads is read to its end, from within a read, and however late", async (t) => {
+  const host = await ownHost(t);
+  const trigger = await openUdp(t);
+  for (const graceMs of [20_000, 0]) {
+    const [{ socket, heard }, at] = [await share(t, host, 5301), { host, port: 5301 }];
+    const client = await connectUdp(t, at);
+    const begun = Promise.withResolvers<Leaving>();
+    // In the phase in which datagrams are read.
+    trigger.socket.once("message", () => {
+      for (let count = 0; count < 200; count += 1) client.send("x");
+      begun.resolve(new Leaving(socket, at, { isShared: true, isAwaited: () => false, graceMs }));
+    });
+    (await connectUdp(t, { host: "127.0.0.1", port: trigger.port })).send("go");
+    const leaving = await within(begun.promise, "the datagram that begins it");
+    await within(leaving.closed, "the end of the socket");
+    assert.equal(heard.length, 200);
+  }
+});
+
+test("leaving: nothing is lost of what is asked while it sends its last answers", async (t) => {
+  const { at, old, young, clients } = await prepare(t, await ownHost(t));
+  old.socket.close();
+  const sockets = [young];
+  let asked = 0;
+  for (let round = 0; round < 60; round += 1) {
+    const one = await share(t, at.host, at.port);
+    sockets.push(one);
+    let isAwaited = true;
+    const leaving = new Leaving(one.socket, at, {
+      isShared: true,
+      isAwaited: () => isAwaited,
+      graceMs: 20_000,
+    });
+    const answer = (): void => {
+      leaving.send(Buffer.from("answer"), { host: "127.0.0.1", port: clients[0]?.port ?? 0 });
+      isAwaited = false;
+    };
+    const send = one.socket.send.bind(one.socket);
+    t.mock.method(one.socket, "send", (...given: Parameters<typeof send>) => {
+      for (const client of clients) client.send("amid");
+      asked += clients.length;
+      send(...given);
+    });
+    if (round % 2 === 0) answer();
+    else setImmediate(() => setImmediate(answer));
+    await within(leaving.closed, "the end of the socket");
+  }
+  assert.equal(asked, 60 * clients.length);
+  await until(() => sockets.flatMap(({ heard }) => heard).length === asked);
+});
 
 test("leaving: an answer that is awaited is sent when it comes, and nothing is lost around it", async (t) => {
   const { at, old, young, clients, sendAll } = await prepare(t, await ownHost(t));

@@ -37,6 +37,9 @@ const BYTES_PER_SLICE = 64 * 1024;
 /** Answers together larger than this are written in their pieces: copying them into one costs more. */
 const JOINED_BYTES_MAX = 16 * 1024;
 
+/** For a query that is on its way when we stop: the round trips of a client that has just connected. */
+const ON_THE_WAY_MS = 500;
+
 /** What a TCP listener works with. */
 export interface TcpOptions {
   readonly responder: Responder;
@@ -49,7 +52,8 @@ export interface TcpOptions {
 /** A listening TCP socket that answers. */
 export class TcpListener extends TCPServer {
   readonly #options: TcpOptions;
-  readonly #connections = new Set<Connection>();
+  readonly #served = new Set<Connection>();
+  #closed: Promise<unknown> = Promise.resolve();
 
   constructor(options: TcpOptions) {
     super();
@@ -82,9 +86,9 @@ export class TcpListener extends TCPServer {
       client.destroy();
       return;
     }
-    this.#connections.add(connection);
+    this.#served.add(connection);
     client.on("close", () => {
-      this.#connections.delete(connection);
+      this.#served.delete(connection);
       connection.close();
     });
     client.setNoDelay(true);
@@ -92,29 +96,31 @@ export class TcpListener extends TCPServer {
 
   /** Stops listening and ends every connection at once. */
   async shut(): Promise<void> {
-    if (!this.listening) return;
-    const closed = once(this, "close");
-    this.close();
-    this.#abortAll();
+    const closed = this.#stop();
+    for (const connection of this.#served) connection.abort();
     await closed;
   }
 
   /**
-   * Stops listening. Settles when every query that came is answered and its connection ended, or `graceMs` have passed
-   * and the rest are ended.
+   * Stops listening. Settles when every connection has ended: each as soon as it has its answers, but not before a
+   * moment in which a query that is on its way comes; at the latest after `graceMs`.
    */
   async leave(graceMs: number): Promise<void> {
-    if (!this.listening) return;
-    const closed = once(this, "close");
-    this.close();
-    for (const connection of this.#connections) connection.leave();
-    const deadline = startDeadline(graceMs, () => this.#abortAll());
+    const closed = this.#stop();
+    const finish = (): void => this.#served.forEach((connection) => connection.finish());
+    const moment = startDeadline(Math.min(graceMs, ON_THE_WAY_MS), finish);
+    const grace = startDeadline(graceMs, () => void this.shut());
     await closed;
-    deadline.clear();
+    for (const deadline of [moment, grace]) deadline.clear();
   }
 
-  #abortAll(): void {
-    for (const connection of this.#connections) connection.abort();
+  /** Listens no more. Settles when the last connection has ended. */
+  #stop(): Promise<unknown> {
+    if (this.listening) {
+      this.#closed = once(this, "close");
+      this.close();
+    }
+    return this.#closed;
   }
 }
 
@@ -136,7 +142,8 @@ class Connection implements Guest, Sliced {
   #readyBytes = 0;
   #underWay = 0;
   #hasEnded = false;
-  #isLeaving = false;
+  /** Nothing more is awaited. */
+  #isLast = false;
   #isPumping = false;
   #isPaused = false;
   #hasMoved = false;
@@ -155,6 +162,8 @@ class Connection implements Guest, Sliced {
     this.#place = place;
     this.#idle = setTimeout(() => client.destroy(), this.#options.idleMs);
     client.on("data", (chunk: Buffer) => {
+      // What comes when we have ended our side cannot be answered.
+      if (client.writableEnded) return;
       this.#unread = this.#unread.length === 0 ? chunk : Buffer.concat([this.#unread, chunk]);
       this.#advance();
     });
@@ -171,10 +180,10 @@ class Connection implements Guest, Sliced {
     this.#client.destroy();
   }
 
-  /** Ends it when all that came is answered. What comes later is asked again elsewhere (RFC 7766 6.2.4). */
-  leave(): void {
-    this.#isLeaving = true;
-    // One that waits for its place is heard by nobody yet.
+  /** Ends it once all that came is answered; what comes later is asked again elsewhere (RFC 7766 6.2.4). */
+  finish(): void {
+    this.#isLast = true;
+    // One that has no place yet was not read from, and will not be.
     if (this.#place === null) this.#client.destroy();
     else this.#advance();
   }
@@ -235,7 +244,7 @@ class Connection implements Guest, Sliced {
 
   /** @returns false when nothing whole is there, or a bound is reached */
   #serveNext(): boolean {
-    if (this.#client.destroyed || this.#client.writableEnded || this.#isFull()) return false;
+    if (this.#client.destroyed || this.#isFull()) return false;
     const query = this.#takeFrame();
     if (query === null) return false;
     const { responder } = this.#options;
@@ -291,8 +300,7 @@ class Connection implements Guest, Sliced {
     }
     this.#read(!isFull);
     this.#account();
-    const isLast = this.#hasEnded || this.#isLeaving;
-    const isDone = isLast && !isFull && this.#underWay === 0;
+    const isDone = (this.#hasEnded || this.#isLast) && !isFull && this.#underWay === 0;
     if (isDone && !this.#client.destroyed) this.#client.end();
   }
 

@@ -53,8 +53,7 @@ export class Flow implements Flowing, Meter {
   sent = 0;
   isAnswered = false;
   wasHeard = false;
-  /** When the last datagram was led on, and how many have no answer: each answer counts for one. */
-  askedMs = 0;
+  /** Datagrams that have no answer yet, if each has one. */
   unanswered = 0;
   readonly #parts: FlowParts;
   readonly #startedAtMs: number;
@@ -87,7 +86,6 @@ export class Flow implements Flowing, Meter {
     // Not before: the bytes are those of the upstream that gets them.
     this.receivedBytes += payload.length;
     if (!isLed) return this.#giveUp();
-    this.askedMs = this.#parts.traffic.nowMs();
     this.unanswered += 1;
     count(this.#leg?.send(payload) === true ? "sent" : "dropped");
   }

@@ -54,7 +54,7 @@ interface Place {
   readonly isShared: boolean;
   /** Looks in a row that did not find its address. */
   missed: number;
-  /** While it is closed beside a successor's. */
+  /** Once it is on its way out. */
   leaving: Leaving | null;
 }
 
@@ -137,6 +137,7 @@ export class UdpListener implements Listener {
     const missing = places.filter(({ host }) => !this.#placeByHost.has(host));
     if (missing.length > 0) {
       const seen = await survey(this.#options.shared);
+      if (this.#isClosed) return;
       for (const place of missing) await this.#tryOpen(place, seen);
     }
     for (const [host, place] of this.#placeByHost) {

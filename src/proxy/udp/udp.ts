@@ -6,7 +6,8 @@
  * is looked for once a second, by one deadline for all.
  *
  * When the daemon stops, a socket is kept for the moment that answers take which are on their way: they can leave from
- * nowhere else. A successor listens beside it by then, and gets all that comes from now on (runtime/leaving.ts).
+ * nowhere else. What comes from then on is for a successor that listens beside it, or refused, as connections are
+ * (runtime/leaving.ts).
  *
  * Touches: UDP sockets, metrics.
  */
@@ -52,6 +53,8 @@ const SWEEP_EVERY_MS = 1000;
 const SWEEPS_PER_LOOK = 2;
 /** How long answers that are on their way may take when the daemon stops. */
 const LINGER_MS = 1000;
+/** And between what belongs together: the datagrams of one answer, a datagram and the opening of its way. */
+const PAUSE_MS = 100;
 
 /** The UDP side of one proxy. */
 export class Udp {
@@ -161,6 +164,8 @@ class Served {
   readonly #parts: ServedParts;
   readonly #spread: Spread;
   readonly #own = new Set<Flow>();
+  /** When the last datagram was led on by itself. */
+  #spreadMs = -Infinity;
   /** Whom datagrams are counted for: a port may change hands while it is listened on. */
   #service: ServiceKey;
 
@@ -183,6 +188,7 @@ class Served {
       return;
     }
     if (lane.pool.traffic.udpMode === "datagram") {
+      this.#spreadMs = this.#parts.traffic.nowMs();
       this.#spread.take(payload, lane, callerOf(arrival));
       return;
     }
@@ -192,8 +198,12 @@ class Served {
     flow.take(payload);
   }
 
+  /** True while something of what was led on may come back, or has not left yet. */
   isAwaited(nowMs: number): boolean {
-    for (const flow of this.#own) if (flow.unanswered > 0 && nowMs - flow.askedMs <= LINGER_MS) return true;
+    if (nowMs - this.#spreadMs <= PAUSE_MS) return true;
+    for (const { lastMs, unanswered } of this.#own) {
+      if (nowMs - lastMs <= (unanswered > 0 ? LINGER_MS : PAUSE_MS)) return true;
+    }
     return false;
   }
 

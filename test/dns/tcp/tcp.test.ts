@@ -20,6 +20,9 @@ interface Opened extends HostPort {
   readonly connections: Connections;
   /** Queries being answered now, and the most there were at once. */
   readonly waiting: Reply[];
+  readonly listener: TcpListener;
+  /** How often a connection was put off to a later turn. */
+  readonly turns: () => number;
 }
 
 interface OpenOptions extends ConnectionsOptions {
@@ -34,6 +37,7 @@ async function open(
 ): Promise<Opened> {
   const waiting: Reply[] = [];
   const connections = new Connections(bounds);
+  const later = t.mock.method(connections, "later");
   const responder: Pick<Responder, "recall" | "serve"> = {
     recall: () => null,
     serve: (bytes, _client, reply) => (serve === undefined ? waiting.push(reply) : serve(reply, bytes)),
@@ -42,7 +46,7 @@ async function open(
   const listener = new TcpListener(options);
   t.after(() => listener.shut());
   const address = await listener.open({ host: "127.0.0.1", port: 0 }, false);
-  return { ...address, connections, waiting };
+  return { ...address, connections, waiting, listener, turns: () => later.mock.callCount() };
 }
 
 function client(t: TestContext, to: HostPort): Socket {
@@ -325,4 +329,79 @@ test("tcp: a pipeline of expensive queries lets other connections and the rest o
   cheap.write(frame(ASKED));
   await until(() => served === total + 1);
   assert.ok(order.indexOf("cheap") < total, `after ${order.indexOf("cheap")} others`);
+});
+
+/** Longer than any test: what ends before ends by its own cause. */
+const LONG_MS = 600_000;
+
+/** A client with what it received; it never ends its own side. */
+async function stubborn(t: TestContext, to: HostPort): Promise<{ socket: Socket; received: () => Buffer[] }> {
+  const socket = connect({ port: to.port, host: to.host, allowHalfOpen: true });
+  socket.on("error", () => socket.destroy());
+  t.after(() => socket.destroy());
+  const parts: Buffer[] = [];
+  socket.on("data", (chunk) => parts.push(chunk));
+  await within(once(socket, "connect"), "the connection");
+  return { socket, received: () => unframe(Buffer.concat(parts)) };
+}
+
+test("tcp: a listener that leaves answers what comes in the next moment, and ends who is at rest", async (t) => {
+  const server = await open(t);
+  const [idle, busy, late] = [client(t, server), client(t, server), await stubborn(t, server)];
+  idle.resume();
+  const answers: Buffer[] = [];
+  busy.on("data", (chunk) => answers.push(chunk));
+  busy.write(frame(ASKED));
+  await until(() => server.waiting.length === 1 && server.connections.total === 3);
+  const left = server.listener.leave(LONG_MS);
+  late.socket.write(frame(ASKED));
+  await within(once(idle, "close"), "the end of the idle connection");
+  await until(() => server.waiting.length === 2 && server.connections.total === 2);
+  for (const reply of server.waiting) reply(ASKED);
+  await within(once(busy, "close"), "the end of the busy connection");
+  await until(() => late.received().length === 1);
+  assert.equal(unframe(Buffer.concat(answers)).length, 1);
+  late.socket.end();
+  await within(left, "the end of the last connection");
+  await until(() => server.connections.total === 0);
+});
+
+test("tcp: what is asked when a connection was ended is not answered, and costs no time", async (t) => {
+  const server = await open(t);
+  const { socket, received } = await stubborn(t, server);
+  const left = server.listener.leave(1500);
+  await within(once(socket, "end"), "the end of its side");
+  for (let count = 0; count < 10; count += 1) socket.write(frame(ASKED));
+  await within(left, "the end of the connection");
+  assert.deepEqual([received(), server.waiting], [[], []]);
+  assert.ok(server.turns() < 10, `put off ${server.turns()} times`);
+});
+
+test("tcp: a listener that leaves is closed at once when it is told to", async (t) => {
+  const server = await open(t);
+  const { socket } = await stubborn(t, server);
+  socket.write(frame(ASKED));
+  await until(() => server.waiting.length === 1);
+  const left = server.listener.leave(LONG_MS);
+  const closed = once(socket, "close");
+  await within(server.listener.shut(), "the end of all");
+  await within(left, "the end of its leaving");
+  socket.end();
+  await within(closed, "the end of the connection");
+  await server.listener.leave(LONG_MS);
+});
+
+test("tcp: a connection that waits for a place when the listener leaves is ended, and asks elsewhere", async (t) => {
+  const server = await open(t, { max: 1, waitMs: LONG_MS });
+  const first = client(t, server);
+  first.resume();
+  first.write(frame(ASKED));
+  await until(() => server.waiting.length === 1);
+  const second = client(t, server);
+  second.resume();
+  await within(once(second, "connect"), "the second connection");
+  const left = server.listener.leave(LONG_MS);
+  await within(once(second, "close"), "the end of the one that waits");
+  server.waiting[0]?.(ASKED);
+  await within(left, "the end of the first");
 });

@@ -4,9 +4,10 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 
 import { UdpListener, type Arrival } from "../../../src/proxy/udp/sockets.ts";
-import { survey } from "../../../src/runtime/sharing.ts";
-import { openUdp } from "../../support/udp.ts";
-import { until } from "../../support/wait.ts";
+import { ownSockets, survey } from "../../../src/runtime/sharing.ts";
+import { openBlock } from "../../support/daemons.ts";
+import { connectUdp, openUdp } from "../../support/udp.ts";
+import { until, within } from "../../support/wait.ts";
 
 interface Opened {
   readonly listener: UdpListener;
@@ -16,8 +17,8 @@ interface Opened {
   readonly own: string[];
 }
 
-/** A frontend that answers each datagram with where it came to. */
-function prepare(t: TestContext, own: string[]): Opened {
+/** A frontend that answers each datagram with where it came to, or leaves that to the test. */
+function prepare(t: TestContext, own: string[], answers: "at once" | "later" = "at once"): Opened {
   const arrivals: Arrival[] = [];
   const told: string[] = [];
   const listener = new UdpListener({
@@ -25,7 +26,7 @@ function prepare(t: TestContext, own: string[]): Opened {
     ownAddresses: () => own,
     take(_payload, arrival) {
       arrivals.push(arrival);
-      arrival.reply(Buffer.from(arrival.to.host));
+      if (answers === "at once") arrival.reply(Buffer.from(arrival.to.host));
     },
   });
   listener.onError = (thrown) => void told.push(String(thrown));
@@ -116,4 +117,35 @@ test("sockets: none that can be opened is a failure that names who is in the way
     message: new RegExp(`^127\\.0\\.0\\.1:${taken.port}/udp is held by \\S+ \\(pid ${process.pid}\\)$`),
   });
   assert.equal(listener.port, null);
+});
+
+test("sockets: one that leaves beside another answers what it was asked, and hears nothing more", async (t) => {
+  const address = (await openBlock(t)).address(1);
+  const [old, young] = [prepare(t, [address], "later"), prepare(t, [address], "at once")];
+  await old.listener.listen({ address, port: 5300 }, await survey());
+  await young.listener.listen({ address, port: 5300 }, await survey(new Set(await ownSockets())));
+  const clients = await Promise.all(
+    Array.from({ length: 40 }, () => connectUdp(t, { host: address, port: 5300 })),
+  );
+  for (const { send } of clients) send("before");
+  let isAwaited = true;
+  const left = old.listener.leave({ isAwaited: () => isAwaited, graceMs: 600_000 });
+  for (const { send } of clients) send("after");
+  await until(() => old.arrivals.length + young.arrivals.length === 2 * clients.length);
+  const own = old.arrivals.length;
+  assert.ok(own > 0 && own < clients.length);
+  for (const arrival of old.arrivals) assert.equal(arrival.reply(Buffer.from("old")), true);
+  isAwaited = false;
+  await within(left, "the end of the sockets");
+  const texts = (): readonly string[] => clients.flatMap(({ received }) => received.map(({ text }) => text));
+  await until(() => texts().length === 2 * clients.length);
+  assert.equal(texts().filter((text) => text === "old").length, own);
+});
+
+test("sockets: one that leaves is closed at once when it is told to", async (t) => {
+  const { listener } = prepare(t, ["127.0.0.1"]);
+  await listener.listen({ address: "127.0.0.1", port: 0 }, await survey());
+  const left = listener.leave({ isAwaited: () => true, graceMs: 600_000 });
+  listener.close();
+  await within(left, "the end of the sockets");
 });

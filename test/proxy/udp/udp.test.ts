@@ -8,7 +8,7 @@ import type { Pool, Upstream } from "../../../src/proxy/routes.ts";
 import { readProxyHeader } from "../../../src/proxy/tcp/proxy-header.ts";
 import type { Metrics } from "../../../src/runtime/metrics.ts";
 import { askUdp, connectUdp, closedUdpPort, namedUdp, openUdp, type UdpEnd } from "../../support/udp.ts";
-import { until } from "../../support/wait.ts";
+import { until, within } from "../../support/wait.ts";
 
 import {
   Clock,
@@ -348,4 +348,23 @@ test("udp: when the daemon stops, answers on their way still come, and what its 
   assert.deepEqual([client.received[0]?.text, other.received[0]?.text], ["late ?", "late unread"]);
   await closed;
   assert.equal(proxy.stats().flows, 0);
+});
+
+test("udp: when the daemon stops, an answer of several datagrams comes whole; who gets none is let go", async (t) => {
+  const asked: (() => void)[] = [];
+  const replica = await openUdp(t, {
+    answer(_text, { port, address }) {
+      asked.push(() => ["1", "2", "3"].forEach((part) => replica.socket.send(part, port, address)));
+      return null;
+    },
+  });
+  const { port, proxy } = await serveOne(t, "udp", udpPool([udpUpstream("a", replica.port)]));
+  const [client, mute] = [await openUdp(t), await openUdp(t)];
+  for (const { socket } of [client, mute]) socket.send("?", port);
+  await until(() => asked.length === 2);
+  const closed = proxy.close(600_000);
+  asked[0]?.();
+  await within(closed, "the end of the proxy");
+  const texts = [client, mute].map(({ received }) => received.map(({ text }) => text).join(""));
+  assert.deepEqual(texts.toSorted(), ["", "123"]);
 });
