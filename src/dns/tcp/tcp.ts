@@ -188,6 +188,12 @@ class Connection implements Guest, Sliced {
     else this.#advance();
   }
 
+  /** Ends the connection at once; what was answered before goes out. */
+  abort(): void {
+    this.#write();
+    this.#client.destroy();
+  }
+
   /** The socket is closed. */
   close(): void {
     if (this.#idle !== null) clearTimeout(this.#idle);
@@ -280,12 +286,6 @@ class Connection implements Guest, Sliced {
   #progress(): void {
     this.#hasMoved = true;
     this.#idle?.refresh();
-  }
-
-  /** Ends the connection at once; what was answered before goes out. */
-  abort(): void {
-    this.#write();
-    this.#client.destroy();
   }
 
   /** Reads on, waits, or ends: what the state after a slice asks for. */
