@@ -398,9 +398,13 @@ test("server: one that leaves beside another answers all that came, over UDP and
   await until(() => second.received.length === 1);
   await closed[0];
   const young = await open(t, { listen: [at], shared: new Set(await ownSockets()) });
-  const [bytes] = await askUdp(at, [query("web", "A")]);
-  assert.deepEqual(bytes && answersOf(bytes), ["10.96.0.1"]);
+  const lastMs = old.lastAskedMs("127.0.0.1");
+  for (let port = 0; port < 20; port += 1) {
+    const [bytes] = await askUdp(at, [query("web", "A")]);
+    assert.deepEqual(bytes && answersOf(bytes), ["10.96.0.1"]);
+  }
   assert.ok(young.lastAskedMs("127.0.0.1") !== null, "the other one answered");
+  assert.equal(old.lastAskedMs("127.0.0.1"), lastMs, "and this one none");
   answerAll();
   await until(() => first.length === 1 && unframe(Buffer.concat(received)).length === 1);
   const [overUdp] = first.map(({ text }) => Buffer.from(text, "latin1"));
