@@ -1,9 +1,14 @@
 // Unread: what no parser reads is answered as anything else is, so that nobody takes the daemon for something else.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 
+import { answerUnread } from "../../src/admin/unread.ts";
 import { openClient } from "../../src/cli/client.ts";
+import { openTcp } from "../support/tcp.ts";
 import { until } from "../support/wait.ts";
 import { openDoors, openRaw } from "./doors.ts";
 
@@ -53,6 +58,18 @@ test("unread: a caller that breaks off is not answered, and leaves the door open
   leaving.socket.destroy();
   const next = openRaw(t, socketPath, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
   await until(() => next.read().endsWith("ok\n"));
+});
+
+test("unread: a request that does not come whole in time is told that, and its connection ends", async (t) => {
+  const server = createServer({ headersTimeout: 50, requestTimeout: 50, connectionsCheckingInterval: 10 });
+  answerUnread(server);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => server.close());
+  const { socket, received } = await openTcp(t, (server.address() as AddressInfo).port);
+  socket.write("GET /healthz HTTP/1.1\r\nhost: x\r\n");
+  await until(() => socket.readableEnded);
+  assert.match(received(), /^HTTP\/1\.1 408 Request Timeout\r\n.*^skein-api: 1\r$.*"code":"timeout"/ms);
 });
 
 test("unread: a command that asks for too much is told that, and not that a stranger listens", async (t) => {
