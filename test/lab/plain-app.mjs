@@ -24,8 +24,11 @@ const PORT = 8080;
 /** As the lab's clients send. */
 const BODY_BYTES = 1000;
 
-/** How long nothing comes before a stopping app believes that nothing more will. */
-const QUIET_MS = 400;
+/**
+ * How long nothing comes before a stopping app believes that nothing more will: longer than any host needs to hear that
+ * it stops, also three on one busy machine.
+ */
+const QUIET_MS = 1500;
 
 const name = process.env.APP_NAME ?? hostname();
 
